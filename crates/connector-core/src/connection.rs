@@ -1,0 +1,95 @@
+//! Secrets and settings of one call.
+
+use std::{collections::BTreeMap, fmt};
+
+use flyteidl2::core;
+use secrecy::SecretString;
+
+/// What the caller hands over for one call: secrets by the name the task gave them, and settings.
+///
+/// `Debug` shows names only. An empty secret counts as none: Flyte turns a JSON null into "" (FC §1.3).
+#[derive(Clone, Default)]
+pub struct Connection {
+    secrets: BTreeMap<String, SecretString>,
+    settings: BTreeMap<String, String>,
+}
+
+impl Connection {
+    /// A connection with neither secrets nor settings.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds a secret. An empty one is not kept.
+    #[must_use]
+    pub fn with_secret(mut self, name: impl Into<String>, value: SecretString) -> Self {
+        if !secrecy::ExposeSecret::expose_secret(&value).trim().is_empty() {
+            self.secrets.insert(name.into(), value);
+        }
+        self
+    }
+
+    /// The secret of that name, when there is one and it is not empty.
+    pub fn secret(&self, name: &str) -> Option<&SecretString> {
+        self.secrets.get(name)
+    }
+
+    /// The setting of that name.
+    pub fn setting(&self, name: &str) -> Option<&str> {
+        self.settings.get(name).map(String::as_str)
+    }
+}
+
+impl From<core::Connection> for Connection {
+    fn from(wire: core::Connection) -> Self {
+        let mut connection =
+            Self { secrets: BTreeMap::new(), settings: wire.configs.into_iter().collect() };
+        for (name, value) in wire.secrets {
+            connection = connection.with_secret(name, SecretString::from(value));
+        }
+        connection
+    }
+}
+
+impl fmt::Debug for Connection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Connection")
+            .field("secrets", &self.secrets.keys().collect::<Vec<_>>())
+            .field("settings", &self.settings.keys().collect::<Vec<_>>())
+            .finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn empty_and_blank_secrets_count_as_none() {
+        let wire = core::Connection {
+            secrets: [
+                ("a".to_owned(), String::new()),
+                ("b".to_owned(), " \n".to_owned()),
+                ("c".to_owned(), "x".to_owned()),
+            ]
+            .into(),
+            ..Default::default()
+        };
+        let connection = Connection::from(wire);
+        assert!(connection.secret("a").is_none());
+        assert!(connection.secret("b").is_none());
+        assert!(connection.secret("c").is_some());
+    }
+
+    #[test]
+    fn debug_shows_names_and_no_values() {
+        let wire = core::Connection {
+            secrets: [("databricks_token".to_owned(), "dapi-canary".to_owned())].into(),
+            configs: [("url".to_owned(), "canary-setting".to_owned())].into(),
+            ..Default::default()
+        };
+        let shown = format!("{:?}", Connection::from(wire));
+        assert!(shown.contains("databricks_token") && shown.contains("url"), "{shown}");
+        assert!(!shown.contains("canary"), "{shown}");
+    }
+}

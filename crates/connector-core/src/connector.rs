@@ -1,0 +1,83 @@
+//! The trait that a connector implements.
+
+use serde::{Serialize, de::DeserializeOwned};
+
+use crate::{
+    CallContext, CreateContext, Error, LogPage, LogsRequest, Metric, MetricsRequest, Resource,
+    TaskType,
+};
+
+/// Runs tasks of some types on a service of its own.
+///
+/// Implementors write plain `async fn`; the futures must be `Send`. Every method must be idempotent: Flyte sends
+/// the same request again after a lost answer, to any replica (FC §0.5).
+pub trait Connector: Send + Sync + 'static {
+    /// The name under which the metadata service lists this connector.
+    const NAME: &'static str;
+
+    /// What identifies the work between calls. It is stored by Flyte as JSON, in clear: names and ids, no secrets.
+    type ResourceMeta: Serialize + DeserializeOwned + Send + 'static;
+
+    /// The task types this connector serves.
+    fn task_types(&self) -> Vec<TaskType>;
+
+    /// Starts the work and returns what identifies it.
+    ///
+    /// # Errors
+    ///
+    /// Any error costs the user one attempt (FC §0.2).
+    fn create(
+        &self,
+        cx: CreateContext,
+    ) -> impl Future<Output = Result<Self::ResourceMeta, Error>> + Send;
+
+    /// Tells how the work stands.
+    ///
+    /// # Errors
+    ///
+    /// Only for what can never succeed: the sixth error of an attempt freezes the task (FC §0.3).
+    fn get(
+        &self,
+        cx: CallContext,
+        meta: Self::ResourceMeta,
+    ) -> impl Future<Output = Result<Resource, Error>> + Send;
+
+    /// Stops the work. Finished and unknown work is a success.
+    ///
+    /// # Errors
+    ///
+    /// Only for what somebody must mend: Flyte repeats a failing delete every 10 s without end (FC §0.4).
+    fn delete(
+        &self,
+        cx: CallContext,
+        meta: Self::ResourceMeta,
+    ) -> impl Future<Output = Result<(), Error>> + Send;
+
+    /// Time series of the work, for the asked names and window.
+    ///
+    /// # Errors
+    ///
+    /// `Unimplemented` unless the connector says otherwise.
+    fn metrics(
+        &self,
+        _cx: CallContext,
+        _meta: Self::ResourceMeta,
+        _request: MetricsRequest,
+    ) -> impl Future<Output = Result<Vec<Metric>, Error>> + Send {
+        async { Err(Error::unimplemented(format!("{} has no metrics", Self::NAME))) }
+    }
+
+    /// One page of the log of the work.
+    ///
+    /// # Errors
+    ///
+    /// `Unimplemented` unless the connector says otherwise.
+    fn logs(
+        &self,
+        _cx: CallContext,
+        _meta: Self::ResourceMeta,
+        _request: LogsRequest,
+    ) -> impl Future<Output = Result<LogPage, Error>> + Send {
+        async { Err(Error::unimplemented(format!("{} has no logs", Self::NAME))) }
+    }
+}

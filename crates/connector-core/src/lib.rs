@@ -1,0 +1,82 @@
+//! What a Flyte connector is: the [`Connector`] trait, the [`Registry`] that finds one by task type, and the
+//! words both sides share: [`Resource`], [`Phase`], [`LogLink`], [`Error`].
+//!
+//! No transport and no I/O: a server turns gRPC calls into these types, a connector turns these types into calls
+//! of its own service. The only generated types in this API are the task template, inputs and outputs, which a
+//! connector reads or writes as Flyte defines them.
+//!
+//! A complete connector, which sleeps instead of working:
+//!
+//! ```
+//! use connector_core::{CallContext, Connector, CreateContext, Error, Phase, Registry, Resource, TaskType};
+//! use serde::{Deserialize, Serialize};
+//! use std::time::{Duration, SystemTime};
+//!
+//! /// Identifies the work between calls. Flyte stores it, so any replica can answer.
+//! #[derive(Serialize, Deserialize)]
+//! struct Nap {
+//!     ends_at: SystemTime,
+//! }
+//!
+//! struct SleepConnector;
+//!
+//! impl Connector for SleepConnector {
+//!     const NAME: &'static str = "Sleep Connector";
+//!     type ResourceMeta = Nap;
+//!
+//!     fn task_types(&self) -> Vec<TaskType> {
+//!         vec![TaskType::new("sleep", 0)]
+//!     }
+//!
+//!     async fn create(&self, cx: CreateContext) -> Result<Nap, Error> {
+//!         let custom = cx.custom()?;
+//!         let seconds = custom
+//!             .get("seconds")
+//!             .and_then(serde_json::Value::as_u64)
+//!             .ok_or_else(|| Error::invalid_task("the task has no `seconds`").with_hint("set `seconds` to a whole number"))?;
+//!         Ok(Nap { ends_at: SystemTime::now() + Duration::from_secs(seconds) })
+//!     }
+//!
+//!     async fn get(&self, _cx: CallContext, nap: Nap) -> Result<Resource, Error> {
+//!         let done = SystemTime::now() >= nap.ends_at;
+//!         Ok(Resource::new(if done { Phase::Succeeded } else { Phase::Running }))
+//!     }
+//!
+//!     async fn delete(&self, _cx: CallContext, _nap: Nap) -> Result<(), Error> {
+//!         Ok(())
+//!     }
+//! }
+//!
+//! let registry = Registry::builder().register(SleepConnector).build()?;
+//! assert!(registry.find(&TaskType::new("sleep", 0)).is_some());
+//! # Ok::<(), connector_core::RegistryError>(())
+//! ```
+//!
+//! What Flyte makes of an answer is worth knowing before writing one: an error from `get` is forgiven six times in
+//! the life of an attempt and never again, so whatever may pass is an `Ok` with the last known phase (FC §0.3).
+
+#![forbid(unsafe_code)]
+
+mod connection;
+mod connector;
+mod context;
+mod erased;
+mod error;
+mod logs;
+mod metrics;
+mod registry;
+mod resource;
+mod resource_meta;
+mod task_type;
+pub mod value;
+
+pub use connection::Connection;
+pub use connector::Connector;
+pub use context::{CallContext, CreateContext};
+pub use error::{Error, ErrorKind};
+pub use logs::{LogLine, LogPage, LogsRequest, Originator};
+pub use metrics::{Metric, MetricsRequest, Sample, Series};
+pub use registry::{ConnectorHandle, Registry, RegistryBuilder, RegistryError};
+pub use resource::{LogLink, Phase, Resource};
+pub use resource_meta::MAX_RESOURCE_META_BYTES;
+pub use task_type::TaskType;

@@ -1,0 +1,106 @@
+//! Time series of the work.
+
+use std::{
+    collections::BTreeMap,
+    time::{Duration, SystemTime},
+};
+
+use prost_types::Struct;
+use serde_json::{Value, json};
+
+use crate::value;
+
+/// Which time series are asked for.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct MetricsRequest {
+    /// Their names. Empty means the default set.
+    pub names: Vec<String>,
+    /// The start of the window.
+    pub start: Option<SystemTime>,
+    /// The end of the window.
+    pub end: Option<SystemTime>,
+    /// The distance between samples.
+    pub step: Option<Duration>,
+}
+
+/// One sample: when, and how much.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Sample {
+    /// When it was taken.
+    pub at: SystemTime,
+    /// The value, in the unit that the metric's name says.
+    pub value: f64,
+}
+
+/// Samples with the labels that tell them from their neighbours.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Series {
+    /// Labels by name.
+    pub labels: BTreeMap<String, String>,
+    /// Samples in order of time.
+    pub samples: Vec<Sample>,
+}
+
+/// One metric: all its series.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Metric {
+    /// Its name.
+    pub name: String,
+    /// Its series.
+    pub series: Vec<Series>,
+}
+
+impl Metric {
+    /// The metric as the result of a Prometheus range query, which is what Flyte expects in `data` (FC §1.8).
+    ///
+    /// Times are seconds since the epoch, values are strings, as Prometheus writes them.
+    pub fn to_range_query_result(&self) -> Struct {
+        let result: Vec<Value> = self
+            .series
+            .iter()
+            .map(|series| {
+                let mut labels = series.labels.clone();
+                labels.insert("__name__".to_owned(), self.name.clone());
+                let values: Vec<Value> = series
+                    .samples
+                    .iter()
+                    .map(|s| json!([epoch_seconds(s.at), s.value.to_string()]))
+                    .collect();
+                json!({ "metric": labels, "values": values })
+            })
+            .collect();
+        let mut matrix = serde_json::Map::new();
+        matrix.insert("resultType".to_owned(), json!("matrix"));
+        matrix.insert("result".to_owned(), Value::Array(result));
+        value::struct_from_json(&matrix)
+    }
+}
+
+fn epoch_seconds(at: SystemTime) -> f64 {
+    at.duration_since(SystemTime::UNIX_EPOCH).map_or(0.0, |since| since.as_secs_f64())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_metric_is_a_matrix_of_unix_seconds_and_strings() {
+        let metric = Metric {
+            name: "queue_seconds".to_owned(),
+            series: vec![Series {
+                labels: [("task".to_owned(), "main".to_owned())].into(),
+                samples: vec![Sample {
+                    at: SystemTime::UNIX_EPOCH + Duration::from_millis(1500),
+                    value: 2.0,
+                }],
+            }],
+        };
+        let shown = value::json_from_struct(&metric.to_range_query_result()).unwrap();
+        assert_eq!(
+            Value::Object(shown),
+            json!({"resultType": "matrix", "result": [
+                {"metric": {"__name__": "queue_seconds", "task": "main"}, "values": [[1.5, "2"]]}]})
+        );
+    }
+}

@@ -1,0 +1,12 @@
+//! The registry and its connectors, from outside.
+#![allow(
+    clippy::unwrap_used,
+    clippy::missing_panics_doc,
+    missing_docs,
+    clippy::allow_attributes,
+    reason = "tests"
+)]
+
+mod meta;
+mod registry;
+mod stub;

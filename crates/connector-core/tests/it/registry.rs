@@ -1,0 +1,58 @@
+use connector_core::{ErrorKind, LogsRequest, MetricsRequest, Registry, RegistryError, TaskType};
+
+use crate::stub::{Endless, call};
+
+fn types(names: &[(&str, i32)]) -> Vec<TaskType> {
+    names.iter().map(|(name, version)| TaskType::new(*name, *version)).collect()
+}
+
+#[test]
+fn a_connector_is_found_by_name_and_version_together() {
+    let registry = Registry::builder()
+        .register(Endless::<0>(types(&[("a", 0), ("a", 1)])))
+        .register(Endless::<1>(types(&[("b", 0)])))
+        .build()
+        .unwrap();
+    let found =
+        |name: &str, version| registry.find(&TaskType::new(name, version)).map(|c| c.name());
+    assert_eq!(found("a", 0), Some("first"));
+    assert_eq!(found("a", 1), Some("first"));
+    assert_eq!(found("b", 0), Some("second"));
+    assert_eq!(found("b", 1), None);
+    assert_eq!(found("", 0), None);
+    assert_eq!(registry.by_name("second").map(|c| c.task_types()), Some(types(&[("b", 0)])));
+    assert!(registry.by_name("third").is_none());
+    assert_eq!(registry.connectors().len(), 2);
+}
+
+#[test]
+fn two_connectors_cannot_share_a_task_type_or_a_name() {
+    let error = Registry::builder()
+        .register(Endless::<0>(types(&[("a", 0)])))
+        .register(Endless::<1>(types(&[("a", 0)])))
+        .build()
+        .unwrap_err();
+    assert_eq!(error.to_string(), "task type a (version 0) is served by both `first` and `second`");
+    let error = Registry::builder()
+        .register(Endless::<0>(types(&[("a", 0)])))
+        .register(Endless::<0>(types(&[("b", 0)])))
+        .build()
+        .unwrap_err();
+    assert_eq!(error, RegistryError::DuplicateName { name: "first" });
+}
+
+#[test]
+fn a_connector_without_task_types_is_refused() {
+    let error = Registry::builder().register(Endless::<0>(Vec::new())).build().unwrap_err();
+    assert_eq!(error, RegistryError::NoTaskType { name: "first" });
+}
+
+#[tokio::test]
+async fn logs_and_metrics_are_unimplemented_unless_a_connector_has_them() {
+    let registry = Registry::builder().register(Endless::<0>(types(&[("a", 0)]))).build().unwrap();
+    let connector = registry.by_name("first").unwrap();
+    let meta = br#"{"host":"h","run_id":1}"#;
+    let logs = connector.logs(call(), meta, LogsRequest::default()).await.unwrap_err();
+    let metrics = connector.metrics(call(), meta, MetricsRequest::default()).await.unwrap_err();
+    assert_eq!((logs.kind(), metrics.kind()), (ErrorKind::Unimplemented, ErrorKind::Unimplemented));
+}

@@ -1,0 +1,185 @@
+//! The server, put together: listeners, services, and the order of a stop.
+
+use std::{future::IntoFuture as _, io, net::SocketAddr, pin::pin, sync::Arc, time::Duration};
+
+use connector_core::Registry;
+use flyteidl2::connector::{
+    async_connector_service_server::AsyncConnectorServiceServer,
+    connector_metadata_service_server::ConnectorMetadataServiceServer,
+};
+use tokio::net::TcpListener;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tonic::{
+    service::Routes,
+    transport::{Server, server::TcpIncoming},
+};
+use tonic_reflection::server::Builder as Reflection;
+use tracing::{info, warn};
+
+use crate::{
+    BindError, ServerConfig,
+    admin::{self, Readiness},
+    health,
+    listen::bind,
+    metrics::Metrics,
+    service::{AsyncConnector, Calls, ConnectorMetadata},
+};
+
+/// The largest message, both ways. Inputs travel inline, and 4 MiB, the usual limit, is not enough for some.
+const MAX_MESSAGE_BYTES: usize = 64 * 1024 * 1024;
+
+/// How long streams without an end, such as reflection, may hold a stop up once all calls are answered.
+const LINGER: Duration = Duration::from_secs(1);
+
+/// A server that listens and does not serve yet.
+#[derive(Debug)]
+pub struct App {
+    grpc: TcpListener,
+    prometheus: TcpListener,
+    grpc_address: SocketAddr,
+    prometheus_address: SocketAddr,
+    registry: Registry,
+    config: ServerConfig,
+}
+
+/// The server ended in a way that nobody asked for.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ServeError {
+    /// The gRPC listener failed.
+    #[error("the gRPC listener failed")]
+    Grpc(#[source] tonic::transport::Error),
+    /// The Prometheus listener failed.
+    #[error("the Prometheus listener failed")]
+    Prometheus(#[source] io::Error),
+    /// The descriptors for reflection do not fit together: a fault of this program.
+    #[error("the reflection service cannot be built")]
+    Reflection(#[source] tonic_reflection::server::Error),
+}
+
+impl App {
+    /// Takes both ports. From here on a client's connection waits instead of being refused.
+    ///
+    /// # Errors
+    ///
+    /// [`BindError`] when a port is taken or the interface is not of this machine.
+    pub async fn bind(config: ServerConfig, registry: Registry) -> Result<Self, BindError> {
+        let host = config.host.as_deref();
+        let (grpc, grpc_address) = take(host, config.grpc_port, "--port").await?;
+        let (prometheus, prometheus_address) =
+            take(host, config.prometheus_port, "--prometheus-port").await?;
+        Ok(Self { grpc, prometheus, grpc_address, prometheus_address, registry, config })
+    }
+
+    /// Where gRPC is served.
+    pub fn grpc_address(&self) -> SocketAddr {
+        self.grpc_address
+    }
+
+    /// Where metrics, /livez and /readyz are served.
+    pub fn prometheus_address(&self) -> SocketAddr {
+        self.prometheus_address
+    }
+
+    /// Serves until `shutdown` is done, then drains: readiness goes first, then health, then the listener; calls in
+    /// flight and tasks being created finish within the grace time, and the metrics can be read until the end.
+    ///
+    /// # Errors
+    ///
+    /// [`ServeError`] when a listener fails before that.
+    pub async fn run(self, shutdown: impl Future<Output = ()> + Send) -> Result<(), ServeError> {
+        let Self { grpc, prometheus, registry, config, .. } = self;
+        let metrics = Arc::new(Metrics::new(registry.task_types()));
+        let readiness = Readiness::default();
+        let tracker = TaskTracker::new();
+        let (mut health, health_service) = health::serving().await;
+
+        let calls = Calls::new(
+            registry.clone(),
+            Arc::clone(&metrics),
+            tracker.clone(),
+            config.default_timeout,
+        );
+        let mut routes = Routes::new(health_service)
+            .add_service(
+                AsyncConnectorServiceServer::new(AsyncConnector::new(calls))
+                    .max_decoding_message_size(MAX_MESSAGE_BYTES)
+                    .max_encoding_message_size(MAX_MESSAGE_BYTES),
+            )
+            .add_service(ConnectorMetadataServiceServer::new(ConnectorMetadata::new(registry)));
+        if config.reflection {
+            routes = routes
+                .add_service(reflection().build_v1().map_err(ServeError::Reflection)?)
+                .add_service(reflection().build_v1alpha().map_err(ServeError::Reflection)?);
+        }
+
+        let stop = CancellationToken::new();
+        let incoming = TcpIncoming::from(grpc).with_nodelay(Some(true));
+        let mut grpc = pin!(
+            Server::builder()
+                .add_routes(routes)
+                .serve_with_incoming_shutdown(incoming, stop.clone().cancelled_owned())
+        );
+        let pages = admin::router(metrics, readiness.clone());
+        let mut prometheus = pin!(axum::serve(prometheus, pages).into_future());
+        readiness.set(true);
+
+        tokio::select! {
+            ended = &mut grpc => return ended.map_err(ServeError::Grpc),
+            ended = &mut prometheus => return ended.map_err(ServeError::Prometheus),
+            () = shutdown => {}
+        }
+
+        info!(calls = tracker.len(), "stopping: calls in flight may finish");
+        readiness.set(false);
+        health.not_serving().await;
+        stop.cancel();
+        tracker.close();
+        let mut answered = pin!(async {
+            tracker.wait().await;
+            health.end_watches().await;
+        });
+        let drained = async {
+            tokio::select! {
+                ended = &mut grpc => {
+                    answered.await;
+                    ended.map_err(ServeError::Grpc)
+                }
+                () = &mut answered => match tokio::time::timeout(LINGER, &mut grpc).await {
+                    Ok(ended) => ended.map_err(ServeError::Grpc),
+                    Err(_lingering) => Ok(()),
+                },
+            }
+        };
+        tokio::select! {
+            ended = tokio::time::timeout(config.drain_grace, drained) => match ended {
+                Ok(ended) => {
+                    info!("stopped: every call was answered");
+                    ended
+                }
+                Err(_elapsed) => {
+                    warn!(calls = tracker.len(), "stopped: calls were still in flight at the end of the grace time");
+                    Ok(())
+                }
+            },
+            ended = &mut prometheus => ended.map_err(ServeError::Prometheus),
+        }
+    }
+}
+
+async fn take(
+    host: Option<&str>,
+    port: u16,
+    flag: &'static str,
+) -> Result<(TcpListener, SocketAddr), BindError> {
+    let listener = bind(host, port, flag).await?;
+    let address =
+        listener.local_addr().map_err(|source| BindError::Other { port, flag, source })?;
+    Ok((listener, address))
+}
+
+fn reflection() -> Reflection<'static> {
+    Reflection::configure()
+        .register_encoded_file_descriptor_set(flyteidl2::FILE_DESCRIPTOR_SET)
+        .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+}

@@ -1,0 +1,301 @@
+//! What the operator typed: flags, and environment variables. Nothing is checked here but its form.
+
+use std::{ffi::OsString, fmt::Write as _, path::PathBuf};
+
+use clap::{Parser, Subcommand, ValueEnum};
+use secrecy::SecretString;
+
+use crate::demo::DemoArgs;
+
+/// Runs Flyte tasks on Databricks: a Flyte connector server.
+///
+/// Without a subcommand it serves. The flags are those of the Python server `c0`, and some more.
+#[derive(Debug, Clone, Parser)]
+#[command(name = "connector-server", version, after_help = environment_help())]
+// `--modules a b demo` is the subcommand after two modules, not three modules.
+#[command(subcommand_precedence_over_arg = true)]
+pub struct Args {
+    /// The flags of `serve`.
+    #[command(flatten)]
+    pub serve: ServeArgs,
+    /// What to do; none means `serve`.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+}
+
+/// What to do.
+#[derive(Debug, Clone, Subcommand)]
+pub enum Command {
+    /// Serve (the default).
+    Serve,
+    /// Show a task's life against a fake workspace, in this process. Needs no Databricks account.
+    Demo(DemoArgs),
+}
+
+/// The flags of `serve`. They may stand before or after the word.
+#[derive(Debug, Clone, clap::Args)]
+#[command(next_help_heading = "Options of serve")]
+pub struct ServeArgs {
+    /// The port for gRPC.
+    #[arg(long, value_name = "PORT", default_value_t = 8000, global = true)]
+    pub port: u16,
+
+    /// The port for Prometheus and for /livez and /readyz.
+    #[arg(
+        long,
+        visible_alias = "prometheus_port",
+        value_name = "PORT",
+        default_value_t = 9090,
+        global = true
+    )]
+    pub prometheus_port: u16,
+
+    /// The interface to listen on, by address or name [default: all, IPv4 and IPv6].
+    #[arg(long, value_name = "HOST", global = true)]
+    pub host: Option<String>,
+
+    /// End after that many seconds, with exit code 0.
+    #[arg(long, value_name = "SECONDS", global = true)]
+    pub timeout: Option<u64>,
+
+    /// How log lines look [env: `LOG_FORMAT`] [default: human].
+    #[arg(long, value_name = "FORMAT", global = true)]
+    pub log_format: Option<LogFormat>,
+
+    /// Do not offer gRPC reflection.
+    #[arg(long, global = true)]
+    pub no_reflection: bool,
+
+    /// What Flyte is told when the user's own code failed, or ran out of its time.
+    #[arg(long, value_name = "WHAT", default_value = "retryable", global = true)]
+    pub user_failures: UserFailures,
+
+    /// Accepted because `c0` has it; means nothing here.
+    #[arg(long, value_name = "N", global = true)]
+    pub worker: Option<u32>,
+
+    /// Accepted because `c0` has it; means nothing here. Repeatable, or several names after one flag.
+    #[arg(long, value_name = "MODULE", num_args = 1.., global = true)]
+    pub modules: Vec<String>,
+}
+
+/// How log lines look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// For people.
+    #[value(alias = "console")]
+    Human,
+    /// One JSON object a line.
+    Json,
+}
+
+/// What Flyte is told when the user's own code failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum UserFailures {
+    /// Flyte tries again if the task has retries left.
+    Retryable,
+    /// Flyte does not try again.
+    Permanent,
+}
+
+/// An environment variable that is read.
+#[derive(Debug, Clone, Copy)]
+pub struct Variable {
+    /// Its name.
+    pub name: &'static str,
+    /// What it does.
+    pub help: &'static str,
+}
+
+pub(crate) const LOG_FORMAT: &str = "LOG_FORMAT";
+pub(crate) const LOG_LEVEL: &str = "LOG_LEVEL";
+pub(crate) const RUST_LOG: &str = "RUST_LOG";
+pub(crate) const INSTANCE: &str = "FLYTE_DATABRICKS_INSTANCE";
+pub(crate) const ACCESS_TOKEN: &str = "FLYTE_DATABRICKS_ACCESS_TOKEN";
+pub(crate) const ALLOWED_HOSTS: &str = "FLYTE_DATABRICKS_ALLOWED_HOSTS";
+pub(crate) const SSL_CERT_FILE: &str = "SSL_CERT_FILE";
+
+/// Every environment variable that is read by this program, in the order of the help text. An empty one counts as
+/// unset.
+pub const VARIABLES: [Variable; 7] = [
+    Variable {
+        name: INSTANCE,
+        help: "the workspace of tasks that name none, such as adb-1.2.azuredatabricks.net",
+    },
+    Variable {
+        name: ACCESS_TOKEN,
+        help: "the connector's own token, used for that workspace alone and only when a task brings none",
+    },
+    Variable {
+        name: ALLOWED_HOSTS,
+        help: "host[:port] patterns allowed beside Databricks' own domains, comma-separated; * stands for one label or a port",
+    },
+    Variable {
+        name: SSL_CERT_FILE,
+        help: "PEM file with roots to trust for outgoing TLS, beside the system's",
+    },
+    Variable { name: LOG_FORMAT, help: "human or json; --log-format wins" },
+    Variable {
+        name: LOG_LEVEL,
+        help: "as in Python, a name or a number, such as WARNING or 30 [default: INFO]",
+    },
+    Variable { name: RUST_LOG, help: "tracing filter; wins over LOG_LEVEL" },
+];
+
+fn environment_help() -> String {
+    let mut help = "Environment:\n".to_owned();
+    for Variable { name, help: text } in VARIABLES {
+        // Writing to a String cannot fail.
+        let _never = writeln!(help, "  {name}\n          {text}");
+    }
+    help
+}
+
+/// The environment variables, as they were set.
+#[derive(Debug, Clone, Default)]
+pub struct Environment {
+    /// `FLYTE_DATABRICKS_INSTANCE`.
+    pub instance: Option<String>,
+    /// `FLYTE_DATABRICKS_ACCESS_TOKEN`.
+    pub access_token: Option<SecretString>,
+    /// `FLYTE_DATABRICKS_ALLOWED_HOSTS`.
+    pub allowed_hosts: Option<String>,
+    /// `SSL_CERT_FILE`.
+    pub ssl_cert_file: Option<PathBuf>,
+    /// `LOG_FORMAT`.
+    pub log_format: Option<String>,
+    /// `LOG_LEVEL`.
+    pub log_level: Option<String>,
+    /// `RUST_LOG`.
+    pub rust_log: Option<String>,
+}
+
+/// An environment variable is not valid UTF-8. Its value is not kept: it may be a secret.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{name} is not valid UTF-8")]
+pub struct NotText {
+    /// The variable.
+    pub name: &'static str,
+}
+
+impl Environment {
+    /// Reads it through `get`, which is `std::env::var_os` but for tests. Blanks around a value are dropped, as a
+    /// mounted secret often ends in a line feed; what is then empty counts as unset.
+    ///
+    /// # Errors
+    ///
+    /// [`NotText`] when a value is not valid UTF-8. A path need not be.
+    pub fn read(get: impl Fn(&str) -> Option<OsString>) -> Result<Self, NotText> {
+        let text = |name: &'static str| -> Result<Option<String>, NotText> {
+            let Some(value) = get(name) else { return Ok(None) };
+            let Some(value) = value.to_str().map(str::trim) else { return Err(NotText { name }) };
+            Ok((!value.is_empty()).then(|| value.to_owned()))
+        };
+        Ok(Self {
+            instance: text(INSTANCE)?,
+            access_token: text(ACCESS_TOKEN)?.map(SecretString::from),
+            allowed_hosts: text(ALLOWED_HOSTS)?,
+            ssl_cert_file: get(SSL_CERT_FILE).filter(|path| !path.is_empty()).map(PathBuf::from),
+            log_format: text(LOG_FORMAT)?,
+            log_level: text(LOG_LEVEL)?,
+            rust_log: text(RUST_LOG)?,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    fn parse(line: &str) -> Args {
+        Args::try_parse_from(line.split_whitespace()).unwrap()
+    }
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        Args::command().debug_assert();
+    }
+
+    #[test]
+    fn every_line_of_c0_is_accepted() {
+        let plain = parse("c0");
+        assert_eq!(
+            (plain.serve.port, plain.serve.prometheus_port, plain.serve.timeout),
+            (8000, 9090, None)
+        );
+        assert!(plain.command.is_none());
+
+        let full =
+            parse("c0 --port 8080 --prometheus_port 9092 --worker 10 --timeout 5 --modules m1 m2");
+        assert_eq!(
+            (full.serve.port, full.serve.prometheus_port, full.serve.timeout),
+            (8080, 9092, Some(5))
+        );
+        assert_eq!(full.serve.modules, ["m1", "m2"]);
+
+        let repeated = parse("c0 --modules m1 --modules m2 --prometheus-port 1");
+        assert_eq!(repeated.serve.modules, ["m1", "m2"]);
+        assert_eq!(repeated.serve.prometheus_port, 1);
+    }
+
+    #[test]
+    fn modules_do_not_swallow_a_subcommand_or_a_flag() {
+        let served = parse("c0 --modules m1 m2 serve --port 7");
+        assert!(matches!(served.command, Some(Command::Serve)));
+        assert_eq!(served.serve.modules, ["m1", "m2"]);
+        assert_eq!(served.serve.port, 7);
+        assert_eq!(parse("c0 --modules m1 m2 --port 7").serve.modules, ["m1", "m2"]);
+    }
+
+    #[test]
+    fn flags_stand_before_or_after_serve() {
+        assert_eq!(parse("x --port 7 serve").serve.port, 7);
+        assert_eq!(parse("x serve --port 7").serve.port, 7);
+        assert_eq!(parse("x --port 7 serve --host localhost").serve.port, 7);
+    }
+
+    #[test]
+    fn the_help_names_every_variable() {
+        let help = Args::command().render_help().to_string();
+        for variable in VARIABLES {
+            assert!(help.contains(variable.name), "{} is missing", variable.name);
+        }
+    }
+
+    #[test]
+    fn blank_variables_count_as_unset_and_blanks_around_a_value_are_dropped() {
+        let environment = Environment::read(|name| {
+            Some(OsString::from(match name {
+                INSTANCE => " adb-1.azuredatabricks.net\n",
+                SSL_CERT_FILE => "",
+                _ => " \n",
+            }))
+        })
+        .unwrap();
+        assert_eq!(environment.instance.as_deref(), Some("adb-1.azuredatabricks.net"));
+        assert!(environment.access_token.is_none());
+        assert!(environment.ssl_cert_file.is_none());
+        assert!(environment.log_level.is_none());
+    }
+
+    #[test]
+    fn debug_does_not_show_the_token() {
+        let environment =
+            Environment::read(|name| (name == ACCESS_TOKEN).then(|| OsString::from("dapi-canary")))
+                .unwrap();
+        assert!(!format!("{environment:?}").contains("canary"));
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_value_that_is_not_text_is_named_and_not_shown() {
+        use std::os::unix::ffi::OsStringExt as _;
+        let error = Environment::read(|name| {
+            (name == ACCESS_TOKEN).then(|| OsString::from_vec(vec![b'd', 0xff]))
+        })
+        .unwrap_err();
+        assert_eq!(error.to_string(), "FLYTE_DATABRICKS_ACCESS_TOKEN is not valid UTF-8");
+    }
+}

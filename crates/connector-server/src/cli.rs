@@ -1,0 +1,210 @@
+//! The command line, from parsed arguments to an exit code.
+
+use std::{error::Error as StdError, fmt, pin::pin, time::Duration};
+
+use tokio_util::sync::CancellationToken;
+use tracing::info;
+
+use crate::{
+    App, Args, BindError, Command, Config, ConfigError, Environment, NotText, demo,
+    shutdown::{StopSignal, StopSignals},
+    status::chain,
+    telemetry,
+};
+
+/// `EX_USAGE` of sysexits.h: the operator must change a flag or a variable.
+const USAGE: u8 = 64;
+
+/// Why the program could not go on: one line, and an exit code.
+#[derive(Debug)]
+pub struct Failure {
+    line: String,
+    exit_code: u8,
+}
+
+impl Failure {
+    /// A command line that clap refused, in one line.
+    pub fn usage(error: &clap::Error) -> Self {
+        let text = error.to_string();
+        let first = text.lines().next().unwrap_or_default();
+        let line = first.strip_prefix("error: ").unwrap_or(first).trim_end_matches('.');
+        Self { line: format!("{line}; try --help"), exit_code: USAGE }
+    }
+
+    fn other(error: &dyn StdError) -> Self {
+        Self { line: chain(error), exit_code: 1 }
+    }
+
+    /// 64 for bad configuration, 1 for everything else, 128 and the signal's number after a second signal.
+    pub fn exit_code(&self) -> u8 {
+        self.exit_code
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.line)
+    }
+}
+
+impl StdError for Failure {}
+
+impl From<ConfigError> for Failure {
+    fn from(error: ConfigError) -> Self {
+        Self { line: chain(&error), exit_code: USAGE }
+    }
+}
+
+impl From<NotText> for Failure {
+    fn from(error: NotText) -> Self {
+        ConfigError::from(error).into()
+    }
+}
+
+impl From<BindError> for Failure {
+    fn from(error: BindError) -> Self {
+        let exit_code = if matches!(error, BindError::Host { .. }) { USAGE } else { 1 };
+        Self { line: chain(&error), exit_code }
+    }
+}
+
+/// Does what the command line says, until it is done.
+///
+/// # Errors
+///
+/// [`Failure`], to be printed and turned into the exit code.
+pub fn run(args: Args, environment: Environment) -> Result<(), Failure> {
+    let runtime = tokio::runtime::Runtime::new().map_err(|error| Failure::other(&error))?;
+    let outcome = match args.command {
+        Some(Command::Demo(demo)) => {
+            runtime.block_on(demo::run(demo)).map_err(|error| Failure::other(error.as_ref()))
+        }
+        Some(Command::Serve) | None => {
+            let config = Config::new(&args.serve, &environment)?;
+            drop(environment);
+            runtime.block_on(serve(config))
+        }
+    };
+    // A name lookup in flight must not hold the end up.
+    runtime.shutdown_background();
+    outcome
+}
+
+async fn serve(config: Config) -> Result<(), Failure> {
+    telemetry::init(&config.log);
+    let databricks = describe(&config.databricks);
+    let registry = crate::registry(config.databricks)?;
+    let mut signals = StopSignals::install().map_err(|error| Failure::other(&error))?;
+    let app = App::bind(config.server, registry.clone()).await?;
+
+    info!(version = env!("CARGO_PKG_VERSION"), "starting the Flyte connector server");
+    for connector in registry.connectors() {
+        let types = connector.task_types();
+        let types: Vec<String> = types.iter().map(ToString::to_string).collect();
+        info!(connector = connector.name(), task_types = types.join(", "), "connector registered");
+    }
+    info!(
+        workspace = databricks.workspace,
+        credential = databricks.credential,
+        allowed_hosts = databricks.allowed_hosts,
+        "Databricks configured"
+    );
+    if !config.ignored.is_empty() {
+        info!(flags = config.ignored.join(" "), "flags of c0 that mean nothing here");
+    }
+    info!(address = %app.grpc_address(), "listening for gRPC");
+    info!(address = %app.prometheus_address(), "listening for Prometheus, /livez and /readyz");
+
+    let stop = CancellationToken::new();
+    let mut running = pin!(app.run(stop.clone().cancelled_owned()));
+    tokio::select! {
+        ended = &mut running => return ended.map_err(|error| Failure::other(&error)),
+        signal = signals.next() => info!(signal = signal.name(), "asked to stop"),
+        () = elapsed(config.ends_after) => info!("the time of --timeout is over"),
+    }
+    stop.cancel();
+    tokio::select! {
+        ended = &mut running => ended.map_err(|error| Failure::other(&error)),
+        again = signals.next() => Err(second_signal(again)),
+    }
+}
+
+fn second_signal(signal: StopSignal) -> Failure {
+    let line = format!(
+        "stopped at once by a second signal, {}: calls in flight were cut off",
+        signal.name()
+    );
+    Failure { line, exit_code: signal.exit_code() }
+}
+
+async fn elapsed(time: Option<Duration>) {
+    match time {
+        Some(time) => tokio::time::sleep(time).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// What a person at the terminal wants to see of the Databricks configuration: names, no secrets.
+struct Described {
+    workspace: String,
+    credential: &'static str,
+    allowed_hosts: String,
+}
+
+fn describe(config: &databricks_connector::Config) -> Described {
+    Described {
+        workspace: match &config.instance {
+            Some(instance) => host_of(instance).to_owned(),
+            None => "none: each task names its own".to_owned(),
+        },
+        credential: match config.access_token {
+            Some(_) => crate::args::ACCESS_TOKEN,
+            None => "none: each task brings its own",
+        },
+        allowed_hosts: match config.allowed_hosts.as_slice() {
+            [] => "Databricks domains".to_owned(),
+            more => format!("Databricks domains, {}", more.join(", ")),
+        },
+    }
+}
+
+/// The host in what may have been pasted as a URL. A query may hold anything, so it is not shown.
+fn host_of(instance: &str) -> &str {
+    let rest = instance.split_once("://").map_or(instance, |(_, rest)| rest);
+    rest.split(['/', '?', '#']).next().unwrap_or(rest)
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser as _;
+
+    use super::*;
+
+    #[test]
+    fn a_refused_command_line_is_one_line() {
+        for (line, expected) in [
+            (
+                "x --port many",
+                "invalid value 'many' for '--port <PORT>': invalid digit found in string; try --help",
+            ),
+            ("x --prot 1", "unexpected argument '--prot' found; try --help"),
+            (
+                "x --user-failures maybe",
+                "invalid value 'maybe' for '--user-failures <WHAT>'; try --help",
+            ),
+        ] {
+            let failure =
+                Failure::usage(&Args::try_parse_from(line.split_whitespace()).unwrap_err());
+            assert_eq!((failure.to_string().as_str(), failure.exit_code()), (expected, 64));
+        }
+    }
+
+    #[test]
+    fn the_host_is_shown_without_what_was_pasted_around_it() {
+        for instance in
+            ["a.example", "https://a.example", "https://a.example/path?token=1", "a.example/#x"]
+        {
+            assert_eq!(host_of(instance), "a.example");
+        }
+    }
+}

@@ -1,0 +1,33 @@
+//! The connectors of the binary.
+
+use connector_core::Registry;
+use databricks_connector::{ConfigField, DatabricksConnector};
+
+use crate::{ConfigError, args, status::chain};
+
+/// The registry of the binary: Databricks.
+///
+/// # Errors
+///
+/// [`ConfigError`] when the connector refuses a value; it names the variable.
+pub fn registry(config: databricks_connector::Config) -> Result<Registry, ConfigError> {
+    let databricks = DatabricksConnector::new(config).map_err(|error| {
+        let name = variable(error.field());
+        ConfigError::new(name, chain(&error))
+    })?;
+    Registry::builder()
+        .register(databricks)
+        .build()
+        .map_err(|error| ConfigError::new("the built-in connectors", error.to_string()))
+}
+
+fn variable(field: ConfigField) -> &'static str {
+    match field {
+        ConfigField::Instance => args::INSTANCE,
+        ConfigField::AccessToken => args::ACCESS_TOKEN,
+        ConfigField::AllowedHosts => args::ALLOWED_HOSTS,
+        ConfigField::Roots => args::SSL_CERT_FILE,
+        // A part that has no variable yet.
+        _ => "the Databricks connector",
+    }
+}

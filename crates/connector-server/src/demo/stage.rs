@@ -1,0 +1,76 @@
+//! The three parts of the demo's process: a fake workspace, the server, and a client.
+
+use std::{error::Error, net::SocketAddr};
+
+use connector_core::Registry;
+use databricks_emulator::Emulator;
+use flyteidl2::connector::async_connector_service_client::AsyncConnectorServiceClient;
+use secrecy::SecretString;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+use tonic::transport::Channel;
+
+use crate::{App, ServeError, ServerConfig};
+
+/// Any error of the demo.
+pub(super) type BoxError = Box<dyn Error + Send + Sync>;
+
+/// What the fake workspace knows as the connector's token and as the tasks' token. Worthless anywhere else.
+const CONNECTOR_TOKEN: &str = "dapi-demo-connector";
+pub(super) const TASK_TOKEN: &str = "dapi-demo-task";
+
+/// A client of the connector service.
+pub(super) type Client = AsyncConnectorServiceClient<Channel>;
+
+/// Everything that runs while the demo does.
+#[derive(Debug)]
+pub(super) struct Stage {
+    pub(super) emulator: Emulator,
+    pub(super) grpc_address: SocketAddr,
+    server: JoinHandle<Result<(), ServeError>>,
+    stop: CancellationToken,
+}
+
+impl Stage {
+    /// Starts the workspace and the server on free ports of the loopback interface.
+    pub(super) async fn start() -> Result<Self, BoxError> {
+        let emulator = Emulator::builder().token(CONNECTOR_TOKEN).token(TASK_TOKEN).start().await?;
+        let registry = registry(&emulator)?;
+        let config = ServerConfig {
+            host: Some("127.0.0.1".to_owned()),
+            grpc_port: 0,
+            prometheus_port: 0,
+            ..ServerConfig::default()
+        };
+        let app = App::bind(config, registry).await?;
+        let grpc_address = app.grpc_address();
+        let stop = CancellationToken::new();
+        let server = tokio::spawn(app.run(stop.clone().cancelled_owned()));
+        Ok(Self { emulator, grpc_address, server, stop })
+    }
+
+    /// A client over its own connection, as the executor has one.
+    pub(super) async fn client(&self) -> Result<Client, BoxError> {
+        Ok(Client::connect(format!("http://{}", self.grpc_address)).await?)
+    }
+
+    /// Stops the server, then the workspace.
+    pub(super) async fn stop(self) -> Result<(), BoxError> {
+        self.stop.cancel();
+        self.server.await??;
+        self.emulator.shutdown().await;
+        Ok(())
+    }
+}
+
+/// The connectors of the binary, with the fake workspace as the default one.
+fn registry(emulator: &Emulator) -> Result<Registry, BoxError> {
+    let workspace = emulator.https_host();
+    Ok(crate::registry(databricks_connector::Config {
+        instance: Some(workspace.clone()),
+        access_token: Some(SecretString::from(CONNECTOR_TOKEN)),
+        allowed_hosts: vec![workspace],
+        extra_roots_pem: Some(emulator.certificate_pem().as_bytes().to_vec()),
+        ..databricks_connector::Config::default()
+    })?)
+}

@@ -1,0 +1,44 @@
+//! The Flyte connector server: gRPC services, health, metrics, drain, and the command line.
+//!
+//! As a library it serves any [`connector_core::Registry`]:
+//!
+//! ```no_run
+//! use connector_core::Registry;
+//! use connector_server::{App, ServerConfig};
+//!
+//! # async fn run() -> Result<(), Box<dyn std::error::Error>> {
+//! let registry = Registry::builder().build()?; // register connectors here
+//! let app = App::bind(ServerConfig { grpc_port: 0, prometheus_port: 0, ..ServerConfig::default() }, registry).await?;
+//! println!("listening on {}", app.grpc_address());
+//! app.run(std::future::pending()).await?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! As a binary it serves Databricks: [`cli::run`] is all of it but the exit code.
+
+#![forbid(unsafe_code)]
+
+mod admin;
+mod app;
+mod args;
+pub mod cli;
+mod config;
+mod connectors;
+mod deadline;
+pub mod demo;
+mod health;
+mod listen;
+mod metrics;
+mod service;
+mod shutdown;
+mod status;
+mod telemetry;
+
+pub use app::{App, ServeError};
+pub use args::{
+    Args, Command, Environment, LogFormat, NotText, ServeArgs, UserFailures, VARIABLES, Variable,
+};
+pub use config::{Config, ConfigError, LogConfig, ServerConfig};
+pub use connectors::registry;
+pub use listen::BindError;

@@ -1,0 +1,31 @@
+//! The binary: parse, run, exit code.
+
+#![forbid(unsafe_code)]
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+use connector_server::{Args, Environment, cli};
+
+fn main() -> ExitCode {
+    let args = match Args::try_parse() {
+        Ok(args) => args,
+        Err(asked) if !asked.use_stderr() => {
+            // `--help` and `--version`; a closed pipe is no reason to fail.
+            drop(asked.print());
+            return ExitCode::SUCCESS;
+        }
+        Err(usage) => return fail(&cli::Failure::usage(&usage)),
+    };
+    let outcome = Environment::read(|name| std::env::var_os(name)).map_err(cli::Failure::from);
+    match outcome.and_then(|environment| cli::run(args, environment)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => fail(&failure),
+    }
+}
+
+#[expect(clippy::print_stderr, reason = "the last line of a program that could not go on")]
+fn fail(failure: &cli::Failure) -> ExitCode {
+    eprintln!("connector-server: {failure}");
+    ExitCode::from(failure.exit_code())
+}

@@ -1,0 +1,203 @@
+//! The service that runs tasks.
+
+use std::time::{Duration, SystemTime};
+
+use connector_core::{
+    CallContext, Connection, CreateContext, Error, LogsRequest, MetricsRequest, TaskType,
+};
+use flyteidl2::{
+    connector::{
+        CreateTaskRequest, CreateTaskResponse, DeleteTaskRequest, DeleteTaskResponse,
+        GetTaskLogsRequest, GetTaskLogsResponse, GetTaskMetricsRequest, GetTaskMetricsResponse,
+        GetTaskRequest, GetTaskResponse, async_connector_service_server::AsyncConnectorService,
+    },
+    core::ExecutionMetricResult,
+};
+use prost::Message as _;
+use prost_types::Timestamp;
+use tonic::{Request, Response, Status};
+use tracing::Instrument as _;
+
+use super::{
+    call::{Call, Calls},
+    log_stream::{self, LogStream},
+    outcome::{detached, guarded},
+};
+use crate::metrics::Operation;
+
+/// The service over a registry.
+#[derive(Debug)]
+pub(crate) struct AsyncConnector {
+    calls: Calls,
+}
+
+impl AsyncConnector {
+    pub(crate) fn new(calls: Calls) -> Self {
+        Self { calls }
+    }
+
+    /// Detached: a caller that gave up must not stop a submit halfway (DESIGN §3.1).
+    async fn create(
+        &self,
+        call: &mut Call,
+        request: CreateTaskRequest,
+    ) -> Result<CreateTaskResponse, Error> {
+        let execution = request.task_execution_metadata.unwrap_or_default();
+        call.names(execution.task_execution_id.as_ref());
+        let template = request.template.unwrap_or_default();
+        let found =
+            call.find(Some(TaskType::new(template.r#type.as_str(), template.task_type_version)));
+        let inputs = request.inputs.unwrap_or_default();
+        call.inputs(inputs.encoded_len());
+        let (connector, task_type) = found?;
+        let cx = CreateContext {
+            task_type,
+            template,
+            inputs,
+            output_prefix: request.output_prefix,
+            execution,
+            connection: request.connection.map(Connection::from).unwrap_or_default(),
+            deadline: Some(call.deadline().connector),
+        };
+        let work = async move { connector.create(cx).await };
+        let resource_meta =
+            detached(call.deadline().answer, self.calls.tracker(), call.span(), work).await?;
+        Ok(CreateTaskResponse { resource_meta })
+    }
+}
+
+async fn get(call: &mut Call, request: GetTaskRequest) -> Result<GetTaskResponse, Error> {
+    let (connector, task_type) = call.find(request.task_category.map(TaskType::from))?;
+    let cx = CallContext {
+        task_type,
+        connection: request.connection.map(Connection::from).unwrap_or_default(),
+        output_prefix: request.output_prefix,
+        deadline: Some(call.deadline().connector),
+    };
+    let resource =
+        guarded(call.deadline().answer, connector.get(cx, &request.resource_meta)).await?;
+    call.phase(resource.phase);
+    Ok(GetTaskResponse { resource: Some(resource.into()) })
+}
+
+async fn delete(call: &mut Call, request: DeleteTaskRequest) -> Result<DeleteTaskResponse, Error> {
+    let (connector, task_type) = call.find(request.task_category.map(TaskType::from))?;
+    let mut cx = later_context(call, task_type);
+    cx.connection = request.connection.map(Connection::from).unwrap_or_default();
+    guarded(call.deadline().answer, connector.delete(cx, &request.resource_meta)).await?;
+    Ok(DeleteTaskResponse {})
+}
+
+async fn metrics(
+    call: &mut Call,
+    request: GetTaskMetricsRequest,
+) -> Result<GetTaskMetricsResponse, Error> {
+    let (connector, task_type) = call.find(request.task_category.map(TaskType::from))?;
+    let asked = MetricsRequest {
+        names: request.queries,
+        start: time("start_time", request.start_time)?,
+        end: time("end_time", request.end_time)?,
+        step: request.step.map(step).transpose()?,
+    };
+    let cx = later_context(call, task_type);
+    let found =
+        guarded(call.deadline().answer, connector.metrics(cx, &request.resource_meta, asked))
+            .await?;
+    let results = found
+        .into_iter()
+        .map(|metric| ExecutionMetricResult {
+            data: Some(metric.to_range_query_result()),
+            metric: metric.name,
+        })
+        .collect();
+    Ok(GetTaskMetricsResponse { results })
+}
+
+async fn logs(
+    call: &mut Call,
+    request: GetTaskLogsRequest,
+) -> Result<Vec<GetTaskLogsResponse>, Error> {
+    let (connector, task_type) = call.find(request.task_category.map(TaskType::from))?;
+    let asked = LogsRequest { lines: request.lines, token: request.token };
+    let cx = later_context(call, task_type);
+    let page =
+        guarded(call.deadline().answer, connector.logs(cx, &request.resource_meta, asked)).await?;
+    Ok(log_stream::messages(page))
+}
+
+/// The context of a call that brings neither a connection nor an output prefix.
+fn later_context(call: &Call, task_type: TaskType) -> CallContext {
+    CallContext {
+        task_type,
+        connection: Connection::new(),
+        output_prefix: String::new(),
+        deadline: Some(call.deadline().connector),
+    }
+}
+
+fn time(field: &str, wire: Option<Timestamp>) -> Result<Option<SystemTime>, Error> {
+    wire.map(SystemTime::try_from).transpose().map_err(|error| {
+        Error::invalid_request(format!("{field} is not a time")).with_source(error)
+    })
+}
+
+fn step(wire: prost_types::Duration) -> Result<Duration, Error> {
+    Duration::try_from(wire)
+        .map_err(|_negative| Error::invalid_request("step is not a positive duration"))
+}
+
+#[tonic::async_trait]
+impl AsyncConnectorService for AsyncConnector {
+    async fn create_task(
+        &self,
+        request: Request<CreateTaskRequest>,
+    ) -> Result<Response<CreateTaskResponse>, Status> {
+        let mut call = self.calls.begin(Operation::Create, &request);
+        let span = call.span();
+        let answer = self.create(&mut call, request.into_inner()).instrument(span).await;
+        call.answer(answer)
+    }
+
+    async fn get_task(
+        &self,
+        request: Request<GetTaskRequest>,
+    ) -> Result<Response<GetTaskResponse>, Status> {
+        let mut call = self.calls.begin(Operation::Get, &request);
+        let span = call.span();
+        let answer = get(&mut call, request.into_inner()).instrument(span).await;
+        call.answer(answer)
+    }
+
+    async fn delete_task(
+        &self,
+        request: Request<DeleteTaskRequest>,
+    ) -> Result<Response<DeleteTaskResponse>, Status> {
+        let mut call = self.calls.begin(Operation::Delete, &request);
+        let span = call.span();
+        let answer = delete(&mut call, request.into_inner()).instrument(span).await;
+        call.answer(answer)
+    }
+
+    async fn get_task_metrics(
+        &self,
+        request: Request<GetTaskMetricsRequest>,
+    ) -> Result<Response<GetTaskMetricsResponse>, Status> {
+        let mut call = self.calls.begin(Operation::Metrics, &request);
+        let span = call.span();
+        let answer = metrics(&mut call, request.into_inner()).instrument(span).await;
+        call.answer(answer)
+    }
+
+    type GetTaskLogsStream = LogStream;
+
+    async fn get_task_logs(
+        &self,
+        request: Request<GetTaskLogsRequest>,
+    ) -> Result<Response<LogStream>, Status> {
+        let mut call = self.calls.begin(Operation::Logs, &request);
+        let span = call.span();
+        let answer = logs(&mut call, request.into_inner()).instrument(span).await;
+        let in_flight = self.calls.tracker().token();
+        call.answer(answer.map(|messages| LogStream::new(messages, in_flight)))
+    }
+}

@@ -1,0 +1,150 @@
+//! Deadlines, with a paused clock and without a socket.
+
+use std::{sync::Arc, time::Duration};
+
+use connector_core::{CallContext, Connector, CreateContext, Error, Registry, Resource, TaskType};
+use flyteidl2::{
+    connector::{
+        CreateTaskRequest, DeleteTaskRequest, GetTaskRequest, TaskCategory,
+        async_connector_service_client::AsyncConnectorServiceClient,
+        async_connector_service_server::AsyncConnectorServiceServer,
+    },
+    core::TaskTemplate,
+};
+use tokio::{sync::Notify, time::Instant};
+use tokio_util::task::TaskTracker;
+use tonic::{Code, Request};
+
+use super::{AsyncConnector, Calls};
+use crate::metrics::{Exposition, Metrics};
+
+/// Answers no call before it is told to.
+#[derive(Debug, Clone, Default)]
+struct Slow {
+    go: Arc<Notify>,
+    created: Arc<Notify>,
+}
+
+impl Connector for Slow {
+    const NAME: &'static str = "Slow Connector";
+    type ResourceMeta = ();
+
+    fn task_types(&self) -> Vec<TaskType> {
+        vec![TaskType::new("slow", 0)]
+    }
+
+    async fn create(&self, _cx: CreateContext) -> Result<(), Error> {
+        self.go.notified().await;
+        self.created.notify_one();
+        Ok(())
+    }
+
+    async fn get(&self, _cx: CallContext, (): ()) -> Result<Resource, Error> {
+        self.go.notified().await;
+        Err(Error::internal("not reached"))
+    }
+
+    async fn delete(&self, cx: CallContext, (): ()) -> Result<(), Error> {
+        // A connector that keeps to the deadline it was told answers by itself.
+        tokio::time::sleep_until(cx.deadline.unwrap().into()).await;
+        Ok(())
+    }
+}
+
+struct Fixture {
+    client: AsyncConnectorServiceClient<AsyncConnectorServiceServer<AsyncConnector>>,
+    connector: Slow,
+    tracker: TaskTracker,
+    metrics: Arc<Metrics>,
+}
+
+fn fixture() -> Fixture {
+    let connector = Slow::default();
+    let registry = Registry::builder().register(connector.clone()).build().unwrap();
+    let metrics = Arc::new(Metrics::new([]));
+    let tracker = TaskTracker::new();
+    let calls = Calls::new(registry, Arc::clone(&metrics), tracker.clone(), Duration::from_mins(1));
+    let client = AsyncConnectorServiceClient::new(AsyncConnectorServiceServer::new(
+        AsyncConnector::new(calls),
+    ));
+    Fixture { client, connector, tracker, metrics }
+}
+
+fn category() -> TaskCategory {
+    TaskCategory { name: "slow".to_owned(), version: 0 }
+}
+
+fn get(timeout: Option<Duration>) -> Request<GetTaskRequest> {
+    let get = GetTaskRequest {
+        resource_meta: b"null".to_vec(),
+        task_category: Some(category()),
+        ..GetTaskRequest::default()
+    };
+    let mut request = Request::new(get);
+    if let Some(timeout) = timeout {
+        request.set_timeout(timeout);
+    }
+    request
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connector_that_misses_the_deadline_is_answered_for_before_the_caller_leaves() {
+    let mut fixture = fixture();
+    for (timeout, least, most) in [(Some(10), 9, 10), (None, 59, 60)] {
+        let started = Instant::now();
+        let status =
+            fixture.client.get_task(get(timeout.map(Duration::from_secs))).await.unwrap_err();
+        assert_eq!(status.code(), Code::DeadlineExceeded);
+        assert!(status.message().starts_with("the connector did not answer in time"), "{status:?}");
+        let took = started.elapsed();
+        assert!(
+            (Duration::from_secs(least)..Duration::from_secs(most)).contains(&took),
+            "{timeout:?}: {took:?}"
+        );
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connector_that_keeps_to_the_deadline_it_was_told_is_heard() {
+    let delete = DeleteTaskRequest {
+        resource_meta: b"null".to_vec(),
+        task_category: Some(category()),
+        connection: None,
+    };
+    let mut request = Request::new(delete);
+    request.set_timeout(Duration::from_secs(10));
+    fixture().client.delete_task(request).await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_create_goes_on_after_its_deadline() {
+    let mut fixture = fixture();
+    let template = TaskTemplate { r#type: "slow".to_owned(), ..TaskTemplate::default() };
+    let mut request = Request::new(CreateTaskRequest {
+        template: Some(template),
+        ..CreateTaskRequest::default()
+    });
+    request.set_timeout(Duration::from_secs(10));
+    let status = fixture.client.create_task(request).await.unwrap_err();
+    assert_eq!(status.code(), Code::DeadlineExceeded);
+
+    fixture.tracker.close();
+    assert!(!fixture.tracker.is_empty(), "a drain must wait for it");
+    fixture.connector.go.notify_one();
+    fixture.connector.created.notified().await;
+    fixture.tracker.wait().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_that_is_dropped_is_counted_as_cancelled() {
+    let mut fixture = fixture();
+    let dropped =
+        tokio::time::timeout(Duration::from_secs(1), fixture.client.get_task(get(None))).await;
+    assert!(dropped.is_err());
+    let text = fixture.metrics.write(Exposition::Text);
+    assert!(
+        text.contains(r#"rpcs_total{task_type="slow",method="GetTask",code="CANCELLED"} 1"#),
+        "{text}"
+    );
+    assert!(fixture.tracker.is_empty(), "a drain must not wait for it");
+}

@@ -1,0 +1,234 @@
+//! The binary: its flags, its exit codes, and the line it ends with.
+
+use std::{
+    io::{BufRead as _, BufReader, Read as _},
+    net::{Ipv4Addr, TcpListener},
+    process::{Child, ChildStderr, Command, Output, Stdio},
+};
+
+use flyteidl2::connector::async_connector_service_client::AsyncConnectorServiceClient;
+use serde_json::Value;
+use tonic::transport::Channel;
+
+fn binary(flags: &str, variables: &[(&str, &str)]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_connector-server"));
+    command.args(flags.split_whitespace()).env_clear().envs(variables.iter().copied());
+    command
+}
+
+fn run(flags: &str, variables: &[(&str, &str)]) -> (i32, String) {
+    let Output { status, stderr, .. } = binary(flags, variables).output().unwrap();
+    (status.code().unwrap(), String::from_utf8(stderr).unwrap())
+}
+
+/// The exit code and the one line that a refused start ends with.
+fn refused(flags: &str, variables: &[(&str, &str)]) -> (i32, String) {
+    let (code, text) = run(flags, variables);
+    let mut lines = text.lines();
+    let line = lines.next().unwrap_or_default().to_owned();
+    assert_eq!(lines.next(), None, "more than one line: {text}");
+    (code, line)
+}
+
+/// A binary that serves on free ports, killed when the test is over.
+pub struct Serving {
+    child: Child,
+    stderr: BufReader<ChildStderr>,
+    grpc: String,
+}
+
+const FREE_PORTS: &str = "--host 127.0.0.1 --port 0 --prometheus-port 0 --log-format json";
+
+impl Serving {
+    pub fn start(flags: &str, variables: &[(&str, &str)]) -> Self {
+        let mut child = binary(&format!("{FREE_PORTS} {flags}"), variables)
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let stderr = BufReader::new(child.stderr.take().unwrap());
+        let mut serving = Self { child, stderr, grpc: String::new() };
+        serving.grpc = serving.address("listening for gRPC");
+        serving.line("listening for Prometheus, /livez and /readyz");
+        serving
+    }
+
+    /// Reads the log up to the line with that message.
+    pub fn line(&mut self, message: &str) -> Value {
+        loop {
+            let mut line = String::new();
+            assert_ne!(
+                self.stderr.read_line(&mut line).unwrap(),
+                0,
+                "the log ended before `{message}`"
+            );
+            let line: Value = serde_json::from_str(&line).unwrap();
+            if line["message"] == message {
+                return line;
+            }
+        }
+    }
+
+    fn address(&mut self, message: &str) -> String {
+        self.line(message)["address"].as_str().unwrap().to_owned()
+    }
+
+    pub async fn tasks(&self) -> AsyncConnectorServiceClient<Channel> {
+        AsyncConnectorServiceClient::connect(format!("http://{}", self.grpc)).await.unwrap()
+    }
+
+    pub fn signal(&self, name: &str) {
+        let status = Command::new("kill")
+            .args([&format!("-{name}"), &self.child.id().to_string()])
+            .status()
+            .unwrap();
+        assert!(status.success());
+    }
+
+    /// The exit code and the rest of the log.
+    pub fn end(mut self) -> (Option<i32>, String) {
+        let mut rest = String::new();
+        self.stderr.read_to_string(&mut rest).unwrap();
+        (self.child.wait().unwrap().code(), rest)
+    }
+}
+
+impl Drop for Serving {
+    fn drop(&mut self) {
+        let _already_gone = self.child.kill();
+        let _reaped = self.child.wait();
+    }
+}
+
+#[test]
+fn bad_configuration_is_one_line_that_names_the_flag_or_variable_and_exit_64() {
+    for (flags, variables, expected) in [
+        ("--port many", &[][..], "invalid value 'many' for '--port <PORT>'"),
+        ("--port 99999", &[], "invalid value '99999' for '--port <PORT>'"),
+        ("--prot 1", &[], "unexpected argument '--prot' found"),
+        ("--user-failures maybe", &[], "invalid value 'maybe' for '--user-failures <WHAT>'"),
+        (
+            "--port 7000 --prometheus_port 7000",
+            &[],
+            "--prometheus-port: 7000 is the port of --port already",
+        ),
+        ("--host 192.0.2.1 --port 0", &[], "--host: `192.0.2.1` is not an address of this machine"),
+        ("", &[("LOG_LEVEL", "loud")], "LOG_LEVEL: `loud` is none of"),
+        ("", &[("LOG_FORMAT", "xml")], "LOG_FORMAT: `xml` is neither human nor json"),
+        ("", &[("RUST_LOG", "a=b=c")], "RUST_LOG: is not a tracing filter"),
+        (
+            "",
+            &[("SSL_CERT_FILE", "/nowhere/ca.pem")],
+            "SSL_CERT_FILE: /nowhere/ca.pem cannot be read: No such file",
+        ),
+        ("serve", &[("FLYTE_DATABRICKS_INSTANCE", "user@host")], "FLYTE_DATABRICKS_INSTANCE: "),
+    ] {
+        let (code, line) = refused(flags, variables);
+        assert_eq!(code, 64, "{line}");
+        assert!(line.starts_with(&format!("connector-server: {expected}")), "{line}");
+    }
+}
+
+#[test]
+fn an_empty_variable_counts_as_unset() {
+    let variables = [
+        ("FLYTE_DATABRICKS_INSTANCE", ""),
+        ("FLYTE_DATABRICKS_ACCESS_TOKEN", " "),
+        ("FLYTE_DATABRICKS_ALLOWED_HOSTS", ""),
+        ("SSL_CERT_FILE", ""),
+        ("LOG_FORMAT", ""),
+        ("LOG_LEVEL", ""),
+        ("RUST_LOG", ""),
+    ];
+    let (code, text) = run(&format!("{FREE_PORTS} --timeout 0"), &variables);
+    assert_eq!(code, 0, "{text}");
+    assert!(text.contains("none: each task names its own"), "{text}");
+}
+
+#[test]
+fn a_taken_port_is_one_clear_line_and_exit_1() {
+    let taken = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let port = taken.local_addr().unwrap().port();
+    let host = "--host 127.0.0.1";
+    for (flags, flag) in [
+        (format!("{host} --port {port} --prometheus-port 0"), "--port"),
+        (format!("{host} --port 0 --prometheus-port {port}"), "--prometheus-port"),
+        (format!("--port {port} --prometheus-port 0"), "--port"),
+    ] {
+        let (code, line) = refused(&flags, &[]);
+        assert_eq!(code, 1, "{line}");
+        let expected = format!(
+            "port {port} is already in use: choose another with {flag}, or stop what listens there"
+        );
+        assert_eq!(line, format!("connector-server: {expected}"));
+    }
+}
+
+#[test]
+fn the_flags_of_c0_are_taken_and_timeout_ends_with_exit_0() {
+    let flags =
+        "--worker 10 --timeout 0 --prometheus_port 0 --port 0 --host localhost --modules m1 m2";
+    let (code, text) = run(flags, &[]);
+    assert_eq!(code, 0, "{text}");
+    assert!(text.contains("--worker --modules"), "{text}");
+    let (code, text) =
+        run("--modules m1 --modules m2 serve --port 0 --prometheus-port 0 --timeout 0", &[]);
+    assert_eq!(code, 0, "{text}");
+}
+
+#[test]
+fn a_start_says_where_it_listens_and_what_is_configured_without_the_token() {
+    let variables = [
+        ("FLYTE_DATABRICKS_INSTANCE", "https://adb-1.2.azuredatabricks.net/?o=1"),
+        ("FLYTE_DATABRICKS_ACCESS_TOKEN", "dapi-canary"),
+    ];
+    let (code, text) = run(&format!("{FREE_PORTS} --timeout 0"), &variables);
+    assert_eq!(code, 0, "{text}");
+    let line = text.lines().find(|line| line.contains("Databricks configured")).unwrap();
+    let line: Value = serde_json::from_str(line).unwrap();
+    assert_eq!(line["workspace"], "adb-1.2.azuredatabricks.net");
+    assert_eq!(line["credential"], "FLYTE_DATABRICKS_ACCESS_TOKEN");
+    assert!(!text.contains("canary"), "{text}");
+}
+
+#[test]
+fn log_level_quiets_the_log_and_log_format_shapes_it() {
+    let quiet = [("LOG_LEVEL", "WARNING")];
+    assert_eq!(run(&format!("{FREE_PORTS} --timeout 0"), &quiet), (0, String::new()));
+    let (_, human) = run("--host 127.0.0.1 --port 0 --prometheus-port 0 --timeout 0", &[]);
+    assert!(human.contains(" INFO ") && !human.contains('{'), "{human}");
+}
+
+#[test]
+fn a_signal_drains_and_ends_with_exit_0() {
+    for signal in ["TERM", "INT"] {
+        let mut serving = Serving::start("", &[]);
+        serving.signal(signal);
+        assert_eq!(serving.line("asked to stop")["signal"], format!("SIG{signal}"));
+        let (code, rest) = serving.end();
+        assert_eq!(code, Some(0), "{rest}");
+        assert!(rest.contains("stopped: every call was answered"), "{rest}");
+    }
+}
+
+#[test]
+fn version_and_help_are_printed_with_exit_0() {
+    let version = binary("--version", &[]).output().unwrap();
+    assert_eq!(version.status.code(), Some(0));
+    assert_eq!(
+        String::from_utf8(version.stdout).unwrap(),
+        format!("connector-server {}\n", env!("CARGO_PKG_VERSION"))
+    );
+    let help = binary("--help", &[]).output().unwrap();
+    let help_text = String::from_utf8(help.stdout).unwrap();
+    assert_eq!(help.status.code(), Some(0));
+    for word in [
+        "--port",
+        "--prometheus-port",
+        "prometheus_port",
+        "--modules",
+        "demo",
+        "FLYTE_DATABRICKS_INSTANCE",
+    ] {
+        assert!(help_text.contains(word), "{word} is not in\n{help_text}");
+    }
+}

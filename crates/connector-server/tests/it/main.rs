@@ -1,0 +1,23 @@
+//! Integration tests: a real gRPC client against a real server on free ports of the loopback interface.
+#![allow(
+    clippy::allow_attributes,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::missing_panics_doc,
+    clippy::panic,
+    clippy::unwrap_used,
+    missing_docs,
+    unreachable_pub,
+    reason = "tests"
+)]
+
+mod admin;
+mod cli;
+mod databricks;
+mod demo;
+mod drain;
+mod grpc;
+mod parity;
+mod reflection;
+mod scripted;
+mod server;

@@ -1,0 +1,70 @@
+//! What the Python plugin sends for a captured request (`fixtures/peer`) is in the reviewed snapshot of what is sent
+//! here. The task-level keys are in `tasks[0]` here, numbers are integers, and the arguments are completed.
+
+use std::path::Path;
+
+use serde_json::Value;
+
+/// What is different on purpose: the user's own entrypoint is kept, and their token is one more input to ours.
+const OWN: &[(&str, &str)] = &[
+    ("10_own_git_source", "git_source"),
+    ("10_own_git_source", "idempotency_token"),
+    ("10_own_git_source", "python_file"),
+    ("10_own_git_source", "spark_python_task"),
+];
+
+fn read(path: &Path) -> Value {
+    let text = std::fs::read_to_string(path).unwrap();
+    // A snapshot begins with a head between two lines of dashes.
+    let text = text.split_once("\n---\n").map_or(text.as_str(), |(_, body)| body);
+    serde_json::from_str(text).unwrap()
+}
+
+/// The first thing of `theirs` that is not in `ours`.
+fn lost(theirs: &Value, ours: &Value, path: &str) -> Option<String> {
+    match (theirs, ours) {
+        (Value::Object(theirs), Value::Object(ours)) => theirs.iter().find_map(|(key, value)| {
+            let path = format!("{path}.{key}");
+            ours.get(key).map_or_else(|| Some(path.clone()), |own| lost(value, own, &path))
+        }),
+        (Value::Array(theirs), Value::Array(_)) if path.ends_with(".parameters") => {
+            let mut own = ours.as_array().unwrap().iter();
+            let missing = theirs.iter().find(|theirs| {
+                let rendered = theirs.as_str().is_some_and(|text| text.starts_with("{{."));
+                !own.any(|own| {
+                    own == *theirs || (rendered && !own.as_str().unwrap().contains("{{"))
+                })
+            });
+            missing.map(|theirs| format!("{path}: {theirs}"))
+        }
+        (Value::Number(theirs), Value::Number(own)) => {
+            let same = theirs.as_f64() == own.as_f64();
+            let integer = theirs.as_f64().unwrap().fract() != 0.0 || own.is_i64();
+            (!same || !integer).then(|| path.to_owned())
+        }
+        _ => (theirs != ours).then(|| path.to_owned()),
+    }
+}
+
+#[test]
+fn nothing_that_the_python_plugin_sends_is_lost() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut compared = 0;
+    for entry in std::fs::read_dir(root.join("../../fixtures/peer")).unwrap() {
+        let path = entry.unwrap().path();
+        let name =
+            path.file_name().unwrap().to_str().unwrap().strip_suffix(".submit.json").unwrap();
+        let theirs = read(&path);
+        let ours = read(&root.join(format!("tests/it/snapshots/it__databricks__{name}.snap")));
+        for (key, value) in theirs.as_object().unwrap() {
+            if OWN.contains(&(name, key)) {
+                continue;
+            }
+            let own = ours.get(key).or_else(|| ours["tasks"][0].get(key));
+            let own = own.unwrap_or_else(|| panic!("{name}: {key} is lost"));
+            assert_eq!(lost(value, own, key), None, "{name}");
+            compared += 1;
+        }
+    }
+    assert!(compared > 30, "only {compared} keys were compared");
+}

@@ -1,0 +1,315 @@
+//! Why a call to Databricks failed.
+
+use std::{error::Error as StdError, fmt, time::Duration};
+
+use http::Method;
+
+use crate::{Host, error_body::ErrorBody};
+
+/// What kind of failure it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum ErrorKind {
+    /// The client could not be set up, or the credential cannot be sent. Not retried.
+    Config,
+    /// No connection, or it broke before an answer came. Retried.
+    Connect,
+    /// No answer in time, ours or the caller's. Retried while there is time.
+    Timeout,
+    /// 401, or a login page in place of an answer. Not retried.
+    Unauthenticated,
+    /// 403. Not retried.
+    Forbidden,
+    /// The workspace says that there is no such run (DA §3.3). Not retried.
+    RunNotFound,
+    /// Any other 404. Not retried.
+    NotFound,
+    /// The workspace refused what the request says. Not retried.
+    Invalid,
+    /// 409. Not retried.
+    Conflict,
+    /// 429. Retried.
+    RateLimited,
+    /// 5xx, or a message that signals something that passes (DA §4.1). Retried, but for 501.
+    Unavailable,
+    /// The answer is not what the API gives: HTML, other JSON, a redirect. Not retried.
+    Decode,
+    /// The answer is larger than the limit. Not retried.
+    TooLarge,
+}
+
+impl ErrorKind {
+    /// Every kind.
+    pub const ALL: [Self; 13] = [
+        Self::Config,
+        Self::Connect,
+        Self::Timeout,
+        Self::Unauthenticated,
+        Self::Forbidden,
+        Self::RunNotFound,
+        Self::NotFound,
+        Self::Invalid,
+        Self::Conflict,
+        Self::RateLimited,
+        Self::Unavailable,
+        Self::Decode,
+        Self::TooLarge,
+    ];
+}
+
+/// Why a call failed: what was called, what came back, how often and how long it was tried.
+///
+/// It never holds a token, a query or a body beyond Databricks' own message.
+pub struct Error(Box<Inner>);
+
+struct Inner {
+    kind: ErrorKind,
+    what: String,
+    call: Option<Call>,
+    status: Option<u16>,
+    body: ErrorBody,
+    retry_after: Option<Duration>,
+    attempts: u32,
+    elapsed: Duration,
+    transient: bool,
+    source: Option<Box<dyn StdError + Send + Sync>>,
+}
+
+/// What was called.
+#[derive(Debug, Clone)]
+pub(crate) struct Call {
+    pub(crate) method: Method,
+    pub(crate) path: String,
+    pub(crate) host: Host,
+}
+
+impl Error {
+    /// A failure without an answer.
+    pub(crate) fn new(kind: ErrorKind, what: impl Into<String>) -> Self {
+        Self(Box::new(Inner {
+            kind,
+            what: what.into(),
+            call: None,
+            status: None,
+            body: ErrorBody::default(),
+            retry_after: None,
+            attempts: 0,
+            elapsed: Duration::ZERO,
+            transient: matches!(
+                kind,
+                ErrorKind::Connect
+                    | ErrorKind::Timeout
+                    | ErrorKind::RateLimited
+                    | ErrorKind::Unavailable
+            ),
+            source: None,
+        }))
+    }
+
+    /// A failed answer.
+    pub(crate) fn of_answer(status: u16, body: ErrorBody, retry_after: Option<Duration>) -> Self {
+        let (kind, transient) = kind_of(status, &body);
+        let what = match (&body.message, &body.code) {
+            (Some(message), Some(code)) => format!("{status}, {code}: {message}"),
+            (Some(message), None) => format!("{status}: {message}"),
+            (None, Some(code)) => format!("{status}, {code}"),
+            (None, None) => status.to_string(),
+        };
+        let mut error = Self::new(kind, format!("Databricks answered {what}"));
+        error.0.status = Some(status);
+        error.0.retry_after = retry_after.or(body.retry_after);
+        error.0.body = body;
+        error.0.transient = transient;
+        error
+    }
+
+    pub(crate) fn with_status(mut self, status: u16) -> Self {
+        self.0.status = Some(status);
+        self
+    }
+
+    pub(crate) fn with_source(
+        mut self,
+        source: impl Into<Box<dyn StdError + Send + Sync>>,
+    ) -> Self {
+        self.0.source = Some(source.into());
+        self
+    }
+
+    pub(crate) fn with_call(mut self, call: Call, attempts: u32, elapsed: Duration) -> Self {
+        self.0.call = Some(call);
+        self.0.attempts = attempts;
+        self.0.elapsed = elapsed;
+        self
+    }
+
+    /// What kind of failure it is.
+    pub fn kind(&self) -> ErrorKind {
+        self.0.kind
+    }
+
+    /// The HTTP status, if an answer came.
+    pub fn status(&self) -> Option<u16> {
+        self.0.status
+    }
+
+    /// Databricks' own code, such as `INVALID_PARAMETER_VALUE`.
+    pub fn api_code(&self) -> Option<&str> {
+        self.0.body.code.as_deref()
+    }
+
+    /// Databricks' own words.
+    pub fn api_message(&self) -> Option<&str> {
+        self.0.body.message.as_deref()
+    }
+
+    /// The id under which Databricks' support finds the request.
+    pub fn request_id(&self) -> Option<&str> {
+        self.0.body.request_id.as_deref()
+    }
+
+    /// How often the call was tried.
+    pub fn attempts(&self) -> u32 {
+        self.0.attempts
+    }
+
+    /// From the first try to the last answer.
+    pub fn elapsed(&self) -> Duration {
+        self.0.elapsed
+    }
+
+    /// How long Databricks asks to wait.
+    pub fn retry_after(&self) -> Option<Duration> {
+        self.0.retry_after
+    }
+
+    /// Whether the failure passes by itself, so that another try may succeed.
+    pub fn is_retryable(&self) -> bool {
+        self.0.transient
+    }
+
+    /// Whether a gateway does not know the version of the API.
+    pub(crate) fn is_bad_target(&self) -> bool {
+        self.0.status == Some(404) && self.0.body.is_bad_target()
+    }
+}
+
+/// The kind of a failed answer, and whether it passes by itself (DA §3.5, §4.1).
+fn kind_of(status: u16, body: &ErrorBody) -> (ErrorKind, bool) {
+    if matches!(status, 400 | 404) && body.is_run_gone() {
+        return (ErrorKind::RunNotFound, false);
+    }
+    if status != 401 && status != 403 && status != 429 && body.is_transient() {
+        return (ErrorKind::Unavailable, true);
+    }
+    match status {
+        401 => (ErrorKind::Unauthenticated, false),
+        403 => (ErrorKind::Forbidden, false),
+        404 => (ErrorKind::NotFound, false),
+        408 => (ErrorKind::Timeout, true),
+        409 => (ErrorKind::Conflict, false),
+        429 => (ErrorKind::RateLimited, true),
+        501 => (ErrorKind::Unavailable, false),
+        500..=599 => (ErrorKind::Unavailable, true),
+        400..=499 => (ErrorKind::Invalid, false),
+        // Redirects are never followed: a token must not leave its host.
+        _ => (ErrorKind::Decode, false),
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let inner = &self.0;
+        if let Some(Call { method, path, host }) = &inner.call {
+            write!(f, "{method} {path} at {host}: ")?;
+        }
+        f.write_str(&inner.what)?;
+        if let Some(id) = self.request_id() {
+            write!(f, " (request {id})")?;
+        }
+        if inner.attempts > 1 {
+            write!(
+                f,
+                " (after {} attempts in {:.1} s)",
+                inner.attempts,
+                inner.elapsed.as_secs_f64()
+            )?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Error")
+            .field("kind", &self.0.kind)
+            .field("message", &self.to_string())
+            .field("source", &self.0.source)
+            .finish_non_exhaustive()
+    }
+}
+
+impl StdError for Error {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        self.0.source.as_deref().map(|source| source as &(dyn StdError + 'static))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(status: u16, body: &str, kind: ErrorKind, transient: bool) {
+        let error = Error::of_answer(status, ErrorBody::parse(body.as_bytes()), None);
+        assert_eq!((error.kind(), error.is_retryable()), (kind, transient), "{status} {body}");
+    }
+
+    #[test]
+    fn every_status_has_its_kind() {
+        check(400, "", ErrorKind::Invalid, false);
+        check(400, r#"{"error_code": "COULD_NOT_ACQUIRE_LOCK"}"#, ErrorKind::Unavailable, true);
+        check(400, r#"{"message": "Unknown worker environment"}"#, ErrorKind::Unavailable, true);
+        check(400, r#"{"message": "Run 1 does not exist."}"#, ErrorKind::RunNotFound, false);
+        check(404, r#"{"message": "Run 1 does not exist."}"#, ErrorKind::RunNotFound, false);
+        check(401, "", ErrorKind::Unauthenticated, false);
+        check(
+            403,
+            "<html><title>Invalid access token.</title></html>",
+            ErrorKind::Forbidden,
+            false,
+        );
+        check(403, r#"{"message": "Unexpected error"}"#, ErrorKind::Forbidden, false);
+        check(404, "<html></html>", ErrorKind::NotFound, false);
+        check(409, "", ErrorKind::Conflict, false);
+        check(422, "", ErrorKind::Invalid, false);
+        check(429, "", ErrorKind::RateLimited, true);
+        for status in [500, 502, 503, 504, 599] {
+            check(status, "", ErrorKind::Unavailable, true);
+        }
+        check(501, "", ErrorKind::Unavailable, false);
+        for status in [301, 302, 307] {
+            check(status, "", ErrorKind::Decode, false);
+        }
+    }
+
+    #[test]
+    fn the_message_tells_the_call_the_answer_and_the_tries() {
+        let body = ErrorBody {
+            code: Some("X".to_owned()),
+            message: Some("m".to_owned()),
+            ..ErrorBody::default()
+        };
+        let call = Call {
+            method: Method::GET,
+            path: "/api".to_owned(),
+            host: "h.example".parse().unwrap(),
+        };
+        let error =
+            Error::of_answer(503, body, None).with_call(call, 3, Duration::from_millis(1500));
+        assert_eq!(
+            error.to_string(),
+            "GET /api at h.example: Databricks answered 503, X: m (after 3 attempts in 1.5 s)"
+        );
+    }
+}

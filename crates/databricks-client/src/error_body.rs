@@ -1,0 +1,242 @@
+//! The body of a failed answer: every shape of DA §3.4. Pure.
+
+use std::time::Duration;
+
+use serde_json::Value;
+
+/// The longest message that is kept, in characters.
+const MAX_MESSAGE: usize = 2_000;
+
+/// Texts that signal something that passes, whatever the status (DA §4.1).
+const TRANSIENT_TEXTS: [&str; 8] = [
+    "com.databricks.backend.manager.util.UnknownWorkerEnvironmentException",
+    "does not have any associated worker environments",
+    "There is no worker environment with id",
+    "Unknown worker environment",
+    "ClusterNotReadyException",
+    "Unexpected error",
+    "Please try again later or try a faster operation.",
+    "RPC token bucket limit has been exceeded",
+];
+
+/// What a failed answer says.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct ErrorBody {
+    /// Databricks' own code, such as `INVALID_PARAMETER_VALUE`.
+    pub(crate) code: Option<String>,
+    /// In words; without control characters, and bounded.
+    pub(crate) message: Option<String>,
+    /// The id under which Databricks' support finds the request.
+    pub(crate) request_id: Option<String>,
+    /// How long to wait.
+    pub(crate) retry_after: Option<Duration>,
+}
+
+impl ErrorBody {
+    /// Reads a body of any shape. What cannot be read is told by the status alone.
+    pub(crate) fn parse(body: &[u8]) -> Self {
+        let text = String::from_utf8_lossy(body);
+        let text = text.trim();
+        if text.is_empty() {
+            return Self::default();
+        }
+        match serde_json::from_str::<Value>(text) {
+            Ok(Value::Object(object)) => Self::of_json(&Value::Object(object)),
+            Ok(_) => Self::default(),
+            Err(_) if text.starts_with('<') => {
+                Self { message: html_message(text).and_then(|m| clean(&m)), ..Self::default() }
+            }
+            Err(_) => Self::of_text(text),
+        }
+    }
+
+    fn of_json(body: &Value) -> Self {
+        let text = |key: &str| body.get(key).and_then(scalar);
+        let details =
+            body.get("details").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+        let detail = |kind: &str, key: &str| {
+            details
+                .iter()
+                .find(|detail| {
+                    detail
+                        .get("@type")
+                        .and_then(Value::as_str)
+                        .is_some_and(|name| name.ends_with(kind))
+                })
+                .and_then(|detail| detail.get(key))
+                .and_then(Value::as_str)
+        };
+        // The usual form, then SCIM, then OAuth in its two dialects, then API 1.2.
+        let code = text("error_code")
+            .or_else(|| text("scimType"))
+            .or_else(|| text("errorCode"))
+            .or_else(|| body.get("error_description").is_some().then(|| text("error")).flatten());
+        let message = text("message")
+            .or_else(|| text("detail"))
+            .or_else(|| text("error_description"))
+            .or_else(|| text("errorSummary"))
+            .or_else(|| text("error"));
+        Self {
+            code: code.and_then(|code| clean(&code)),
+            message: message.and_then(|message| clean(&message)),
+            request_id: detail("google.rpc.RequestInfo", "request_id").and_then(clean),
+            retry_after: detail("google.rpc.RetryInfo", "retry_delay").and_then(seconds),
+        }
+    }
+
+    /// `CODE: message`, or just words.
+    fn of_text(text: &str) -> Self {
+        let is_code = |code: &str| {
+            !code.is_empty() && code.bytes().all(|byte| byte.is_ascii_uppercase() || byte == b'_')
+        };
+        match text.split_once(": ") {
+            Some((code, message)) if is_code(code) => {
+                Self { code: Some(code.to_owned()), message: clean(message), ..Self::default() }
+            }
+            _ => Self { message: clean(text), ..Self::default() },
+        }
+    }
+
+    /// Whether the message signals something that passes.
+    pub(crate) fn is_transient(&self) -> bool {
+        let by_text = |message: &String| TRANSIENT_TEXTS.iter().any(|text| message.contains(text));
+        self.message.as_ref().is_some_and(by_text)
+            || self.code.as_deref() == Some("COULD_NOT_ACQUIRE_LOCK")
+    }
+
+    /// Whether it says that there is no such run (DA §3.3): these words alone, because a gateway says 404 too.
+    pub(crate) fn is_run_gone(&self) -> bool {
+        self.message.as_ref().is_some_and(|message| {
+            let after = |start: &str| message.split_once(start).map(|(_, rest)| rest);
+            after("Run ").is_some_and(|rest| rest.contains(" does not exist"))
+                || after("Run: ").is_some_and(|rest| {
+                    rest.contains(" in job: ") && rest.contains("doesn't exist")
+                })
+        })
+    }
+
+    /// Whether a gateway does not know the version of the API (DA §10.3).
+    pub(crate) fn is_bad_target(&self) -> bool {
+        self.message.as_ref().is_some_and(|message| message.starts_with("Bad Target"))
+    }
+}
+
+/// A text, or a number as text: `error_code` can be a number.
+fn scalar(value: &Value) -> Option<String> {
+    match value {
+        Value::String(text) => Some(text.clone()),
+        Value::Number(number) => Some(number.to_string()),
+        _ => None,
+    }
+}
+
+/// `"3s"` or `"1.5s"`.
+fn seconds(text: &str) -> Option<Duration> {
+    let number: f64 = text.strip_suffix('s')?.parse().ok()?;
+    Duration::try_from_secs_f64(number).ok()
+}
+
+/// What stands in `<pre>`, else in `<title>`.
+fn html_message(html: &str) -> Option<String> {
+    ["pre", "title"].into_iter().find_map(|tag| {
+        let (_, rest) = html.split_once(&format!("<{tag}"))?;
+        let (_, rest) = rest.split_once('>')?;
+        let (inside, _) = rest.split_once(&format!("</{tag}"))?;
+        Some(inside.trim().to_owned()).filter(|text| !text.is_empty())
+    })
+}
+
+/// In one line, without control characters, bounded; none when nothing is left.
+fn clean(text: &str) -> Option<String> {
+    let words: Vec<&str> =
+        text.split(|character: char| character.is_whitespace() || character.is_control()).collect();
+    let line = words.into_iter().filter(|word| !word.is_empty()).collect::<Vec<_>>().join(" ");
+    let bounded: String = line.chars().take(MAX_MESSAGE).collect();
+    (!bounded.is_empty()).then_some(bounded)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(body: &str, code: Option<&str>, message: Option<&str>) {
+        let parsed = ErrorBody::parse(body.as_bytes());
+        assert_eq!((parsed.code.as_deref(), parsed.message.as_deref()), (code, message), "{body}");
+    }
+
+    #[test]
+    fn every_documented_shape_is_read() {
+        check(
+            r#"{"error_code": "INVALID_PARAMETER_VALUE", "message": "no"}"#,
+            Some("INVALID_PARAMETER_VALUE"),
+            Some("no"),
+        );
+        check(r#"{"error_code": 400, "message": "no"}"#, Some("400"), Some("no"));
+        check(r#"{"error_code": "X"}"#, Some("X"), None);
+        check(r#"{"error": "Bad Target: /api/2.2"}"#, None, Some("Bad Target: /api/2.2"));
+        check(
+            r#"{"detail": "gone", "status": "404", "scimType": "noTarget"}"#,
+            Some("noTarget"),
+            Some("gone"),
+        );
+        check(
+            r#"{"error": "invalid_client", "error_description": "d"}"#,
+            Some("invalid_client"),
+            Some("d"),
+        );
+        check(r#"{"errorCode": "E1", "errorSummary": "s"}"#, Some("E1"), Some("s"));
+        check("PERMISSION_DENIED: you may not", Some("PERMISSION_DENIED"), Some("you may not"));
+        check("just words: here", None, Some("just words: here"));
+        check(
+            "<html><title>t</title><pre class=x>\n in\nhere </pre></html>",
+            None,
+            Some("in here"),
+        );
+        check(
+            "<html><title> Invalid access token. </title></html>",
+            None,
+            Some("Invalid access token."),
+        );
+        check("<html></html>", None, None);
+        check("", None, None);
+        check("[1]", None, None);
+        check("null", None, None);
+        check(r#"{"message": "a\u001b[31m\r\nb\u0007"}"#, None, Some("a [31m b"));
+    }
+
+    #[test]
+    fn details_tell_the_request_and_the_wait() {
+        let body = r#"{"error_code": "X", "details": [{"@type": "unknown"}, 7,
+            {"@type": "type.googleapis.com/google.rpc.RequestInfo", "request_id": "r-1"},
+            {"@type": "type.googleapis.com/google.rpc.RetryInfo", "retry_delay": "1.5s"}]}"#;
+        let parsed = ErrorBody::parse(body.as_bytes());
+        assert_eq!(parsed.request_id.as_deref(), Some("r-1"));
+        assert_eq!(parsed.retry_after, Some(Duration::from_millis(1500)));
+    }
+
+    #[test]
+    fn only_the_documented_words_mean_that_a_run_is_gone() {
+        let gone = |message: &str| {
+            ErrorBody { message: Some(message.to_owned()), ..ErrorBody::default() }.is_run_gone()
+        };
+        assert!(gone("Run 12345 does not exist."));
+        assert!(gone("Run: 1 in job: 2 doesn't exist"));
+        assert!(!gone("Not Found"));
+        assert!(!gone("Job 1 does not exist."));
+        assert!(!gone("Cluster 1 does not exist"));
+    }
+
+    #[test]
+    fn a_long_message_is_bounded() {
+        let parsed = ErrorBody::parse("ä".repeat(10_000).as_bytes());
+        assert_eq!(parsed.message.map(|message| message.chars().count()), Some(MAX_MESSAGE));
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn any_bytes_are_read_without_a_panic(body: Vec<u8>) {
+            let _body = ErrorBody::parse(&body);
+        }
+    }
+}

@@ -1,0 +1,20 @@
+//! The Jobs API: what is sent and what comes back.
+//!
+//! Requests are the user's own JSON. Answers are read leniently: unknown fields are ignored, unknown enum values are
+//! kept, anything may be missing (DA §1.14).
+
+mod list;
+mod output;
+mod run;
+mod state;
+mod submit;
+
+pub use list::{ListRuns, RunsPage};
+pub use output::{NotebookOutput, RunOutput};
+pub use run::{ClusterInstance, Run, RunTask};
+pub use state::{
+    LifeCycleState, LifecycleStateV2, QueueCode, QueueDetails, ResultState, RunState, RunStatus,
+    TerminationCode, TerminationDetails, TerminationType,
+};
+pub use submit::SubmitRun;
+pub(crate) use submit::Submitted;

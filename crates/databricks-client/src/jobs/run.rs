@@ -1,0 +1,139 @@
+//! `runs/get` (DA §1.3).
+
+use serde::Deserialize;
+
+use super::{RunState, RunStatus};
+use crate::{RunId, int64};
+
+/// A run. Times are milliseconds since the epoch, durations are milliseconds; 0 means not yet.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[expect(clippy::struct_field_names, reason = "the names are the API's")]
+pub struct Run {
+    /// Its id.
+    #[serde(default)]
+    pub run_id: Option<RunId>,
+    /// The job it belongs to; a submitted run has one of its own.
+    #[serde(default, deserialize_with = "int64::optional")]
+    pub job_id: Option<i64>,
+    /// Its name.
+    #[serde(default)]
+    pub run_name: Option<String>,
+    /// Its page.
+    #[serde(default)]
+    pub run_page_url: Option<String>,
+    /// Current state.
+    #[serde(default)]
+    pub status: Option<RunStatus>,
+    /// Legacy state.
+    #[serde(default)]
+    pub state: Option<RunState>,
+    /// Which attempt of the run this is.
+    #[serde(default, deserialize_with = "int64::optional")]
+    pub attempt_number: Option<i64>,
+    /// When it started.
+    #[serde(default, deserialize_with = "int64::optional")]
+    pub start_time: Option<i64>,
+    /// When it ended.
+    #[serde(default, deserialize_with = "int64::optional")]
+    pub end_time: Option<i64>,
+    /// Time in the queue.
+    #[serde(default, deserialize_with = "int64::optional")]
+    pub queue_duration: Option<i64>,
+    /// Time to set up; 0 for runs of several tasks.
+    #[serde(default, deserialize_with = "int64::optional")]
+    pub setup_duration: Option<i64>,
+    /// Time of the work; 0 for runs of several tasks.
+    #[serde(default, deserialize_with = "int64::optional")]
+    pub execution_duration: Option<i64>,
+    /// Time to clean up; 0 for runs of several tasks.
+    #[serde(default, deserialize_with = "int64::optional")]
+    pub cleanup_duration: Option<i64>,
+    /// Time of the whole run.
+    #[serde(default, deserialize_with = "int64::optional")]
+    pub run_duration: Option<i64>,
+    /// Its tasks: one element an attempt.
+    #[serde(default, deserialize_with = "null_as_empty")]
+    pub tasks: Vec<RunTask>,
+    /// The iterations of a for-each run.
+    #[serde(default, deserialize_with = "null_as_empty")]
+    pub iterations: Vec<RunTask>,
+    /// Where the next page of `tasks` or `iterations` starts; empty on the last.
+    #[serde(default)]
+    pub next_page_token: Option<String>,
+}
+
+impl Run {
+    /// The latest attempt of each task, in the order of their first appearance (DA §1.3).
+    pub fn latest_attempts(&self) -> Vec<&RunTask> {
+        let mut latest: Vec<&RunTask> = Vec::new();
+        for task in &self.tasks {
+            match latest.iter_mut().find(|known| known.task_key == task.task_key) {
+                None => latest.push(task),
+                Some(known)
+                    if task.attempt_number.unwrap_or(0) >= known.attempt_number.unwrap_or(0) =>
+                {
+                    *known = task;
+                }
+                Some(_) => {}
+            }
+        }
+        latest
+    }
+}
+
+/// One attempt of one task of a run.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+pub struct RunTask {
+    /// The name of the task in its run.
+    #[serde(default)]
+    pub task_key: String,
+    /// The id of this attempt, which is what get-output wants.
+    #[serde(default)]
+    pub run_id: Option<RunId>,
+    /// Which attempt; 0 is the first.
+    #[serde(default, deserialize_with = "int64::optional")]
+    pub attempt_number: Option<i64>,
+    /// Current state.
+    #[serde(default)]
+    pub status: Option<RunStatus>,
+    /// Legacy state.
+    #[serde(default)]
+    pub state: Option<RunState>,
+    /// Its page.
+    #[serde(default)]
+    pub run_page_url: Option<String>,
+    /// Its cluster, once one was asked for.
+    #[serde(default)]
+    pub cluster_instance: Option<ClusterInstance>,
+    /// When it started.
+    #[serde(default, deserialize_with = "int64::optional")]
+    pub start_time: Option<i64>,
+    /// When it ended.
+    #[serde(default, deserialize_with = "int64::optional")]
+    pub end_time: Option<i64>,
+    /// Time to set up.
+    #[serde(default, deserialize_with = "int64::optional")]
+    pub setup_duration: Option<i64>,
+    /// Time of the work.
+    #[serde(default, deserialize_with = "int64::optional")]
+    pub execution_duration: Option<i64>,
+    /// Time to clean up.
+    #[serde(default, deserialize_with = "int64::optional")]
+    pub cleanup_duration: Option<i64>,
+}
+
+/// The cluster of a task. Both ids are text here (DA §1.3).
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+pub struct ClusterInstance {
+    /// The cluster.
+    pub cluster_id: Option<String>,
+    /// Its Spark context.
+    pub spark_context_id: Option<String>,
+}
+
+fn null_as_empty<'de, D: serde::Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Vec<RunTask>, D::Error> {
+    Ok(Option::<Vec<RunTask>>::deserialize(deserializer)?.unwrap_or_default())
+}

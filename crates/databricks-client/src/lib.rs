@@ -1,0 +1,44 @@
+//! A client for the Jobs API of Databricks: submit a run, watch it, read what it wrote, cancel it.
+//!
+//! It knows nothing of who calls it. A [`ClientPool`] keeps one set of connections for each host; a [`Client`] is one
+//! host with one [`Credentials`]. Failures that pass are tried again inside each call, within a [`RetryPolicy`] and
+//! the caller's deadline; an [`Error`] says how often and how long.
+//!
+//! ```no_run
+//! use databricks_client::{ClientPool, Credentials, Host, jobs::SubmitRun};
+//! # async fn example(token: secrecy::SecretString, body: serde_json::Map<String, serde_json::Value>)
+//! # -> Result<(), Box<dyn std::error::Error>> {
+//! let pool = ClientPool::builder().product("my-program", "1.0.0").build()?;
+//! let host = Host::parse("dbc-1234.cloud.databricks.com")?;
+//! let client = pool.client(&host, Credentials::personal_access_token("my token", token));
+//! let run_id = client.submit_run(&SubmitRun::new(body).with_idempotency_token("once")).await?;
+//! let run = client.get_run(run_id).await?;
+//! # Ok(()) }
+//! ```
+
+#![forbid(unsafe_code)]
+
+mod backoff;
+mod client;
+mod credentials;
+mod error;
+mod error_body;
+mod host;
+mod host_policy;
+mod int64;
+pub mod jobs;
+mod open_enum;
+mod pool;
+mod retry;
+mod roots;
+mod run_id;
+mod transport;
+
+pub use client::Client;
+pub use credentials::Credentials;
+pub use error::{Error, ErrorKind};
+pub use host::{Host, HostError};
+pub use host_policy::{HostPattern, HostPolicy, HostRefused, InvalidHostPattern};
+pub use pool::{ClientPool, ClientPoolBuilder, JobsApi};
+pub use retry::RetryPolicy;
+pub use run_id::{InvalidRunId, RunId};

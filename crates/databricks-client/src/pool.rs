@@ -1,0 +1,213 @@
+//! One pooled HTTP client for each host, shared by everybody who calls it.
+
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use http::HeaderValue;
+
+use crate::{Client, Credentials, Error, ErrorKind, Host, RetryPolicy, roots};
+
+/// How many hosts keep a client of their own.
+const MAX_HOSTS: usize = 1_000;
+
+/// The version of the Jobs API.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum JobsApi {
+    /// 2.2, and 2.1 at hosts whose gateway does not know 2.2.
+    #[default]
+    V2_2,
+    /// 2.1.
+    V2_1,
+}
+
+/// What a client is made of. Cheap to clone; every clone shares the connections.
+#[derive(Debug, Clone)]
+pub struct ClientPool(Arc<Pool>);
+
+#[derive(Debug)]
+struct Pool {
+    settings: Settings,
+    roots: Vec<reqwest::Certificate>,
+    hosts: Mutex<HashMap<Host, Arc<Workspace>>>,
+}
+
+/// How calls are made.
+#[derive(Debug, Clone)]
+pub(crate) struct Settings {
+    pub(crate) product: String,
+    pub(crate) request_timeout: Duration,
+    pub(crate) retry: RetryPolicy,
+    pub(crate) jobs_api: JobsApi,
+    pub(crate) max_response_bytes: usize,
+}
+
+/// What is shared by all calls to one host.
+#[derive(Debug)]
+pub(crate) struct Workspace {
+    pub(crate) host: Host,
+    pub(crate) http: reqwest::Client,
+    pub(crate) settings: Settings,
+    /// Whether the host turned out not to know 2.2.
+    only_2_1: AtomicBool,
+}
+
+impl Workspace {
+    /// The version to ask this host for.
+    pub(crate) fn jobs_version(&self) -> &'static str {
+        match self.settings.jobs_api {
+            JobsApi::V2_2 if !self.only_2_1.load(Ordering::Relaxed) => "2.2",
+            JobsApi::V2_2 | JobsApi::V2_1 => "2.1",
+        }
+    }
+
+    /// The host does not know 2.2. Whether that is news to this call, which asked for the given version.
+    pub(crate) fn fall_back(&self, asked: &str) -> bool {
+        self.only_2_1.store(true, Ordering::Relaxed);
+        asked == "2.2"
+    }
+
+    /// `product/version client/version os/name auth/kind` (DA §4.2).
+    pub(crate) fn user_agent(&self, credentials: &Credentials) -> HeaderValue {
+        let text = format!(
+            "{} databricks-client/{} os/{} auth/{}",
+            self.settings.product,
+            env!("CARGO_PKG_VERSION"),
+            std::env::consts::OS,
+            credentials.auth_type(),
+        );
+        HeaderValue::from_str(&text)
+            .unwrap_or_else(|_| HeaderValue::from_static("databricks-client"))
+    }
+}
+
+impl ClientPool {
+    /// A builder with defaults that work.
+    pub fn builder() -> ClientPoolBuilder {
+        ClientPoolBuilder {
+            settings: Settings {
+                product: format!("databricks-client/{}", env!("CARGO_PKG_VERSION")),
+                request_timeout: Duration::from_mins(1),
+                retry: RetryPolicy::default(),
+                jobs_api: JobsApi::default(),
+                // get-output alone can hold 5 MB of logs, escaped as JSON.
+                max_response_bytes: 16 * 1024 * 1024,
+            },
+            extra_roots_pem: None,
+        }
+    }
+
+    /// A client for one host and one credential. It opens no connection by itself.
+    pub fn client(&self, host: &Host, credentials: Credentials) -> Client {
+        Client::new(self.workspace(host), credentials)
+    }
+
+    fn workspace(&self, host: &Host) -> Arc<Workspace> {
+        let mut hosts = self.0.hosts.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(workspace) = hosts.get(host) {
+            return Arc::clone(workspace);
+        }
+        if hosts.len() >= MAX_HOSTS {
+            // More hosts than anybody has workspaces: begin anew. Calls under way keep what they hold.
+            hosts.clear();
+        }
+        let workspace = Arc::new(Workspace {
+            host: host.clone(),
+            // The same settings made a client when the pool was built.
+            http: http_client(&self.0.roots).unwrap_or_default(),
+            settings: self.0.settings.clone(),
+            only_2_1: AtomicBool::new(false),
+        });
+        hosts.insert(host.clone(), Arc::clone(&workspace));
+        workspace
+    }
+}
+
+/// Redirects are never followed, so that a token never leaves its host. `HTTPS_PROXY` and `NO_PROXY` are honoured.
+fn http_client(roots: &[reqwest::Certificate]) -> Result<reqwest::Client, reqwest::Error> {
+    reqwest::Client::builder()
+        .redirect(reqwest::redirect::Policy::none())
+        .connect_timeout(Duration::from_secs(10))
+        .tcp_keepalive(Duration::from_secs(30))
+        .pool_idle_timeout(Duration::from_mins(1))
+        .tls_certs_merge(roots.iter().cloned())
+        .build()
+}
+
+/// Collects what a pool is made of.
+#[derive(Debug)]
+pub struct ClientPoolBuilder {
+    settings: Settings,
+    extra_roots_pem: Option<Vec<u8>>,
+}
+
+impl ClientPoolBuilder {
+    /// The name and version of the program, for the user agent.
+    #[must_use]
+    pub fn product(mut self, name: &str, version: &str) -> Self {
+        self.settings.product = format!("{name}/{version}");
+        self
+    }
+
+    /// Certificates in PEM that are trusted beside the system's.
+    #[must_use]
+    pub fn extra_roots_pem(mut self, pem: Vec<u8>) -> Self {
+        self.extra_roots_pem = Some(pem);
+        self
+    }
+
+    /// How long one try may take. 60 s unless set.
+    #[must_use]
+    pub fn request_timeout(mut self, timeout: Duration) -> Self {
+        self.settings.request_timeout = timeout;
+        self
+    }
+
+    /// The bounds of trying again.
+    #[must_use]
+    pub fn retry(mut self, retry: RetryPolicy) -> Self {
+        self.settings.retry = retry;
+        self
+    }
+
+    /// The version of the Jobs API.
+    #[must_use]
+    pub fn jobs_api(mut self, jobs_api: JobsApi) -> Self {
+        self.settings.jobs_api = jobs_api;
+        self
+    }
+
+    /// The largest answer that is read, in bytes. 16 MiB unless set.
+    #[must_use]
+    pub fn max_response_bytes(mut self, bytes: usize) -> Self {
+        self.settings.max_response_bytes = bytes;
+        self
+    }
+
+    /// The pool.
+    ///
+    /// # Errors
+    ///
+    /// `Config` when the certificates cannot be read or no TLS can be set up.
+    pub fn build(self) -> Result<ClientPool, Error> {
+        let roots = match &self.extra_roots_pem {
+            Some(pem) => roots::beside_the_systems(pem)?,
+            None => Vec::new(),
+        };
+        http_client(&roots).map_err(|error| {
+            Error::new(ErrorKind::Config, "the HTTP client could not be set up")
+                .with_source(error.without_url())
+        })?;
+        Ok(ClientPool(Arc::new(Pool {
+            settings: self.settings,
+            roots,
+            hosts: Mutex::new(HashMap::new()),
+        })))
+    }
+}

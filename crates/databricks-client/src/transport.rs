@@ -1,0 +1,169 @@
+//! One HTTP exchange: the only module that knows reqwest's requests and answers.
+
+use std::{
+    error::Error as StdError,
+    time::{Duration, SystemTime},
+};
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+
+use crate::{Error, ErrorKind, error_body::ErrorBody};
+
+/// The largest body of a failed answer that is read, in bytes.
+const MAX_ERROR_BYTES: usize = 64 * 1024;
+
+/// What is sent.
+#[derive(Debug)]
+pub(crate) struct Exchange<'a> {
+    pub(crate) method: Method,
+    /// The address without the query.
+    pub(crate) url: String,
+    pub(crate) query: &'a [(&'static str, String)],
+    pub(crate) body: Option<&'a Bytes>,
+    pub(crate) authorization: HeaderValue,
+    pub(crate) user_agent: HeaderValue,
+    /// How long the exchange may take.
+    pub(crate) timeout: Duration,
+    /// The largest body of a good answer, in bytes.
+    pub(crate) max_response_bytes: usize,
+}
+
+/// Sends it and reads the whole answer.
+///
+/// # Errors
+///
+/// For every answer that is not 2xx, and for what is no answer of the API.
+pub(crate) async fn send(http: &reqwest::Client, exchange: Exchange<'_>) -> Result<Bytes, Error> {
+    let timeout = exchange.timeout;
+    match tokio::time::timeout(timeout, answer(http, exchange)).await {
+        Ok(outcome) => outcome,
+        Err(_) => Err(Error::new(
+            ErrorKind::Timeout,
+            format!("no answer within {:.1} s", timeout.as_secs_f64()),
+        )),
+    }
+}
+
+async fn answer(http: &reqwest::Client, exchange: Exchange<'_>) -> Result<Bytes, Error> {
+    let mut request = http
+        .request(exchange.method, exchange.url)
+        .query(exchange.query)
+        .header(header::AUTHORIZATION, exchange.authorization)
+        .header(header::USER_AGENT, exchange.user_agent)
+        .header(header::ACCEPT, "application/json");
+    if let Some(body) = exchange.body {
+        request = request.header(header::CONTENT_TYPE, "application/json").body(body.clone());
+    }
+    let mut response = request.send().await.map_err(no_answer)?;
+    let status = response.status();
+    let headers = response.headers().clone();
+    if status.is_success() {
+        let body = read(&mut response, exchange.max_response_bytes).await?;
+        let Some(body) = body else {
+            return Err(Error::new(
+                ErrorKind::TooLarge,
+                format!("the answer has more than {} bytes", exchange.max_response_bytes),
+            )
+            .with_status(status.as_u16()));
+        };
+        return if is_page(&headers, &body) { Err(login_page(status)) } else { Ok(body) };
+    }
+    // What cannot be read of a failed answer is not missed: its status says enough.
+    let body = read(&mut response, MAX_ERROR_BYTES).await.ok().flatten().unwrap_or_default();
+    Err(Error::of_answer(
+        status.as_u16(),
+        ErrorBody::parse(&body),
+        retry_after(&headers, SystemTime::now()),
+    ))
+}
+
+/// The body, or none when it is larger than the limit.
+async fn read(response: &mut reqwest::Response, limit: usize) -> Result<Option<Bytes>, Error> {
+    let mut body = Vec::new();
+    while let Some(chunk) = response.chunk().await.map_err(no_answer)? {
+        if body.len().saturating_add(chunk.len()) > limit {
+            return Ok(None);
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Ok(Some(Bytes::from(body)))
+}
+
+/// The connection failed, or broke before the answer was whole.
+fn no_answer(error: reqwest::Error) -> Error {
+    let kind = if error.is_timeout() {
+        ErrorKind::Timeout
+    } else if error.is_builder() {
+        ErrorKind::Config
+    } else {
+        ErrorKind::Connect
+    };
+    let what = if error.is_connect() { "no connection" } else { "the connection broke" };
+    let error = error.without_url();
+    Error::new(kind, format!("{what}: {}", root_cause(&error))).with_source(error)
+}
+
+/// The innermost words: they name the cause, the outer ones only repeat that the request failed.
+fn root_cause(error: &reqwest::Error) -> String {
+    let mut cause: &dyn StdError = error;
+    while let Some(source) = cause.source() {
+        cause = source;
+    }
+    cause.to_string()
+}
+
+/// A page where the API answers JSON: a login page after a redirect inside Databricks, or a proxy's (DA §3.4).
+fn is_page(headers: &HeaderMap, body: &[u8]) -> bool {
+    let html = headers
+        .get(header::CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok())
+        .is_some_and(|kind| kind.to_ascii_lowercase().contains("html"));
+    html || body.trim_ascii_start().first() == Some(&b'<')
+}
+
+fn login_page(status: StatusCode) -> Error {
+    Error::new(
+        ErrorKind::Unauthenticated,
+        "a page came in place of an answer: not signed in, or not Databricks",
+    )
+    .with_status(status.as_u16())
+}
+
+/// `Retry-After`, in seconds or as a date.
+fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
+    let text = headers.get(header::RETRY_AFTER)?.to_str().ok()?.trim();
+    match text.parse::<u64>() {
+        Ok(seconds) => Some(Duration::from_secs(seconds)),
+        Err(_) => {
+            Some(httpdate::parse_http_date(text).ok()?.duration_since(now).unwrap_or_default())
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wait_is_read_in_seconds_and_as_a_date() {
+        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000);
+        let at = |text: String| {
+            retry_after(
+                &HeaderMap::from_iter([(
+                    header::RETRY_AFTER,
+                    HeaderValue::from_str(&text).unwrap(),
+                )]),
+                now,
+            )
+        };
+        assert_eq!(at("7".to_owned()), Some(Duration::from_secs(7)));
+        assert_eq!(
+            at(httpdate::fmt_http_date(now + Duration::from_secs(5))),
+            Some(Duration::from_secs(5))
+        );
+        assert_eq!(at(httpdate::fmt_http_date(now - Duration::from_secs(5))), Some(Duration::ZERO));
+        assert_eq!(at("soon".to_owned()), None);
+        assert_eq!(retry_after(&HeaderMap::new(), now), None);
+    }
+}

@@ -1,0 +1,136 @@
+//! What the operator decides.
+
+use std::{fmt, time::Duration};
+
+use databricks_client::{ClientPool, Host, HostPattern, HostPolicy};
+use secrecy::SecretString;
+
+use crate::{credentials::OwnCredentials, phase::UserFailures, watch::Patience};
+
+/// The operator's decisions, as given. Every field has a default that works.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// The workspace of tasks that name none: a host name or a pasted address.
+    pub instance: Option<String>,
+    /// The connector's own token for `instance`. It is sent to that host alone, when the task brings no token.
+    pub access_token: Option<SecretString>,
+    /// `host[:port]` patterns that are allowed beside Databricks' own domains; `*` stands for one label or any port.
+    pub allowed_hosts: Vec<String>,
+    /// Certificates in PEM that are trusted beside the system's.
+    pub extra_roots_pem: Option<Vec<u8>>,
+    /// What a failure of the user's own code becomes.
+    pub user_failures: UserFailures,
+    /// How long a refused credential or host is borne before the task fails.
+    pub refusal_patience: Duration,
+    /// How long a run that the workspace does not know is borne before the task fails.
+    pub vanished_patience: Duration,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            instance: None,
+            access_token: None,
+            allowed_hosts: Vec::new(),
+            extra_roots_pem: None,
+            user_failures: UserFailures::default(),
+            refusal_patience: Duration::from_mins(15),
+            vanished_patience: Duration::from_mins(1),
+        }
+    }
+}
+
+/// Which part of the configuration cannot be used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ConfigField {
+    /// [`Config::instance`].
+    Instance,
+    /// [`Config::access_token`].
+    AccessToken,
+    /// [`Config::allowed_hosts`].
+    AllowedHosts,
+    /// [`Config::extra_roots_pem`].
+    Roots,
+}
+
+/// Why a configuration cannot be used.
+#[derive(Debug)]
+pub struct ConfigError {
+    field: ConfigField,
+    reason: String,
+}
+
+impl ConfigError {
+    /// The part that is wrong.
+    pub fn field(&self) -> ConfigField {
+        self.field
+    }
+}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.reason)
+    }
+}
+
+impl std::error::Error for ConfigError {}
+
+/// The operator's decisions, proven usable.
+#[derive(Debug)]
+pub(crate) struct Settings {
+    pub(crate) default_host: Option<Host>,
+    pub(crate) own: Option<OwnCredentials>,
+    pub(crate) hosts: HostPolicy,
+    pub(crate) pool: ClientPool,
+    pub(crate) user_failures: UserFailures,
+    pub(crate) patience: Patience,
+}
+
+impl TryFrom<Config> for Settings {
+    type Error = ConfigError;
+
+    fn try_from(config: Config) -> Result<Self, ConfigError> {
+        let wrong = |field, reason: String| ConfigError { field, reason };
+        let given = config.instance.as_deref().map(str::trim).filter(|text| !text.is_empty());
+        let default_host = given
+            .map(Host::parse)
+            .transpose()
+            .map_err(|error| wrong(ConfigField::Instance, error.to_string()))?;
+        let mut hosts = HostPolicy::databricks_domains();
+        if let Some(host) = &default_host {
+            hosts = hosts.allow(HostPattern::exactly(host));
+        }
+        for pattern in
+            config.allowed_hosts.iter().map(|text| text.trim()).filter(|text| !text.is_empty())
+        {
+            let pattern: HostPattern = pattern.parse().map_err(|error| {
+                wrong(ConfigField::AllowedHosts, format!("`{pattern}`: {error}"))
+            })?;
+            hosts = hosts.allow(pattern);
+        }
+        let own = match (config.access_token, &default_host) {
+            (None, _) => None,
+            (Some(token), Some(host)) => OwnCredentials::new(host.clone(), &token),
+            (Some(_), None) => {
+                return Err(wrong(
+                    ConfigField::AccessToken,
+                    "the token is given, but not the workspace that it is for".to_owned(),
+                ));
+            }
+        };
+        let mut pool =
+            ClientPool::builder().product("flyte-connector-databricks", env!("CARGO_PKG_VERSION"));
+        if let Some(pem) = config.extra_roots_pem {
+            pool = pool.extra_roots_pem(pem);
+        }
+        Ok(Self {
+            default_host,
+            own,
+            hosts,
+            pool: pool.build().map_err(|error| wrong(ConfigField::Roots, error.to_string()))?,
+            user_failures: config.user_failures,
+            patience: Patience { refused: config.refusal_patience, gone: config.vanished_patience },
+        })
+    }
+}

@@ -1,0 +1,165 @@
+//! The connector: finds the workspace and the credential of a call, and hands it to the code of its verb.
+
+use std::time::{Duration, Instant};
+
+use connector_core::{
+    CallContext, Connection, Connector, CreateContext, Error, ErrorKind, LogPage, LogsRequest,
+    Metric, MetricsRequest, Resource, TaskType,
+};
+use databricks_client::{Client, Credentials, Host};
+use tracing::info;
+
+use crate::{
+    config::{Config, ConfigError, Settings},
+    credentials, delete, error, get, logs, metrics,
+    run_meta::RunMeta,
+    submit,
+    task::DatabricksTask,
+    watch::Watch,
+};
+
+/// What the connector itself needs to answer when Databricks has taken the rest of the caller's time.
+const ANSWER_MARGIN: Duration = Duration::from_millis(100);
+
+/// Runs Flyte tasks of type `databricks` as Databricks job runs.
+#[derive(Debug)]
+pub struct DatabricksConnector {
+    pub(crate) settings: Settings,
+    pub(crate) watch: Watch,
+}
+
+impl DatabricksConnector {
+    /// A connector with the operator's decisions.
+    ///
+    /// # Errors
+    ///
+    /// When a part of the configuration cannot be used; the error says which.
+    pub fn new(config: Config) -> Result<Self, ConfigError> {
+        Ok(Self { settings: Settings::try_from(config)?, watch: Watch::default() })
+    }
+
+    /// The workspace of a new task.
+    fn host_of(&self, task: &DatabricksTask) -> Result<Host, Error> {
+        let host = match (&task.instance, &self.settings.default_host) {
+            (Some(instance), _) => Host::parse(instance).map_err(|error| {
+                Error::invalid_task("the task's `databricksInstance` is not a workspace address")
+                    .with_hint("give the host name alone, such as `dbc-1234.cloud.databricks.com`")
+                    .with_source(error)
+            })?,
+            (None, Some(host)) => host.clone(),
+            (None, None) => {
+                return Err(Error::failed_precondition("no Databricks workspace is known for this task").with_hint(
+                    "set `databricks_instance` in the task, or FLYTE_DATABRICKS_INSTANCE on the connector",
+                ));
+            }
+        };
+        self.permit(&host)?;
+        Ok(host)
+    }
+
+    /// Refuses a host that no token may be sent to.
+    pub(crate) fn permit(&self, host: &Host) -> Result<(), Error> {
+        self.settings.hosts.permits(host).map_err(|refused| {
+            Error::new(ErrorKind::Forbidden, refused.to_string())
+                .with_hint("the operator can add the host to FLYTE_DATABRICKS_ALLOWED_HOSTS")
+        })
+    }
+
+    /// The connector's own credential for that host.
+    pub(crate) fn own_credentials(&self, host: &Host) -> Option<Credentials> {
+        self.settings.own.as_ref().and_then(|own| own.for_host(host))
+    }
+
+    /// The credential of a call about a run: the task's, the one that the v1 plugin stored, the connector's own.
+    pub(crate) fn credentials_of(
+        &self,
+        host: &Host,
+        connection: &Connection,
+        meta: &RunMeta,
+    ) -> Option<Credentials> {
+        credentials::of_task(connection)
+            .or_else(|| credentials::of_v1_meta(meta.auth_token.as_ref()))
+            .or_else(|| self.own_credentials(host))
+    }
+
+    /// The client of a workspace, bound by the caller's deadline.
+    pub(crate) fn client(
+        &self,
+        host: &Host,
+        credentials: Credentials,
+        deadline: Option<Instant>,
+    ) -> Client {
+        let deadline =
+            deadline.map(|deadline| deadline.checked_sub(ANSWER_MARGIN).unwrap_or(deadline));
+        self.settings.pool.client(host, credentials).with_deadline(deadline)
+    }
+}
+
+/// No credential for a call: what can be done about it.
+pub(crate) fn no_credentials(host: &Host) -> Error {
+    Error::failed_precondition(format!("there is no token for {host}")).with_hint(
+        "let the task bring one as its secret `databricks_token`, \
+         or set FLYTE_DATABRICKS_ACCESS_TOKEN on the connector whose FLYTE_DATABRICKS_INSTANCE is this workspace",
+    )
+}
+
+/// The workspace of a run. What is not an address was not written by this connector.
+pub(crate) fn host_of(meta: &RunMeta) -> Result<Host, Error> {
+    Host::parse(&meta.databricks_instance).map_err(|error| {
+        Error::invalid_meta("the resource meta's `databricks_instance` is not a workspace address")
+            .with_source(error)
+    })
+}
+
+impl Connector for DatabricksConnector {
+    const NAME: &'static str = "Databricks Connector";
+    type ResourceMeta = RunMeta;
+
+    fn task_types(&self) -> Vec<TaskType> {
+        vec![TaskType::new("databricks", 0)]
+    }
+
+    async fn create(&self, cx: CreateContext) -> Result<RunMeta, Error> {
+        // What the task lacks is told before what the server lacks, and both before any packet.
+        let task = DatabricksTask::parse(&cx)?;
+        let submission = submit::submission(&task, &cx)?;
+        let host = self.host_of(&task)?;
+        let credentials = credentials::of_task(&cx.connection)
+            .or_else(|| self.own_credentials(&host))
+            .ok_or_else(|| no_credentials(&host))?;
+        let client = self.client(&host, credentials.clone(), cx.deadline);
+        let run_id = client
+            .submit_run(&submission)
+            .await
+            .map_err(|error| error::from_client("submitting the run", error))?;
+        self.watch.remember_credentials(&host, run_id, &credentials, Instant::now());
+        info!(%host, %run_id, credentials = credentials.name(), "run submitted");
+        Ok(RunMeta::new(host.to_string(), run_id))
+    }
+
+    async fn get(&self, cx: CallContext, meta: RunMeta) -> Result<Resource, Error> {
+        get::resource(self, &cx, &meta).await
+    }
+
+    async fn delete(&self, cx: CallContext, meta: RunMeta) -> Result<(), Error> {
+        delete::run(self, &cx, &meta).await
+    }
+
+    async fn metrics(
+        &self,
+        cx: CallContext,
+        meta: RunMeta,
+        request: MetricsRequest,
+    ) -> Result<Vec<Metric>, Error> {
+        metrics::of_run(self, &cx, &meta, &request).await
+    }
+
+    async fn logs(
+        &self,
+        cx: CallContext,
+        meta: RunMeta,
+        request: LogsRequest,
+    ) -> Result<LogPage, Error> {
+        logs::page(self, &cx, &meta, &request).await
+    }
+}

@@ -1,0 +1,101 @@
+//! Stops a run. Flyte repeats a failing delete for ever, so only what somebody must mend is an error (DESIGN §3.1).
+
+use std::time::Instant;
+
+use connector_core::{CallContext, Error, ErrorKind};
+use databricks_client::{Client, ErrorKind as Client_, Host, RunId};
+use tracing::{info, warn};
+
+use crate::{
+    DatabricksConnector,
+    connector::{host_of, no_credentials},
+    error,
+    phase::{self, Progress},
+    run_meta::RunMeta,
+    watch::{Trouble, Verdict},
+};
+
+/// Cancels the run, unless it is over.
+///
+/// # Errors
+///
+/// `InvalidMeta`; `Forbidden` for a host that is not allowed; whatever keeps the run from being cancelled. Refused
+/// credentials are an error for the operator's patience only: nobody can mend a revoked token of a task.
+pub(crate) async fn run(
+    connector: &DatabricksConnector,
+    cx: &CallContext,
+    meta: &RunMeta,
+) -> Result<(), Error> {
+    let host = host_of(meta)?;
+    let run_id = meta.run_id;
+    connector.permit(&host)?;
+    if connector.watch.saw_end(&host, run_id) {
+        return Ok(());
+    }
+    let own = connector.own_credentials(&host);
+    let Some(credentials) = connector.credentials_of(&host, &cx.connection, meta) else {
+        return patient(connector, &host, run_id, no_credentials(&host));
+    };
+    let is_own = own.as_ref().is_some_and(|own| own.name() == credentials.name());
+    let first = cancel(&connector.client(&host, credentials, cx.deadline), run_id).await;
+    let outcome = match (first, own) {
+        (Err(error), Some(own)) if is_refusal(&error) && !is_own => {
+            info!(%host, %run_id, "the task's credential was refused; the connector's own is tried");
+            cancel(&connector.client(&host, own, cx.deadline), run_id).await
+        }
+        (outcome, _) => outcome,
+    };
+    match outcome {
+        Err(error) if is_refusal(&error) => patient(connector, &host, run_id, error),
+        other => other,
+    }
+}
+
+fn is_refusal(error: &Error) -> bool {
+    matches!(error.kind(), ErrorKind::Unauthenticated | ErrorKind::Forbidden)
+}
+
+/// Cancels with one credential. A refused cancel is decided by a read: the run may be over.
+async fn cancel(client: &Client, run_id: RunId) -> Result<(), Error> {
+    let host = client.host();
+    let refused = match client.cancel_run(run_id).await {
+        Ok(()) => {
+            info!(%host, %run_id, "cancel accepted");
+            return Ok(());
+        }
+        Err(refused) => refused,
+    };
+    match refused.kind() {
+        Client_::RunNotFound => return Ok(()),
+        // Databricks answered, and did not cancel.
+        Client_::Invalid | Client_::Conflict | Client_::NotFound => {}
+        _ => return Err(error::from_client("cancelling the run", refused)),
+    }
+    match client.get_run(run_id).await {
+        Ok(run) if matches!(phase::progress(&run), Progress::Ended(_)) => Ok(()),
+        Err(error) if error.kind() == Client_::RunNotFound => Ok(()),
+        Ok(_) | Err(_) => Err(error::from_client("cancelling the run", refused)),
+    }
+}
+
+/// A refused credential is an error while somebody may still mend it, and OK with a warning afterwards.
+fn patient(
+    connector: &DatabricksConnector,
+    host: &Host,
+    run_id: RunId,
+    error: Error,
+) -> Result<(), Error> {
+    match connector.watch.troubled(
+        host,
+        run_id,
+        Trouble::Refused,
+        connector.settings.patience,
+        Instant::now(),
+    ) {
+        Verdict::Wait { .. } => Err(error),
+        Verdict::GiveUp { lasted, .. } => {
+            warn!(%host, %run_id, seconds = lasted.as_secs(), %error, "the run could not be cancelled and may still be alive");
+            Ok(())
+        }
+    }
+}

@@ -1,0 +1,101 @@
+//! Who runs: the ids and names of one attempt, from wherever the request says them.
+
+use std::collections::BTreeMap;
+
+use connector_core::CreateContext;
+
+/// The names of one attempt, as Flyte's own pods get them.
+///
+/// Each is looked for in the request's environment variables first, then in the execution id, then in the task's own
+/// id: the variables are what the runtime in the task reads (FC §8.2). Empty when nobody says it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Execution {
+    pub(crate) org: String,
+    pub(crate) project: String,
+    pub(crate) domain: String,
+    /// The name of the run.
+    pub(crate) run: String,
+    /// The action within the run.
+    pub(crate) action: String,
+    /// Where the run keeps what its actions share.
+    pub(crate) run_base: String,
+    /// Counts from 0.
+    pub(crate) retry_attempt: u32,
+    /// Whether the request named an execution at all.
+    pub(crate) is_identified: bool,
+}
+
+impl Execution {
+    pub(crate) fn of(cx: &CreateContext) -> Self {
+        let id = cx.execution.task_execution_id.clone().unwrap_or_default();
+        let node = id.node_execution_id.clone().unwrap_or_default();
+        let run = node.execution_id.clone().unwrap_or_default();
+        let executed = id.task_id.clone().unwrap_or_default();
+        let template = cx.template.id.clone().unwrap_or_default();
+        let variable =
+            |name: &str| cx.execution.environment_variables.get(name).cloned().unwrap_or_default();
+        Self {
+            org: first([variable("_U_ORG_NAME"), run.org, executed.org, template.org]),
+            project: first([
+                variable("FLYTE_INTERNAL_EXECUTION_PROJECT"),
+                run.project,
+                executed.project,
+                template.project,
+            ]),
+            domain: first([
+                variable("FLYTE_INTERNAL_EXECUTION_DOMAIN"),
+                run.domain,
+                executed.domain,
+                template.domain,
+            ]),
+            run: first([variable("RUN_NAME"), run.name]),
+            action: first([variable("ACTION_NAME"), node.node_id]),
+            run_base: first([variable("_U_RUN_BASE"), run_base_of(&cx.output_prefix)]),
+            retry_attempt: id.retry_attempt,
+            is_identified: cx
+                .execution
+                .task_execution_id
+                .as_ref()
+                .is_some_and(|id| id.node_execution_id.is_some()),
+        }
+    }
+
+    /// Values of the template variables that the executor leaves unrendered (FC §1.3), by lower-case name.
+    pub(crate) fn variables(&self) -> BTreeMap<&'static str, &str> {
+        [("runname", self.run.as_str()), ("actionname", self.action.as_str())]
+            .into_iter()
+            .filter(|(_, value)| !value.is_empty())
+            .collect()
+    }
+}
+
+fn first<const N: usize>(candidates: [String; N]) -> String {
+    candidates.into_iter().find(|text| !text.is_empty()).unwrap_or_default()
+}
+
+/// The output prefix is `<base>/<action>/<attempt>` (FC §1.4), but for a shard that the base lacks; it is the best
+/// guess when the variable is absent.
+fn run_base_of(output_prefix: &str) -> String {
+    let mut parts = output_prefix.trim_end_matches('/').rsplitn(3, '/');
+    let (attempt, action, base) = (parts.next(), parts.next(), parts.next());
+    match (attempt, action, base) {
+        (Some(_), Some(_), Some(base)) if !base.is_empty() && !base.ends_with(['/', ':']) => {
+            format!("{base}/")
+        }
+        _ => String::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_run_base_is_two_folders_above_the_outputs() {
+        assert_eq!(run_base_of("s3://bucket/5w/p/d/run/a0/1"), "s3://bucket/5w/p/d/run/");
+        assert_eq!(run_base_of("s3://bucket/5w/p/d/run/a0/1/"), "s3://bucket/5w/p/d/run/");
+        for short in ["", "s3://bucket", "s3://bucket/x", "a/b"] {
+            assert_eq!(run_base_of(short), "", "{short}");
+        }
+    }
+}

@@ -1,0 +1,54 @@
+//! The Databricks connector: runs Flyte tasks as Databricks job runs, and tells the truth about them.
+//!
+//! It translates between two vocabularies and holds no transport of its own. [`submit`] turns a task into the body of
+//! a run submission, [`phase`] turns the state of a run into a Flyte phase, [`reason`] says why; these are pure.
+//! [`connector`], [`get`] and [`delete`] are the thin shells that call Databricks. [`watch`] is what this process
+//! remembers, and never what another replica needs.
+//!
+//! ```
+//! use connector_core::Registry;
+//! use databricks_connector::{Config, DatabricksConnector};
+//!
+//! let connector = DatabricksConnector::new(Config {
+//!     instance: Some("dbc-1234.cloud.databricks.com".to_owned()),
+//!     ..Config::default()
+//! })?;
+//! let registry = Registry::builder().register(connector).build()?;
+//! assert_eq!(registry.connectors()[0].name(), "Databricks Connector");
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+#![forbid(unsafe_code)]
+#![expect(
+    rustdoc::private_intra_doc_links,
+    reason = "the crate guide leads a reader of the source through the modules"
+)]
+
+mod arguments;
+mod compute;
+mod config;
+mod connector;
+mod credentials;
+mod delete;
+mod error;
+mod execution;
+#[cfg(test)]
+mod fixture;
+mod get;
+mod idempotency;
+mod json;
+mod links;
+mod logs;
+mod metrics;
+mod phase;
+mod reason;
+mod run_meta;
+mod submit;
+mod task;
+mod watch;
+mod work;
+
+pub use config::{Config, ConfigError, ConfigField};
+pub use connector::DatabricksConnector;
+pub use phase::UserFailures;
+pub use run_meta::RunMeta;

@@ -1,0 +1,241 @@
+//! Why a run is where it is, in the user's words where there are any. Pure.
+
+use databricks_client::jobs::{
+    LifeCycleState, QueueCode, ResultState, Run, RunOutput, RunState, RunStatus, RunTask,
+    TerminationCode,
+};
+
+use crate::phase::{Outcome, Progress, progress_of, was_skipped};
+
+/// How many failed tasks are read for their error.
+pub(crate) const MAX_FAILED_TASKS: usize = 5;
+
+/// How many lines of a stack trace are told: its end, where the error is.
+const TRACE_LINES: usize = 15;
+
+/// The largest message, in characters. Flyte stores it with the task.
+const MAX_CHARACTERS: usize = 4_000;
+
+/// The tasks that failed, by their latest attempts. Tasks that never ran because another failed are not among them.
+pub(crate) fn failed_tasks(run: &Run) -> Vec<&RunTask> {
+    run.latest_attempts()
+        .into_iter()
+        .filter(|task| !was_skipped(task.status.as_ref(), task.state.as_ref()))
+        .filter(|task| match progress_of(task.status.as_ref(), task.state.as_ref()) {
+            Progress::Ended(outcome) => outcome != Outcome::Succeeded,
+            Progress::Waiting | Progress::Preparing | Progress::Running => false,
+        })
+        .collect()
+}
+
+/// What is known of one failed task.
+#[derive(Debug)]
+pub(crate) struct FailedTask<'a> {
+    pub(crate) task: &'a RunTask,
+    /// Its output, if it could be read.
+    pub(crate) output: Option<RunOutput>,
+}
+
+/// Why a run failed: for each failed task its error, the end of its trace and its termination code; else what the run
+/// says of itself.
+pub(crate) fn of_failure(run: &Run, failed: &[FailedTask<'_>], left_out: usize) -> String {
+    let several = run.latest_attempts().len() > 1;
+    let mut parts: Vec<String> =
+        failed.iter().map(|failed| of_failed_task(failed, several)).collect();
+    if left_out > 0 {
+        parts.push(format!("and {left_out} more failed tasks"));
+    }
+    if parts.is_empty() {
+        parts.push(of_state(run.status.as_ref(), run.state.as_ref()));
+    }
+    bounded(&clean(&parts.join("\n")))
+}
+
+fn of_failed_task(failed: &FailedTask<'_>, several: bool) -> String {
+    let FailedTask { task, output } = failed;
+    let own_words = output.as_ref().and_then(|output| given(output.error.as_deref()));
+    let state = of_state(task.status.as_ref(), task.state.as_ref());
+    let mut text = match (own_words, code(task.status.as_ref(), task.state.as_ref())) {
+        (Some(error), Some(code)) => format!("{error} [{code}]"),
+        (Some(error), None) => error.to_owned(),
+        (None, _) => state,
+    };
+    if let Some(trace) = output.as_ref().and_then(|output| given(output.error_trace.as_deref())) {
+        let lines: Vec<&str> = trace.lines().collect();
+        let skipped = lines.len().saturating_sub(TRACE_LINES);
+        for line in lines.iter().skip(skipped) {
+            text.push('\n');
+            text.push_str(line);
+        }
+    }
+    if several { format!("task {}: {text}", task.task_key) } else { text }
+}
+
+/// What a waiting, preparing or running run says of itself: the queue's reason, else its state message.
+pub(crate) fn of_progress(run: &Run) -> String {
+    let queue = run.status.as_ref().and_then(|status| status.queue_details.as_ref());
+    let queue_message = queue.and_then(|details| given(details.message.as_deref()));
+    let queue_code = queue.and_then(|details| details.code.as_ref()).map(QueueCode::as_str);
+    let state = run.state.as_ref();
+    let text = queue_message
+        .or_else(|| state.and_then(|state| given(state.queue_reason.as_deref())))
+        .or(queue_code)
+        .or_else(|| state.and_then(|state| given(state.state_message.as_deref())))
+        .unwrap_or_default();
+    bounded(&clean(text))
+}
+
+/// The message and code of an ended run or task, as far as they are there.
+fn of_state(status: Option<&RunStatus>, state: Option<&RunState>) -> String {
+    let details = status.and_then(|status| status.termination_details.as_ref());
+    let message = details
+        .and_then(|details| given(details.message.as_deref()))
+        .or_else(|| state.and_then(|state| given(state.state_message.as_deref())));
+    match (message, code(status, state)) {
+        (Some(message), Some(code)) => format!("{message} [{code}]"),
+        (Some(message), None) => message.to_owned(),
+        (None, Some(code)) => format!("the run ended with {code} and no message"),
+        (None, None) => "the run ended, and Databricks does not say how".to_owned(),
+    }
+}
+
+/// The termination code, else the legacy result, else the legacy life cycle.
+fn code<'a>(status: Option<&'a RunStatus>, state: Option<&'a RunState>) -> Option<&'a str> {
+    status
+        .and_then(|status| status.termination_details.as_ref())
+        .and_then(|details| details.code.as_ref())
+        .map(TerminationCode::as_str)
+        .or_else(|| state.and_then(|state| state.result_state.as_ref()).map(ResultState::as_str))
+        .or_else(|| {
+            state.and_then(|state| state.life_cycle_state.as_ref()).map(LifeCycleState::as_str)
+        })
+}
+
+fn given(text: Option<&str>) -> Option<&str> {
+    text.map(str::trim).filter(|text| !text.is_empty())
+}
+
+/// Without terminal colours and other control characters, which a console would show as garbage.
+fn clean(text: &str) -> String {
+    let mut cleaned = String::with_capacity(text.len());
+    let mut characters = text.chars().peekable();
+    while let Some(character) = characters.next() {
+        match character {
+            '\u{1b}' => {
+                if characters.next_if_eq(&'[').is_some() {
+                    // A control sequence ends with its first letter or one of @ to ~.
+                    for end in characters.by_ref() {
+                        if ('@'..='~').contains(&end) {
+                            break;
+                        }
+                    }
+                }
+            }
+            '\n' | '\t' => cleaned.push(character),
+            '\r' => {}
+            other if other.is_control() => {}
+            other => cleaned.push(other),
+        }
+    }
+    cleaned
+}
+
+/// At most so many characters: the start and the end, because the end of a trace names the error.
+fn bounded(text: &str) -> String {
+    let count = text.chars().count();
+    if count <= MAX_CHARACTERS {
+        return text.to_owned();
+    }
+    let half = MAX_CHARACTERS / 2;
+    let start: String = text.chars().take(half).collect();
+    let end: String = text.chars().skip(count - half).collect();
+    format!("{start}\n… {} characters left out …\n{end}", count - 2 * half)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn run(value: &serde_json::Value) -> Run {
+        serde_json::from_value(value.clone()).unwrap()
+    }
+
+    fn output(error: &str, trace: &str) -> RunOutput {
+        serde_json::from_value(json!({ "error": error, "error_trace": trace })).unwrap()
+    }
+
+    #[test]
+    fn a_failed_task_is_told_with_its_error_code_and_the_end_of_its_trace() {
+        let run = run(&json!({"run_id": 1, "tasks": [{
+            "task_key": "flyte_task", "run_id": 2,
+            "status": {"state": "TERMINATED", "termination_details": {"code": "RUN_EXECUTION_ERROR", "message": "m"}},
+        }]}));
+        let failed = failed_tasks(&run);
+        let trace: Vec<String> = (0..30).map(|n| format!("line {n}")).collect();
+        let told = FailedTask {
+            task: failed[0],
+            output: Some(output("\u{1b}[31mValueError: no\u{1b}[0m", &trace.join("\r\n"))),
+        };
+        let text = of_failure(&run, &[told], 0);
+        assert!(text.starts_with("ValueError: no [RUN_EXECUTION_ERROR]\nline 15\n"), "{text}");
+        assert!(text.ends_with("line 29"), "{text}");
+    }
+
+    #[test]
+    fn a_task_whose_output_says_nothing_is_told_by_its_state() {
+        let run = run(&json!({"run_id": 1, "tasks": [{
+            "task_key": "a", "run_id": 2,
+            "state": {"life_cycle_state": "TERMINATED", "result_state": "FAILED", "state_message": "bad library"},
+        }, {"task_key": "b", "run_id": 3, "state": {"life_cycle_state": "SKIPPED", "result_state": "UPSTREAM_FAILED"}}]}));
+        let failed = failed_tasks(&run);
+        assert_eq!(failed.len(), 1);
+        let told = FailedTask { task: failed[0], output: Some(output(" ", "")) };
+        assert_eq!(
+            of_failure(&run, &[told], 2),
+            "task a: bad library [FAILED]\nand 2 more failed tasks"
+        );
+    }
+
+    #[test]
+    fn only_the_latest_attempt_of_a_task_counts() {
+        let run = run(&json!({"run_id": 1, "tasks": [
+            {"task_key": "a", "run_id": 2, "attempt_number": 0, "state": {"life_cycle_state": "TERMINATED", "result_state": "FAILED"}},
+            {"task_key": "a", "run_id": 3, "attempt_number": 1, "state": {"life_cycle_state": "TERMINATED", "result_state": "SUCCESS"}},
+        ]}));
+        assert!(failed_tasks(&run).is_empty());
+    }
+
+    #[test]
+    fn a_run_without_tasks_speaks_for_itself() {
+        for (state, told) in [
+            (
+                json!({"life_cycle_state": "SKIPPED", "state_message": "another run is active"}),
+                "another run is active [SKIPPED]",
+            ),
+            (
+                json!({"life_cycle_state": "INTERNAL_ERROR"}),
+                "the run ended with INTERNAL_ERROR and no message",
+            ),
+            (json!({}), "the run ended, and Databricks does not say how"),
+        ] {
+            assert_eq!(of_failure(&run(&json!({"run_id": 1, "state": state})), &[], 0), told);
+        }
+    }
+
+    #[test]
+    fn the_queue_reason_comes_before_the_state_message() {
+        let run = run(&json!({"run_id": 1,
+            "status": {"state": "QUEUED", "queue_details": {"code": "ACTIVE_RUNS_LIMIT_REACHED", "message": "too many"}},
+            "state": {"life_cycle_state": "QUEUED", "state_message": "waiting"}}));
+        assert_eq!(of_progress(&run), "too many");
+    }
+
+    #[test]
+    fn a_long_message_keeps_its_start_and_its_end() {
+        let text = bounded(&format!("start{}end", "ä".repeat(10_000)));
+        assert!(text.starts_with("start") && text.ends_with("end"));
+        assert!(text.chars().count() < MAX_CHARACTERS + 50);
+    }
+}

@@ -1,0 +1,48 @@
+//! Reads the task's `custom` section: what the user asked of Databricks.
+
+use connector_core::{CreateContext, Error};
+use serde_json::{Map, Value};
+
+use crate::json;
+
+/// The `custom` section of a Databricks task, as the Python plugin writes it (FC §3).
+#[derive(Debug, Clone, Default)]
+pub(crate) struct DatabricksTask {
+    /// `databricksConf`: the body of a run submission, as far as the user wrote it.
+    pub(crate) conf: Map<String, Value>,
+    /// `databricksInstance`: the workspace, when the task names one.
+    pub(crate) instance: Option<String>,
+    /// `sparkConf`.
+    pub(crate) spark_conf: Map<String, Value>,
+    /// `hadoopConf`.
+    pub(crate) hadoop_conf: Map<String, Value>,
+}
+
+impl DatabricksTask {
+    /// Reads the task of a request.
+    ///
+    /// # Errors
+    ///
+    /// `InvalidTask` that names what to add or change.
+    pub(crate) fn parse(cx: &CreateContext) -> Result<Self, Error> {
+        let mut custom = cx.custom()?;
+        let conf = match custom.remove("databricksConf") {
+            None | Some(Value::Null) => {
+                return Err(Error::invalid_task(
+                    "the task has no Databricks job configuration (`databricksConf`)",
+                )
+                .with_hint("set `databricks_conf` in the task's Databricks plugin configuration"));
+            }
+            Some(value) => json::object(value, "databricksConf")?,
+        };
+        Ok(Self {
+            conf,
+            instance: json::optional_text(
+                custom.remove("databricksInstance"),
+                "databricksInstance",
+            )?,
+            spark_conf: json::optional_object(custom.remove("sparkConf"), "sparkConf")?,
+            hadoop_conf: json::optional_object(custom.remove("hadoopConf"), "hadoopConf")?,
+        })
+    }
+}

@@ -1,0 +1,304 @@
+//! What this process remembers of the runs it watches: never needed by another replica, lost with the process.
+
+use std::{
+    collections::HashMap,
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
+
+use connector_core::Phase;
+use databricks_client::{Credentials, Host, RunId};
+
+/// How many runs are remembered.
+const MAX_RUNS: usize = 50_000;
+
+/// How often a reason that could not be read keeps an ended run RUNNING (DESIGN §3.1).
+const REASON_POLLS: u8 = 2;
+
+/// Why a run could not be read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Trouble {
+    /// Something that passes by itself: the network, the service, too many calls.
+    Passing,
+    /// The credential or the host is refused. It passes only if somebody mends it.
+    Refused,
+    /// The workspace says that there is no such run.
+    Gone,
+}
+
+/// How long a trouble may last before the task is told that it failed.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Patience {
+    pub(crate) refused: Duration,
+    pub(crate) gone: Duration,
+}
+
+/// What to tell Flyte about a run that could not be read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    /// The last known phase, and how long the trouble has lasted.
+    Wait {
+        /// The last known phase.
+        phase: Phase,
+        /// Since when.
+        lasted: Duration,
+    },
+    /// The trouble has lasted too long.
+    GiveUp {
+        /// The phase that ends the task.
+        phase: Phase,
+        /// Since when.
+        lasted: Duration,
+    },
+}
+
+/// What is remembered of one run.
+#[derive(Debug, Clone)]
+struct Watched {
+    phase: Phase,
+    troubled_since: Option<Instant>,
+    refused_since: Option<Instant>,
+    gone_since: Option<Instant>,
+    reason_polls: u8,
+    credentials: Option<Credentials>,
+    touched: Instant,
+}
+
+impl Watched {
+    fn new(now: Instant) -> Self {
+        Self {
+            phase: Phase::Running,
+            troubled_since: None,
+            refused_since: None,
+            gone_since: None,
+            reason_polls: 0,
+            credentials: None,
+            touched: now,
+        }
+    }
+
+    /// A refused credential says nothing about the run, which may still be alive: FAILED, so that Flyte does not start
+    /// another beside it. A run that is gone can be started again.
+    fn verdict(&mut self, trouble: Trouble, patience: Patience, now: Instant) -> Verdict {
+        let troubled_since = *self.troubled_since.get_or_insert(now);
+        let (since, limit) = match trouble {
+            Trouble::Passing => (troubled_since, None),
+            Trouble::Refused => {
+                (*self.refused_since.get_or_insert(now), Some((patience.refused, Phase::Failed)))
+            }
+            Trouble::Gone => {
+                // The credential was accepted.
+                self.refused_since = None;
+                (*self.gone_since.get_or_insert(now), Some((patience.gone, Phase::RetryableFailed)))
+            }
+        };
+        let lasted = now.saturating_duration_since(since);
+        match limit {
+            Some((limit, phase)) if lasted >= limit => Verdict::GiveUp { phase, lasted },
+            _ => Verdict::Wait { phase: self.phase, lasted },
+        }
+    }
+}
+
+/// The runs this process watches.
+#[derive(Debug, Default)]
+pub(crate) struct Watch {
+    runs: Mutex<HashMap<(Host, RunId), Watched>>,
+}
+
+impl Watch {
+    /// The run was read, and this is its phase. Every trouble is over.
+    pub(crate) fn seen(&self, host: &Host, run_id: RunId, phase: Phase, now: Instant) {
+        self.with(host, run_id, now, |watched| {
+            watched.phase = phase;
+            watched.troubled_since = None;
+            watched.refused_since = None;
+            watched.gone_since = None;
+        });
+    }
+
+    /// The run could not be read.
+    pub(crate) fn troubled(
+        &self,
+        host: &Host,
+        run_id: RunId,
+        trouble: Trouble,
+        patience: Patience,
+        now: Instant,
+    ) -> Verdict {
+        self.with(host, run_id, now, |watched| {
+            let verdict = watched.verdict(trouble, patience, now);
+            if let Verdict::GiveUp { phase, .. } = verdict {
+                watched.phase = phase;
+            }
+            verdict
+        })
+    }
+
+    /// The run has ended, but why could not be read for a passing cause. Whether to ask again at the next poll.
+    pub(crate) fn may_ask_again(&self, host: &Host, run_id: RunId, now: Instant) -> bool {
+        self.with(host, run_id, now, |watched| {
+            let again = watched.reason_polls < REASON_POLLS;
+            watched.reason_polls = watched.reason_polls.saturating_add(1);
+            again
+        })
+    }
+
+    /// Whether this process saw the run end.
+    pub(crate) fn saw_end(&self, host: &Host, run_id: RunId) -> bool {
+        self.lock().get(&(host.clone(), run_id)).is_some_and(|watched| watched.phase.is_terminal())
+    }
+
+    /// Remembers the credential of the run for calls that carry none (FC §1.8).
+    pub(crate) fn remember_credentials(
+        &self,
+        host: &Host,
+        run_id: RunId,
+        credentials: &Credentials,
+        now: Instant,
+    ) {
+        self.with(host, run_id, now, |watched| watched.credentials = Some(credentials.clone()));
+    }
+
+    /// The credential last seen for the run.
+    pub(crate) fn credentials(&self, host: &Host, run_id: RunId) -> Option<Credentials> {
+        self.lock().get(&(host.clone(), run_id)).and_then(|watched| watched.credentials.clone())
+    }
+
+    fn with<T>(
+        &self,
+        host: &Host,
+        run_id: RunId,
+        now: Instant,
+        change: impl FnOnce(&mut Watched) -> T,
+    ) -> T {
+        let mut runs = self.lock();
+        let key = (host.clone(), run_id);
+        if runs.len() >= MAX_RUNS && !runs.contains_key(&key) {
+            forget_stalest(&mut runs);
+        }
+        let watched = runs.entry(key).or_insert_with(|| Watched::new(now));
+        watched.touched = now;
+        change(watched)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<(Host, RunId), Watched>> {
+        // Nothing between lock and unlock can leave an entry half written.
+        self.runs.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Forgets the tenth that was touched longest ago, so that the search is rare.
+fn forget_stalest(runs: &mut HashMap<(Host, RunId), Watched>) {
+    let mut touched: Vec<Instant> = runs.values().map(|watched| watched.touched).collect();
+    let tenth = touched.len() / 10;
+    let (_, limit, _) = touched.select_nth_unstable(tenth);
+    let limit = *limit;
+    runs.retain(|_, watched| watched.touched > limit);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PATIENCE: Patience =
+        Patience { refused: Duration::from_mins(15), gone: Duration::from_mins(1) };
+
+    struct Clock(Watch, Host, RunId, Instant);
+
+    impl Clock {
+        fn new() -> Self {
+            Self(
+                Watch::default(),
+                "dbc.cloud.databricks.com".parse().unwrap(),
+                "7".parse().unwrap(),
+                Instant::now(),
+            )
+        }
+
+        fn after(&self, seconds: u64) -> Instant {
+            self.3 + Duration::from_secs(seconds)
+        }
+
+        fn troubled(&self, trouble: Trouble, seconds: u64) -> Verdict {
+            self.0.troubled(&self.1, self.2, trouble, PATIENCE, self.after(seconds))
+        }
+
+        fn seen(&self, phase: Phase, seconds: u64) {
+            self.0.seen(&self.1, self.2, phase, self.after(seconds));
+        }
+    }
+
+    fn wait(phase: Phase, seconds: u64) -> Verdict {
+        Verdict::Wait { phase, lasted: Duration::from_secs(seconds) }
+    }
+
+    #[test]
+    fn passing_trouble_keeps_the_last_known_phase_without_limit() {
+        let clock = Clock::new();
+        assert_eq!(clock.troubled(Trouble::Passing, 0), wait(Phase::Running, 0));
+        clock.seen(Phase::Initializing, 10);
+        assert_eq!(clock.troubled(Trouble::Passing, 20), wait(Phase::Initializing, 0));
+        assert_eq!(
+            clock.troubled(Trouble::Passing, 1_000_020),
+            wait(Phase::Initializing, 1_000_000)
+        );
+    }
+
+    #[test]
+    fn a_refusal_without_a_break_ends_the_task_for_good() {
+        let clock = Clock::new();
+        assert_eq!(clock.troubled(Trouble::Refused, 0), wait(Phase::Running, 0));
+        assert_eq!(clock.troubled(Trouble::Refused, 899), wait(Phase::Running, 899));
+        clock.seen(Phase::Running, 900);
+        assert_eq!(clock.troubled(Trouble::Refused, 901), wait(Phase::Running, 0));
+        // A passing fault in between is no proof that the credential is accepted.
+        assert_eq!(clock.troubled(Trouble::Passing, 1000), wait(Phase::Running, 99));
+        assert_eq!(
+            clock.troubled(Trouble::Refused, 901 + 900),
+            Verdict::GiveUp { phase: Phase::Failed, lasted: Duration::from_mins(15) }
+        );
+    }
+
+    #[test]
+    fn a_run_that_stays_gone_may_be_started_again() {
+        let clock = Clock::new();
+        assert_eq!(clock.troubled(Trouble::Gone, 0), wait(Phase::Running, 0));
+        assert_eq!(clock.troubled(Trouble::Gone, 59), wait(Phase::Running, 59));
+        assert_eq!(
+            clock.troubled(Trouble::Gone, 60),
+            Verdict::GiveUp { phase: Phase::RetryableFailed, lasted: Duration::from_mins(1) }
+        );
+        assert!(clock.0.saw_end(&clock.1, clock.2));
+    }
+
+    #[test]
+    fn a_reason_is_asked_for_at_two_more_polls() {
+        let clock = Clock::new();
+        let asked: Vec<bool> =
+            (0..4).map(|n| clock.0.may_ask_again(&clock.1, clock.2, clock.after(n))).collect();
+        assert_eq!(asked, [true, true, false, false]);
+    }
+
+    #[test]
+    fn only_a_terminal_phase_is_an_end() {
+        let clock = Clock::new();
+        assert!(!clock.0.saw_end(&clock.1, clock.2));
+        clock.seen(Phase::Running, 0);
+        assert!(!clock.0.saw_end(&clock.1, clock.2));
+        clock.seen(Phase::Succeeded, 1);
+        assert!(clock.0.saw_end(&clock.1, clock.2));
+    }
+
+    #[test]
+    fn memory_is_bounded_and_the_stalest_runs_go_first() {
+        let clock = Clock::new();
+        let id = |n: usize| -> RunId { (n + 1).to_string().parse().unwrap() };
+        for n in 0..=MAX_RUNS {
+            clock.0.seen(&clock.1, id(n), Phase::Succeeded, clock.after(n as u64));
+        }
+        assert!(clock.0.lock().len() <= MAX_RUNS);
+        assert!(!clock.0.saw_end(&clock.1, id(0)));
+        assert!(clock.0.saw_end(&clock.1, id(MAX_RUNS)));
+    }
+}

@@ -1,0 +1,19 @@
+//! The connector against a fake workspace.
+#![allow(
+    clippy::allow_attributes,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::missing_panics_doc,
+    clippy::panic,
+    clippy::unwrap_used,
+    missing_docs,
+    unreachable_pub,
+    reason = "tests"
+)]
+
+mod create;
+mod delete;
+mod get;
+mod logs_and_metrics;
+mod refusals;
+mod setup;

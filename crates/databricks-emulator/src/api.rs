@@ -1,0 +1,181 @@
+//! The listeners' one router: admin calls, and everything else as a call of the workspace.
+
+mod admin;
+mod list;
+mod query;
+
+use crate::answers::{self, Asked};
+use crate::emulator::Shared;
+use crate::endpoint::{ApiVersion, Endpoint};
+use crate::recorded::{AuthorizationSeen, Incoming, RecordedRequest};
+use crate::refusal::{self, Refusal, invalid};
+use crate::validate::{self, Format};
+use axum::body::Body;
+use axum::extract::{Request, State};
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, header};
+use axum::response::{IntoResponse as _, Response};
+use axum::{Json, Router};
+use query::Query;
+use secrecy::ExposeSecret as _;
+use serde_json::{Value, json};
+use std::sync::Arc;
+
+/// The largest request body (DA §1.0).
+pub(crate) const MAX_BODY: usize = 10 * 1024 * 1024;
+
+/// How much of a larger body is read and thrown away, so that its sender hears the refusal.
+const MAX_DISCARDED: usize = 64 * 1024 * 1024;
+
+pub(crate) fn router(shared: Arc<Shared>) -> Router {
+    Router::new().nest("/emulator/v1", admin::router()).fallback(answer).with_state(shared)
+}
+
+async fn answer(State(shared): State<Arc<Shared>>, request: Request) -> Response {
+    let (parts, body) = request.into_parts();
+    let body = read(body).await;
+    let authorization = authorization(&parts.headers, &shared);
+    let incoming = Incoming {
+        method: &parts.method,
+        uri: &parts.uri,
+        headers: &parts.headers,
+        body: body.as_deref().unwrap_or_default(),
+    };
+    let mut recorded = RecordedRequest::new(&incoming, authorization);
+    let response = decide(&shared, &parts, body.as_deref(), &mut recorded);
+    recorded.status = response.status().as_u16();
+    tracing::debug!(method = %recorded.method, path = %recorded.path, status = recorded.status, "answered");
+    shared.recorder.push(recorded);
+    response
+}
+
+/// The body, or `None` when it is too large.
+async fn read(body: Body) -> Option<Vec<u8>> {
+    match axum::body::to_bytes(body, MAX_DISCARDED).await {
+        Ok(bytes) if bytes.len() <= MAX_BODY => Some(bytes.into()),
+        _ => None,
+    }
+}
+
+/// What the request brings as proof of who asks.
+fn authorization(headers: &HeaderMap, shared: &Shared) -> AuthorizationSeen {
+    let Some(value) = headers.get(header::AUTHORIZATION) else { return AuthorizationSeen::Missing };
+    let value = String::from_utf8_lossy(value.as_bytes());
+    let (scheme, credential) = value.split_once(' ').unwrap_or_default();
+    let known = shared.settings.tokens.iter().any(|token| token.expose_secret() == credential);
+    AuthorizationSeen::Present { scheme: scheme.to_owned(), accepted: is_bearer(scheme) && known }
+}
+
+fn is_bearer(scheme: &str) -> bool {
+    scheme.eq_ignore_ascii_case("Bearer")
+}
+
+/// The answer: a fault if one waits, else what stands in the way, else the call itself.
+fn decide(
+    shared: &Shared,
+    parts: &Parts,
+    body: Option<&[u8]>,
+    recorded: &mut RecordedRequest,
+) -> Response {
+    let call = Endpoint::parse(&parts.method, parts.uri.path());
+    if let Some(canned) = call.and_then(|(_, endpoint)| shared.faults.take(endpoint)) {
+        return canned;
+    }
+    if call.is_some_and(|(version, _)| shared.settings.bad_targets.contains(&version)) {
+        return refusal::bad_target(parts.uri.path());
+    }
+    match &recorded.authorization {
+        AuthorizationSeen::Present { accepted: true, .. } => {}
+        AuthorizationSeen::Present { scheme, .. } if is_bearer(scheme) => {
+            return refusal::unknown_token();
+        }
+        _ => return refusal::no_credential().into_response(),
+    }
+    let Some((version, endpoint)) = call else {
+        return refusal::unknown_endpoint(parts.method.as_str(), parts.uri.path()).into_response();
+    };
+    let Some(body) = body else { return refusal::too_large(MAX_BODY).into_response() };
+    let authority = parts.uri.authority().map(axum::http::uri::Authority::as_str);
+    let host = parts.headers.get(header::HOST).and_then(|host| host.to_str().ok()).or(authority);
+    let call = Call { shared, version, host: host.unwrap_or("localhost") };
+    let query = Query::of(&parts.uri);
+    let answer = query.and_then(|query| match endpoint {
+        Endpoint::SubmitRun => call.submit_run(body, recorded),
+        Endpoint::GetRun => call.get_run(&query),
+        Endpoint::GetRunOutput => call.get_run_output(&query),
+        Endpoint::CancelRun => shared.workspace.cancel(run_id_in(body)?).map(|()| json!({})),
+        Endpoint::DeleteRun => shared.workspace.delete(run_id_in(body)?).map(|()| json!({})),
+        Endpoint::ListRuns => call.list_runs(&query),
+        Endpoint::Me => Ok(json!({"userName": shared.settings.user_name, "active": true})),
+    });
+    match answer {
+        Ok(answer) if endpoint == Endpoint::Me => {
+            ([("x-databricks-org-id", answers::WORKSPACE_ID.to_string())], Json(answer))
+                .into_response()
+        }
+        Ok(answer) => Json(answer).into_response(),
+        Err(refusal) => refusal.into_response(),
+    }
+}
+
+/// One accepted call.
+struct Call<'a> {
+    shared: &'a Shared,
+    version: ApiVersion,
+    host: &'a str,
+}
+
+impl Call<'_> {
+    fn asked(&self, now: std::time::Duration) -> Asked<'_> {
+        Asked {
+            version: self.version,
+            host: self.host,
+            user_name: &self.shared.settings.user_name,
+            now,
+        }
+    }
+
+    fn submit_run(&self, body: &[u8], recorded: &mut RecordedRequest) -> Result<Value, Refusal> {
+        let mut submission = validate::submission(body, self.version)?;
+        recorded.ignored_keys = std::mem::take(&mut submission.ignored_keys);
+        Ok(json!({"run_id": self.shared.workspace.submit(submission)?}))
+    }
+
+    /// The first page of a read is a poll; further pages are part of it.
+    fn get_run(&self, query: &Query) -> Result<Value, Refusal> {
+        let run_id = query.run_id()?;
+        let page_token = query.text("page_token").filter(|token| !token.is_empty());
+        let first_task = match page_token {
+            Some(token) => {
+                answers::parse_page_token(token).ok_or_else(|| invalid("Invalid page_token."))?
+            }
+            None => 0,
+        };
+        self.shared.workspace.read(run_id, page_token.is_none(), |run, task, now| match task {
+            Some(place) => answers::task_as_run(run, place, &self.asked(now)),
+            None => answers::run(run, first_task, &self.asked(now)),
+        })
+    }
+
+    fn get_run_output(&self, query: &Query) -> Result<Value, Refusal> {
+        self.shared.workspace.read(query.run_id()?, false, |run, task, now| match (task, run.submission.format) {
+            (Some(place), _) => Ok(answers::output(run, place, &self.asked(now))),
+            (None, Format::SingleTask) => Ok(answers::output(run, 0, &self.asked(now))),
+            (None, Format::MultiTask) => Err(invalid(
+                "Retrieving the output of runs with multiple tasks is not supported. Ask for the output of each task \
+                 run instead.",
+            )),
+        })?
+    }
+}
+
+/// The `run_id` of a cancel or delete, as a number or a decimal string (DA §1.0).
+fn run_id_in(body: &[u8]) -> Result<i64, Refusal> {
+    let body = validate::object(body)?;
+    let run_id = match body.get("run_id") {
+        None | Some(Value::Null) => return Err(invalid("Missing required field: run_id.")),
+        Some(Value::String(text)) => text.parse().ok(),
+        Some(value) => value.as_i64(),
+    };
+    run_id.ok_or_else(|| invalid("Field run_id must be a 64-bit integer."))
+}

@@ -1,0 +1,78 @@
+//! The calls under `/emulator/v1/`, for tests and demos in other languages. They need no token.
+
+use super::MAX_BODY;
+use crate::emulator::Shared;
+use crate::recorded::RecordedRequest;
+use crate::refusal::{Refusal, invalid, malformed, unknown_endpoint};
+use crate::script::Script;
+use crate::workspace::RunSummary;
+use axum::body::Bytes;
+use axum::extract::{DefaultBodyLimit, Path, State};
+use axum::http::{Method, StatusCode, Uri};
+use axum::routing::{delete, get, post, put};
+use axum::{Json, Router};
+use std::sync::Arc;
+
+pub(super) fn router() -> Router<Arc<Shared>> {
+    Router::new()
+        .route("/scripts/{*run_name}", put(put_script))
+        .route("/requests", get(requests))
+        .route("/runs", get(runs))
+        .route("/runs/{run_id}", delete(delete_run))
+        .route("/runs/{run_id}/advance", post(advance))
+        .fallback(unknown)
+        .method_not_allowed_fallback(unknown)
+        .layer(DefaultBodyLimit::max(MAX_BODY))
+}
+
+async fn put_script(
+    State(shared): State<Arc<Shared>>,
+    Path(run_name): Path<String>,
+    body: Bytes,
+) -> Result<StatusCode, Refusal> {
+    let script: Script = serde_json::from_slice(&body)
+        .map_err(|error| malformed(format!("The body is no script: {error}.")))?;
+    shared.workspace.script(&run_name, script);
+    Ok(StatusCode::NO_CONTENT)
+}
+
+async fn requests(State(shared): State<Arc<Shared>>) -> Json<Vec<RecordedRequest>> {
+    Json(shared.recorder.all())
+}
+
+async fn runs(State(shared): State<Arc<Shared>>) -> Json<Vec<RunSummary>> {
+    Json(shared.workspace.summaries())
+}
+
+async fn advance(
+    State(shared): State<Arc<Shared>>,
+    Path(run_id): Path<String>,
+) -> Result<Json<RunSummary>, Refusal> {
+    shared.workspace.advance(parse(&run_id)?).map(Json).ok_or_else(|| not_found(&run_id))
+}
+
+async fn delete_run(
+    State(shared): State<Arc<Shared>>,
+    Path(run_id): Path<String>,
+) -> Result<StatusCode, Refusal> {
+    if shared.workspace.forget(parse(&run_id)?) {
+        Ok(StatusCode::NO_CONTENT)
+    } else {
+        Err(not_found(&run_id))
+    }
+}
+
+async fn unknown(method: Method, uri: Uri) -> Refusal {
+    unknown_endpoint(method.as_str(), &format!("/emulator/v1{}", uri.path()))
+}
+
+fn parse(run_id: &str) -> Result<i64, Refusal> {
+    run_id
+        .parse()
+        .map_err(|error| invalid(format!("The run id must be a 64-bit integer: {error}.")))
+}
+
+fn not_found(run_id: &str) -> Refusal {
+    let message = format!("The emulator has no run {run_id}.");
+    Refusal { status: StatusCode::NOT_FOUND, error_code: "RESOURCE_DOES_NOT_EXIST", message }
+}

@@ -1,0 +1,119 @@
+//! What an emulator is started with.
+
+use crate::emulator::Emulator;
+use crate::endpoint::ApiVersion;
+use crate::script::Script;
+use secrecy::SecretString;
+use std::collections::BTreeSet;
+use std::io;
+
+/// The token that is accepted when none was named.
+pub const DEFAULT_TOKEN: &str = "dapi-emulator";
+
+/// The settings of an [`Emulator`]; the defaults suit a test.
+#[derive(Clone, Debug)]
+#[must_use = "an emulator listens only once it is started"]
+pub struct EmulatorBuilder {
+    pub(crate) tokens: Vec<SecretString>,
+    pub(crate) user_name: String,
+    pub(crate) http_port: u16,
+    pub(crate) https_port: u16,
+    pub(crate) default_script: Script,
+    pub(crate) first_run_id: i64,
+    pub(crate) bad_targets: BTreeSet<ApiVersion>,
+}
+
+impl Default for EmulatorBuilder {
+    fn default() -> Self {
+        Self {
+            tokens: Vec::new(),
+            user_name: "someone@example.com".to_owned(),
+            http_port: 0,
+            https_port: 0,
+            default_script: Script::default(),
+            first_run_id: 514_594_995_218_126,
+            bad_targets: BTreeSet::new(),
+        }
+    }
+}
+
+impl EmulatorBuilder {
+    /// One more bearer token that the workspace knows. Without any it is [`DEFAULT_TOKEN`].
+    pub fn token(mut self, token: impl Into<String>) -> Self {
+        self.tokens.push(token.into().into());
+        self
+    }
+
+    /// Who the tokens belong to: `creator_user_name` of runs and `userName` of `scim/v2/Me`.
+    pub fn user_name(mut self, user_name: impl Into<String>) -> Self {
+        self.user_name = user_name.into();
+        self
+    }
+
+    /// The port for plain HTTP; 0, the default, takes a free one.
+    pub fn http_port(mut self, port: u16) -> Self {
+        self.http_port = port;
+        self
+    }
+
+    /// The port for HTTPS; 0, the default, takes a free one.
+    pub fn https_port(mut self, port: u16) -> Self {
+        self.https_port = port;
+        self
+    }
+
+    /// What runs do whose name has no script of its own.
+    pub fn default_script(mut self, script: Script) -> Self {
+        self.default_script = script;
+        self
+    }
+
+    /// The id of the first run, at most 2⁶². Task runs and later runs follow from it, so ids are the same in every
+    /// execution.
+    pub fn first_run_id(mut self, run_id: i64) -> Self {
+        self.first_run_id = run_id.min(1 << 62);
+        self
+    }
+
+    /// Answers every call of this version as a gateway that does not know it: 404 `Bad Target` (DA §10.3).
+    pub fn bad_target(mut self, version: ApiVersion) -> Self {
+        self.bad_targets.insert(version);
+        self
+    }
+
+    /// Makes the certificate and listens on both ports of 127.0.0.1.
+    ///
+    /// # Errors
+    ///
+    /// A port that is taken, or a certificate that cannot be made.
+    pub async fn start(mut self) -> Result<Emulator, StartError> {
+        if self.tokens.is_empty() {
+            self.tokens.push(DEFAULT_TOKEN.into());
+        }
+        Emulator::start(self).await
+    }
+}
+
+/// Why an emulator did not start.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// A listener could not be opened.
+    #[error(
+        "cannot listen for {scheme} on 127.0.0.1:{port}; name another port, or 0 for a free one"
+    )]
+    Listen {
+        /// `HTTP` or `HTTPS`.
+        scheme: &'static str,
+        /// The port asked for.
+        port: u16,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// The throw-away certificate could not be made.
+    #[error("cannot make the throw-away certificate")]
+    Certificate(#[source] rcgen::Error),
+    /// TLS could not be set up with the certificate.
+    #[error("cannot set up TLS with the throw-away certificate")]
+    Tls(#[source] rustls::Error),
+}

@@ -1,0 +1,199 @@
+//! The running emulator and what its owner may ask of it.
+
+use crate::api;
+use crate::builder::{EmulatorBuilder, StartError};
+use crate::endpoint::Endpoint;
+use crate::faults::{CannedAnswer, Faults};
+use crate::recorded::{RecordedRequest, Recorder};
+use crate::script::Script;
+use crate::tls::Tls;
+use crate::workspace::{RunSummary, Workspace};
+use axum_server::Handle;
+use axum_server::tls_rustls::{RustlsAcceptor, RustlsConfig};
+use serde_json::Value;
+use std::fmt;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::task::JoinHandle;
+
+/// How long [`Emulator::shutdown`] lets calls in flight finish.
+const GRACE: Duration = Duration::from_secs(5);
+
+/// What the listeners and the owner share.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) settings: EmulatorBuilder,
+    pub(crate) workspace: Workspace,
+    pub(crate) recorder: Recorder,
+    pub(crate) faults: Faults,
+}
+
+/// A fake workspace that listens on 127.0.0.1 until it is dropped.
+///
+/// Dropping it closes every connection at once; [`shutdown`](Self::shutdown) lets calls in flight finish.
+pub struct Emulator {
+    shared: Arc<Shared>,
+    http: Listener,
+    https: Listener,
+    certificate_pem: String,
+}
+
+struct Listener {
+    address: SocketAddr,
+    handle: Handle<SocketAddr>,
+    task: JoinHandle<()>,
+}
+
+impl fmt::Debug for Emulator {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Emulator")
+            .field("http", &self.http.address)
+            .field("https", &self.https.address)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Drop for Emulator {
+    fn drop(&mut self) {
+        for listener in [&self.http, &self.https] {
+            listener.handle.shutdown();
+            listener.task.abort();
+        }
+    }
+}
+
+impl Emulator {
+    /// The settings to start from.
+    pub fn builder() -> EmulatorBuilder {
+        EmulatorBuilder::default()
+    }
+
+    pub(crate) async fn start(settings: EmulatorBuilder) -> Result<Self, StartError> {
+        let tls = Tls::throw_away()?;
+        let http = bind("HTTP", settings.http_port)?;
+        let https = bind("HTTPS", settings.https_port)?;
+        let shared = Arc::new(Shared {
+            workspace: Workspace::new(&settings),
+            recorder: Recorder::default(),
+            faults: Faults::default(),
+            settings,
+        });
+        let router = api::router(Arc::clone(&shared));
+
+        let (handle, address) = (Handle::new(), http.address);
+        let server = http.server()?.handle(handle.clone());
+        let task = tokio::spawn(report(server.serve(router.clone().into_make_service())));
+        let http = Listener { address, handle, task };
+
+        let (handle, address) = (Handle::new(), https.address);
+        let acceptor = RustlsAcceptor::new(RustlsConfig::from_config(tls.config));
+        let server = https.server()?.handle(handle.clone()).acceptor(acceptor);
+        let task = tokio::spawn(report(server.serve(router.into_make_service())));
+        let https = Listener { address, handle, task };
+
+        for listener in [&http, &https] {
+            listener.handle.listening().await;
+        }
+        Ok(Self { shared, http, https, certificate_pem: tls.authority_pem })
+    }
+
+    /// Stops listening, lets the calls in flight finish for at most five seconds, and returns when all is closed.
+    pub async fn shutdown(mut self) {
+        for listener in [&self.http, &self.https] {
+            listener.handle.graceful_shutdown(Some(GRACE));
+        }
+        for listener in [&mut self.http, &mut self.https] {
+            if let Err(error) = (&mut listener.task).await {
+                tracing::warn!(%error, "a listener ended badly");
+            }
+        }
+    }
+
+    /// The address for plain HTTP, as `http://127.0.0.1:PORT`.
+    pub fn http_url(&self) -> String {
+        format!("http://{}", self.http.address)
+    }
+
+    /// The host for HTTPS, as `localhost:PORT`: what a client takes for a workspace instance.
+    pub fn https_host(&self) -> String {
+        format!("localhost:{}", self.https.address.port())
+    }
+
+    /// The PEM of the authority that a client has to trust for HTTPS. It is new at every start.
+    pub fn certificate_pem(&self) -> &str {
+        &self.certificate_pem
+    }
+
+    /// Gives this script to the runs of that name that are submitted from now on.
+    pub fn script(&self, run_name: &str, script: Script) {
+        self.shared.workspace.script(run_name, script);
+    }
+
+    /// The latest 10,000 calls of the workspace API, oldest first, refused ones included.
+    pub fn requests(&self) -> Vec<RecordedRequest> {
+        self.shared.recorder.all()
+    }
+
+    /// The bodies that started a run, in order. One that repeated an `idempotency_token` is not among them.
+    pub fn submissions(&self) -> Vec<Value> {
+        self.shared.workspace.submissions()
+    }
+
+    /// Every run, oldest first.
+    pub fn runs(&self) -> Vec<RunSummary> {
+        self.shared.workspace.summaries()
+    }
+
+    /// The run of this id; `None` for one that never was or was deleted. Looking does not make a run move.
+    pub fn run(&self, run_id: i64) -> Option<RunSummary> {
+        self.shared.workspace.summary(run_id)
+    }
+
+    /// Moves the run one step, whatever its pace, and returns what it is then; `None` for an unknown run.
+    pub fn advance(&self, run_id: i64) -> Option<RunSummary> {
+        self.shared.workspace.advance(run_id)
+    }
+
+    /// Forgets the run, active or not, as retention does after 60 days (DA §1.4); says whether there was one. From then
+    /// on it is unknown, and its `idempotency_token` answers an error (DA §3.1).
+    pub fn delete_run(&self, run_id: i64) -> bool {
+        self.shared.workspace.forget(run_id)
+    }
+
+    /// Gives this answer to the next `times` calls of the endpoint, in place of the workspace's own and before the call
+    /// has any effect. Several wait for each other in order.
+    pub fn answer_next(&self, endpoint: Endpoint, answer: CannedAnswer, times: u32) {
+        self.shared.faults.push(endpoint, answer, times);
+    }
+}
+
+struct Bound {
+    scheme: &'static str,
+    address: SocketAddr,
+    socket: TcpListener,
+}
+
+impl Bound {
+    fn server(self) -> Result<axum_server::Server<SocketAddr>, StartError> {
+        let Self { scheme, address, socket } = self;
+        axum_server::from_tcp(socket).map_err(|source| StartError::Listen {
+            scheme,
+            port: address.port(),
+            source,
+        })
+    }
+}
+
+fn bind(scheme: &'static str, port: u16) -> Result<Bound, StartError> {
+    let socket = TcpListener::bind((Ipv4Addr::LOCALHOST, port));
+    let bound =
+        socket.and_then(|socket| Ok(Bound { scheme, address: socket.local_addr()?, socket }));
+    bound.map_err(|source| StartError::Listen { scheme, port, source })
+}
+
+async fn report(serving: impl Future<Output = std::io::Result<()>>) {
+    if let Err(error) = serving.await {
+        tracing::error!(%error, "a listener stopped");
+    }
+}

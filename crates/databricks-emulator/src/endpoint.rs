@@ -1,0 +1,87 @@
+//! The calls that the workspace answers, told apart by method and path.
+
+use axum::http::Method;
+use serde::Serialize;
+use std::fmt;
+
+/// One call of the workspace API (DA §1.0), in any of its versions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Endpoint {
+    /// `POST jobs/runs/submit`.
+    SubmitRun,
+    /// `GET jobs/runs/get`.
+    GetRun,
+    /// `GET jobs/runs/get-output`.
+    GetRunOutput,
+    /// `POST jobs/runs/cancel`.
+    CancelRun,
+    /// `GET jobs/runs/list`.
+    ListRuns,
+    /// `POST jobs/runs/delete`.
+    DeleteRun,
+    /// `GET preview/scim/v2/Me`, version 2.0 alone (DA §10.1).
+    Me,
+}
+
+/// A version of the API, as in `/api/2.1/…`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum ApiVersion {
+    /// One task a run, its keys at the top of the body.
+    V2_0,
+    /// `tasks[]`, or the keys of one task at the top (DA §10.3).
+    V2_1,
+    /// `tasks[]`, and answers in pages of 100.
+    V2_2,
+}
+
+impl fmt::Display for ApiVersion {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::V2_0 => "2.0",
+            Self::V2_1 => "2.1",
+            Self::V2_2 => "2.2",
+        })
+    }
+}
+
+impl Endpoint {
+    /// The version and the call that a request names; `None` for everything that is not served.
+    pub(crate) fn parse(method: &Method, path: &str) -> Option<(ApiVersion, Self)> {
+        let (version, call) = path.strip_prefix("/api/")?.split_once('/')?;
+        let version = match version {
+            "2.0" => ApiVersion::V2_0,
+            "2.1" => ApiVersion::V2_1,
+            "2.2" => ApiVersion::V2_2,
+            _ => return None,
+        };
+        let endpoint = match (method.as_str(), call) {
+            ("POST", "jobs/runs/submit") => Self::SubmitRun,
+            ("GET", "jobs/runs/get") => Self::GetRun,
+            ("GET", "jobs/runs/get-output") => Self::GetRunOutput,
+            ("POST", "jobs/runs/cancel") => Self::CancelRun,
+            ("GET", "jobs/runs/list") => Self::ListRuns,
+            ("POST", "jobs/runs/delete") => Self::DeleteRun,
+            ("GET", "preview/scim/v2/Me") if version == ApiVersion::V2_0 => Self::Me,
+            _ => return None,
+        };
+        Some((version, endpoint))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn method_version_and_path_all_count() {
+        let get = |path| Endpoint::parse(&Method::GET, path);
+        assert_eq!(get("/api/2.1/jobs/runs/get"), Some((ApiVersion::V2_1, Endpoint::GetRun)));
+        assert_eq!(get("/api/2.0/preview/scim/v2/Me"), Some((ApiVersion::V2_0, Endpoint::Me)));
+        assert_eq!(get("/api/2.2/preview/scim/v2/Me"), None);
+        assert_eq!(get("/api/2.3/jobs/runs/get"), None);
+        assert_eq!(get("/api/2.2/jobs/runs/submit"), None);
+        assert_eq!(get("/jobs/runs/get"), None);
+    }
+}

@@ -1,0 +1,103 @@
+//! A fake Databricks workspace over HTTP and HTTPS, for tests, demos and users' own CI.
+//!
+//! An [`Emulator`] listens on 127.0.0.1, on one port in plain HTTP and on one with TLS, under a certificate that it makes
+//! for itself at every start. It keeps state: what is submitted becomes a run, the run moves through the steps of its
+//! [`Script`], and every call answers as the real service does, as far as that is known. The facts are those of the
+//! project's Databricks reference, cited as DA with their section; what is not documented there is marked below.
+//!
+//! ```
+//! use databricks_emulator::{Emulator, Script};
+//!
+//! # #[tokio::main]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let emulator = Emulator::builder().token("dapi-test").start().await?;
+//! emulator.script("nightly", Script::failed("ValueError: no such table", "Traceback …"));
+//!
+//! // Point a client at emulator.http_url(), or at emulator.https_host() with emulator.certificate_pem() as its root.
+//! let answer = reqwest::Client::builder().no_proxy().build()?
+//!     .post(format!("{}/api/2.2/jobs/runs/submit", emulator.http_url()))
+//!     .bearer_auth("dapi-test")
+//!     .json(&serde_json::json!({
+//!         "run_name": "nightly",
+//!         "tasks": [{"task_key": "main",
+//!                    "existing_cluster_id": "0801-120000-abcdefgh",
+//!                    "spark_python_task": {"python_file": "dbfs:/etl.py"}}]
+//!     }))
+//!     .send().await?;
+//! assert_eq!(answer.status(), 200);
+//! assert_eq!(emulator.runs()[0].life_cycle, "QUEUED");
+//! emulator.shutdown().await;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # What it answers
+//!
+//! Under `/api/2.0`, `/api/2.1` and `/api/2.2`: `jobs/runs/submit`, `get`, `get-output`, `cancel`, `list` and `delete`;
+//! under `/api/2.0` also `preview/scim/v2/Me`. Any other path or method is 404 `ENDPOINT_NOT_FOUND`.
+//!
+//! - **Tokens** (DA §3.5, §10.3). None is 401 UNAUTHENTICATED; one that is not known is 403 with a page of HTML.
+//! - **Submit** (DA §1.1, §1.2). 2.2 takes `tasks[]`; 2.1 also the keys of one task at the top; 2.0 only those. A body is
+//!   refused with `INVALID_PARAMETER_VALUE` for a field of the wrong JSON type, an integer written with a decimal point
+//!   among them, and for what the reference says is refused: no or a repeated `task_key`, no task type or two, two kinds
+//!   of compute, serverless Python, wheel or dbt work without an `environment_key`, one that is not in `environments` or
+//!   is on a notebook, `git_source` without `git_provider`, source GIT without `git_source`, `job_clusters`, an
+//!   `idempotency_token` over 64 characters. A body over 10 MiB is 413. Unknown keys are ignored, and recorded in
+//!   [`RecordedRequest::ignored_keys`]; unknown task types run.
+//! - **Runs** (DA §1.3, §2). The legacy `state` and the current `status` both, a run id for each task, 100 tasks a page in
+//!   2.2. A run whose code failed is `INTERNAL_ERROR` with result FAILED, and says why only in its tasks' output.
+//! - **Output** (DA §1.4) is for task runs. The id of a run with `tasks[]` is refused.
+//! - **Cancel** (DA §3.2) answers `{}` at once; the run is TERMINATING for one step, then CANCELED. It changes nothing
+//!   about a run that has ended. The id of a task run cancels the run around it.
+//! - **Idempotency** (DA §3.1). The same token answers the same run, ended or not; a deleted run's token is an error.
+//! - **List** (DA §1.5). `runs` is absent when there is none, and `active_only` covers the four states that it names.
+//!
+//! Assumed, because no source tells: the status of a body that is too large (413), the `task_key` of a run submitted
+//! without tasks (`main`), that a 2.0 run has no `tasks` and answers its output itself, what `get-output` shows of a task
+//! that still runs (the metadata), the termination type of a timeout (`CLIENT_ERROR`).
+//!
+//! Simplified: `max_retries` starts no attempt, a task with `depends_on` is BLOCKED until the run ends, `run-now` and
+//! saved jobs are absent.
+//!
+//! # Faults
+//!
+//! [`Emulator::answer_next`] gives a [`CannedAnswer`] to the next calls of an [`Endpoint`], before they have any effect.
+//!
+//! # The same from outside the process
+//!
+//! Both listeners answer these calls too, without a token. Bodies and answers are JSON; the types are those of the
+//! library.
+//!
+//! | call | effect |
+//! | --- | --- |
+//! | `PUT /emulator/v1/scripts/{run_name}` | the body, a [`Script`], is for runs of that name submitted from now on; 204 |
+//! | `GET /emulator/v1/requests` | the latest 10,000 calls of the workspace, as [`RecordedRequest`] |
+//! | `GET /emulator/v1/runs` | every run, as [`RunSummary`] |
+//! | `POST /emulator/v1/runs/{run_id}/advance` | moves the run one step, and answers its [`RunSummary`] |
+//! | `DELETE /emulator/v1/runs/{run_id}` | forgets the run, active or not; 204 |
+
+#![forbid(unsafe_code)]
+
+mod answers;
+mod api;
+mod builder;
+mod emulator;
+mod ending;
+mod endpoint;
+mod faults;
+mod recorded;
+mod refusal;
+mod schema;
+mod script;
+mod timeline;
+mod tls;
+mod validate;
+mod workspace;
+
+pub use builder::{DEFAULT_TOKEN, EmulatorBuilder, StartError};
+pub use emulator::Emulator;
+pub use endpoint::{ApiVersion, Endpoint};
+pub use faults::CannedAnswer;
+pub use recorded::{AuthorizationSeen, RecordedRequest};
+pub use script::{LifeCycle, Outcome, Pace, Script, StateForm, Step, TaskScript, Termination};
+pub use workspace::RunSummary;

@@ -1,0 +1,214 @@
+//! `databricks-emulator`: the emulator as a process, until it is told to stop.
+
+#![forbid(unsafe_code)]
+
+use clap::Parser;
+use databricks_emulator::{DEFAULT_TOKEN, Emulator, Pace, Script};
+use std::collections::BTreeMap;
+use std::error::Error;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Duration;
+use tracing_subscriber::EnvFilter;
+
+/// The exit code for settings that cannot be used, as in sysexits.
+const BAD_USAGE: u8 = 64;
+
+/// A fake Databricks workspace on 127.0.0.1.
+///
+/// What is submitted to it becomes a run that goes QUEUED, PENDING, RUNNING and then ends as its script says; without
+/// one it succeeds. Nothing is executed, and nothing leaves this machine.
+#[derive(Parser)]
+#[command(version, after_long_help = EXAMPLES)]
+struct Args {
+    /// Port for plain HTTP; 0 takes a free one.
+    #[arg(long, value_name = "PORT", default_value_t = 0)]
+    http_port: u16,
+
+    /// Port for HTTPS; 0 takes a free one.
+    #[arg(long, value_name = "PORT", default_value_t = 0)]
+    https_port: u16,
+
+    /// A bearer token to accept; repeat for more. Any other is answered 403.
+    #[arg(long = "token", value_name = "TOKEN", default_value = DEFAULT_TOKEN)]
+    tokens: Vec<String>,
+
+    /// Write the certificate that HTTPS clients have to trust to this file, as PEM. It is new at every start.
+    #[arg(long, value_name = "PATH")]
+    certificate: Option<PathBuf>,
+
+    /// How long each step of a run without a script lasts, in milliseconds.
+    #[arg(long, value_name = "MS", default_value_t = 1000)]
+    step_ms: u64,
+
+    /// A JSON file that maps run names to scripts. A script without `pace` moves one step at every runs/get.
+    #[arg(long, value_name = "FILE")]
+    script: Option<PathBuf>,
+}
+
+const EXAMPLES: &str = r#"Examples:
+  Start it on fixed ports and keep the certificate:
+    databricks-emulator --http-port 8080 --https-port 8443 --certificate /tmp/emulator.pem
+
+  Submit a run and look at it:
+    curl -H 'Authorization: Bearer dapi-emulator' http://127.0.0.1:8080/api/2.2/jobs/runs/submit -d '{
+      "run_name": "etl", "tasks": [{"task_key": "main", "existing_cluster_id": "0801-120000-abcdefgh",
+      "spark_python_task": {"python_file": "dbfs:/etl.py"}}]}'
+    curl -H 'Authorization: Bearer dapi-emulator' 'http://127.0.0.1:8080/api/2.2/jobs/runs/get?run_id=514594995218126'
+
+  A file for --script, in which runs named "etl" wait, run for 2 s a step, and fail:
+    {"etl": {"pace": {"elapsed_ms": 2000},
+             "steps": [{"state": "QUEUED", "message": "no slot", "hold": 3}, {"state": "PENDING"}, {"state": "RUNNING"}],
+             "outcome": {"failed": {"error": "ValueError: no such table", "error_trace": "Traceback ..."}},
+             "logs": "reading table\n"}}
+  Other outcomes: "success", "timedout", "canceled", "skipped", {"internal_error": {"message": "..."}},
+    {"termination": {"life_cycle_state": "TERMINATED", "result_state": "FAILED",
+                     "code": "CLUSTER_ERROR", "type": "CLOUD_FAILURE", "message": "..."}}
+  Other paces: {"per_poll": 1}, "manual" (then: curl -X POST .../emulator/v1/runs/RUN_ID/advance)
+
+  While it runs, without a token:
+    PUT    /emulator/v1/scripts/RUN_NAME   a script, for runs of that name from now on
+    GET    /emulator/v1/requests           what was asked of it
+    GET    /emulator/v1/runs               what became of it
+    DELETE /emulator/v1/runs/RUN_ID        forget a run, as retention does
+
+It stops on SIGINT and SIGTERM with exit code 0. RUST_LOG=debug shows each call on stderr, never a body or a token.
+"#;
+
+/// What ends the process, and with which code.
+struct Failure {
+    code: u8,
+    said: String,
+}
+
+impl Failure {
+    fn usage(what: &str, error: &dyn Error) -> Self {
+        Self { code: BAD_USAGE, said: chain(what, error) }
+    }
+}
+
+/// An error and its causes in one line.
+fn chain(what: &str, error: &dyn Error) -> String {
+    let mut said = format!("{what}: {error}");
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        said = format!("{said}: {error}");
+        cause = error.source();
+    }
+    said
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("warn"));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    match run(Args::parse()).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            #[expect(clippy::print_stderr, reason = "the last word of a command line program")]
+            {
+                eprintln!("databricks-emulator: {}", failure.said);
+            }
+            ExitCode::from(failure.code)
+        }
+    }
+}
+
+async fn run(args: Args) -> Result<(), Failure> {
+    let scripts = args.script.as_deref().map_or_else(|| Ok(BTreeMap::new()), read_scripts)?;
+    let pace = Pace::Elapsed(Duration::from_millis(args.step_ms));
+    let mut builder = Emulator::builder()
+        .http_port(args.http_port)
+        .https_port(args.https_port)
+        .default_script(Script::success().with_pace(pace));
+    for token in &args.tokens {
+        builder = builder.token(token);
+    }
+    // Before the ports are told, so that no signal comes too early.
+    let mut stop = Stop::listen()
+        .map_err(|error| Failure { code: 1, said: chain("cannot wait for signals", &error) })?;
+    let emulator = builder
+        .start()
+        .await
+        .map_err(|error| Failure { code: 1, said: chain("cannot start", &error) })?;
+    for (run_name, script) in scripts {
+        emulator.script(&run_name, script);
+    }
+    if let Some(path) = &args.certificate {
+        std::fs::write(path, emulator.certificate_pem()).map_err(|error| {
+            Failure::usage(&format!("--certificate {}", path.display()), &error)
+        })?;
+    }
+    announce(&emulator, &args);
+    stop.wait().await;
+    emulator.shutdown().await;
+    Ok(())
+}
+
+fn read_scripts(path: &Path) -> Result<BTreeMap<String, Script>, Failure> {
+    let what = format!("--script {}", path.display());
+    let text = std::fs::read_to_string(path).map_err(|error| Failure::usage(&what, &error))?;
+    serde_json::from_str(&text).map_err(|error| Failure::usage(&what, &error))
+}
+
+#[expect(clippy::print_stdout, reason = "where it listens is what the program has to say")]
+fn announce(emulator: &Emulator, args: &Args) {
+    let trusted = match &args.certificate {
+        Some(path) => format!("trust {}", path.display()),
+        None => "its certificate comes with --certificate PATH".to_owned(),
+    };
+    println!(
+        "HTTP  {}  (its calls: {}/emulator/v1/runs)",
+        emulator.http_url(),
+        emulator.http_url()
+    );
+    println!("HTTPS https://{}  ({trusted})", emulator.https_host());
+    match args.tokens.as_slice() {
+        [token] if token == DEFAULT_TOKEN => println!("Token {token}"),
+        tokens => println!("Token as given ({} accepted)", tokens.len()),
+    }
+    println!("Stop with Ctrl-C or SIGTERM.");
+}
+
+/// The signals that end the process.
+#[cfg(unix)]
+struct Stop {
+    interrupt: tokio::signal::unix::Signal,
+    terminate: tokio::signal::unix::Signal,
+}
+
+#[cfg(unix)]
+impl Stop {
+    fn listen() -> std::io::Result<Self> {
+        use tokio::signal::unix::{SignalKind, signal};
+        Ok(Self {
+            interrupt: signal(SignalKind::interrupt())?,
+            terminate: signal(SignalKind::terminate())?,
+        })
+    }
+
+    async fn wait(&mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+        }
+    }
+}
+
+/// The signal that ends the process.
+#[cfg(not(unix))]
+struct Stop;
+
+#[cfg(not(unix))]
+impl Stop {
+    #[expect(clippy::unnecessary_wraps, reason = "elsewhere it can fail")]
+    fn listen() -> std::io::Result<Self> {
+        Ok(Self)
+    }
+
+    async fn wait(&mut self) {
+        if let Err(error) = tokio::signal::ctrl_c().await {
+            tracing::error!(%error, "cannot wait for Ctrl-C");
+        }
+    }
+}

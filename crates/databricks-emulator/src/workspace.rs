@@ -1,0 +1,223 @@
+//! What the workspace remembers: scripts, runs, and the tokens that started them.
+
+mod run;
+
+pub(crate) use run::{Run, Standing};
+
+use crate::builder::EmulatorBuilder;
+use crate::refusal::{Refusal, invalid, unknown_run};
+use crate::script::Script;
+use crate::validate::{Format, Submission};
+use axum::http::StatusCode;
+use serde::Serialize;
+use serde_json::{Map, Value};
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, SystemTime};
+
+/// One run as its owner sees it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct RunSummary {
+    /// The id that the submit answered.
+    pub run_id: i64,
+    /// The ids of its task runs, in the order of the submitted tasks.
+    pub task_run_ids: Vec<i64>,
+    /// The name as submitted, or `Untitled`.
+    pub run_name: String,
+    /// The legacy life cycle state of the run; TERMINATED when its script leaves it out of the answers.
+    pub life_cycle: String,
+    /// The legacy result, once there is one.
+    pub result: Option<String>,
+    /// Whether a cancel came before the end.
+    pub cancelled: bool,
+    /// The token of the submit, if it had one.
+    pub idempotency_token: Option<String>,
+}
+
+/// The state behind the API. Every call takes its one lock once, so that each is atomic.
+#[derive(Debug)]
+pub(crate) struct Workspace {
+    default_script: Script,
+    first_run_id: i64,
+    state: Mutex<State>,
+}
+
+#[derive(Debug)]
+struct State {
+    scripts: HashMap<String, Script>,
+    runs: BTreeMap<i64, Run>,
+    /// The run that each task run belongs to.
+    task_runs: HashMap<i64, i64>,
+    /// The run that each idempotency token started; it may be deleted since.
+    tokens: HashMap<String, i64>,
+    submissions: Vec<Arc<Map<String, Value>>>,
+    next_id: i64,
+}
+
+impl Workspace {
+    pub(crate) fn new(settings: &EmulatorBuilder) -> Self {
+        Self {
+            default_script: settings.default_script.clone(),
+            first_run_id: settings.first_run_id,
+            state: Mutex::new(State {
+                scripts: HashMap::new(),
+                runs: BTreeMap::new(),
+                task_runs: HashMap::new(),
+                tokens: HashMap::new(),
+                submissions: Vec::new(),
+                next_id: settings.first_run_id,
+            }),
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn script(&self, run_name: &str, script: Script) {
+        self.lock().scripts.insert(run_name.to_owned(), script);
+    }
+
+    pub(crate) fn submissions(&self) -> Vec<Value> {
+        self.lock().submissions.iter().map(|body| Value::Object(body.as_ref().clone())).collect()
+    }
+
+    /// Starts a run, or finds the one that this token started (DA §3.1).
+    pub(crate) fn submit(&self, submission: Submission) -> Result<i64, Refusal> {
+        let now = now();
+        let mut state = self.lock();
+        if let Some(run_id) =
+            submission.idempotency_token.as_ref().and_then(|token| state.tokens.get(token))
+        {
+            return if state.runs.contains_key(run_id) {
+                Ok(*run_id)
+            } else {
+                Err(invalid("The run that this idempotency_token started has been deleted."))
+            };
+        }
+        let run_id = state.next_id;
+        let task_ids: Vec<i64> = match submission.format {
+            Format::SingleTask => vec![run_id],
+            Format::MultiTask => (run_id + 1..).take(submission.tasks.len()).collect(),
+        };
+        state.next_id = task_ids.last().copied().unwrap_or(run_id) + 1;
+        for task_id in &task_ids {
+            state.task_runs.insert(*task_id, run_id);
+        }
+        if let Some(token) = &submission.idempotency_token {
+            state.tokens.insert(token.clone(), run_id);
+        }
+        state.submissions.push(Arc::clone(&submission.body));
+        let script =
+            state.scripts.get(&submission.run_name).unwrap_or(&self.default_script).clone();
+        // Any number will do for the job that the service makes up; it must only be no run's id.
+        let job_id = run_id.wrapping_sub(self.first_run_id).wrapping_add(218_406_790_113_205);
+        state.runs.insert(run_id, Run::new(run_id, job_id, task_ids, submission, script, now));
+        Ok(run_id)
+    }
+
+    /// Reads a run by its own id or by that of one of its tasks: the reader gets the run, the place of the task when the
+    /// id is a task's and not the run's, and the time.
+    pub(crate) fn read<T>(
+        &self,
+        id: i64,
+        counts_as_poll: bool,
+        reader: impl FnOnce(&Run, Option<usize>, Duration) -> T,
+    ) -> Result<T, Refusal> {
+        let now = now();
+        let mut state = self.lock();
+        let run = state.run_mut(id).ok_or_else(|| unknown_run(id))?;
+        if counts_as_poll {
+            run.timeline.poll(now);
+        } else {
+            run.timeline.settle(now);
+        }
+        let task = if run.id == id {
+            None
+        } else {
+            run.task_ids.iter().position(|task_id| *task_id == id)
+        };
+        Ok(reader(run, task, now))
+    }
+
+    /// Reads every run, latest first.
+    pub(crate) fn read_all<T>(
+        &self,
+        mut reader: impl FnMut(&Run, Duration) -> Option<T>,
+    ) -> Vec<T> {
+        let now = now();
+        let mut state = self.lock();
+        state.runs.values_mut().for_each(|run| run.timeline.settle(now));
+        state.runs.values().rev().filter_map(|run| reader(run, now)).collect()
+    }
+
+    /// Cancels the run of this id, or the one around the task run of this id. Nothing when it has ended (DA §3.2).
+    pub(crate) fn cancel(&self, id: i64) -> Result<(), Refusal> {
+        let mut state = self.lock();
+        let run = state.run_mut(id).ok_or_else(|| unknown_run(id))?;
+        run.timeline.cancel(now());
+        Ok(())
+    }
+
+    /// Deletes a run that has ended (DA §3.2).
+    pub(crate) fn delete(&self, run_id: i64) -> Result<(), Refusal> {
+        let mut state = self.lock();
+        let run = state.runs.get_mut(&run_id).ok_or_else(|| unknown_run(run_id))?;
+        run.timeline.settle(now());
+        if !run.timeline.ended() {
+            return Err(Refusal {
+                status: StatusCode::BAD_REQUEST,
+                error_code: "INVALID_STATE",
+                message: format!("Run {run_id} is active; cancel it before it is deleted."),
+            });
+        }
+        state.remove(run_id);
+        Ok(())
+    }
+
+    /// Forgets a run, active or not.
+    pub(crate) fn forget(&self, run_id: i64) -> bool {
+        self.lock().remove(run_id)
+    }
+
+    pub(crate) fn summaries(&self) -> Vec<RunSummary> {
+        let mut summaries = self.read_all(|run, _| Some(run.summary()));
+        summaries.reverse();
+        summaries
+    }
+
+    pub(crate) fn summary(&self, run_id: i64) -> Option<RunSummary> {
+        self.read(run_id, false, |run, task, _| task.is_none().then(|| run.summary()))
+            .ok()
+            .flatten()
+    }
+
+    pub(crate) fn advance(&self, run_id: i64) -> Option<RunSummary> {
+        let mut state = self.lock();
+        let run = state.runs.get_mut(&run_id)?;
+        run.timeline.advance(now());
+        Some(run.summary())
+    }
+}
+
+impl State {
+    fn run_mut(&mut self, id: i64) -> Option<&mut Run> {
+        let run_id = self.task_runs.get(&id).copied().unwrap_or(id);
+        self.runs.get_mut(&run_id)
+    }
+
+    fn remove(&mut self, run_id: i64) -> bool {
+        let Some(run) = self.runs.remove(&run_id) else { return false };
+        for task_id in &run.task_ids {
+            self.task_runs.remove(task_id);
+        }
+        true
+    }
+}
+
+/// The time since the epoch, in whole milliseconds, so that every duration is the difference of its two times.
+fn now() -> Duration {
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    Duration::from_millis(u64::try_from(now.as_millis()).unwrap_or(u64::MAX))
+}

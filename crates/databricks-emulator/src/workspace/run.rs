@@ -1,0 +1,148 @@
+//! One run: what was submitted, what it was told to do, and where it is.
+
+use super::RunSummary;
+use crate::ending::{self, Ending};
+use crate::script::{LifeCycle, Outcome, Script, Step};
+use crate::timeline::Timeline;
+use crate::validate::{Submission, SubmittedTask};
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+#[derive(Debug)]
+pub(crate) struct Run {
+    pub(crate) id: i64,
+    pub(crate) job_id: i64,
+    /// In the order of the tasks.
+    pub(crate) task_ids: Vec<i64>,
+    pub(crate) submission: Submission,
+    pub(crate) script: Script,
+    pub(crate) timeline: Timeline,
+    ending: Ending,
+    /// In the order of the tasks.
+    task_endings: Vec<Ending>,
+    cancelled: Ending,
+    blocked: Step,
+}
+
+/// Where a run or a task is.
+#[derive(Debug)]
+pub(crate) enum Standing<'a> {
+    /// On a step; while TERMINATING how it will end is known already (DA §2.2).
+    On { step: &'a Step, known: Option<&'a Ending> },
+    /// At the end.
+    Ended(&'a Ending),
+}
+
+impl Run {
+    pub(crate) fn new(
+        id: i64,
+        job_id: i64,
+        task_ids: Vec<i64>,
+        submission: Submission,
+        script: Script,
+        now: Duration,
+    ) -> Self {
+        let timeline = Timeline::new(script.pace, script.steps.clone(), now);
+        let (ending, task_endings) = endings(&submission.tasks, &script);
+        Self {
+            id,
+            job_id,
+            task_ids,
+            submission,
+            script,
+            timeline,
+            ending,
+            task_endings,
+            cancelled: Ending::cancelled(),
+            blocked: Step::new(LifeCycle::Blocked),
+        }
+    }
+
+    /// Where the run is.
+    pub(crate) fn standing(&self) -> Standing<'_> {
+        self.standing_on(self.timeline.step(), &self.ending)
+    }
+
+    /// Where the task at this place is. One that depends on others is BLOCKED until the run ends or is stopped; all
+    /// others move with the run.
+    pub(crate) fn task_standing(&self, place: usize) -> Standing<'_> {
+        let waits =
+            self.submission.tasks.get(place).is_some_and(|task| !task.depends_on.is_empty());
+        let step = self.timeline.step().map(|step| match step.state {
+            LifeCycle::Terminating => step,
+            _ if waits => &self.blocked,
+            _ => step,
+        });
+        self.standing_on(step, self.task_endings.get(place).unwrap_or(&self.ending))
+    }
+
+    fn standing_on<'a>(&'a self, step: Option<&'a Step>, scripted: &'a Ending) -> Standing<'a> {
+        let ending = if self.timeline.cancelled() { &self.cancelled } else { scripted };
+        match step {
+            Some(step) => Standing::On {
+                step,
+                known: Some(ending).filter(|_| step.state == LifeCycle::Terminating),
+            },
+            None => Standing::Ended(ending),
+        }
+    }
+
+    pub(crate) fn summary(&self) -> RunSummary {
+        let (life_cycle, result) = match self.standing() {
+            Standing::On { step, .. } => (step.state.as_str().to_owned(), None),
+            Standing::Ended(Ending { state, .. }) => (
+                state.life_cycle_state.clone().unwrap_or_else(|| "TERMINATED".to_owned()),
+                state.result_state.clone(),
+            ),
+        };
+        RunSummary {
+            run_id: self.id,
+            task_run_ids: self.task_ids.clone(),
+            run_name: self.submission.run_name.clone(),
+            life_cycle,
+            result,
+            cancelled: self.timeline.cancelled(),
+            idempotency_token: self.submission.idempotency_token.clone(),
+        }
+    }
+}
+
+/// How the run and its tasks end when nobody cancels. The first task that does not succeed decides for the run.
+fn endings(tasks: &[SubmittedTask], script: &Script) -> (Ending, Vec<Ending>) {
+    let mut endings: BTreeMap<&str, (bool, Ending)> = BTreeMap::new();
+    let mut any_skipped = false;
+    // A submission has no circles, so that every round decides a task at least.
+    while endings.len() < tasks.len() {
+        let before = endings.len();
+        for task in tasks {
+            let upstream: Option<Vec<bool>> = task
+                .depends_on
+                .iter()
+                .map(|key| endings.get(key.as_str()).map(|(won, _)| *won))
+                .collect();
+            let Some(upstream) = upstream else { continue };
+            if endings.contains_key(task.key.as_str()) {
+                continue;
+            }
+            let runs = task.runs_after_failure || upstream.iter().all(|won| *won);
+            any_skipped |= !runs;
+            let outcome = script.outcome_of(&task.key);
+            let ending = if runs { Ending::of_task(outcome) } else { Ending::upstream_failed() };
+            endings.insert(&task.key, (runs && ending::succeeded(outcome), ending));
+        }
+        if endings.len() == before {
+            break;
+        }
+    }
+    let decides = |task: &&SubmittedTask| !ending::succeeded(script.outcome_of(&task.key));
+    let run = match tasks.iter().find(decides) {
+        Some(task) => Ending::of_run(script.outcome_of(&task.key), &task.key, any_skipped),
+        // Also for one that won in a special way, such as SUCCESS_WITH_FAILURES.
+        None => Ending::of_task(
+            tasks.first().map_or(&Outcome::Success, |task| script.outcome_of(&task.key)),
+        ),
+    };
+    let tasks =
+        tasks.iter().filter_map(|task| Some(endings.get(task.key.as_str())?.1.clone())).collect();
+    (run, tasks)
+}

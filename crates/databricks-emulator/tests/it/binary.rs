@@ -1,0 +1,84 @@
+//! The program.
+
+use std::io::{BufRead as _, BufReader};
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+
+const PROGRAM: &str = env!("CARGO_BIN_EXE_databricks-emulator");
+
+fn temporary(name: &str) -> PathBuf {
+    PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(name)
+}
+
+/// A started program, which does not outlive its test.
+struct Started(Child);
+
+impl Drop for Started {
+    fn drop(&mut self) {
+        drop(self.0.kill());
+        drop(self.0.wait());
+    }
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn it_tells_where_it_listens_and_stops_on_sigterm() {
+    let certificate = temporary("emulator.pem");
+    let script = temporary("scripts.json");
+    std::fs::write(&script, r#"{"etl": {"outcome": "skipped", "steps": []}}"#).unwrap();
+    let mut program = Command::new(PROGRAM);
+    program
+        .args(["--token", "t-1", "--certificate"])
+        .arg(&certificate)
+        .arg("--script")
+        .arg(&script);
+    let mut started = Started(program.stdout(Stdio::piped()).spawn().unwrap());
+    let lines: Vec<String> = BufReader::new(started.0.stdout.take().unwrap())
+        .lines()
+        .take(4)
+        .collect::<Result<_, _>>()
+        .unwrap();
+    let word = |line: usize| lines[line].split_whitespace().nth(1).unwrap();
+    assert!(word(0).starts_with("http://127.0.0.1:"), "{lines:?}");
+    assert!(!lines.concat().contains("t-1"), "{lines:?}");
+
+    let root = reqwest::Certificate::from_pem(&std::fs::read(certificate).unwrap()).unwrap();
+    let client = reqwest::Client::builder().no_proxy().tls_certs_only([root]).build().unwrap();
+    let submit = client.post(format!("{}/api/2.2/jobs/runs/submit", word(1))).bearer_auth("t-1");
+    let answer = submit.json(&crate::client::named("etl")).send().await.unwrap();
+    assert_eq!(answer.status(), 200);
+    let runs = client.get(format!("{}/emulator/v1/runs", word(0))).send().await.unwrap();
+    assert_eq!(runs.json::<serde_json::Value>().await.unwrap()[0]["life_cycle"], "SKIPPED");
+    drop(client);
+
+    assert!(
+        Command::new("kill")
+            .args(["-TERM", &started.0.id().to_string()])
+            .status()
+            .unwrap()
+            .success()
+    );
+    // Off this thread, which the client's connections need for their goodbye.
+    let ended = tokio::task::spawn_blocking(move || started.0.wait().unwrap());
+    assert_eq!(ended.await.unwrap().code(), Some(0));
+}
+
+#[test]
+fn bad_settings_are_one_line_and_exit_64() {
+    let script = temporary("bad.json");
+    std::fs::write(&script, r#"{"etl": {"outcom": "success"}}"#).unwrap();
+    let output = Command::new(PROGRAM).arg("--script").arg(&script).output().unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(64));
+    assert_eq!(said.lines().count(), 1, "{said}");
+    assert!(said.contains("--script") && said.contains("outcom"), "{said}");
+}
+
+#[test]
+fn help_shows_how_to_use_it() {
+    let help =
+        String::from_utf8(Command::new(PROGRAM).arg("--help").output().unwrap().stdout).unwrap();
+    for expected in ["--http-port", "--certificate", "curl", "/emulator/v1/scripts/"] {
+        assert!(help.contains(expected), "{expected}");
+    }
+}

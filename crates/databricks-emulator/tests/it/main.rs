@@ -1,0 +1,18 @@
+//! The emulator over its real listeners, by a client that knows nothing of it.
+#![allow(
+    missing_docs,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::missing_panics_doc,
+    reason = "tests"
+)]
+
+mod access;
+mod admin;
+mod binary;
+mod client;
+mod lifecycle;
+mod listing;
+mod submitting;

@@ -1,0 +1,37 @@
+//! What `Debug` prints of messages that bring secrets.
+
+use flyteidl2::connector::{CreateTaskRequest, DeleteTaskRequest, GetTaskRequest};
+use flyteidl2::core::Connection;
+
+const SECRET: &str = "dapi-canary";
+
+fn connection() -> Connection {
+    Connection {
+        task_type: "databricks".into(),
+        secrets: [("databricks_token".into(), SECRET.into())].into(),
+        configs: [("url".into(), format!("https://user:{SECRET}@host"))].into(),
+    }
+}
+
+#[track_caller]
+fn check(printed: &str) {
+    assert!(!printed.contains(SECRET), "{printed}");
+    assert!(printed.contains("databricks_token"), "{printed}");
+    assert!(printed.contains("url"), "{printed}");
+}
+
+#[test]
+fn a_request_prints_the_names_of_its_secrets_and_never_their_values() {
+    check(&format!(
+        "{:?}",
+        CreateTaskRequest { connection: Some(connection()), ..Default::default() }
+    ));
+    check(&format!(
+        "{:#?}",
+        GetTaskRequest { connection: Some(connection()), ..Default::default() }
+    ));
+    check(&format!(
+        "{:?}",
+        DeleteTaskRequest { connection: Some(connection()), ..Default::default() }
+    ));
+}

@@ -1,0 +1,14 @@
+//! Bytes that other bindings wrote, read by these.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::missing_panics_doc,
+    missing_docs,
+    reason = "tests"
+)]
+
+mod debug;
+mod descriptor;
+mod requests;

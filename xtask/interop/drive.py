@@ -1,0 +1,262 @@
+"""Drives the running server with Flyte's own Python stubs, through the lives of several runs.
+
+usage: drive.py <server host:port> <workspace host:port> <folder of requests> <a token the workspace accepts>
+
+The server has a credential of its own for the workspace, so that a request without a secret is served as well.
+"""
+
+import importlib.metadata
+import importlib.util
+import json
+import sys
+import time
+from pathlib import Path
+
+import checks
+import grpc
+from flyteidl2.connector import connector_pb2 as pb
+from flyteidl2.connector import service_pb2_grpc
+from flyteidl2.core.execution_pb2 import TaskExecution
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+CONNECTOR_NAME = "Databricks Connector"
+TASK_TYPE = "databricks"
+TERMINAL = {TaskExecution.SUCCEEDED, TaskExecution.FAILED, TaskExecution.RETRYABLE_FAILED, TaskExecution.ABORTED}
+# No run of the fake workspace takes longer, by far.
+PATIENCE = 60
+RPC_TIMEOUT = 10
+
+
+def plugin_metadata_class() -> type:
+    """The class with which the Python plugin writes and reads resource_meta.
+
+    Its module is loaded from its file: the package around it would import Spark.
+    """
+    package = importlib.metadata.distribution("flyteplugins-databricks")
+    path = package.locate_file("flyteplugins/databricks/connector.py")
+    spec = importlib.util.spec_from_file_location("databricks_connector_plugin", path)
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    checks.note(f"PyPI flyteplugins-databricks {package.version}")
+    return module.DatabricksJobMetadata
+
+
+class Driver:
+    """One connection to the server, and what all claims share."""
+
+    def __init__(self, server: str, workspace: str, requests: Path, token: str) -> None:
+        # The default of the executor is 4 MiB; nothing here comes near.
+        self.channel = grpc.insecure_channel(server)
+        grpc.channel_ready_future(self.channel).result(timeout=30)
+        self.tasks = service_pb2_grpc.AsyncConnectorServiceStub(self.channel)
+        self.connectors = service_pb2_grpc.ConnectorMetadataServiceStub(self.channel)
+        self.health = health_pb2_grpc.HealthStub(self.channel)
+        self.workspace = workspace
+        self.requests = requests
+        self.token = token
+        self.category = pb.TaskCategory(name=TASK_TYPE, version=0)
+
+    def request(self, name: str, run_name: str) -> pb.CreateTaskRequest:
+        """A captured request, sent to the fake workspace instead of the captured one.
+
+        The name of the run decides what becomes of it: scripts.json.
+        """
+        request = pb.CreateTaskRequest.FromString((self.requests / f"{name}.create.pb").read_bytes())
+        request.template.custom["databricksInstance"] = self.workspace
+        request.template.custom["databricksConf"]["run_name"] = run_name
+        for key in request.connection.secrets:
+            request.connection.secrets[key] = self.token
+        return request
+
+    def create(self, request: pb.CreateTaskRequest) -> bytes:
+        return self.tasks.CreateTask(request, timeout=RPC_TIMEOUT).resource_meta
+
+    def get(self, meta: bytes, request: pb.CreateTaskRequest) -> pb.Resource:
+        """GetTask as the executor sends it: with the connection of CreateTask."""
+        message = pb.GetTaskRequest(
+            resource_meta=meta,
+            task_category=self.category,
+            output_prefix=request.output_prefix,
+            connection=request.connection,
+        )
+        return self.tasks.GetTask(message, timeout=RPC_TIMEOUT).resource
+
+    def delete(self, meta: bytes, request: pb.CreateTaskRequest) -> pb.DeleteTaskResponse:
+        message = pb.DeleteTaskRequest(
+            resource_meta=meta, task_category=self.category, connection=request.connection
+        )
+        return self.tasks.DeleteTask(message, timeout=RPC_TIMEOUT)
+
+    def follow(self, meta: bytes, request: pb.CreateTaskRequest) -> list[pb.Resource]:
+        """Polls until the phase is a terminal one, and returns every answer."""
+        answers, deadline = [], time.monotonic() + PATIENCE
+        while time.monotonic() < deadline:
+            answers.append(self.get(meta, request))
+            if answers[-1].phase in TERMINAL:
+                break
+            time.sleep(0.1)
+        return answers
+
+
+def phases(answers: list[pb.Resource]) -> list[str]:
+    """The phases in order, each once for as long as it lasted."""
+    names = [TaskExecution.Phase.Name(answer.phase) for answer in answers]
+    return [name for index, name in enumerate(names) if index == 0 or names[index - 1] != name]
+
+
+def code_of(call: grpc.UnaryUnaryMultiCallable, message: object) -> str:
+    """The status code of a call, a streamed one read to its end."""
+    try:
+        answer = call(message, timeout=RPC_TIMEOUT)
+        if hasattr(answer, "__iter__"):
+            list(answer)
+    except grpc.RpcError as error:
+        return error.code().name
+    return "OK"
+
+
+def check_health(driver: Driver) -> None:
+    serving = health_pb2.HealthCheckResponse.SERVING
+    names = ["", "flyteidl2.connector.AsyncConnectorService", "flyteidl2.connector.ConnectorMetadataService"]
+    for name in names:
+        found = driver.health.Check(health_pb2.HealthCheckRequest(service=name), timeout=RPC_TIMEOUT).status
+        checks.equal(f"health of {name or 'the whole server'} is SERVING", found, serving)
+    unknown = code_of(driver.health.Check, health_pb2.HealthCheckRequest(service="nobody"))
+    checks.equal("health of an unknown service is NOT_FOUND", unknown, "NOT_FOUND")
+
+
+def check_metadata(driver: Driver) -> None:
+    wanted = pb.Connector(name=CONNECTOR_NAME, supported_task_categories=[driver.category])
+    listed = driver.connectors.ListConnectors(pb.ListConnectorsRequest(), timeout=RPC_TIMEOUT).connectors
+    checks.equal("ListConnectors tells of the Databricks connector alone", list(listed), [wanted])
+    one = driver.connectors.GetConnector(pb.GetConnectorRequest(name=CONNECTOR_NAME), timeout=RPC_TIMEOUT)
+    checks.equal("GetConnector finds it by name", one.connector, wanted)
+    unknown = code_of(driver.connectors.GetConnector, pb.GetConnectorRequest(name="nobody"))
+    checks.equal("GetConnector of an unknown name is NOT_FOUND", unknown, "NOT_FOUND")
+
+
+def check_meta(driver: Driver, metadata_class: type, meta: bytes) -> bytes:
+    """Both ways through the plugin's own class. Returns what the class writes."""
+    theirs = metadata_class.decode(meta)
+    checks.equal("the plugin's class reads the workspace from our resource_meta", theirs.databricks_instance, driver.workspace)
+    checks.holds("… and a decimal run id", isinstance(theirs.run_id, str) and theirs.run_id.isdecimal(), repr(theirs.run_id))
+    written = theirs.encode()
+    checks.equal("the class writes the same JSON as we do", json.loads(written), json.loads(meta))
+    return written
+
+
+def check_success(driver: Driver, metadata_class: type, name: str) -> None:
+    """A run from its start to its end, and what can be asked of it afterwards."""
+    request = driver.request(name, "interop success")
+    meta = driver.create(request)
+    theirs = check_meta(driver, metadata_class, meta)
+    checks.equal(f"{name}: the same request again is the same run", driver.create(request), meta)
+
+    # From here on with the bytes that the plugin wrote.
+    answers = driver.follow(theirs, request)
+    seen = phases(answers)
+    wanted = ["WAITING_FOR_RESOURCES", "INITIALIZING", "RUNNING", "SUCCEEDED"]
+    checks.equal(f"{name}: the phases of a run that goes well", seen, wanted)
+    checks.holds(f"{name}: waiting says why", "no free slot" in answers[0].message, repr(answers[0].message))
+    links = [(link.name, link.uri) for link in answers[0].log_links]
+    first_name, first_uri = links[0] if links else ("", "")
+    checks.equal(f"{name}: the first link of the first answer has the plugin's name", first_name, "Databricks Console")
+    checks.holds(f"{name}: … and leads to the workspace", first_uri.startswith(f"https://{driver.workspace}/"), first_uri)
+
+    logs = pb.GetTaskLogsRequest(resource_meta=theirs, task_category=driver.category)
+    parts = list(driver.tasks.GetTaskLogs(logs, timeout=RPC_TIMEOUT))
+    checks.holds(f"{name}: the log stream has known parts", all(part.WhichOneof("part") for part in parts), repr(parts))
+    lines = [line.message.rstrip("\n") for part in parts for line in part.body.lines]
+    checks.holds(f"{name}: the log has what the run wrote", "hello from the run" in lines, repr(lines))
+    metrics = pb.GetTaskMetricsRequest(resource_meta=theirs, task_category=driver.category)
+    results = driver.tasks.GetTaskMetrics(metrics, timeout=RPC_TIMEOUT).results
+    checks.holds(f"{name}: metrics come with their names", bool(results) and all(r.metric for r in results), repr(results))
+
+    for again in ("finished", "deleted"):
+        checks.equal(f"{name}: deleting a {again} run is OK", driver.delete(theirs, request), pb.DeleteTaskResponse())
+
+
+def check_failure(driver: Driver, name: str) -> None:
+    """A run whose code raised."""
+    request = driver.request(name, "interop failure")
+    last = driver.follow(driver.create(request), request)[-1]
+    checks.equal(f"{name}: failing user code may be retried", phases([last]), ["RETRYABLE_FAILED"])
+    checks.holds(f"{name}: the error text is told", "ValueError: no such table" in last.message, repr(last.message))
+
+
+def check_cancel(driver: Driver, name: str) -> None:
+    """A run that is deleted while it is alive."""
+    request = driver.request(name, "interop cancel")
+    meta = driver.create(request)
+    alive = driver.get(meta, request).phase
+    checks.holds(f"{name}: the run is alive", alive not in TERMINAL, TaskExecution.Phase.Name(alive))
+    checks.equal(f"{name}: deleting a run that is alive is OK", driver.delete(meta, request), pb.DeleteTaskResponse())
+    last = driver.follow(meta, request)[-1]
+    checks.equal(f"{name}: a deleted run ends as FAILED", phases([last]), ["FAILED"])
+
+
+def check_token(driver: Driver, name: str) -> None:
+    """The connector has a token that would do, and the task's own goes before it."""
+    request = driver.request(name, "interop success")
+    request.connection.secrets["databricks_token"] = "dapi-wrong"
+    found = code_of(driver.tasks.CreateTask, request)
+    checks.holds(f"{name}: a task's wrong token is refused", found in ("UNAUTHENTICATED", "PERMISSION_DENIED"), found)
+
+
+def check_bad_input(driver: Driver, name: str) -> None:
+    """What can never succeed is told by its code."""
+    meta = metadata_bytes(driver.workspace, "1")
+    other = pb.TaskCategory(name="nobody", version=0)
+    newer = pb.TaskCategory(name=TASK_TYPE, version=9)
+    create = driver.request(name, "interop success")
+    create.template.type = "nobody"
+    checks.equal("CreateTask of an unknown type is NOT_FOUND", code_of(driver.tasks.CreateTask, create), "NOT_FOUND")
+    calls = {
+        "GetTask": (driver.tasks.GetTask, pb.GetTaskRequest),
+        "DeleteTask": (driver.tasks.DeleteTask, pb.DeleteTaskRequest),
+        "GetTaskMetrics": (driver.tasks.GetTaskMetrics, pb.GetTaskMetricsRequest),
+        "GetTaskLogs": (driver.tasks.GetTaskLogs, pb.GetTaskLogsRequest),
+    }
+    for rpc, (call, message) in calls.items():
+        for what, category in (("type", other), ("version", newer)):
+            found = code_of(call, message(resource_meta=meta, task_category=category))
+            checks.equal(f"{rpc} of an unknown {what} is NOT_FOUND", found, "NOT_FOUND")
+        for what, bad in (("no JSON", b"\xff"), ("a run id of letters", metadata_bytes(driver.workspace, "x"))):
+            found = code_of(call, message(resource_meta=bad, task_category=driver.category))
+            checks.equal(f"{rpc} with a resource_meta of {what} is INVALID_ARGUMENT", found, "INVALID_ARGUMENT")
+    create = driver.request(name, "interop success")
+    del create.template.custom["databricksConf"]
+    found = code_of(driver.tasks.CreateTask, create)
+    checks.equal("CreateTask without databricksConf is INVALID_ARGUMENT", found, "INVALID_ARGUMENT")
+
+
+def metadata_bytes(workspace: str, run_id: str) -> bytes:
+    return json.dumps({"databricks_instance": workspace, "run_id": run_id}).encode()
+
+
+def program(arguments: list[str]) -> None:
+    server, workspace, requests, token = arguments
+    checks.note(f"grpcio {grpc.__version__}, PyPI flyteidl2 {importlib.metadata.version('flyteidl2')}")
+    metadata_class = plugin_metadata_class()
+    driver = Driver(server, workspace, Path(requests), token)
+    with checks.section("health"):
+        check_health(driver)
+    with checks.section("metadata"):
+        check_metadata(driver)
+    # With the connector's own credential, then with the task's.
+    for name in ("40_executor_first_attempt", "01_new_cluster"):
+        with checks.section(name):
+            check_success(driver, metadata_class, name)
+    with checks.section("failure"):
+        check_failure(driver, "41_executor_second_attempt")
+    with checks.section("cancel"):
+        check_cancel(driver, "02_existing_cluster")
+    with checks.section("token"):
+        check_token(driver, "01_new_cluster")
+    with checks.section("bad input"):
+        check_bad_input(driver, "01_new_cluster")
+
+
+if __name__ == "__main__":
+    checks.main(program)

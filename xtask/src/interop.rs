@@ -1,0 +1,80 @@
+//! `cargo xtask interop`: the bindings and the running server against programs that others wrote.
+//!
+//! The quick part needs Python: Flyte's own bindings, SDK stubs and the Databricks plugin, from `PyPI`.
+//! `--full` adds grpcurl, which needs Go.
+
+mod grpcurl;
+mod programs;
+mod python;
+mod tally;
+
+use crate::tools;
+use anyhow::{Result, bail};
+use programs::Programs;
+use python::Python;
+use tally::Tally;
+use xshell::Shell;
+
+/// Flags of `interop`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// Adds what needs more than Python: grpcurl, by reflection and against health.
+    #[arg(long)]
+    full: bool,
+}
+
+/// Runs the parts, and fails when a claim does not hold.
+pub(crate) fn run(sh: &Shell, args: &Args) -> Result<()> {
+    report(&claims(sh, args.full)?)
+}
+
+/// The whole of it, for `nightly`.
+pub(crate) fn run_full(sh: &Shell) -> Result<String> {
+    let tally = claims(sh, true)?;
+    report(&tally)?;
+    Ok(tally.to_string())
+}
+
+fn report(tally: &Tally) -> Result<()> {
+    println!("interop: {tally}");
+    if tally.failed > 0 {
+        bail!("{} of the claims above do not hold", tally.failed);
+    }
+    Ok(())
+}
+
+fn claims(sh: &Shell, full: bool) -> Result<Tally> {
+    // What is missing is told before anything long is started.
+    let python = Python::prepare(sh)?;
+    let grpcurl = if full { Some(tools::grpcurl(sh)?) } else { None };
+    let mut tally = Tally::default();
+
+    println!("\n== our descriptors against the package's");
+    let descriptor = sh.current_dir().join("crates/flyteidl2/src/gen/descriptor.bin");
+    tally += python.run(sh, "descriptors.py", &[descriptor.to_string_lossy().as_ref()])?;
+
+    println!("\n== a Python client against the running server");
+    let programs = Programs::start(sh)?;
+    let requests = sh.current_dir().join("fixtures/requests");
+    let driven = python.run(
+        sh,
+        "drive.py",
+        &[
+            &programs.server,
+            &programs.workspace,
+            requests.to_string_lossy().as_ref(),
+            programs::TOKEN,
+        ],
+    )?;
+    if driven.failed > 0 {
+        programs.show_logs(sh);
+    }
+    tally += driven;
+
+    if let Some(grpcurl) = grpcurl {
+        println!("\n== grpcurl against the running server");
+        tally += grpcurl::run(sh, &grpcurl, &programs.server);
+    }
+    println!();
+    Ok(tally)
+}

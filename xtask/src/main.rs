@@ -1,0 +1,67 @@
+//! The project's automation, run as `cargo xtask <command>`. One module for each command.
+
+#![forbid(unsafe_code)]
+#![expect(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a command line tool talks on its standard streams"
+)]
+
+mod ci;
+mod codegen;
+mod interop;
+mod nightly;
+mod tidy;
+mod tools;
+
+use anyhow::{Context as _, Result};
+use clap::{Parser, Subcommand};
+use std::path::Path;
+use std::process::ExitCode;
+use xshell::Shell;
+
+/// The project's automation.
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Runs everything that a change has to pass. Needs Rust alone.
+    Ci(ci::Args),
+    /// Writes the Rust bindings and the descriptor set from `proto/`.
+    Codegen(codegen::Args),
+    /// Checks bindings and server against programs that others wrote. Needs Python.
+    Interop(interop::Args),
+    /// Runs what takes longer than a minute, or needs more than Rust.
+    Nightly,
+    /// Checks the repository's own rules: layers, manifests, source files, links.
+    Tidy,
+}
+
+fn main() -> ExitCode {
+    match run(Args::parse().command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(command: Command) -> Result<()> {
+    let sh = Shell::new().context("cannot tell the current folder")?;
+    sh.change_dir(
+        Path::new(env!("CARGO_MANIFEST_DIR")).parent().context("xtask has no parent folder")?,
+    );
+    match command {
+        Command::Ci(args) => ci::run(&sh, &args),
+        Command::Codegen(args) => codegen::run(&sh, &args),
+        Command::Interop(args) => interop::run(&sh, &args),
+        Command::Nightly => nightly::run(&sh),
+        Command::Tidy => tidy::run(&sh),
+    }
+}

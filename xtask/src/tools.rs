@@ -1,0 +1,71 @@
+//! Programs that are not Rust's own: found, or installed into `.tools`, pinned by version.
+
+use anyhow::{Context as _, Result, bail};
+use std::path::{Path, PathBuf};
+use xshell::{Shell, cmd};
+
+/// Ignored by git. Everything that xtask installs lies here.
+pub(crate) const FOLDER: &str = ".tools";
+
+const CARGO_DENY: &str = "0.20.2";
+/// Reports of grpcurl's own version are "dev build" when Go built it, so the version is in the folder's name.
+const GRPCURL: &str = "v1.9.3";
+
+/// Does `program` start and end well?
+pub(crate) fn works(sh: &Shell, program: &str, args: &[&str]) -> bool {
+    cmd!(sh, "{program} {args...}").quiet().ignore_stdout().ignore_stderr().run().is_ok()
+}
+
+/// Fails with the one line that mends it when rustfmt or clippy is not there.
+pub(crate) fn require_component(sh: &Shell, component: &str, subcommand: &str) -> Result<()> {
+    if works(sh, "cargo", &[subcommand, "--version"]) {
+        return Ok(());
+    }
+    bail!("{component} is not installed: run `rustup component add {component}`")
+}
+
+/// The program `cargo-deny` in the pinned version, which is built when it is not there.
+pub(crate) fn cargo_deny(sh: &Shell, target: &Path) -> Result<PathBuf> {
+    let wanted = format!("cargo-deny {CARGO_DENY}");
+    let own = sh.current_dir().join(FOLDER).join("bin/cargo-deny");
+    for program in [PathBuf::from("cargo-deny"), own.clone()] {
+        let version = cmd!(sh, "{program} --version").quiet().ignore_stderr().read();
+        if version.is_ok_and(|version| version.trim() == wanted) {
+            return Ok(program);
+        }
+    }
+    println!(
+        "cargo-deny {CARGO_DENY} is not there: building it into {FOLDER}/, about a minute, once"
+    );
+    let built = target.join("tools");
+    cmd!(
+        sh,
+        "cargo install cargo-deny --locked --version {CARGO_DENY} --debug --force --root {FOLDER} --target-dir {built}"
+    )
+    .run()
+    .context("cargo-deny cannot be built; is crates.io reachable?")?;
+    Ok(own)
+}
+
+/// The program `grpcurl` in the pinned version, which Go builds when it is not there.
+pub(crate) fn grpcurl(sh: &Shell) -> Result<PathBuf> {
+    let folder = sh.current_dir().join(FOLDER).join(format!("grpcurl-{GRPCURL}"));
+    let program = folder.join("grpcurl");
+    if sh.path_exists(&program) {
+        return Ok(program);
+    }
+    if !works(sh, "go", &["version"]) {
+        bail!(
+            "Go is not installed, and grpcurl is built with it: install Go from https://go.dev/dl or as the package `golang`"
+        );
+    }
+    println!(
+        "grpcurl {GRPCURL} is not there: building it into {FOLDER}/ with Go, half a minute, once"
+    );
+    let module = format!("github.com/fullstorydev/grpcurl/cmd/grpcurl@{GRPCURL}");
+    cmd!(sh, "go install {module}")
+        .env("GOBIN", &folder)
+        .run()
+        .context("grpcurl cannot be built; is the Go module proxy reachable?")?;
+    Ok(program)
+}
