@@ -13,14 +13,18 @@ fn a_connector_is_found_by_name_and_version_together() {
         .register(Endless::<1>(types(&[("b", 0)])))
         .build()
         .unwrap();
-    let found =
-        |name: &str, version| registry.find(&TaskType::new(name, version)).map(|c| c.name());
+    let found = |name: &str, version| {
+        registry.find(&TaskType::new(name, version)).map(connector_core::ConnectorHandle::name)
+    };
     assert_eq!(found("a", 0), Some("first"));
     assert_eq!(found("a", 1), Some("first"));
     assert_eq!(found("b", 0), Some("second"));
     assert_eq!(found("b", 1), None);
     assert_eq!(found("", 0), None);
-    assert_eq!(registry.by_name("second").map(|c| c.task_types()), Some(types(&[("b", 0)])));
+    assert_eq!(
+        registry.by_name("second").map(connector_core::ConnectorHandle::task_types),
+        Some(types(&[("b", 0)]))
+    );
     assert!(registry.by_name("third").is_none());
     assert_eq!(registry.connectors().len(), 2);
 }
