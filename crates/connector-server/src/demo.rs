@@ -49,10 +49,15 @@ pub async fn run(args: DemoArgs) -> Result<(), Box<dyn std::error::Error + Send 
     let scenes = scenes::all();
     let mut display = Display::new(args.json, &scenes);
     let played = tokio::select! {
-        played = play(&scenes, &stage, &mut display) => played,
-        signal = signals.next() => Err(format!("the demo was ended by {} before its end", signal.name()).into()),
+        played = play(&scenes, &stage, &mut display) => {
+            display.clear();
+            played
+        }
+        signal = signals.next() => {
+            display.interrupted()?;
+            Err(format!("the demo was ended by {} before its end", signal.name()).into())
+        }
     };
-    display.clear();
     let stopped = stage.stop().await;
     played.and(stopped)
 }

@@ -120,7 +120,7 @@ impl ClientPool {
         let workspace = Arc::new(Workspace {
             host: host.clone(),
             // The same settings made a client when the pool was built.
-            http: http_client(&self.0.roots).unwrap_or_default(),
+            http: http_client(Some(host), &self.0.roots).unwrap_or_default(),
             settings: self.0.settings.clone(),
             only_2_1: AtomicBool::new(false),
         });
@@ -130,14 +130,18 @@ impl ClientPool {
 }
 
 /// Redirects are never followed, so that a token never leaves its host. `HTTPS_PROXY` and `NO_PROXY` are honoured.
-fn http_client(roots: &[reqwest::Certificate]) -> Result<reqwest::Client, reqwest::Error> {
-    reqwest::Client::builder()
+fn http_client(
+    host: Option<&Host>,
+    roots: &[reqwest::Certificate],
+) -> Result<reqwest::Client, reqwest::Error> {
+    let client = reqwest::Client::builder()
         .redirect(reqwest::redirect::Policy::none())
         .connect_timeout(Duration::from_secs(10))
         .tcp_keepalive(Duration::from_secs(30))
         .pool_idle_timeout(Duration::from_mins(1))
-        .tls_certs_merge(roots.iter().cloned())
-        .build()
+        .tls_certs_only(roots.iter().cloned());
+    // No proxy reaches this machine's own loopback.
+    if host.is_some_and(Host::is_loopback) { client.no_proxy() } else { client }.build()
 }
 
 /// Collects what a pool is made of.
@@ -196,11 +200,8 @@ impl ClientPoolBuilder {
     ///
     /// `Config` when the certificates cannot be read or no TLS can be set up.
     pub fn build(self) -> Result<ClientPool, Error> {
-        let roots = match &self.extra_roots_pem {
-            Some(pem) => roots::beside_the_systems(pem)?,
-            None => Vec::new(),
-        };
-        http_client(&roots).map_err(|error| {
+        let roots = roots::trusted(self.extra_roots_pem.as_deref())?;
+        http_client(None, &roots).map_err(|error| {
             Error::new(ErrorKind::Config, "the HTTP client could not be set up")
                 .with_source(error.without_url())
         })?;

@@ -1,47 +1,57 @@
 //! Trusted certificates: the system's, and more beside them.
 
-use std::{fs, path::PathBuf};
+use std::{fs, path::Path};
 
 use reqwest::Certificate;
 
 use crate::{Error, ErrorKind};
 
-/// Where systems keep their bundle, below a directory that OpenSSL would look in.
+/// Where systems keep their bundle: Debian and Alpine, Fedora in its two places, SUSE, BSD and macOS.
 const BUNDLES: [&str; 5] = [
-    "certs/ca-certificates.crt",
-    "certs/ca-bundle.crt",
-    "ca-bundle.pem",
-    "cert.pem",
-    "pem/tls-ca-bundle.pem",
+    "/etc/ssl/certs/ca-certificates.crt",
+    "/etc/pki/tls/certs/ca-bundle.crt",
+    "/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem",
+    "/etc/ssl/ca-bundle.pem",
+    "/etc/ssl/cert.pem",
 ];
 
-/// The given certificates and the system's bundle.
+/// Every trusted certificate: the system's, those that `SSL_CERT_FILE` and `SSL_CERT_DIR` name, and the given ones.
 ///
-/// The bundle is named too because the loader below reqwest reads `SSL_CERT_FILE` in its place, not beside it.
+/// The usual loader lets those variables take the place of the system's bundle; so the bundle is read here as well,
+/// whatever the environment says.
 ///
 /// # Errors
 ///
-/// `Config` when the text holds no certificate, or one that cannot be read.
-pub(crate) fn beside_the_systems(extra_pem: &[u8]) -> Result<Vec<Certificate>, Error> {
-    let invalid =
-        || Error::new(ErrorKind::Config, "the extra trusted certificates are not PEM certificates");
-    let mut roots = Certificate::from_pem_bundle(extra_pem)
-        .map_err(|error| invalid().with_source(error.without_url()))?;
-    if roots.is_empty() {
-        return Err(invalid());
+/// `Config` when the given text holds no certificate, or when there is none at all.
+pub(crate) fn trusted(extra_pem: Option<&[u8]>) -> Result<Vec<Certificate>, Error> {
+    // A system may hold a certificate that rustls does not take; it is no reason to refuse the others.
+    let bundle = system_bundle().and_then(|path| fs::read(path).ok()).unwrap_or_default();
+    let mut roots = Certificate::from_pem_bundle(&bundle).unwrap_or_default();
+    let native = rustls_native_certs::load_native_certs().certs;
+    roots.extend(native.iter().filter_map(|der| Certificate::from_der(der).ok()));
+    if let Some(pem) = extra_pem {
+        let invalid = || {
+            Error::new(ErrorKind::Config, "the extra trusted certificates are not PEM certificates")
+        };
+        let extra = Certificate::from_pem_bundle(pem)
+            .map_err(|error| invalid().with_source(error.without_url()))?;
+        if extra.is_empty() {
+            return Err(invalid());
+        }
+        roots.extend(extra);
     }
-    if let Some(bundle) = system_bundle().and_then(|path| fs::read(path).ok()) {
-        // A system's bundle may hold a certificate that rustls does not take; it is no reason to refuse the others.
-        roots.extend(Certificate::from_pem_bundle(&bundle).unwrap_or_default());
+    if roots.is_empty() {
+        return Err(Error::new(
+            ErrorKind::Config,
+            "the system has no trusted certificates; install its package of CA certificates, or give some",
+        ));
     }
     Ok(roots)
 }
 
 /// The first bundle that there is, whatever the environment says.
-fn system_bundle() -> Option<PathBuf> {
-    openssl_probe::candidate_cert_dirs()
-        .flat_map(|directory| BUNDLES.iter().map(move |bundle| directory.join(bundle)))
-        .find(|path| path.is_file())
+fn system_bundle() -> Option<&'static Path> {
+    BUNDLES.into_iter().map(Path::new).find(|path| path.is_file())
 }
 
 #[cfg(test)]
@@ -52,7 +62,7 @@ mod tests {
     fn text_without_a_certificate_is_refused() {
         for text in ["", "not pem", "-----BEGIN CERTIFICATE-----\n!\n-----END CERTIFICATE-----\n"] {
             assert_eq!(
-                beside_the_systems(text.as_bytes()).unwrap_err().kind(),
+                trusted(Some(text.as_bytes())).unwrap_err().kind(),
                 ErrorKind::Config,
                 "{text}"
             );
@@ -60,12 +70,13 @@ mod tests {
     }
 
     #[test]
-    fn the_systems_certificates_stay_trusted() {
+    fn the_systems_certificates_stay_trusted_beside_others() {
+        let system = trusted(None).unwrap().len();
         // Any bundle will do as the extra one; without a system bundle there is nothing to keep.
         if let Some(bundle) = system_bundle() {
-            let extra = fs::read(bundle).unwrap();
-            let alone = Certificate::from_pem_bundle(&extra).unwrap().len();
-            assert!(beside_the_systems(&extra).unwrap().len() > alone);
+            let pem = fs::read(bundle).unwrap();
+            let extra = Certificate::from_pem_bundle(&pem).unwrap().len();
+            assert_eq!(trusted(Some(&pem)).unwrap().len(), system + extra);
         }
     }
 }

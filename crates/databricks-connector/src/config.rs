@@ -5,7 +5,7 @@ use std::{fmt, time::Duration};
 use databricks_client::{ClientPool, Host, HostPattern, HostPolicy};
 use secrecy::SecretString;
 
-use crate::{credentials::OwnCredentials, phase::UserFailures, watch::Patience};
+use crate::{credentials::OwnCredentials, error, phase::UserFailures, watch::Patience};
 
 /// The operator's decisions, as given. Every field has a default that works.
 #[derive(Debug, Clone)]
@@ -128,7 +128,9 @@ impl TryFrom<Config> for Settings {
             default_host,
             own,
             hosts,
-            pool: pool.build().map_err(|error| wrong(ConfigField::Roots, error.to_string()))?,
+            pool: pool
+                .build()
+                .map_err(|failed| wrong(ConfigField::Roots, error::with_causes(&failed)))?,
             user_failures: config.user_failures,
             patience: Patience { refused: config.refusal_patience, gone: config.vanished_patience },
         })

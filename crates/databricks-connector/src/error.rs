@@ -50,6 +50,17 @@ pub(crate) fn from_client(doing: &str, error: databricks_client::Error) -> Error
     }
 }
 
+/// The error and its causes in one line.
+pub(crate) fn with_causes(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text = format!("{text}: {error}");
+        cause = error.source();
+    }
+    text
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -166,12 +166,7 @@ fn troubled(
 
 /// The error with its causes and its hint, in one line.
 fn told(error: &Error) -> String {
-    let mut text = error.to_string();
-    let mut source = std::error::Error::source(error);
-    while let Some(cause) = source {
-        text = format!("{text}: {cause}");
-        source = cause.source();
-    }
+    let text = crate::error::with_causes(error);
     match error.hint() {
         Some(hint) => format!("{text}; {hint}"),
         None => text,

@@ -131,6 +131,14 @@ impl Display {
         }
     }
 
+    /// The demo ends in the middle.
+    pub(super) fn interrupted(&mut self) -> Result<(), OutputError> {
+        match &self.form {
+            Form::Terminal(live) => Ok(live.leave()?),
+            Form::Plain | Form::Json => Ok(()),
+        }
+    }
+
     fn lines(&self, lines: &[String]) -> Result<(), OutputError> {
         match &self.form {
             Form::Terminal(live) => lines.iter().try_for_each(|line| live.above(line))?,

@@ -1,6 +1,9 @@
 //! The live lines of a terminal: one for each scene, below all other lines.
 
-use std::{io, time::Duration};
+use std::{
+    io::{self, Write as _},
+    time::Duration,
+};
 
 use console::truncate_str;
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -9,7 +12,7 @@ use super::scenes::Scene;
 
 const TICK: Duration = Duration::from_millis(80);
 
-/// What stands before a message, and what the terminal writes itself, such as `^C`.
+/// What stands before a message, and a little room.
 const MARGIN: usize = 8;
 
 /// The templates, by how far a scene is.
@@ -76,6 +79,13 @@ impl Live {
             scene.bar.set_style(style(if as_expected { AS_EXPECTED } else { OTHER }));
             scene.bar.set_message(format!("{}: {end}", scene.title));
         }
+    }
+
+    /// Leaves the live lines as they stand. After a `^C`, which the terminal has written below them, they cannot be
+    /// taken away: the cursor is not where it was left.
+    pub(super) fn leave(&self) -> io::Result<()> {
+        self.lines.set_draw_target(ProgressDrawTarget::hidden());
+        writeln!(io::stdout())
     }
 
     /// Takes the live lines away.

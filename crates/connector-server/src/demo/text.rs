@@ -1,6 +1,6 @@
 //! Answers in words, for people.
 
-use console::Style;
+use console::{Style, measure_text_width};
 use flyteidl2::core::task_execution::Phase;
 
 use super::{
@@ -68,11 +68,18 @@ pub(super) fn lines(answer: &Answer, before: Option<&Standing>, look: Look) -> V
         }
     };
     let wrapped = words.iter().flat_map(|words| wrap(words, look.width.saturating_sub(INDENT)));
+    let time = look.aside(&format!("{:>6.2}s", answer.at.as_secs_f64()));
     let call = answer.call().name();
-    let first =
-        format!("{}  {call:<11}  ", look.aside(&format!("{:>6.2}s", answer.at.as_secs_f64())));
-    let margins = std::iter::once(first).chain(std::iter::repeat(" ".repeat(INDENT)));
-    margins.zip(wrapped).map(|(margin, words)| format!("{margin}{words}")).collect()
+    let lines = wrapped.enumerate().map(|(at, words)| match at {
+        0 => format!("{time}  {call:<11}  {words}"),
+        _ => format!("{}{words}", " ".repeat(margin(&words, look.width))),
+    });
+    lines.collect()
+}
+
+/// Blanks before a line. A long link goes to the left, so that it stays whole.
+fn margin(words: &str, width: usize) -> usize {
+    INDENT.min(width.saturating_sub(measure_text_width(words)))
 }
 
 fn of_created(created: &Created) -> Vec<String> {
@@ -141,6 +148,13 @@ mod tests {
             ]
         );
         assert_eq!(lines(&answer, Some(&running), LOOK), Vec::<String>::new());
+    }
+
+    #[test]
+    fn a_long_link_stays_whole() {
+        let answer = answer(Said::Stands(standing(Phase::Running, "in run")));
+        let told = lines(&answer, None, Look { width: 40, ..LOOK });
+        assert_eq!(told.last().unwrap(), "        https://localhost:1/#job/2/run/3");
     }
 
     #[test]
