@@ -3,8 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use http::Method;
-use serde::{Serialize, de::DeserializeOwned};
+use serde::de::DeserializeOwned;
 use tokio::time::Instant;
 use tracing::debug;
 
@@ -13,8 +12,9 @@ use crate::{
     error::Call,
     jobs::{ListRuns, Run, RunOutput, RunsPage, SubmitRun, Submitted},
     pool::Workspace,
+    request::Request,
     retry::{Failure, Spent},
-    transport::{self, Exchange},
+    transport::{self, Exchange, Received},
 };
 
 /// Pages of one run that are read; each holds 100 tasks, and a run has at most 1,000 (DA §1.1).
@@ -28,15 +28,15 @@ pub struct Client {
     deadline: Option<Instant>,
 }
 
-/// One call, before the version of the API is known.
-struct Request<'a> {
-    method: Method,
-    /// Below `/api/<version>/jobs/`.
-    endpoint: &'static str,
-    query: &'a [(&'static str, String)],
-    body: Option<Bytes>,
-    /// Whether it may be sent again although its first sending may have had its effect.
-    is_safe: bool,
+/// What came of a call that succeeded.
+#[derive(Debug)]
+struct Answer {
+    status: u16,
+    body: Bytes,
+    /// The version of the API that was asked.
+    version: &'static str,
+    attempts: u32,
+    elapsed: Duration,
 }
 
 impl Client {
@@ -68,32 +68,29 @@ impl Client {
     ///
     /// [`Error`] as its kinds say.
     pub async fn submit_run(&self, run: &SubmitRun) -> Result<RunId, Error> {
-        let request = Request {
-            is_safe: run.idempotency_token().is_some(),
-            ..Request::post("runs/submit", encode(run)?)
-        };
-        Ok(self.call::<Submitted>(request).await?.run_id)
+        let request = Request::post("runs/submit", run)?.safe_if(run.idempotency_token().is_some());
+        Ok(self.call::<Submitted>(&request).await?.run_id)
     }
 
-    /// A run with all its tasks.
+    /// A run with all its tasks: of 2.2, which gives 100 at a time, as many pages as there are (DA §1.3). Should there
+    /// be more pages than a run can have, [`Run::next_page_token`] is where the rest starts.
     ///
     /// # Errors
     ///
     /// [`Error`]; `RunNotFound` when the workspace says that there is no such run.
     pub async fn get_run(&self, run_id: RunId) -> Result<Run, Error> {
-        let mut run: Run =
-            self.call(Request::get("runs/get", &[("run_id", run_id.to_string())])).await?;
+        let query = [("run_id", run_id.to_string())];
+        let mut run: Run = self.call(&Request::get("runs/get", &query).naming_a_run()).await?;
         for _ in 1..MAX_RUN_PAGES {
             let Some(token) = run.next_page_token.take().filter(|token| !token.is_empty()) else {
                 break;
             };
             let query = [("run_id", run_id.to_string()), ("page_token", token)];
-            let page: Run = self.call(Request::get("runs/get", &query)).await?;
-            // A for-each run pages its iterations and repeats its only task (DA §1.3).
-            if page.iterations.is_empty() {
+            let page: Run = self.call(&Request::get("runs/get", &query).naming_a_run()).await?;
+            run.iterations.extend(page.iterations);
+            // A for-each run pages its iterations, and repeats its only task on every page (DA §1.3).
+            if run.iterations.is_empty() {
                 run.tasks.extend(page.tasks);
-            } else {
-                run.iterations.extend(page.iterations);
             }
             run.next_page_token = page.next_page_token;
         }
@@ -106,7 +103,8 @@ impl Client {
     ///
     /// [`Error`] as its kinds say.
     pub async fn get_run_output(&self, task_run_id: RunId) -> Result<RunOutput, Error> {
-        self.call(Request::get("runs/get-output", &[("run_id", task_run_id.to_string())])).await
+        let query = [("run_id", task_run_id.to_string())];
+        self.call(&Request::get("runs/get-output", &query).naming_a_run()).await
     }
 
     /// Asks for the end of a run. It ends some time later (DA §3.2).
@@ -115,8 +113,10 @@ impl Client {
     ///
     /// [`Error`]; `RunNotFound` when the workspace says that there is no such run.
     pub async fn cancel_run(&self, run_id: RunId) -> Result<(), Error> {
-        let body = encode(&serde_json::json!({ "run_id": run_id }))?;
-        self.send(&Request::post("runs/cancel", body)).await.map(|_answer| ())
+        let body = serde_json::json!({ "run_id": run_id });
+        let request = Request::post("runs/cancel", &body)?.safe_if(true).naming_a_run();
+        // The answer is empty or `{}` (DA §1.0).
+        self.send(&request).await.map(|_answer| ())
     }
 
     /// One page of runs, the latest first.
@@ -125,28 +125,29 @@ impl Client {
     ///
     /// [`Error`] as its kinds say.
     pub async fn list_runs(&self, list: &ListRuns) -> Result<RunsPage, Error> {
-        self.call(Request::get("runs/list", &list.query())).await
+        self.call(&Request::get("runs/list", &list.query())).await
     }
 
-    async fn call<T: DeserializeOwned>(&self, request: Request<'_>) -> Result<T, Error> {
-        let answer = self.send(&request).await?;
+    /// Sends the request and reads the answer, which must be a JSON object.
+    async fn call<T: DeserializeOwned>(&self, request: &Request<'_>) -> Result<T, Error> {
+        let answer = self.send(request).await?;
         let not_the_apis = |why: String| {
-            let call = self.described(&request, self.workspace.jobs_version());
             Error::new(ErrorKind::Decode, format!("the answer is not what the API gives ({why})"))
-                .with_call(call, 1, Duration::ZERO)
+                .with_status(answer.status)
+                .with_call(self.called(request, answer.version), answer.attempts, answer.elapsed)
         };
         // A list would pass for an object with every field absent.
-        if answer.trim_ascii_start().first() != Some(&b'{') {
+        if answer.body.trim_ascii_start().first() != Some(&b'{') {
             return Err(not_the_apis("it is not a JSON object".to_owned()));
         }
         // serde's own words may quote the answer.
-        serde_json::from_slice(&answer).map_err(|error| {
+        serde_json::from_slice(&answer.body).map_err(|error| {
             not_the_apis(format!("line {}, column {}", error.line(), error.column()))
         })
     }
 
     /// Sends the request until it succeeds, its failure is final, or a bound is reached.
-    async fn send(&self, request: &Request<'_>) -> Result<Bytes, Error> {
+    async fn send(&self, request: &Request<'_>) -> Result<Answer, Error> {
         let settings = &self.workspace.settings;
         let started = Instant::now();
         let mut random = fastrand::Rng::new();
@@ -156,7 +157,10 @@ impl Client {
             attempts += 1;
             let outcome = self.attempt(request, version, attempts).await;
             let error = match outcome {
-                Ok(body) => return Ok(body),
+                Ok(Received { status, body }) => {
+                    let elapsed = started.elapsed();
+                    return Ok(Answer { status, body, version, attempts, elapsed });
+                }
                 Err(error) => error,
             };
             let spent = Spent {
@@ -166,11 +170,9 @@ impl Client {
                     .deadline
                     .map(|deadline| deadline.saturating_duration_since(Instant::now())),
             };
-            // The request was not understood, so it had no effect: it can be sent again whatever it is.
-            if error.is_bad_target()
-                && self.workspace.fall_back(version)
-                && attempts < settings.retry.max_attempts
-            {
+            // The request was not understood, so it had no effect: it is sent again whatever it is. Only one that asked
+            // for 2.2 can be, so this happens once.
+            if error.is_bad_target() && self.workspace.fall_back(version) {
                 continue;
             }
             let failure =
@@ -179,7 +181,7 @@ impl Client {
                 Some(delay) => tokio::time::sleep(delay).await,
                 None => {
                     return Err(error.with_call(
-                        self.described(request, version),
+                        self.called(request, version),
                         attempts,
                         started.elapsed(),
                     ));
@@ -191,28 +193,34 @@ impl Client {
     async fn attempt(
         &self,
         request: &Request<'_>,
-        version: &str,
+        version: &'static str,
         attempt: u32,
-    ) -> Result<Bytes, Error> {
+    ) -> Result<Received, Error> {
         let settings = &self.workspace.settings;
         let left = self.deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
         if left == Some(Duration::ZERO) {
             return Err(Error::new(ErrorKind::Timeout, "the caller's time ran out"));
         }
+        let http =
+            self.workspace.http.as_ref().ok_or_else(|| {
+                Error::new(ErrorKind::Config, "the HTTP client could not be set up")
+            })?;
         let authorization = self.credentials.authorization().ok_or_else(|| {
             Error::new(
                 ErrorKind::Config,
                 format!("{} holds characters that no header may hold", self.credentials.name()),
             )
         })?;
-        let path = path(version, request.endpoint);
+        let path = request.path(version);
         let outcome = transport::send(
-            &self.workspace.http,
+            http,
             Exchange {
                 method: request.method.clone(),
                 url: format!("{}{path}", self.workspace.host.base_url()),
                 query: request.query,
                 body: request.body.as_ref(),
+                names_a_run: request.names_a_run,
+                credentials: &self.credentials,
                 authorization,
                 user_agent: self.workspace.user_agent(&self.credentials),
                 timeout: left
@@ -221,36 +229,27 @@ impl Client {
             },
         )
         .await;
-        let status = outcome.as_ref().map_or_else(Error::status, |_| Some(200));
-        debug!(host = %self.workspace.host, method = %request.method, path, attempt, status, "databricks request");
+        let (status, failure) = match &outcome {
+            Ok(received) => (Some(received.status), None),
+            Err(error) => (error.status(), Some(error.kind())),
+        };
+        debug!(
+            host = %self.workspace.host,
+            method = %request.method,
+            path,
+            attempt,
+            status,
+            failure = failure.map(tracing::field::debug),
+            "databricks request"
+        );
         outcome
     }
 
-    fn described(&self, request: &Request<'_>, version: &str) -> Call {
+    fn called(&self, request: &Request<'_>, version: &str) -> Call {
         Call {
             method: request.method.clone(),
-            path: path(version, request.endpoint),
+            path: request.path(version),
             host: self.workspace.host.clone(),
         }
     }
-}
-
-impl<'a> Request<'a> {
-    fn get(endpoint: &'static str, query: &'a [(&'static str, String)]) -> Self {
-        Self { method: Method::GET, endpoint, query, body: None, is_safe: true }
-    }
-
-    fn post(endpoint: &'static str, body: Bytes) -> Self {
-        Self { method: Method::POST, endpoint, query: &[], body: Some(body), is_safe: true }
-    }
-}
-
-fn path(version: &str, endpoint: &str) -> String {
-    format!("/api/{version}/jobs/{endpoint}")
-}
-
-fn encode(body: &impl Serialize) -> Result<Bytes, Error> {
-    serde_json::to_vec(body).map(Bytes::from).map_err(|error| {
-        Error::new(ErrorKind::Config, "the request could not be written").with_source(error)
-    })
 }

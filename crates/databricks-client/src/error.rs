@@ -16,7 +16,7 @@ pub enum ErrorKind {
     Connect,
     /// No answer in time, ours or the caller's. Retried while there is time.
     Timeout,
-    /// 401, or a login page in place of an answer. Not retried.
+    /// 401, or a login page, or the way to one, in place of an answer. Not retried.
     Unauthenticated,
     /// 403. Not retried.
     Forbidden,
@@ -32,7 +32,7 @@ pub enum ErrorKind {
     RateLimited,
     /// 5xx, or a message that signals something that passes (DA §4.1). Retried, but for 501.
     Unavailable,
-    /// The answer is not what the API gives: HTML, other JSON, a redirect. Not retried.
+    /// The answer is not what the API gives: other JSON, or a redirect, which is never followed. Not retried.
     Decode,
     /// The answer is larger than the limit. Not retried.
     TooLarge,
@@ -106,9 +106,14 @@ impl Error {
         }))
     }
 
-    /// A failed answer.
-    pub(crate) fn of_answer(status: u16, body: ErrorBody, retry_after: Option<Duration>) -> Self {
-        let (kind, transient) = kind_of(status, &body);
+    /// A failed answer, to a call that names a run or to another.
+    pub(crate) fn of_answer(
+        status: u16,
+        body: ErrorBody,
+        retry_after: Option<Duration>,
+        names_a_run: bool,
+    ) -> Self {
+        let (kind, transient) = kind_of(status, &body, names_a_run);
         let what = match (&body.message, &body.code) {
             (Some(message), Some(code)) => format!("{status}, {code}: {message}"),
             (Some(message), None) => format!("{status}: {message}"),
@@ -195,8 +200,9 @@ impl Error {
 }
 
 /// The kind of a failed answer, and whether it passes by itself (DA §3.5, §4.1).
-fn kind_of(status: u16, body: &ErrorBody) -> (ErrorKind, bool) {
-    if matches!(status, 400 | 404) && body.is_run_gone() {
+fn kind_of(status: u16, body: &ErrorBody, names_a_run: bool) -> (ErrorKind, bool) {
+    // A submission may be told that what it names does not exist; no run of the caller's is gone then.
+    if names_a_run && matches!(status, 400 | 404) && body.is_run_gone() {
         return (ErrorKind::RunNotFound, false);
     }
     if status != 401 && status != 403 && status != 429 && body.is_transient() {
@@ -211,9 +217,25 @@ fn kind_of(status: u16, body: &ErrorBody) -> (ErrorKind, bool) {
         429 => (ErrorKind::RateLimited, true),
         501 => (ErrorKind::Unavailable, false),
         500..=599 => (ErrorKind::Unavailable, true),
-        400..=499 => (ErrorKind::Invalid, false),
+        400..=499 => kind_of_code(body.code.as_deref().unwrap_or_default()),
         // Redirects are never followed: a token must not leave its host.
         _ => (ErrorKind::Decode, false),
+    }
+}
+
+/// The kind of a 400 or the like, which some services answer where others choose a status that says more (DA §3.5).
+fn kind_of_code(code: &str) -> (ErrorKind, bool) {
+    match code {
+        "UNAUTHENTICATED" | "CUSTOMER_UNAUTHORIZED" => (ErrorKind::Unauthenticated, false),
+        "PERMISSION_DENIED" => (ErrorKind::Forbidden, false),
+        "ALREADY_EXISTS" | "RESOURCE_ALREADY_EXISTS" | "RESOURCE_CONFLICT" => {
+            (ErrorKind::Conflict, false)
+        }
+        "RESOURCE_EXHAUSTED" | "REQUEST_LIMIT_EXCEEDED" => (ErrorKind::RateLimited, true),
+        "TEMPORARILY_UNAVAILABLE"
+        | "SERVICE_UNDER_MAINTENANCE"
+        | "WORKSPACE_TEMPORARILY_UNAVAILABLE" => (ErrorKind::Unavailable, true),
+        _ => (ErrorKind::Invalid, false),
     }
 }
 
@@ -261,7 +283,7 @@ mod tests {
 
     #[track_caller]
     fn check(status: u16, body: &str, kind: ErrorKind, transient: bool) {
-        let error = Error::of_answer(status, ErrorBody::parse(body.as_bytes()), None);
+        let error = Error::of_answer(status, ErrorBody::parse(body.as_bytes()), None, true);
         assert_eq!((error.kind(), error.is_retryable()), (kind, transient), "{status} {body}");
     }
 
@@ -272,6 +294,16 @@ mod tests {
         check(400, r#"{"message": "Unknown worker environment"}"#, ErrorKind::Unavailable, true);
         check(400, r#"{"message": "Run 1 does not exist."}"#, ErrorKind::RunNotFound, false);
         check(404, r#"{"message": "Run 1 does not exist."}"#, ErrorKind::RunNotFound, false);
+        check(400, r#"{"error_code": "REQUEST_LIMIT_EXCEEDED"}"#, ErrorKind::RateLimited, true);
+        check(400, r#"{"error_code": "TEMPORARILY_UNAVAILABLE"}"#, ErrorKind::Unavailable, true);
+        check(400, r#"{"error_code": "PERMISSION_DENIED"}"#, ErrorKind::Forbidden, false);
+        check(400, r#"{"error_code": "UNAUTHENTICATED"}"#, ErrorKind::Unauthenticated, false);
+        check(400, r#"{"error_code": "RESOURCE_ALREADY_EXISTS"}"#, ErrorKind::Conflict, false);
+        // A quota is not given back soon (DA §3.6).
+        check(400, r#"{"error_code": "QUOTA_EXCEEDED"}"#, ErrorKind::Invalid, false);
+        check(500, r#"{"message": "Run 1 does not exist."}"#, ErrorKind::Unavailable, true);
+        check(403, r#"{"message": "Run 1 does not exist."}"#, ErrorKind::Forbidden, false);
+        check(408, "", ErrorKind::Timeout, true);
         check(401, "", ErrorKind::Unauthenticated, false);
         check(
             403,
@@ -294,6 +326,21 @@ mod tests {
     }
 
     #[test]
+    fn a_call_that_names_no_run_is_never_told_that_its_run_is_gone() {
+        let body = ErrorBody::parse(br#"{"message": "Run as user x does not exist"}"#);
+        assert_eq!(Error::of_answer(400, body, None, false).kind(), ErrorKind::Invalid);
+    }
+
+    #[test]
+    fn the_header_of_an_answer_tells_the_wait_before_its_body() {
+        let body =
+            || ErrorBody { retry_after: Some(Duration::from_secs(9)), ..ErrorBody::default() };
+        let wait = |header| Error::of_answer(429, body(), header, false).retry_after();
+        assert_eq!(wait(Some(Duration::from_secs(2))), Some(Duration::from_secs(2)));
+        assert_eq!(wait(None), Some(Duration::from_secs(9)));
+    }
+
+    #[test]
     fn the_message_tells_the_call_the_answer_and_the_tries() {
         let body = ErrorBody {
             code: Some("X".to_owned()),
@@ -306,7 +353,7 @@ mod tests {
             host: "h.example".parse().unwrap(),
         };
         let error =
-            Error::of_answer(503, body, None).with_call(call, 3, Duration::from_millis(1500));
+            Error::of_answer(503, body, None, true).with_call(call, 3, Duration::from_millis(1500));
         assert_eq!(
             error.to_string(),
             "GET /api at h.example: Databricks answered 503, X: m (after 3 attempts in 1.5 s)"

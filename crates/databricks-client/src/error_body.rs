@@ -7,6 +7,9 @@ use serde_json::Value;
 /// The longest message that is kept, in characters.
 const MAX_MESSAGE: usize = 2_000;
 
+/// The longest word that is taken for a code, in bytes.
+const MAX_CODE: usize = 100;
+
 /// Texts that signal something that passes, whatever the status (DA §4.1).
 const TRANSIENT_TEXTS: [&str; 8] = [
     "com.databricks.backend.manager.util.UnknownWorkerEnvironmentException",
@@ -46,6 +49,8 @@ impl ErrorBody {
             Err(_) if text.starts_with('<') => {
                 Self { message: html_message(text).and_then(|m| clean(&m)), ..Self::default() }
             }
+            // JSON that was cut short, or is none after all: a dump of it would help nobody.
+            Err(_) if text.starts_with(['{', '[']) => Self::default(),
             Err(_) => Self::of_text(text),
         }
     }
@@ -87,7 +92,8 @@ impl ErrorBody {
     /// `CODE: message`, or just words.
     fn of_text(text: &str) -> Self {
         let is_code = |code: &str| {
-            !code.is_empty() && code.bytes().all(|byte| byte.is_ascii_uppercase() || byte == b'_')
+            (1..=MAX_CODE).contains(&code.len())
+                && code.bytes().all(|byte| byte.is_ascii_uppercase() || byte == b'_')
         };
         match text.split_once(": ") {
             Some((code, message)) if is_code(code) => {
@@ -146,13 +152,35 @@ fn html_message(html: &str) -> Option<String> {
     })
 }
 
-/// In one line, without control characters, bounded; none when nothing is left.
+/// In one line, without terminal sequences and control characters, bounded; none when nothing is left.
 fn clean(text: &str) -> Option<String> {
+    let text = without_terminal_sequences(text);
     let words: Vec<&str> =
         text.split(|character: char| character.is_whitespace() || character.is_control()).collect();
     let line = words.into_iter().filter(|word| !word.is_empty()).collect::<Vec<_>>().join(" ");
     let bounded: String = line.chars().take(MAX_MESSAGE).collect();
     (!bounded.is_empty()).then_some(bounded)
+}
+
+/// Drops what follows an escape character: colours and cursor movements up to their final letter, else one character.
+fn without_terminal_sequences(text: &str) -> String {
+    let mut kept = String::with_capacity(text.len());
+    let mut characters = text.chars();
+    while let Some(character) = characters.next() {
+        match character {
+            '\u{1b}' => {
+                if characters.next() == Some('[') {
+                    characters.by_ref().find(|character| matches!(character, '@'..='~'));
+                }
+            }
+            // The same opening in one character.
+            '\u{9b}' => {
+                characters.by_ref().find(|character| matches!(character, '@'..='~'));
+            }
+            other => kept.push(other),
+        }
+    }
+    kept
 }
 
 #[cfg(test)]
@@ -202,7 +230,13 @@ mod tests {
         check("", None, None);
         check("[1]", None, None);
         check("null", None, None);
-        check(r#"{"message": "a\u001b[31m\r\nb\u0007"}"#, None, Some("a [31m b"));
+        check(r#"{"message": "a\u001b[1;31m\r\nb\u0007\u001b[0m\u009b2Jc"}"#, None, Some("a b c"));
+        check(r#"{"message": "a\u001b"}"#, None, Some("a"));
+        check(r#"{"message": "\u001b[31"}"#, None, None);
+        check(r#"{"message": null, "error_code": null}"#, None, None);
+        check(r#"{"message": {"nested": 1}}"#, None, None);
+        check(r#"{"error_code": "X", "message": "cut sh"#, None, None);
+        check(r#"{"errorCode": "E1", "error": "e"}"#, Some("E1"), Some("e"));
     }
 
     #[test]
@@ -222,9 +256,31 @@ mod tests {
         };
         assert!(gone("Run 12345 does not exist."));
         assert!(gone("Run: 1 in job: 2 doesn't exist"));
+        assert!(!gone("Run 12345 is over"));
+        assert!(!gone("does not exist: Run 1"));
+        assert!(!gone("Run: 1 doesn't exist"));
         assert!(!gone("Not Found"));
         assert!(!gone("Job 1 does not exist."));
         assert!(!gone("Cluster 1 does not exist"));
+    }
+
+    #[test]
+    fn every_documented_text_that_passes_is_known() {
+        let is_transient = |message: &str| {
+            ErrorBody { message: Some(message.to_owned()), ..ErrorBody::default() }.is_transient()
+        };
+        for text in TRANSIENT_TEXTS {
+            assert!(is_transient(&format!("x: {text} y")), "{text}");
+        }
+        assert!(!is_transient("Invalid cluster"));
+    }
+
+    #[test]
+    fn a_code_of_any_length_is_bounded() {
+        let text = format!("{}: m", "A".repeat(10_000));
+        let parsed = ErrorBody::parse(text.as_bytes());
+        assert_eq!(parsed.code, None);
+        assert_eq!(parsed.message.map(|message| message.len()), Some(MAX_MESSAGE));
     }
 
     #[test]

@@ -81,9 +81,10 @@ impl Host {
         if !url.username().is_empty() || url.password().is_some() || authority(text).contains('@') {
             return Err(HostError::UserInfo);
         }
-        let name =
-            url.host_str().map(|name| name.trim_end_matches('.').to_owned()).unwrap_or_default();
-        if name.is_empty() || name.contains("..") {
+        let name = url.host_str().unwrap_or_default();
+        // One final dot means the same name, written out in full.
+        let name = name.strip_suffix('.').unwrap_or(name).to_owned();
+        if name.is_empty() || name.ends_with('.') || name.contains("..") {
             return Err(HostError::Malformed);
         }
         let plain = url.scheme() == "http";
@@ -131,13 +132,16 @@ impl Host {
 
     /// Whether it is one of Databricks' own domains, on the port of HTTPS.
     pub fn is_databricks_domain(&self) -> bool {
-        !self.plain
-            && self.port == HTTPS_PORT
-            && DATABRICKS_SUFFIXES.iter().any(|suffix| {
-                self.name
-                    .strip_suffix(suffix)
-                    .is_some_and(|label| !label.is_empty() && !label.starts_with('.'))
-            })
+        !self.plain && self.port == HTTPS_PORT && self.has_databricks_name()
+    }
+
+    /// Whether its name, whatever the port, is below one of Databricks' own domains.
+    pub(crate) fn has_databricks_name(&self) -> bool {
+        DATABRICKS_SUFFIXES.iter().any(|suffix| {
+            self.name
+                .strip_suffix(suffix)
+                .is_some_and(|label| !label.is_empty() && !label.starts_with('.'))
+        })
     }
 
     /// Whether it is an IP address, in whatever notation.
@@ -218,6 +222,8 @@ mod tests {
             ("x:99999", HostError::Malformed),
             (".", HostError::Malformed),
             ("a..b", HostError::Malformed),
+            ("a..", HostError::Malformed),
+            ("a\0b", HostError::Malformed),
             ("user@x", HostError::UserInfo),
             ("https://user:password@x", HostError::UserInfo),
             ("https://@x", HostError::UserInfo),

@@ -80,7 +80,7 @@ impl FromStr for HostPattern {
             Some(name) => (name, true),
             None => (text, false),
         };
-        if name.contains(['/', '?', '#', '@']) || name.contains("**") {
+        if name.contains(['/', '?', '#', '@']) || name.contains("**") || name.contains(LABEL) {
             return Err(InvalidHostPattern);
         }
         let stood_in: Vec<&str> =
@@ -107,11 +107,34 @@ pub struct HostPolicy {
     listed: Vec<HostPattern>,
 }
 
-/// Why a host may not be called.
+/// Why a host may not be called. The operator can list it, if it is meant.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{host} is not allowed: it is not a Databricks domain on port 443, and it is not listed")]
+#[error(
+    "{host} is not allowed: {}, and it is not listed beside Databricks' own domains",
+    why(host)
+)]
 pub struct HostRefused {
     host: Host,
+}
+
+impl HostRefused {
+    /// The host that may not be called.
+    pub fn host(&self) -> &Host {
+        &self.host
+    }
+}
+
+/// What keeps a host from being one of Databricks' own.
+fn why(host: &Host) -> &'static str {
+    if host.is_loopback() {
+        "it is this machine itself"
+    } else if host.is_ip_literal() {
+        "it is an IP address"
+    } else if host.has_databricks_name() {
+        "its port is not 443"
+    } else {
+        "it is not a Databricks domain"
+    }
 }
 
 impl HostPolicy {
@@ -184,6 +207,21 @@ mod tests {
     }
 
     #[test]
+    fn a_refusal_tells_the_rule() {
+        let policy = HostPolicy::databricks_domains();
+        let refusal = |host: &str| policy.permits(&host.parse().unwrap()).unwrap_err().to_string();
+        for (host, why) in [
+            ("http://127.0.0.1:80", "it is this machine itself"),
+            ("10.0.0.1", "it is an IP address"),
+            ("dbc-1.cloud.databricks.com:8443", "its port is not 443"),
+            ("cloud.databricks.com.evil.example", "it is not a Databricks domain"),
+        ] {
+            assert!(refusal(host).contains(why), "{}", refusal(host));
+        }
+        assert!(policy.permits(&"dbc-1.cloud.databricks.com".parse().unwrap()).is_ok());
+    }
+
+    #[test]
     fn what_is_no_pattern_is_refused() {
         for text in [
             "",
@@ -198,6 +236,7 @@ mod tests {
             "x:0",
             "a..b",
             "x:y",
+            "any-label-stands-here.example",
         ] {
             assert!(text.parse::<HostPattern>().is_err(), "{text}");
         }

@@ -29,6 +29,7 @@ mod int64;
 pub mod jobs;
 mod open_enum;
 mod pool;
+mod request;
 mod retry;
 mod roots;
 mod run_id;

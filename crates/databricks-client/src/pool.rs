@@ -52,7 +52,9 @@ pub(crate) struct Settings {
 #[derive(Debug)]
 pub(crate) struct Workspace {
     pub(crate) host: Host,
-    pub(crate) http: reqwest::Client,
+    /// None when it could not be set up, which the pool has tried before: a client with other settings might follow
+    /// redirects.
+    pub(crate) http: Option<reqwest::Client>,
     pub(crate) settings: Settings,
     /// Whether the host turned out not to know 2.2.
     only_2_1: AtomicBool,
@@ -119,8 +121,7 @@ impl ClientPool {
         }
         let workspace = Arc::new(Workspace {
             host: host.clone(),
-            // The same settings made a client when the pool was built.
-            http: http_client(Some(host), &self.0.roots).unwrap_or_default(),
+            http: http_client(Some(host), &self.0.roots).ok(),
             settings: self.0.settings.clone(),
             only_2_1: AtomicBool::new(false),
         });
@@ -139,6 +140,9 @@ fn http_client(
         .connect_timeout(Duration::from_secs(10))
         .tcp_keepalive(Duration::from_secs(30))
         .pool_idle_timeout(Duration::from_mins(1))
+        // All calls to a host share one HTTP/2 connection; one that died without a word must not hold them up.
+        .http2_keep_alive_interval(Duration::from_secs(20))
+        .http2_keep_alive_timeout(Duration::from_secs(10))
         .tls_certs_only(roots.iter().cloned());
     // No proxy reaches this machine's own loopback.
     if host.is_some_and(Host::is_loopback) { client.no_proxy() } else { client }.build()
@@ -152,7 +156,7 @@ pub struct ClientPoolBuilder {
 }
 
 impl ClientPoolBuilder {
-    /// The name and version of the program, for the user agent.
+    /// The name and version of the program, for the user agent: letters, digits and `_ . + -` (DA §4.2).
     #[must_use]
     pub fn product(mut self, name: &str, version: &str) -> Self {
         self.settings.product = format!("{name}/{version}");
@@ -198,8 +202,14 @@ impl ClientPoolBuilder {
     ///
     /// # Errors
     ///
-    /// `Config` when the certificates cannot be read or no TLS can be set up.
+    /// `Config` when the product does not fit a user agent, the certificates cannot be read or no TLS can be set up.
     pub fn build(self) -> Result<ClientPool, Error> {
+        if !is_product(&self.settings.product) {
+            return Err(Error::new(
+                ErrorKind::Config,
+                "the product's name and version must be letters, digits and `_ . + -`",
+            ));
+        }
         let roots = roots::trusted(self.extra_roots_pem.as_deref())?;
         http_client(None, &roots).map_err(|error| {
             Error::new(ErrorKind::Config, "the HTTP client could not be set up")
@@ -210,5 +220,34 @@ impl ClientPoolBuilder {
             roots,
             hosts: Mutex::new(HashMap::new()),
         })))
+    }
+}
+
+/// Whether it is `name/version` as the user agent has it.
+fn is_product(product: &str) -> bool {
+    let is_part = |part: &str| {
+        !part.is_empty()
+            && part.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_.+-".contains(&byte))
+    };
+    product.split_once('/').is_some_and(|(name, version)| is_part(name) && is_part(version))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_product_that_does_not_fit_the_user_agent_is_refused() {
+        for (name, version) in [("", "1"), ("a b", "1"), ("a", ""), ("a/b", "1"), ("a", "1\n")] {
+            let error = ClientPool::builder().product(name, version).build().unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Config, "{name:?} {version:?}");
+        }
+    }
+
+    #[test]
+    fn every_client_of_a_host_shares_its_connections() {
+        let pool = ClientPool::builder().build().unwrap();
+        let host: Host = "dbc-1.cloud.databricks.com".parse().unwrap();
+        assert!(Arc::ptr_eq(&pool.workspace(&host), &pool.workspace(&host)));
     }
 }

@@ -79,4 +79,34 @@ mod tests {
             assert_eq!(trusted(Some(&pem)).unwrap().len(), system + extra);
         }
     }
+
+    /// Names nothing: only the process that the test starts for itself has it.
+    const CHILD: &str = "DATABRICKS_CLIENT_TEST_ROOTS";
+
+    #[test]
+    #[expect(clippy::disallowed_methods, reason = "the test tells its two processes apart")]
+    fn the_systems_certificates_stay_trusted_when_the_environment_names_others() {
+        if std::env::var(CHILD).is_ok() {
+            let named = rustls_native_certs::load_native_certs().certs.len();
+            assert_eq!(named, 1, "the loader takes the named file in the system's place");
+            let system = system_bundle().map_or(0, |path| {
+                Certificate::from_pem_bundle(&fs::read(path).unwrap()).unwrap().len()
+            });
+            assert_eq!(trusted(None).unwrap().len(), system + 1);
+            return;
+        }
+        let certificate = rcgen::generate_simple_self_signed(["x.example".to_owned()]).unwrap();
+        let file = tempfile::NamedTempFile::new().unwrap();
+        fs::write(file.path(), certificate.cert.pem()).unwrap();
+        let output = std::process::Command::new(std::env::current_exe().unwrap())
+            .arg("--exact")
+            .arg("roots::tests::the_systems_certificates_stay_trusted_when_the_environment_names_others")
+            .env(CHILD, "1")
+            .env("SSL_CERT_FILE", file.path())
+            .env_remove("SSL_CERT_DIR")
+            .output()
+            .unwrap();
+        let told = String::from_utf8_lossy(&output.stdout);
+        assert!(output.status.success() && told.contains("1 passed"), "{told}");
+    }
 }

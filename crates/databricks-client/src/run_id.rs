@@ -54,9 +54,47 @@ impl Serialize for RunId {
     }
 }
 
+/// A run id that may be absent or null; 0, as for a task that never started, is none either.
+pub(crate) fn optional<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<RunId>, D::Error> {
+    match int64::optional(deserializer)? {
+        None | Some(0) => Ok(None),
+        Some(number) => RunId::try_from(number).map(Some).map_err(de::Error::custom),
+    }
+}
+
 impl<'de> Deserialize<'de> for RunId {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         int64::required(deserializer)
             .and_then(|number| Self::try_from(number).map_err(de::Error::custom))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_positive_decimal_digits_are_a_run_id() {
+        assert_eq!("9007199254740993".parse::<RunId>().map(RunId::get), Ok(9_007_199_254_740_993));
+        for text in
+            ["", "0", "-1", "+1", " 1", "1.0", "1e3", "0x1", "9223372036854775808", "x", "１"]
+        {
+            assert_eq!(text.parse::<RunId>(), Err(InvalidRunId), "{text}");
+        }
+    }
+
+    #[test]
+    fn json_gives_it_as_a_number_or_as_text_and_takes_it_as_a_number() {
+        for json in ["9223372036854775807", r#""9223372036854775807""#] {
+            let id: RunId = serde_json::from_str(json).unwrap();
+            assert_eq!(serde_json::to_string(&id).unwrap(), "9223372036854775807");
+        }
+        for json in
+            ["1.0", "1e3", "0", "-1", r#""1.0""#, r#""""#, "9223372036854775808", "null", "[]"]
+        {
+            assert!(serde_json::from_str::<RunId>(json).is_err(), "{json}");
+        }
     }
 }

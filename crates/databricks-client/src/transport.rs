@@ -8,7 +8,7 @@ use std::{
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 
-use crate::{Error, ErrorKind, error_body::ErrorBody};
+use crate::{Credentials, Error, ErrorKind, error_body::ErrorBody};
 
 /// The largest body of a failed answer that is read, in bytes.
 const MAX_ERROR_BYTES: usize = 64 * 1024;
@@ -21,6 +21,10 @@ pub(crate) struct Exchange<'a> {
     pub(crate) url: String,
     pub(crate) query: &'a [(&'static str, String)],
     pub(crate) body: Option<&'a Bytes>,
+    /// Whether the answer may be that there is no such run.
+    pub(crate) names_a_run: bool,
+    /// Kept out of what is told of a failed answer.
+    pub(crate) credentials: &'a Credentials,
     pub(crate) authorization: HeaderValue,
     pub(crate) user_agent: HeaderValue,
     /// How long the exchange may take.
@@ -29,12 +33,22 @@ pub(crate) struct Exchange<'a> {
     pub(crate) max_response_bytes: usize,
 }
 
+/// A whole answer that says success.
+#[derive(Debug)]
+pub(crate) struct Received {
+    pub(crate) status: u16,
+    pub(crate) body: Bytes,
+}
+
 /// Sends it and reads the whole answer.
 ///
 /// # Errors
 ///
 /// For every answer that is not 2xx, and for what is no answer of the API.
-pub(crate) async fn send(http: &reqwest::Client, exchange: Exchange<'_>) -> Result<Bytes, Error> {
+pub(crate) async fn send(
+    http: &reqwest::Client,
+    exchange: Exchange<'_>,
+) -> Result<Received, Error> {
     let timeout = exchange.timeout;
     match tokio::time::timeout(timeout, answer(http, exchange)).await {
         Ok(outcome) => outcome,
@@ -45,7 +59,7 @@ pub(crate) async fn send(http: &reqwest::Client, exchange: Exchange<'_>) -> Resu
     }
 }
 
-async fn answer(http: &reqwest::Client, exchange: Exchange<'_>) -> Result<Bytes, Error> {
+async fn answer(http: &reqwest::Client, exchange: Exchange<'_>) -> Result<Received, Error> {
     let mut request = http
         .request(exchange.method, exchange.url)
         .query(exchange.query)
@@ -59,35 +73,45 @@ async fn answer(http: &reqwest::Client, exchange: Exchange<'_>) -> Result<Bytes,
     let status = response.status();
     let headers = response.headers().clone();
     if status.is_success() {
-        let body = read(&mut response, exchange.max_response_bytes).await?;
-        let Some(body) = body else {
+        let (body, is_whole) = read(&mut response, exchange.max_response_bytes).await?;
+        if is_page(&headers, &body) {
+            return Err(login_page(status));
+        }
+        if !is_whole {
             return Err(Error::new(
                 ErrorKind::TooLarge,
                 format!("the answer has more than {} bytes", exchange.max_response_bytes),
             )
             .with_status(status.as_u16()));
-        };
-        return if is_page(&headers, &body) { Err(login_page(status)) } else { Ok(body) };
+        }
+        return Ok(Received { status: status.as_u16(), body });
+    }
+    if let Some(error) = login_redirect(status, &headers) {
+        return Err(error);
     }
     // What cannot be read of a failed answer is not missed: its status says enough.
-    let body = read(&mut response, MAX_ERROR_BYTES).await.ok().flatten().unwrap_or_default();
+    let (body, _) = read(&mut response, MAX_ERROR_BYTES).await.unwrap_or_default();
+    let body = exchange.credentials.redact(&String::from_utf8_lossy(&body));
     Err(Error::of_answer(
         status.as_u16(),
-        ErrorBody::parse(&body),
+        ErrorBody::parse(body.as_bytes()),
         retry_after(&headers, SystemTime::now()),
+        exchange.names_a_run,
     ))
 }
 
-/// The body, or none when it is larger than the limit.
-async fn read(response: &mut reqwest::Response, limit: usize) -> Result<Option<Bytes>, Error> {
+/// The body up to the limit, and whether that is all of it.
+async fn read(response: &mut reqwest::Response, limit: usize) -> Result<(Bytes, bool), Error> {
     let mut body = Vec::new();
     while let Some(chunk) = response.chunk().await.map_err(no_answer)? {
-        if body.len().saturating_add(chunk.len()) > limit {
-            return Ok(None);
+        let room = limit - body.len();
+        if let Some(start) = chunk.get(..room).filter(|_| chunk.len() > room) {
+            body.extend_from_slice(start);
+            return Ok((Bytes::from(body), false));
         }
         body.extend_from_slice(&chunk);
     }
-    Ok(Some(Bytes::from(body)))
+    Ok((Bytes::from(body), true))
 }
 
 /// The connection failed, or broke before the answer was whole.
@@ -128,6 +152,20 @@ fn login_page(status: StatusCode) -> Error {
         "a page came in place of an answer: not signed in, or not Databricks",
     )
     .with_status(status.as_u16())
+}
+
+/// Redirects to a login page, which are not followed: a token must not leave its host (DA §3.4).
+fn login_redirect(status: StatusCode, headers: &HeaderMap) -> Option<Error> {
+    let location = headers.get(header::LOCATION)?.to_str().ok()?;
+    if !status.is_redirection() || !location.contains("login") {
+        return None;
+    }
+    let (kind, what) = if location.contains("private-link-validation-error") {
+        (ErrorKind::Forbidden, "the workspace takes calls over its private link alone")
+    } else {
+        (ErrorKind::Unauthenticated, "the call was sent to a login page")
+    };
+    Some(Error::new(kind, what).with_status(status.as_u16()))
 }
 
 /// `Retry-After`, in seconds or as a date.

@@ -49,6 +49,7 @@ impl ListRuns {
 #[serde(default)]
 pub struct RunsPage {
     /// Its runs; absent in the answer when there are none.
+    #[serde(deserialize_with = "super::null_as_default")]
     pub runs: Vec<Run>,
     /// Where the next page starts; empty or absent on the last.
     pub next_page_token: Option<String>,

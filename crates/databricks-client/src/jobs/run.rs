@@ -3,14 +3,14 @@
 use serde::Deserialize;
 
 use super::{RunState, RunStatus};
-use crate::{RunId, int64};
+use crate::{RunId, int64, run_id};
 
 /// A run. Times are milliseconds since the epoch, durations are milliseconds; 0 means not yet.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[expect(clippy::struct_field_names, reason = "the names are the API's")]
 pub struct Run {
     /// Its id.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "run_id::optional")]
     pub run_id: Option<RunId>,
     /// The job it belongs to; a submitted run has one of its own.
     #[serde(default, deserialize_with = "int64::optional")]
@@ -52,10 +52,10 @@ pub struct Run {
     #[serde(default, deserialize_with = "int64::optional")]
     pub run_duration: Option<i64>,
     /// Its tasks: one element an attempt.
-    #[serde(default, deserialize_with = "null_as_empty")]
+    #[serde(default, deserialize_with = "super::null_as_default")]
     pub tasks: Vec<RunTask>,
     /// The iterations of a for-each run.
-    #[serde(default, deserialize_with = "null_as_empty")]
+    #[serde(default, deserialize_with = "super::null_as_default")]
     pub iterations: Vec<RunTask>,
     /// Where the next page of `tasks` or `iterations` starts; empty on the last.
     #[serde(default)]
@@ -85,10 +85,10 @@ impl Run {
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 pub struct RunTask {
     /// The name of the task in its run.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "super::null_as_default")]
     pub task_key: String,
     /// The id of this attempt, which is what get-output wants.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "run_id::optional")]
     pub run_id: Option<RunId>,
     /// Which attempt; 0 is the first.
     #[serde(default, deserialize_with = "int64::optional")]
@@ -130,10 +130,4 @@ pub struct ClusterInstance {
     pub cluster_id: Option<String>,
     /// Its Spark context.
     pub spark_context_id: Option<String>,
-}
-
-fn null_as_empty<'de, D: serde::Deserializer<'de>>(
-    deserializer: D,
-) -> Result<Vec<RunTask>, D::Error> {
-    Ok(Option::<Vec<RunTask>>::deserialize(deserializer)?.unwrap_or_default())
 }

@@ -1,1 +1,21 @@
-//! Integration tests.
+//! The client on the wire, against servers on loopback.
+#![allow(
+    missing_docs,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::missing_panics_doc,
+    reason = "tests"
+)]
+
+mod child;
+mod errors;
+mod jobs;
+mod proxy;
+mod raw;
+mod redaction;
+mod retry;
+mod tls;
+mod versions;
+mod workspace;

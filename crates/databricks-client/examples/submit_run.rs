@@ -1,0 +1,54 @@
+//! Submits a run and waits for its end:
+//! `cargo run -p databricks-client --example submit_run -- <host> <token> <body.json>`.
+//!
+//! The body is what `runs/submit` takes. A token on a command line can be seen by others on the same machine: use one
+//! that is made for trying this out.
+
+use std::{error::Error, io::Write as _, time::Duration};
+
+use databricks_client::{
+    ClientPool, Credentials, Host,
+    jobs::{LifecycleStateV2, SubmitRun},
+};
+
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn Error>> {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let [host, token, body] = arguments.as_slice() else {
+        return Err("usage: submit_run <host> <token> <body.json>".into());
+    };
+    let host = Host::parse(host)?;
+    let body = serde_json::from_slice(&std::fs::read(body)?)?;
+    let pool = ClientPool::builder().product("submit-run-example", "0.1.0").build()?;
+    let credentials =
+        Credentials::personal_access_token("the token of the command line", token.clone().into());
+    let client = pool.client(&host, credentials);
+
+    // The token makes it safe to send the submission again when its answer is lost.
+    let token = format!("submit-run-example-{:032x}", fastrand::u128(..));
+    let run_id = client.submit_run(&SubmitRun::new(body).with_idempotency_token(token)).await?;
+
+    let mut out = std::io::stdout().lock();
+    let run = loop {
+        let run = client.get_run(run_id).await?;
+        let state = run.status.as_ref().and_then(|status| status.state.as_ref());
+        writeln!(out, "run {run_id}: {}", state.map_or("unknown", LifecycleStateV2::as_str))?;
+        if state == Some(&LifecycleStateV2::Terminated) {
+            break run;
+        }
+        tokio::time::sleep(Duration::from_secs(10)).await;
+    };
+
+    for task in run.latest_attempts() {
+        let Some(task_run_id) = task.run_id else { continue };
+        match client.get_run_output(task_run_id).await {
+            Ok(output) => {
+                for text in [output.logs, output.error].into_iter().flatten() {
+                    writeln!(out, "{}: {text}", task.task_key)?;
+                }
+            }
+            Err(error) => writeln!(out, "{}: no output: {error}", task.task_key)?,
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,62 @@
+//! One call, before the version of the API is known.
+
+use bytes::Bytes;
+use http::Method;
+use serde::Serialize;
+
+use crate::{Error, ErrorKind};
+
+/// One call of the Jobs API.
+#[derive(Debug)]
+pub(crate) struct Request<'a> {
+    pub(crate) method: Method,
+    /// Below `/api/<version>/jobs/`.
+    pub(crate) endpoint: &'static str,
+    pub(crate) query: &'a [(&'static str, String)],
+    pub(crate) body: Option<Bytes>,
+    /// Whether it may be sent again although its first sending may have had its effect.
+    pub(crate) is_safe: bool,
+    /// Whether it names a run, so that the answer may be that there is no such run.
+    pub(crate) names_a_run: bool,
+}
+
+impl<'a> Request<'a> {
+    /// A read.
+    pub(crate) fn get(endpoint: &'static str, query: &'a [(&'static str, String)]) -> Self {
+        Self { method: Method::GET, endpoint, query, body: None, is_safe: true, names_a_run: false }
+    }
+
+    /// A write. It is sent once, unless it is said to be safe.
+    ///
+    /// # Errors
+    ///
+    /// `Config` when the body is no JSON.
+    pub(crate) fn post(endpoint: &'static str, body: &impl Serialize) -> Result<Self, Error> {
+        let body = serde_json::to_vec(body).map(Bytes::from).map_err(|error| {
+            Error::new(ErrorKind::Config, "the request could not be written").with_source(error)
+        })?;
+        Ok(Self {
+            method: Method::POST,
+            endpoint,
+            query: &[],
+            body: Some(body),
+            is_safe: false,
+            names_a_run: false,
+        })
+    }
+
+    /// Marks a write that has the same effect however often it is sent.
+    pub(crate) fn safe_if(self, is_safe: bool) -> Self {
+        Self { is_safe, ..self }
+    }
+
+    /// Marks a call that names a run.
+    pub(crate) fn naming_a_run(self) -> Self {
+        Self { names_a_run: true, ..self }
+    }
+
+    /// The path for a version of the API.
+    pub(crate) fn path(&self, version: &str) -> String {
+        format!("/api/{version}/jobs/{}", self.endpoint)
+    }
+}

@@ -1,0 +1,178 @@
+//! Failed answers and answers that are none, as errors.
+
+use databricks_client::{Error, ErrorKind, RunId, jobs::ListRuns, jobs::SubmitRun};
+use serde_json::json;
+use wiremock::{
+    Mock, MockServer, ResponseTemplate,
+    matchers::{any, method},
+};
+
+use crate::workspace::{answer, body, builder, client, client_of, no_such_run, once};
+
+fn run_id() -> RunId {
+    RunId::try_from(7).unwrap()
+}
+
+/// The error of a single try to read a run.
+async fn error_of(answered: ResponseTemplate) -> Error {
+    let server = MockServer::start().await;
+    Mock::given(any()).respond_with(answered).expect(1).mount(&server).await;
+    client_of(builder().retry(once()), &server.uri()).get_run(run_id()).await.unwrap_err()
+}
+
+#[tokio::test]
+async fn an_error_tells_the_call_and_what_databricks_said() {
+    let error = error_of(answer(
+        400,
+        json!({
+            "error_code": "INVALID_PARAMETER_VALUE",
+            "message": "no\nsuch \u{1b}[31mthing",
+            "details": [
+                {"@type": "type.googleapis.com/google.rpc.RequestInfo", "request_id": "r-1"},
+            ],
+        }),
+    ))
+    .await;
+    assert_eq!(error.kind(), ErrorKind::Invalid);
+    assert_eq!(error.status(), Some(400));
+    assert_eq!(error.api_code(), Some("INVALID_PARAMETER_VALUE"));
+    assert_eq!(error.api_message(), Some("no such thing"));
+    assert_eq!(error.request_id(), Some("r-1"));
+    assert_eq!((error.attempts(), error.is_retryable()), (1, false));
+    let text = error.to_string();
+    assert!(text.starts_with("GET /api/2.2/jobs/runs/get at http://127.0.0.1:"), "{text}");
+    let said = "Databricks answered 400, INVALID_PARAMETER_VALUE: no such thing (request r-1)";
+    assert!(text.ends_with(said), "{text}");
+}
+
+#[tokio::test]
+async fn a_run_is_gone_only_when_the_workspace_says_so() {
+    for status in [400, 404] {
+        assert_eq!(error_of(answer(status, no_such_run())).await.kind(), ErrorKind::RunNotFound);
+    }
+    for other in [
+        ResponseTemplate::new(404),
+        answer(404, json!({"error_code": "ENDPOINT_NOT_FOUND", "message": "No API found"})),
+        ResponseTemplate::new(404).set_body_raw("<html><title>404</title></html>", "text/html"),
+    ] {
+        assert_eq!(error_of(other).await.kind(), ErrorKind::NotFound);
+    }
+}
+
+#[tokio::test]
+async fn a_cancel_of_an_unknown_run_says_that_it_is_gone_and_a_submission_never_does() {
+    let server = MockServer::start().await;
+    Mock::given(method("POST")).respond_with(answer(400, no_such_run())).mount(&server).await;
+    let client = client(&server);
+    assert_eq!(client.cancel_run(run_id()).await.unwrap_err().kind(), ErrorKind::RunNotFound);
+    let submission = SubmitRun::new(body(json!({})));
+    assert_eq!(client.submit_run(&submission).await.unwrap_err().kind(), ErrorKind::Invalid);
+}
+
+#[tokio::test]
+async fn a_refused_credential_is_told_from_a_missing_permission() {
+    let error = error_of(answer(401, json!({"error_code": "UNAUTHENTICATED"}))).await;
+    assert_eq!(error.kind(), ErrorKind::Unauthenticated);
+    // An invalid token can be a page (DA §10.3).
+    let page = "<html><title>Invalid access token.</title></html>";
+    let error = error_of(ResponseTemplate::new(403).set_body_raw(page, "text/html")).await;
+    assert_eq!(error.kind(), ErrorKind::Forbidden);
+    assert_eq!(error.api_message(), Some("Invalid access token."));
+}
+
+#[tokio::test]
+async fn a_page_in_place_of_an_answer_is_a_missing_sign_in() {
+    for page in [
+        ResponseTemplate::new(200).set_body_raw("<html>login</html>", "text/html; charset=utf-8"),
+        ResponseTemplate::new(200).set_body_raw(" <!doctype html>", "application/json"),
+        ResponseTemplate::new(200).set_body_raw("", "TEXT/HTML"),
+    ] {
+        let error = error_of(page).await;
+        assert_eq!((error.kind(), error.status()), (ErrorKind::Unauthenticated, Some(200)));
+    }
+}
+
+#[tokio::test]
+async fn a_cancel_that_reaches_a_login_page_is_not_accepted() {
+    let server = MockServer::start().await;
+    Mock::given(any())
+        .respond_with(ResponseTemplate::new(200).set_body_raw("<html>", "text/html"))
+        .mount(&server)
+        .await;
+    let error = client(&server).cancel_run(run_id()).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unauthenticated);
+}
+
+#[tokio::test]
+async fn a_redirect_is_never_followed() {
+    let elsewhere = MockServer::start().await;
+    Mock::given(any()).respond_with(answer(200, json!({}))).expect(0).mount(&elsewhere).await;
+    for (status, location, kind) in [
+        (302, format!("{}/elsewhere", elsewhere.uri()), ErrorKind::Decode),
+        (307, format!("{}/api", elsewhere.uri()), ErrorKind::Decode),
+        (302, "/login.html".to_owned(), ErrorKind::Unauthenticated),
+        (303, "/login.html?error=private-link-validation-error:1".to_owned(), ErrorKind::Forbidden),
+    ] {
+        let redirect = ResponseTemplate::new(status).insert_header("location", location.as_str());
+        let error = error_of(redirect).await;
+        assert_eq!((error.kind(), error.status()), (kind, Some(status)), "{location}");
+    }
+}
+
+#[tokio::test]
+async fn an_answer_that_is_not_the_apis_is_an_error_that_does_not_quote_it() {
+    for unreadable in ["", "[]", "null", "7", "{\"run_id\": \"quoted\"}", "{\"tasks\": 7}", "{"] {
+        let error =
+            error_of(ResponseTemplate::new(200).set_body_raw(unreadable, "application/json")).await;
+        assert_eq!((error.kind(), error.status()), (ErrorKind::Decode, Some(200)), "{unreadable}");
+        assert_eq!(error.attempts(), 1);
+        assert!(!error.to_string().contains("quoted"), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn a_submission_without_a_run_id_in_its_answer_is_an_error() {
+    let server = MockServer::start().await;
+    Mock::given(any()).respond_with(answer(200, json!({}))).mount(&server).await;
+    let submission = SubmitRun::new(body(json!({})));
+    let error = client(&server).submit_run(&submission).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Decode);
+}
+
+#[tokio::test]
+async fn an_answer_beyond_the_limit_is_not_read() {
+    let server = MockServer::start().await;
+    let long = json!({"runs": [], "filling": "x".repeat(200)});
+    Mock::given(any()).respond_with(answer(200, long)).expect(1).mount(&server).await;
+    let client = client_of(builder().max_response_bytes(100), &server.uri());
+    let error = client.list_runs(&ListRuns::default()).await.unwrap_err();
+    assert_eq!((error.kind(), error.is_retryable()), (ErrorKind::TooLarge, false));
+}
+
+#[tokio::test]
+async fn a_long_failed_answer_is_cut_and_still_understood() {
+    let page = format!("<html><title>Down</title>{}</html>", "x".repeat(200_000));
+    let error = error_of(ResponseTemplate::new(503).set_body_raw(page, "text/html")).await;
+    assert_eq!((error.kind(), error.api_message()), (ErrorKind::Unavailable, Some("Down")));
+    let json = json!({"error_code": "X", "message": "m", "filling": "x".repeat(200_000)});
+    let error = error_of(answer(400, json)).await;
+    // JSON that is cut cannot be read, and is not shown either.
+    assert_eq!((error.kind(), error.api_message()), (ErrorKind::Invalid, None));
+    assert!(error.to_string().len() < 200, "{error}");
+}
+
+#[tokio::test]
+async fn a_token_that_no_header_can_hold_is_told_without_sending() {
+    let server = MockServer::start().await;
+    Mock::given(any()).respond_with(answer(200, json!({}))).expect(0).mount(&server).await;
+    let credentials = databricks_client::Credentials::personal_access_token(
+        "the task's secret",
+        "dapi-test\n".to_owned().into(),
+    );
+    let host = server.uri().parse().unwrap();
+    let client = builder().build().unwrap().client(&host, credentials);
+    let error = client.get_run(run_id()).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Config);
+    assert!(error.to_string().contains("the task's secret"), "{error}");
+    assert_eq!((client.host(), client.credentials_name()), (&host, "the task's secret"));
+}

@@ -1,0 +1,81 @@
+//! Hosts whose gateway does not know version 2.2 of the Jobs API (DA §10.3).
+
+use databricks_client::{ErrorKind, JobsApi, RunId, jobs::SubmitRun};
+use serde_json::json;
+use wiremock::{
+    Mock, MockServer,
+    matchers::{any, body_json, path},
+};
+
+use crate::workspace::{answer, body, builder, client, client_of, once};
+
+fn bad_target(version: &str) -> wiremock::ResponseTemplate {
+    answer(404, json!({"error": format!("Bad Target: /api/{version}/jobs/runs/submit")}))
+}
+
+#[tokio::test]
+async fn an_unknown_version_is_asked_for_once_and_2_1_ever_after() {
+    let server = MockServer::start().await;
+    Mock::given(path("/api/2.2/jobs/runs/submit"))
+        .respond_with(bad_target("2.2"))
+        .expect(1)
+        .mount(&server)
+        .await;
+    Mock::given(path("/api/2.1/jobs/runs/submit"))
+        .and(body_json(json!({"run_name": "r"})))
+        .respond_with(answer(200, json!({"run_id": 7})))
+        .expect(2)
+        .mount(&server)
+        .await;
+    Mock::given(path("/api/2.1/jobs/runs/get"))
+        .respond_with(answer(200, json!({"run_id": 7})))
+        .expect(1)
+        .mount(&server)
+        .await;
+    // Without a token and without a second try: the gateway did not pass it on, so nothing was started.
+    let pool = builder().retry(once()).build().unwrap();
+    let host = server.uri().parse().unwrap();
+    let client = pool.client(&host, crate::workspace::token());
+    let submission = SubmitRun::new(body(json!({"run_name": "r"})));
+    assert_eq!(client.submit_run(&submission).await.unwrap().get(), 7);
+    assert_eq!(client.submit_run(&submission).await.unwrap().get(), 7);
+    // The host remembers, not the client.
+    let other = pool.client(&host, crate::workspace::token());
+    other.get_run(RunId::try_from(7).unwrap()).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_host_that_knows_neither_version_is_an_error() {
+    let server = MockServer::start().await;
+    Mock::given(any()).respond_with(bad_target("2.x")).expect(2).mount(&server).await;
+    let error = client(&server).get_run(RunId::try_from(7).unwrap()).await.unwrap_err();
+    assert_eq!((error.kind(), error.attempts()), (ErrorKind::NotFound, 2));
+    assert!(error.to_string().starts_with("GET /api/2.1/jobs/runs/get at "), "{error}");
+}
+
+#[tokio::test]
+async fn any_other_404_does_not_change_the_version() {
+    let server = MockServer::start().await;
+    Mock::given(path("/api/2.2/jobs/runs/get"))
+        .respond_with(answer(404, json!({"message": "Not Found"})))
+        .expect(2)
+        .mount(&server)
+        .await;
+    let client = client(&server);
+    for _ in 0..2 {
+        let error = client.get_run(RunId::try_from(7).unwrap()).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::NotFound);
+    }
+}
+
+#[tokio::test]
+async fn version_2_1_can_be_chosen() {
+    let server = MockServer::start().await;
+    Mock::given(path("/api/2.1/jobs/runs/get"))
+        .respond_with(answer(200, json!({"run_id": 7})))
+        .expect(1)
+        .mount(&server)
+        .await;
+    let client = client_of(builder().jobs_api(JobsApi::V2_1), &server.uri());
+    client.get_run(RunId::try_from(7).unwrap()).await.unwrap();
+}

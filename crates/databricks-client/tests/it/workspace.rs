@@ -1,0 +1,49 @@
+//! A fake workspace that gives fixed answers, and a client for it.
+
+use std::time::Duration;
+
+use databricks_client::{Client, ClientPool, ClientPoolBuilder, Credentials, Host, RetryPolicy};
+use serde_json::{Map, Value, json};
+use wiremock::{MockServer, ResponseTemplate};
+
+/// Tries as often as the policy that ships, without its waits.
+pub(crate) fn hasty() -> RetryPolicy {
+    RetryPolicy { first_delay: Duration::ZERO, max_delay: Duration::ZERO, ..RetryPolicy::default() }
+}
+
+pub(crate) fn once() -> RetryPolicy {
+    RetryPolicy { max_attempts: 1, ..hasty() }
+}
+
+pub(crate) fn builder() -> ClientPoolBuilder {
+    ClientPool::builder().product("it", "1.2.3").retry(hasty())
+}
+
+pub(crate) fn token() -> Credentials {
+    Credentials::personal_access_token("the test's token", "dapi-test".to_owned().into())
+}
+
+/// A client for the server at the address, `http://127.0.0.1:1` or the like.
+pub(crate) fn client_of(builder: ClientPoolBuilder, address: &str) -> Client {
+    builder.build().unwrap().client(&Host::parse(address).unwrap(), token())
+}
+
+pub(crate) fn client(server: &MockServer) -> Client {
+    client_of(builder(), &server.uri())
+}
+
+pub(crate) fn answer(status: u16, body: Value) -> ResponseTemplate {
+    ResponseTemplate::new(status).set_body_json(body)
+}
+
+pub(crate) fn body(value: Value) -> Map<String, Value> {
+    match value {
+        Value::Object(map) => map,
+        other => panic!("{other} is no object"),
+    }
+}
+
+/// What a service says of a run that it does not know (DA §3.2).
+pub(crate) fn no_such_run() -> Value {
+    json!({"error_code": "INVALID_PARAMETER_VALUE", "message": "Run 7 does not exist."})
+}
