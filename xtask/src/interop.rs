@@ -1,24 +1,27 @@
 //! `cargo xtask interop`: the bindings and the running server against programs that others wrote.
 //!
 //! The quick part needs Python: Flyte's own bindings, SDK stubs and the Databricks plugin, from `PyPI`.
-//! `--full` adds grpcurl, which needs Go.
+//! `--full` adds grpcurl and minio, which need Go, and Spark, which needs Java.
 
 mod grpcurl;
 mod programs;
 mod python;
+mod spark;
+mod store;
 mod tally;
 
 use crate::tools;
 use anyhow::{Result, bail};
-use programs::Programs;
+use programs::{Programs, Setup};
 use python::Python;
+use spark::Spark;
 use tally::Tally;
 use xshell::Shell;
 
 /// Flags of `interop`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Adds what needs more than Python: grpcurl, by reflection and against health.
+    /// Adds what needs more than Python: grpcurl (Go), and real Spark tasks (Java) with their files on a real S3 (Go).
     #[arg(long)]
     full: bool,
 }
@@ -45,7 +48,8 @@ fn report(tally: &Tally) -> Result<()> {
 
 fn claims(sh: &Shell, full: bool) -> Result<Tally> {
     // What is missing is told before anything long is started.
-    let python = Python::prepare(sh)?;
+    let spark = if full { Some(Spark::prepare(sh)?) } else { None };
+    let python = Python::prepare(sh, full)?;
     let grpcurl = if full { Some(tools::grpcurl(sh)?) } else { None };
     let mut tally = Tally::default();
 
@@ -53,8 +57,14 @@ fn claims(sh: &Shell, full: bool) -> Result<Tally> {
     let descriptor = sh.current_dir().join("crates/flyteidl2/src/gen/descriptor.bin");
     tally += python.run(sh, "descriptors.py", &[descriptor.to_string_lossy().as_ref()])?;
 
+    println!("\n== submitted bodies through the models of Databricks' SDK");
+    let snapshots = ["connector-server", "databricks-connector"].map(|name| {
+        sh.current_dir().join(format!("crates/{name}/tests/it/snapshots")).display().to_string()
+    });
+    tally += python.run(sh, "submissions.py", &snapshots.each_ref().map(String::as_str))?;
+
     println!("\n== a Python client against the running server");
-    let programs = Programs::start(sh)?;
+    let programs = Programs::start(sh, Setup::default())?;
     let requests = sh.current_dir().join("fixtures/requests");
     let driven = python.run(
         sh,
@@ -74,6 +84,11 @@ fn claims(sh: &Shell, full: bool) -> Result<Tally> {
     if let Some(grpcurl) = grpcurl {
         println!("\n== grpcurl against the running server");
         tally += grpcurl::run(sh, &grpcurl, &programs.server);
+    }
+    drop(programs);
+
+    if let Some(spark) = spark {
+        tally += spark.run(sh, &python)?;
     }
     println!();
     Ok(tally)

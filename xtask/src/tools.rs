@@ -10,6 +10,8 @@ pub(crate) const FOLDER: &str = ".tools";
 const CARGO_DENY: &str = "0.20.2";
 /// Reports of grpcurl's own version are "dev build" when Go built it, so the version is in the folder's name.
 const GRPCURL: &str = "v1.9.3";
+/// minio's release tags are no Go versions, so a commit it is.
+const MINIO: &str = "v0.0.0-20260212201848-7aac2a2c5b7c";
 
 /// Does `program` start and end well?
 pub(crate) fn works(sh: &Shell, program: &str, args: &[&str]) -> bool {
@@ -49,23 +51,32 @@ pub(crate) fn cargo_deny(sh: &Shell, target: &Path) -> Result<PathBuf> {
 
 /// The program `grpcurl` in the pinned version, which Go builds when it is not there.
 pub(crate) fn grpcurl(sh: &Shell) -> Result<PathBuf> {
-    let folder = sh.current_dir().join(FOLDER).join(format!("grpcurl-{GRPCURL}"));
-    let program = folder.join("grpcurl");
+    built_by_go(sh, "grpcurl", GRPCURL, "github.com/fullstorydev/grpcurl/cmd/grpcurl")
+}
+
+/// The program `minio` in the pinned version, which Go builds when it is not there.
+pub(crate) fn minio(sh: &Shell) -> Result<PathBuf> {
+    built_by_go(sh, "minio", MINIO, "github.com/minio/minio")
+}
+
+fn built_by_go(sh: &Shell, name: &str, version: &str, package: &str) -> Result<PathBuf> {
+    let folder = sh.current_dir().join(FOLDER).join(format!("{name}-{version}"));
+    let program = folder.join(name);
     if sh.path_exists(&program) {
         return Ok(program);
     }
     if !works(sh, "go", &["version"]) {
         bail!(
-            "Go is not installed, and grpcurl is built with it: install Go from https://go.dev/dl or as the package `golang`"
+            "Go is not installed, and {name} is built with it: install Go from https://go.dev/dl or as the package `golang`"
         );
     }
     println!(
-        "grpcurl {GRPCURL} is not there: building it into {FOLDER}/ with Go, half a minute, once"
+        "{name} {version} is not there: building it into {FOLDER}/ with Go, half a minute to two, once"
     );
-    let module = format!("github.com/fullstorydev/grpcurl/cmd/grpcurl@{GRPCURL}");
+    let module = format!("{package}@{version}");
     cmd!(sh, "go install {module}")
         .env("GOBIN", &folder)
         .run()
-        .context("grpcurl cannot be built; is the Go module proxy reachable?")?;
+        .with_context(|| format!("{name} cannot be built; is the Go module proxy reachable?"))?;
     Ok(program)
 }

@@ -70,6 +70,14 @@ pub struct ServeArgs {
     #[arg(long, value_name = "WHAT", default_value = "retryable", global = true)]
     pub user_failures: UserFailures,
 
+    /// What starts Flyte's runtime on Databricks. Work that the one from Git cannot run takes the other.
+    #[arg(long, value_name = "WHENCE", default_value = "git", global = true)]
+    pub entrypoint: Entrypoint,
+
+    /// Do not tag new clusters with the Flyte run that they are for.
+    #[arg(long, global = true)]
+    pub no_cluster_tags: bool,
+
     /// Accepted because `c0` has it; means nothing here.
     #[arg(long, value_name = "N", global = true)]
     pub worker: Option<u32>,
@@ -96,6 +104,15 @@ pub enum UserFailures {
     Retryable,
     /// Flyte does not try again.
     Permanent,
+}
+
+/// What starts Flyte's runtime on Databricks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Entrypoint {
+    /// The file in Flyte's repository that the Python plugin uses; Databricks checks it out from GitHub.
+    Git,
+    /// A script that the connector uploads to the home of whoever submits the run; needs no GitHub.
+    Workspace,
 }
 
 /// An environment variable that is read.

@@ -4,7 +4,7 @@ use std::{error::Error as StdError, fmt, path::Path, time::Duration};
 
 use clap::ValueEnum as _;
 
-use crate::args::{self, Environment, LogFormat, NotText, ServeArgs, UserFailures};
+use crate::args::{self, Entrypoint, Environment, LogFormat, NotText, ServeArgs, UserFailures};
 
 /// Everything the binary needs to serve. [`Config::new`] is the only way to one from the command line.
 #[derive(Debug, Clone)]
@@ -139,6 +139,11 @@ impl Config {
                 .map(comma_separated)
                 .unwrap_or_default(),
             extra_roots_pem: environment.ssl_cert_file.as_deref().map(read_roots).transpose()?,
+            entrypoint: match args.entrypoint {
+                Entrypoint::Git => databricks_connector::Entrypoint::Git,
+                Entrypoint::Workspace => databricks_connector::Entrypoint::Workspace,
+            },
+            cluster_tags: !args.no_cluster_tags,
             user_failures: match args.user_failures {
                 UserFailures::Retryable => databricks_connector::UserFailures::Retryable,
                 UserFailures::Permanent => databricks_connector::UserFailures::Permanent,

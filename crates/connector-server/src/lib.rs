@@ -37,7 +37,8 @@ mod telemetry;
 
 pub use app::{App, ServeError};
 pub use args::{
-    Args, Command, Environment, LogFormat, NotText, ServeArgs, UserFailures, VARIABLES, Variable,
+    Args, Command, Entrypoint, Environment, LogFormat, NotText, ServeArgs, UserFailures, VARIABLES,
+    Variable,
 };
 pub use config::{Config, ConfigError, LogConfig, ServerConfig};
 pub use connectors::registry;

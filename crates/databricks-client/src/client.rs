@@ -10,9 +10,9 @@ use tracing::debug;
 use crate::{
     Credentials, Error, ErrorKind, Host, RunId,
     error::Call,
-    jobs::{ListRuns, Run, RunOutput, RunsPage, SubmitRun, Submitted},
+    jobs::{ListRuns, Run, RunNow, RunOutput, RunsPage, SubmitRun, Submitted},
     pool::Workspace,
-    request::Request,
+    request::{Endpoint, Request},
     retry::{Failure, Spent},
     transport::{self, Exchange, Received},
 };
@@ -30,7 +30,7 @@ pub struct Client {
 
 /// What came of a call that succeeded.
 #[derive(Debug)]
-struct Answer {
+pub(crate) struct Answer {
     status: u16,
     body: Bytes,
     /// The version of the API that was asked.
@@ -68,7 +68,19 @@ impl Client {
     ///
     /// [`Error`] as its kinds say.
     pub async fn submit_run(&self, run: &SubmitRun) -> Result<RunId, Error> {
-        let request = Request::post("runs/submit", run)?.safe_if(run.idempotency_token().is_some());
+        let request = Request::post(Endpoint::Jobs("runs/submit"), run)?
+            .safe_if(run.idempotency_token().is_some());
+        Ok(self.call::<Submitted>(&request).await?.run_id)
+    }
+
+    /// Starts a run of a job that is there already, and returns the id of the run. Tried again as a submission is.
+    ///
+    /// # Errors
+    ///
+    /// [`Error`] as its kinds say.
+    pub async fn run_now(&self, run: &RunNow) -> Result<RunId, Error> {
+        let is_safe = run.idempotency_token().is_some();
+        let request = Request::post(Endpoint::Jobs("run-now"), run)?.safe_if(is_safe);
         Ok(self.call::<Submitted>(&request).await?.run_id)
     }
 
@@ -80,13 +92,15 @@ impl Client {
     /// [`Error`]; `RunNotFound` when the workspace says that there is no such run.
     pub async fn get_run(&self, run_id: RunId) -> Result<Run, Error> {
         let query = [("run_id", run_id.to_string())];
-        let mut run: Run = self.call(&Request::get("runs/get", &query).naming_a_run()).await?;
+        let mut run: Run =
+            self.call(&Request::get(Endpoint::Jobs("runs/get"), &query).naming_a_run()).await?;
         for _ in 1..MAX_RUN_PAGES {
             let Some(token) = run.next_page_token.take().filter(|token| !token.is_empty()) else {
                 break;
             };
             let query = [("run_id", run_id.to_string()), ("page_token", token)];
-            let page: Run = self.call(&Request::get("runs/get", &query).naming_a_run()).await?;
+            let page: Run =
+                self.call(&Request::get(Endpoint::Jobs("runs/get"), &query).naming_a_run()).await?;
             run.iterations.extend(page.iterations);
             // A for-each run pages its iterations, and repeats its only task on every page (DA §1.3).
             if run.iterations.is_empty() {
@@ -104,7 +118,7 @@ impl Client {
     /// [`Error`] as its kinds say.
     pub async fn get_run_output(&self, task_run_id: RunId) -> Result<RunOutput, Error> {
         let query = [("run_id", task_run_id.to_string())];
-        self.call(&Request::get("runs/get-output", &query).naming_a_run()).await
+        self.call(&Request::get(Endpoint::Jobs("runs/get-output"), &query).naming_a_run()).await
     }
 
     /// Asks for the end of a run. It ends some time later (DA §3.2).
@@ -114,7 +128,8 @@ impl Client {
     /// [`Error`]; `RunNotFound` when the workspace says that there is no such run.
     pub async fn cancel_run(&self, run_id: RunId) -> Result<(), Error> {
         let body = serde_json::json!({ "run_id": run_id });
-        let request = Request::post("runs/cancel", &body)?.safe_if(true).naming_a_run();
+        let request =
+            Request::post(Endpoint::Jobs("runs/cancel"), &body)?.safe_if(true).naming_a_run();
         // The answer is empty or `{}` (DA §1.0).
         self.send(&request).await.map(|_answer| ())
     }
@@ -125,11 +140,14 @@ impl Client {
     ///
     /// [`Error`] as its kinds say.
     pub async fn list_runs(&self, list: &ListRuns) -> Result<RunsPage, Error> {
-        self.call(&Request::get("runs/list", &list.query())).await
+        self.call(&Request::get(Endpoint::Jobs("runs/list"), &list.query())).await
     }
 
     /// Sends the request and reads the answer, which must be a JSON object.
-    async fn call<T: DeserializeOwned>(&self, request: &Request<'_>) -> Result<T, Error> {
+    pub(crate) async fn call<T: DeserializeOwned>(
+        &self,
+        request: &Request<'_>,
+    ) -> Result<T, Error> {
         let answer = self.send(request).await?;
         let not_the_apis = |why: String| {
             Error::new(ErrorKind::Decode, format!("the answer is not what the API gives ({why})"))
@@ -147,7 +165,7 @@ impl Client {
     }
 
     /// Sends the request until it succeeds, its failure is final, or a bound is reached.
-    async fn send(&self, request: &Request<'_>) -> Result<Answer, Error> {
+    pub(crate) async fn send(&self, request: &Request<'_>) -> Result<Answer, Error> {
         let settings = &self.workspace.settings;
         let started = Instant::now();
         let mut random = fastrand::Rng::new();
@@ -172,7 +190,8 @@ impl Client {
             };
             // The request was not understood, so it had no effect: it is sent again whatever it is. Only one that asked
             // for 2.2 can be, so this happens once.
-            if error.is_bad_target() && self.workspace.fall_back(version) {
+            if request.is_versioned() && error.is_bad_target() && self.workspace.fall_back(version)
+            {
                 continue;
             }
             let failure =

@@ -6,12 +6,14 @@
 mod list;
 mod output;
 mod run;
+mod run_now;
 mod state;
 mod submit;
 
 pub use list::{ListRuns, RunsPage};
 pub use output::{NotebookOutput, RunOutput};
 pub use run::{ClusterInstance, Run, RunTask};
+pub use run_now::RunNow;
 pub use state::{
     LifeCycleState, LifecycleStateV2, QueueCode, QueueDetails, ResultState, RunState, RunStatus,
     TerminationCode, TerminationDetails, TerminationType,

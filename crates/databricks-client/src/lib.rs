@@ -34,6 +34,7 @@ mod retry;
 mod roots;
 mod run_id;
 mod transport;
+pub mod workspace;
 
 pub use client::Client;
 pub use credentials::Credentials;

@@ -1,4 +1,4 @@
-//! One call, before the version of the API is known.
+//! One call, before the version of the Jobs API is known.
 
 use bytes::Bytes;
 use http::Method;
@@ -6,12 +6,20 @@ use serde::Serialize;
 
 use crate::{Error, ErrorKind};
 
-/// One call of the Jobs API.
+/// What is called.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Endpoint {
+    /// Below `/api/<version>/jobs/`.
+    Jobs(&'static str),
+    /// An API with one version of its own: the whole path.
+    Fixed(&'static str),
+}
+
+/// One call.
 #[derive(Debug)]
 pub(crate) struct Request<'a> {
     pub(crate) method: Method,
-    /// Below `/api/<version>/jobs/`.
-    pub(crate) endpoint: &'static str,
+    pub(crate) endpoint: Endpoint,
     pub(crate) query: &'a [(&'static str, String)],
     pub(crate) body: Option<Bytes>,
     /// Whether it may be sent again although its first sending may have had its effect.
@@ -22,7 +30,7 @@ pub(crate) struct Request<'a> {
 
 impl<'a> Request<'a> {
     /// A read.
-    pub(crate) fn get(endpoint: &'static str, query: &'a [(&'static str, String)]) -> Self {
+    pub(crate) fn get(endpoint: Endpoint, query: &'a [(&'static str, String)]) -> Self {
         Self { method: Method::GET, endpoint, query, body: None, is_safe: true, names_a_run: false }
     }
 
@@ -31,7 +39,7 @@ impl<'a> Request<'a> {
     /// # Errors
     ///
     /// `Config` when the body is no JSON.
-    pub(crate) fn post(endpoint: &'static str, body: &impl Serialize) -> Result<Self, Error> {
+    pub(crate) fn post(endpoint: Endpoint, body: &impl Serialize) -> Result<Self, Error> {
         let body = serde_json::to_vec(body).map(Bytes::from).map_err(|error| {
             Error::new(ErrorKind::Config, "the request could not be written").with_source(error)
         })?;
@@ -55,8 +63,16 @@ impl<'a> Request<'a> {
         Self { names_a_run: true, ..self }
     }
 
-    /// The path for a version of the API.
+    /// Whether the path has the version of the Jobs API in it.
+    pub(crate) fn is_versioned(&self) -> bool {
+        matches!(self.endpoint, Endpoint::Jobs(_))
+    }
+
+    /// The path for a version of the Jobs API.
     pub(crate) fn path(&self, version: &str) -> String {
-        format!("/api/{version}/jobs/{}", self.endpoint)
+        match self.endpoint {
+            Endpoint::Jobs(endpoint) => format!("/api/{version}/jobs/{endpoint}"),
+            Endpoint::Fixed(path) => path.to_owned(),
+        }
     }
 }

@@ -4,6 +4,9 @@ use std::collections::BTreeMap;
 
 use crate::execution::Execution;
 
+/// Values of template variables by lower-case name.
+pub(crate) type Variables = BTreeMap<&'static str, String>;
+
 /// The first argument of Flyte's runtime.
 const RUNTIME: &str = "a0";
 
@@ -11,9 +14,12 @@ const RUNTIME: &str = "a0";
 ///
 /// `--run-base-dir --org --project --domain` follow `a0` directly, in the order of the SDK's own local mode (FC §4.1).
 /// None is added that is there already, or whose value nobody knows. Other programs' arguments are only rendered.
-pub(crate) fn complete(args: &[String], execution: &Execution) -> Vec<String> {
-    let variables = execution.variables();
-    let mut complete: Vec<String> = args.iter().map(|arg| render(arg, &variables)).collect();
+pub(crate) fn complete(
+    args: &[String],
+    execution: &Execution,
+    variables: &Variables,
+) -> Vec<String> {
+    let mut complete: Vec<String> = args.iter().map(|arg| render(arg, variables)).collect();
     if complete.first().is_none_or(|first| first != RUNTIME) {
         return complete;
     }
@@ -40,9 +46,20 @@ fn is_set(args: &[String], flag: &str) -> bool {
         .any(|arg| arg == flag || arg.strip_prefix(flag).is_some_and(|rest| rest.starts_with('=')))
 }
 
+/// The first variable that is not known. Arguments of a container may hold braces of their own, which the executor has
+/// looked at already; those of a pod template have been looked at by nobody.
+pub(crate) fn first_unknown(args: &[String], variables: &Variables) -> Option<String> {
+    args.iter().find_map(|arg| {
+        let rendered = render(arg, variables);
+        let (_, opened) = rendered.split_once("{{")?;
+        let (inside, _) = opened.split_once("}}")?;
+        inside.trim().strip_prefix('.').map(str::to_owned)
+    })
+}
+
 /// Replaces `{{.name}}`, in any case and with spaces inside the braces, by the value of the variable. Unknown names
 /// stay as they are.
-pub(crate) fn render(text: &str, variables: &BTreeMap<&'static str, &str>) -> String {
+pub(crate) fn render(text: &str, variables: &Variables) -> String {
     let mut rendered = String::with_capacity(text.len());
     let mut rest = text;
     while let Some((before, opened)) = rest.split_once("{{") {
@@ -84,7 +101,7 @@ mod tests {
     #[track_caller]
     fn check(args: &str, expected: &str) {
         let args: Vec<String> = args.split(' ').map(str::to_owned).collect();
-        assert_eq!(complete(&args, &execution()).join(" "), expected);
+        assert_eq!(complete(&args, &execution(), &execution().variables()).join(" "), expected);
     }
 
     #[test]
@@ -118,7 +135,16 @@ mod tests {
     #[test]
     fn an_unknown_value_adds_nothing() {
         let args = ["a0".to_owned(), "--name".to_owned()];
-        assert_eq!(complete(&args, &Execution::default()), args);
+        assert_eq!(complete(&args, &Execution::default(), &Variables::new()), args);
+    }
+
+    #[test]
+    fn the_first_unknown_variable_is_named() {
+        let variables = execution().variables();
+        let first = |arg: &str| first_unknown(&["a0".to_owned(), arg.to_owned()], &variables);
+        assert_eq!(first("{{.runName}}"), None);
+        assert_eq!(first("x{{ .Inputs.n }}"), Some("Inputs.n".to_owned()));
+        assert_eq!(first("{{secrets/a/b}}"), None);
     }
 
     #[test]

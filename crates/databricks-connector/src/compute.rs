@@ -1,12 +1,9 @@
-//! Where the work runs: the cluster of a task, completed from the Flyte side.
+//! Where the work runs: a cluster of its own, one that is there, serverless, or wherever the kind of work runs.
 
-use std::collections::BTreeMap;
-
-use connector_core::{CreateContext, Error};
-use flyteidl2::core::task_template::Target;
+use connector_core::Error;
 use serde_json::{Map, Value, json};
 
-use crate::{json, task::DatabricksTask};
+use crate::{flyte_side::FlyteSide, json, serverless, work::Work};
 
 /// The compute that the user chose.
 #[derive(Debug, Clone, PartialEq)]
@@ -15,121 +12,108 @@ pub(crate) enum Compute {
     NewCluster(Map<String, Value>),
     /// `existing_cluster_id`: already there.
     ExistingCluster(String),
+    /// No cluster at all.
+    Serverless,
+    /// The work brings or needs none: a SQL warehouse, a pipeline, another job.
+    OfTheWork,
 }
 
 impl Compute {
-    /// Takes the compute out of the task-level keys.
+    /// Takes the compute out of the user's keys.
+    ///
+    /// Serverless is asked for by `serverless: true`, by `environment_key` or `environments`, or by `compute`.
     ///
     /// # Errors
     ///
-    /// `InvalidTask` when there is none, or more than one.
-    pub(crate) fn take(task: &mut Map<String, Value>) -> Result<Self, Error> {
+    /// `InvalidTask` when there is none and the work needs one, or more than one.
+    pub(crate) fn take(
+        run: &mut Map<String, Value>,
+        task: &mut Map<String, Value>,
+        work: &Work,
+    ) -> Result<Self, Error> {
+        let serverless = match run.remove("serverless") {
+            None | Some(Value::Null) => None,
+            Some(Value::Bool(flag)) => Some(flag),
+            Some(other) => return Err(json::wrong("serverless", "a boolean", &other)),
+        };
         let new_cluster = json::take_given(task, "new_cluster");
         let existing = json::take_given(task, "existing_cluster_id");
-        match (new_cluster, existing) {
-            (Some(_), Some(_)) => Err(Error::invalid_task(
-                "the task names both `new_cluster` and `existing_cluster_id`",
+        if serverless == Some(true) && (new_cluster.is_some() || existing.is_some()) {
+            return Err(Error::invalid_task(
+                "the task asks for serverless compute and names a cluster",
             )
-            .with_hint("keep one of them in `databricks_conf`")),
+            .with_hint("keep one of them in `databricks_conf`"));
+        }
+        let wants_environment = ["environment_key", "compute"]
+            .iter()
+            .any(|key| task.get(*key).is_some_and(json::is_given))
+            || run.get("environments").is_some_and(json::is_given);
+        match (new_cluster, existing) {
+            (Some(_), Some(_)) => Err(Error::invalid_task("the task names both `new_cluster` and `existing_cluster_id`")
+                .with_hint("keep one of them in `databricks_conf`")),
             (Some(cluster), None) => Ok(Self::NewCluster(json::object(cluster, "new_cluster")?)),
             (None, Some(Value::String(id))) => Ok(Self::ExistingCluster(id)),
             (None, Some(other)) => Err(json::wrong("existing_cluster_id", "a string", &other)),
-            (None, None) => Err(Error::invalid_task("the task names no compute")
-                .with_hint("add `new_cluster` or `existing_cluster_id` to `databricks_conf`")),
+            (None, None) if serverless == Some(true) || (serverless.is_none() && wants_environment) => Ok(Self::Serverless),
+            (None, None) if !work.needs_compute() => Ok(Self::OfTheWork),
+            (None, None) => Err(Error::invalid_task("the task names no compute").with_hint(
+                "add `new_cluster` or `existing_cluster_id` to `databricks_conf`, or `serverless: true`",
+            )),
         }
     }
 
-    /// Writes the compute into the task-level keys, completed with what Flyte knows: the container's image, the Spark
-    /// and Hadoop configuration, the environment. What the user wrote for the cluster wins, but for the environment,
+    /// Whether the task's environment can be given by the compute itself.
+    pub(crate) fn carries_environment(&self) -> bool {
+        matches!(self, Self::NewCluster(_))
+    }
+
+    /// Writes the compute into the user's keys, completed with what Flyte knows: the image, the Spark and Hadoop
+    /// configuration, the environment, the tags. What the user wrote for the cluster wins, but for the environment,
     /// where the container's own variables win as they do in the Python plugin (FC §2.9).
+    ///
+    /// # Errors
+    ///
+    /// `InvalidTask` when a field has the wrong type.
     pub(crate) fn write(
         self,
+        run: &mut Map<String, Value>,
         task: &mut Map<String, Value>,
+        work: &Work,
         flyte: &FlyteSide<'_>,
     ) -> Result<(), Error> {
         match self {
+            Self::OfTheWork => {}
+            Self::Serverless => serverless::write(run, task, work, flyte)?,
             Self::ExistingCluster(id) => {
                 task.insert("existing_cluster_id".to_owned(), Value::String(id));
             }
-            Self::NewCluster(mut cluster) => {
-                if !cluster.get("docker_image").is_some_and(json::is_given) {
-                    cluster.remove("docker_image");
-                    if let Some(image) = flyte.image() {
-                        cluster.insert("docker_image".to_owned(), json!({ "url": image }));
-                    }
-                }
-                let spark_conf = flyte.spark_conf(cluster.remove("spark_conf"))?;
-                if !spark_conf.is_empty() {
-                    cluster.insert("spark_conf".to_owned(), Value::Object(spark_conf));
-                }
-                let environment = flyte.environment(cluster.remove("spark_env_vars"))?;
-                if !environment.is_empty() {
-                    cluster.insert("spark_env_vars".to_owned(), Value::Object(environment));
-                }
-                task.insert("new_cluster".to_owned(), Value::Object(cluster));
+            Self::NewCluster(cluster) => {
+                task.insert("new_cluster".to_owned(), Value::Object(completed(cluster, flyte)?));
             }
         }
         Ok(())
     }
 }
 
-/// What Flyte says of the task's surroundings.
-#[derive(Debug)]
-pub(crate) struct FlyteSide<'a> {
-    image: Option<&'a str>,
-    container_environment: BTreeMap<&'a str, &'a str>,
-    request_environment: BTreeMap<&'a str, &'a str>,
-    spark_conf: &'a Map<String, Value>,
-    hadoop_conf: &'a Map<String, Value>,
-}
-
-impl<'a> FlyteSide<'a> {
-    pub(crate) fn of(cx: &'a CreateContext, task: &'a DatabricksTask) -> Self {
-        let container = match &cx.template.target {
-            Some(Target::Container(container)) => Some(container),
-            _ => None,
-        };
-        Self {
-            image: container
-                .map(|container| container.image.as_str())
-                .filter(|image| !image.is_empty()),
-            container_environment: container
-                .into_iter()
-                .flat_map(|container| &container.env)
-                .map(|pair| (pair.key.as_str(), pair.value.as_str()))
-                .collect(),
-            request_environment: cx
-                .execution
-                .environment_variables
-                .iter()
-                .map(|(key, value)| (key.as_str(), value.as_str()))
-                .collect(),
-            spark_conf: &task.spark_conf,
-            hadoop_conf: &task.hadoop_conf,
+fn completed(
+    mut cluster: Map<String, Value>,
+    flyte: &FlyteSide<'_>,
+) -> Result<Map<String, Value>, Error> {
+    if !cluster.get("docker_image").is_some_and(json::is_given) {
+        cluster.remove("docker_image");
+        if let Some(image) = &flyte.container.image {
+            cluster.insert("docker_image".to_owned(), json!({ "url": image }));
         }
     }
-
-    fn image(&self) -> Option<&str> {
-        self.image
+    let maps = [
+        ("spark_conf", flyte.spark_conf(cluster.remove("spark_conf"))?),
+        ("spark_env_vars", flyte.cluster_environment(cluster.remove("spark_env_vars"))?),
+        ("custom_tags", flyte.tags(cluster.remove("custom_tags"))?),
+    ];
+    for (key, map) in maps {
+        if !map.is_empty() {
+            cluster.insert(key.to_owned(), Value::Object(map));
+        }
     }
-
-    /// Hadoop's keys under `spark.hadoop.`, then Spark's, then the user's own for the cluster: the last one wins.
-    fn spark_conf(&self, users_own: Option<Value>) -> Result<Map<String, Value>, Error> {
-        let hadoop = json::text_map(Some(Value::Object(self.hadoop_conf.clone())), "hadoopConf")?;
-        let mut merged: Map<String, Value> =
-            hadoop.into_iter().map(|(key, value)| (format!("spark.hadoop.{key}"), value)).collect();
-        merged.extend(json::text_map(Some(Value::Object(self.spark_conf.clone())), "sparkConf")?);
-        merged.extend(json::text_map(users_own, "new_cluster.spark_conf")?);
-        Ok(merged)
-    }
-
-    /// The request's variables, then the user's own for the cluster, then the container's: the last one wins.
-    fn environment(&self, users_own: Option<Value>) -> Result<Map<String, Value>, Error> {
-        let text =
-            |(key, value): (&&str, &&str)| ((*key).to_owned(), Value::String((*value).to_owned()));
-        let mut merged: Map<String, Value> = self.request_environment.iter().map(text).collect();
-        merged.extend(json::text_map(users_own, "new_cluster.spark_env_vars")?);
-        merged.extend(self.container_environment.iter().map(text));
-        Ok(merged)
-    }
+    Ok(cluster)
 }

@@ -5,7 +5,9 @@ use std::{fmt, time::Duration};
 use databricks_client::{ClientPool, Host, HostPattern, HostPolicy};
 use secrecy::SecretString;
 
-use crate::{credentials::OwnCredentials, error, phase::UserFailures, watch::Patience};
+use crate::{
+    credentials::OwnCredentials, error, phase::UserFailures, watch::Patience, work::Entrypoint,
+};
 
 /// The operator's decisions, as given. Every field has a default that works.
 #[derive(Debug, Clone)]
@@ -20,6 +22,10 @@ pub struct Config {
     pub extra_roots_pem: Option<Vec<u8>>,
     /// What a failure of the user's own code becomes.
     pub user_failures: UserFailures,
+    /// What starts Flyte's runtime, where either can.
+    pub entrypoint: Entrypoint,
+    /// Whether new clusters are tagged with the Flyte run that they are for.
+    pub cluster_tags: bool,
     /// How long a refused credential or host is borne before the task fails.
     pub refusal_patience: Duration,
     /// How long a run that the workspace does not know is borne before the task fails.
@@ -34,6 +40,8 @@ impl Default for Config {
             allowed_hosts: Vec::new(),
             extra_roots_pem: None,
             user_failures: UserFailures::default(),
+            entrypoint: Entrypoint::default(),
+            cluster_tags: true,
             refusal_patience: Duration::from_mins(15),
             vanished_patience: Duration::from_mins(1),
         }
@@ -84,6 +92,8 @@ pub(crate) struct Settings {
     pub(crate) hosts: HostPolicy,
     pub(crate) pool: ClientPool,
     pub(crate) user_failures: UserFailures,
+    pub(crate) entrypoint: Entrypoint,
+    pub(crate) cluster_tags: bool,
     pub(crate) patience: Patience,
 }
 
@@ -132,6 +142,8 @@ impl TryFrom<Config> for Settings {
                 .build()
                 .map_err(|failed| wrong(ConfigField::Roots, error::with_causes(&failed)))?,
             user_failures: config.user_failures,
+            entrypoint: config.entrypoint,
+            cluster_tags: config.cluster_tags,
             patience: Patience { refused: config.refusal_patience, gone: config.vanished_patience },
         })
     }

@@ -11,9 +11,10 @@ use tracing::info;
 
 use crate::{
     config::{Config, ConfigError, Settings},
-    credentials, delete, error, get, logs, metrics,
+    credentials, delete, entrypoint, error, get, logs, metrics,
     run_meta::RunMeta,
-    submit,
+    submit::{self, Choices, Submission},
+    tags::Cloud,
     task::DatabricksTask,
     watch::Watch,
 };
@@ -36,6 +37,20 @@ impl DatabricksConnector {
     /// When a part of the configuration cannot be used; the error says which.
     pub fn new(config: Config) -> Result<Self, ConfigError> {
         Ok(Self { settings: Settings::try_from(config)?, watch: Watch::default() })
+    }
+
+    /// The operator's choices for a task. The cloud of its workspace is a guess until the workspace is known to be
+    /// allowed; it only shapes tags.
+    fn choices(&self, task: &DatabricksTask) -> Choices {
+        let host = match &task.instance {
+            Some(instance) => Host::parse(instance).ok(),
+            None => self.settings.default_host.clone(),
+        };
+        let cloud = host.as_ref().map_or(Cloud::Unknown, Cloud::of);
+        Choices {
+            entrypoint: self.settings.entrypoint,
+            tags: self.settings.cluster_tags.then_some(cloud),
+        }
     }
 
     /// The workspace of a new task.
@@ -122,16 +137,19 @@ impl Connector for DatabricksConnector {
     async fn create(&self, cx: CreateContext) -> Result<RunMeta, Error> {
         // What the task lacks is told before what the server lacks, and both before any packet.
         let task = DatabricksTask::parse(&cx)?;
-        let submission = submit::submission(&task, &cx)?;
+        let plan = submit::plan(&task, &cx, self.choices(&task))?;
         let host = self.host_of(&task)?;
         let credentials = credentials::of_task(&cx.connection)
             .or_else(|| self.own_credentials(&host))
             .ok_or_else(|| no_credentials(&host))?;
         let client = self.client(&host, credentials.clone(), cx.deadline);
-        let run_id = client
-            .submit_run(&submission)
-            .await
-            .map_err(|error| error::from_client("submitting the run", error))?;
+        let script =
+            if plan.needs_script() { Some(entrypoint::in_workspace(&client).await?) } else { None };
+        let submitted = match plan.submission(script) {
+            Submission::Submit(body) => client.submit_run(&body).await,
+            Submission::RunNow(body) => client.run_now(&body).await,
+        };
+        let run_id = submitted.map_err(|error| error::from_client("submitting the run", error))?;
         self.watch.remember_credentials(&host, run_id, &credentials, Instant::now());
         info!(%host, %run_id, credentials = credentials.name(), "run submitted");
         Ok(RunMeta::new(host.to_string(), run_id))

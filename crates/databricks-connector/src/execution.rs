@@ -1,8 +1,8 @@
 //! Who runs: the ids and names of one attempt, from wherever the request says them.
 
-use std::collections::BTreeMap;
-
 use connector_core::CreateContext;
+
+use crate::arguments::Variables;
 
 /// The names of one attempt, as Flyte's own pods get them.
 ///
@@ -60,13 +60,49 @@ impl Execution {
         }
     }
 
-    /// Values of the template variables that the executor leaves unrendered (FC §1.3), by lower-case name.
-    pub(crate) fn variables(&self) -> BTreeMap<&'static str, &str> {
-        [("runname", self.run.as_str()), ("actionname", self.action.as_str())]
+    /// Values of the variables that the executor leaves unrendered everywhere (FC §1.3).
+    pub(crate) fn variables(&self) -> Variables {
+        [("runname", &self.run), ("actionname", &self.action)]
             .into_iter()
             .filter(|(_, value)| !value.is_empty())
+            .map(|(name, value)| (name, value.clone()))
             .collect()
     }
+
+    /// Values of the variables that the executor renders for containers and leaves to us in pod templates (FC §1.3).
+    pub(crate) fn pod_variables(&self, output_prefix: &str, namespace: &str) -> Variables {
+        let prefix = output_prefix.trim_end_matches('/');
+        let mut variables = self.variables();
+        if !prefix.is_empty() {
+            // The raw data of an attempt lies with its outputs (FC §1.4).
+            for name in ["inputprefix", "outputprefix", "rawoutputdataprefix"] {
+                variables.insert(name, prefix.to_owned());
+            }
+            variables.insert("input", inputs_of(prefix));
+            variables.insert("checkpointoutputprefix", format!("{prefix}/_flytecheckpoints"));
+            variables.insert("prevcheckpointprefix", self.previous_checkpoint(prefix));
+        }
+        if !namespace.is_empty() {
+            variables.insert("namespace", namespace.to_owned());
+        }
+        variables
+    }
+
+    /// The checkpoint of the attempt before; two quotes on the first, as the executor writes it (FC §1.3).
+    fn previous_checkpoint(&self, prefix: &str) -> String {
+        match prefix.rsplit_once('/') {
+            // The folder of an attempt counts from 1.
+            Some((action, _)) if self.retry_attempt > 0 => {
+                format!("{action}/{}/_flytecheckpoints", self.retry_attempt)
+            }
+            _ => "\"\"".to_owned(),
+        }
+    }
+}
+
+/// Where the inputs of a task with a pod template are written.
+pub(crate) fn inputs_of(output_prefix: &str) -> String {
+    format!("{}/inputs.pb", output_prefix.trim_end_matches('/'))
 }
 
 fn first<const N: usize>(candidates: [String; N]) -> String {

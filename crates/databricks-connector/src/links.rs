@@ -1,7 +1,10 @@
-//! Links to a run's pages.
+//! Links to a run's pages, and what else is known of it. Pure.
+
+use std::collections::BTreeSet;
 
 use connector_core::{LogLink, Resource};
 use databricks_client::{Host, RunId, jobs::Run};
+use serde_json::{Map, Value, json};
 
 /// The name of the run page's link. Flyte merges links by name, and the Python plugin uses this one (FC §2.9).
 const RUN_PAGE: &str = "Databricks Console";
@@ -16,8 +19,128 @@ fn run_page(host: &Host, run_id: RunId, run: &Run) -> Option<LogLink> {
     Some(LogLink { name: RUN_PAGE.to_owned(), uri })
 }
 
-/// Adds the links of a run; the run page comes first.
+/// The clusters of the run's tasks, each once.
+fn clusters(run: &Run) -> BTreeSet<&str> {
+    run.tasks
+        .iter()
+        .filter_map(|task| task.cluster_instance.as_ref()?.cluster_id.as_deref())
+        .filter(|id| !id.is_empty())
+        .collect()
+}
+
+/// The pages of the run's cluster, when it has exactly one: a name stands for one page.
+fn cluster_pages(host: &Host, run: &Run) -> Vec<LogLink> {
+    let clusters = clusters(run);
+    match (clusters.first(), clusters.len()) {
+        (Some(id), 1) => [("Spark UI", "sparkUi"), ("Driver Logs", "driverLogs")]
+            .into_iter()
+            .map(|(name, page)| LogLink {
+                name: name.to_owned(),
+                uri: format!("{}/#setting/clusters/{id}/{page}", host.base_url()),
+            })
+            .collect(),
+        _ => Vec::new(),
+    }
+}
+
+/// Ids and figures of the run. Ids are text: a Struct holds no integer beyond 2^53 exactly.
+fn figures(run_id: RunId, run: &Run) -> Map<String, Value> {
+    let details = run.status.as_ref().and_then(|status| status.termination_details.as_ref());
+    let code = details.and_then(|details| details.code.as_ref()).map(|code| json!(code.as_str()));
+    let one = match run.latest_attempts().as_slice() {
+        [task] => Some(*task),
+        _ => None,
+    };
+    // The run's own are 0 for runs in the form of tasks (DA §1.3).
+    let seconds = |own: Option<i64>, tasks: Option<i64>| {
+        own.filter(|&milliseconds| milliseconds > 0)
+            .or(tasks)
+            .and_then(|milliseconds| u32::try_from(milliseconds).ok())
+            .map(|milliseconds| json!(f64::from(milliseconds) / 1000.0))
+    };
+    let clusters = clusters(run);
+    [
+        ("run_id", Some(json!(run_id.to_string()))),
+        ("job_id", run.job_id.map(|id| json!(id.to_string()))),
+        ("cluster_ids", (!clusters.is_empty()).then(|| json!(clusters))),
+        (
+            "attempt",
+            one.and_then(|task| task.attempt_number)
+                .or(run.attempt_number)
+                .map(|attempt| json!(attempt)),
+        ),
+        ("queue_seconds", seconds(run.queue_duration, None)),
+        ("setup_seconds", seconds(run.setup_duration, one.and_then(|task| task.setup_duration))),
+        (
+            "execution_seconds",
+            seconds(run.execution_duration, one.and_then(|task| task.execution_duration)),
+        ),
+        ("termination_code", code),
+    ]
+    .into_iter()
+    .filter_map(|(key, value)| Some((key.to_owned(), value?)))
+    .collect()
+}
+
+/// Adds the links of a run, the run page first, and its figures.
 pub(crate) fn add(mut resource: Resource, host: &Host, run_id: RunId, run: &Run) -> Resource {
     resource.links.extend(run_page(host, run_id, run));
+    resource.links.extend(cluster_pages(host, run));
+    resource.custom_info.extend(figures(run_id, run));
     resource
+}
+
+#[cfg(test)]
+mod tests {
+    use connector_core::Phase;
+
+    use super::*;
+
+    fn told(run: &Value) -> (Vec<String>, Value) {
+        let run: Run = serde_json::from_value(run.clone()).unwrap();
+        let host: Host = "dbc-1.cloud.databricks.com".parse().unwrap();
+        let resource = add(Resource::new(Phase::Running), &host, "7".parse().unwrap(), &run);
+        let links =
+            resource.links.iter().map(|link| format!("{} {}", link.name, link.uri)).collect();
+        (links, Value::Object(resource.custom_info))
+    }
+
+    #[test]
+    fn the_run_page_comes_first_and_a_single_cluster_has_its_pages() {
+        let (links, _) = told(&json!({
+            "job_id": 11, "tasks": [{"task_key": "a", "cluster_instance": {"cluster_id": "c-1"}}],
+        }));
+        assert_eq!(
+            links,
+            [
+                "Databricks Console https://dbc-1.cloud.databricks.com/#job/11/run/7",
+                "Spark UI https://dbc-1.cloud.databricks.com/#setting/clusters/c-1/sparkUi",
+                "Driver Logs https://dbc-1.cloud.databricks.com/#setting/clusters/c-1/driverLogs",
+            ]
+        );
+    }
+
+    #[test]
+    fn a_page_that_databricks_names_is_taken_and_one_that_is_no_address_is_not() {
+        let (links, _) =
+            told(&json!({"job_id": 11, "run_page_url": "https://x.example/?o=1#job/11/run/7"}));
+        assert_eq!(links, ["Databricks Console https://x.example/?o=1#job/11/run/7"]);
+        let (links, _) = told(&json!({"job_id": 11, "run_page_url": "javascript:alert(1)"}));
+        assert_eq!(links, ["Databricks Console https://dbc-1.cloud.databricks.com/#job/11/run/7"]);
+        assert!(told(&json!({})).0.is_empty());
+    }
+
+    #[test]
+    fn the_figures_of_the_only_task_stand_for_the_run() {
+        let (_, figures) = told(&json!({
+            "job_id": 218_406_790_113_205_i64, "queue_duration": 1500, "setup_duration": 0,
+            "status": {"state": "TERMINATED", "termination_details": {"code": "SUCCESS"}},
+            "tasks": [{"task_key": "a", "attempt_number": 1, "setup_duration": 250, "cluster_instance": {"cluster_id": "c"}}],
+        }));
+        assert_eq!(
+            figures,
+            json!({"run_id": "7", "job_id": "218406790113205", "cluster_ids": ["c"], "attempt": 1,
+                "queue_seconds": 1.5, "setup_seconds": 0.25, "termination_code": "SUCCESS"})
+        );
+    }
 }

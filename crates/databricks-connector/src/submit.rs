@@ -1,19 +1,22 @@
-//! A Flyte task as the body of `runs/submit`. Pure: the same request gives the same body.
+//! A Flyte task as the body of `runs/submit` or `run-now`. Pure: the same request gives the same body.
 
 use connector_core::{CreateContext, Error};
-use databricks_client::jobs::SubmitRun;
+use databricks_client::jobs::{RunNow, SubmitRun};
 use serde_json::{Map, Value};
 
 use crate::{
-    compute::{Compute, FlyteSide},
-    execution::Execution,
-    idempotency, json,
+    compute::Compute,
+    flyte_side::FlyteSide,
+    idempotency, json, tags,
     task::DatabricksTask,
-    work::Work,
+    work::{Entrypoint, Work},
 };
 
 /// The largest body that the Jobs API takes, in bytes (DA §1.0).
 const MAX_BODY_BYTES: usize = 10 * 1024 * 1024;
+
+/// The largest list or map of parameters of a run-now, in bytes of JSON (DA §1.2).
+const MAX_PARAMETER_BYTES: usize = 10_000;
 
 /// The name of the only task of a run that the user did not lay out.
 const TASK_KEY: &str = "flyte_task";
@@ -38,45 +41,133 @@ const TASK_LEVEL: [&str; 15] = [
     "task_key",
 ];
 
-/// The submission of a task.
-///
-/// Everything that the user wrote into `databricksConf` is kept, unknown keys included.
+/// What the operator decides of every submission.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Choices {
+    /// Which entrypoint starts Flyte's runtime, where either can.
+    pub(crate) entrypoint: Entrypoint,
+    /// The rules for tags on new clusters; none when tags are switched off.
+    pub(crate) tags: Option<tags::Cloud>,
+}
+
+/// A submission that lacks at most the path of the connector's own script.
+#[derive(Debug)]
+pub(crate) struct Plan {
+    body: Map<String, Value>,
+    token: String,
+    is_job: bool,
+    needs_script: bool,
+}
+
+/// What is sent.
+#[derive(Debug)]
+pub(crate) enum Submission {
+    Submit(SubmitRun),
+    RunNow(RunNow),
+}
+
+/// Plans the submission of a task. Everything that the user wrote into `databricksConf` is kept, unknown keys included.
 ///
 /// # Errors
 ///
-/// `InvalidTask` that names what to add or change.
-pub(crate) fn submission(task: &DatabricksTask, cx: &CreateContext) -> Result<SubmitRun, Error> {
-    let execution = Execution::of(cx);
-    let (mut run, mut submit_task) = split(task.conf.clone());
+/// `InvalidTask` that names what to add or change; `FailedPrecondition` for a pod template that cannot be rendered.
+pub(crate) fn plan(
+    task: &DatabricksTask,
+    cx: &CreateContext,
+    choices: Choices,
+) -> Result<Plan, Error> {
+    let flyte = FlyteSide::of(cx, task, choices.tags)?;
+    let (mut run, submit_task) = split(task.conf.clone());
     let users_token = json::optional_text(run.remove("idempotency_token"), "idempotency_token")?;
-    if run.get("tasks").is_some_and(json::is_given) {
-        refuse_stray_task_keys(&submit_task)?;
+    let token = idempotency::token(cx, &flyte.execution, users_token.as_deref());
+    if let Some(job_id) = json::take_given(&mut run, "job_id") {
+        refuse_stray_task_keys(&submit_task, "job_id")?;
+        run.insert("job_id".to_owned(), job_number(&job_id)?);
+        bound_parameters(&run)?;
+        return Ok(Plan { body: run, token, is_job: true, needs_script: false });
+    }
+    let mut plan = if run.get("tasks").is_some_and(json::is_given) {
+        refuse_stray_task_keys(&submit_task, "tasks")?;
+        Plan { body: run, token, is_job: false, needs_script: false }
     } else {
-        Compute::take(&mut submit_task)?.write(&mut submit_task, &FlyteSide::of(cx, task))?;
-        Work::take(&mut run, &mut submit_task)?.write(
-            &mut run,
-            &mut submit_task,
-            cx,
-            &execution,
-        )?;
-        if !submit_task.get("task_key").is_some_and(json::is_given) {
-            submit_task.insert("task_key".to_owned(), Value::String(TASK_KEY.to_owned()));
-        }
-        run.insert("tasks".to_owned(), Value::Array(vec![Value::Object(submit_task)]));
+        one_task(run, submit_task, token, &flyte, choices.entrypoint)?
+    };
+    let body = &mut plan.body;
+    if !body.get("run_name").is_some_and(json::is_given) {
+        body.insert("run_name".to_owned(), Value::String(run_name(&flyte)));
     }
-    if !run.get("run_name").is_some_and(json::is_given) {
-        run.insert("run_name".to_owned(), Value::String(run_name(cx, &execution)));
+    if let Some(seconds) = timeout_seconds(cx)
+        && body.get("timeout_seconds").is_none_or(Value::is_null)
+    {
+        body.insert("timeout_seconds".to_owned(), Value::from(seconds));
     }
-    let token = idempotency::token(cx, &execution, users_token.as_deref());
-    let body = SubmitRun::new(run).with_idempotency_token(token);
-    let size = serde_json::to_vec(&body).map_or(0, |bytes| bytes.len());
+    let size = serde_json::to_vec(body).map_or(0, |bytes| bytes.len());
     if size > MAX_BODY_BYTES {
         return Err(Error::invalid_task(format!(
             "the job has {size} bytes, more than the {MAX_BODY_BYTES} that Databricks takes"
         ))
         .with_hint("make the configuration or the arguments of the task smaller"));
     }
-    Ok(body)
+    Ok(plan)
+}
+
+/// The run of a single task, which the connector puts together from the user's keys.
+fn one_task(
+    mut run: Map<String, Value>,
+    mut task: Map<String, Value>,
+    token: String,
+    flyte: &FlyteSide<'_>,
+    entrypoint: Entrypoint,
+) -> Result<Plan, Error> {
+    let mut work = Work::take(&mut run, &mut task)?;
+    let compute = Compute::take(&mut run, &mut task, &work)?;
+    let carries_environment = compute.carries_environment();
+    if !run.get("git_source").is_some_and(json::is_given) {
+        work.choose_entrypoint(
+            entrypoint,
+            carries_environment,
+            compute != Compute::Serverless,
+            flyte,
+        );
+    }
+    let needs_script = work.needs_script();
+    compute.write(&mut run, &mut task, &work, flyte)?;
+    work.write(&mut run, &mut task, flyte, carries_environment)?;
+    if !task.get("task_key").is_some_and(json::is_given) {
+        task.insert("task_key".to_owned(), Value::String(TASK_KEY.to_owned()));
+    }
+    run.insert("tasks".to_owned(), Value::Array(vec![Value::Object(task)]));
+    Ok(Plan { body: run, token, is_job: false, needs_script })
+}
+
+impl Plan {
+    /// Whether the connector's own script must be in the workspace before the run starts.
+    pub(crate) fn needs_script(&self) -> bool {
+        self.needs_script
+    }
+
+    /// What is sent, with the path of the connector's own script where it is needed.
+    pub(crate) fn submission(self, script: Option<String>) -> Submission {
+        let Self { mut body, token, is_job, needs_script } = self;
+        if is_job {
+            return Submission::RunNow(RunNow::new(body).with_idempotency_token(token));
+        }
+        if needs_script
+            && let Some(path) = script
+            && let Some(file) = body
+                .get_mut("tasks")
+                .and_then(|tasks| tasks.pointer_mut("/0/spark_python_task/python_file"))
+        {
+            *file = Value::String(path);
+        }
+        Submission::Submit(SubmitRun::new(body).with_idempotency_token(token))
+    }
+}
+
+/// The task's own limit, when it has one. A part of a second more is better than a limit that is too early.
+fn timeout_seconds(cx: &CreateContext) -> Option<i64> {
+    let timeout = cx.template.metadata.as_ref()?.timeout.as_ref()?;
+    Some(timeout.seconds + i64::from(timeout.nanos > 0)).filter(|seconds| *seconds > 0)
 }
 
 /// Parts the user's keys into those of the run and those of its task.
@@ -87,23 +178,53 @@ fn split(conf: Map<String, Value>) -> (Map<String, Value>, Map<String, Value>) {
     })
 }
 
-/// The user laid out `tasks` and wrote keys of a single task beside them: nobody can say which task they belong to.
-fn refuse_stray_task_keys(task: &Map<String, Value>) -> Result<(), Error> {
+/// The user laid out `tasks`, or names a job, and wrote keys of a single task beside it: nobody can say what they mean.
+fn refuse_stray_task_keys(task: &Map<String, Value>, beside: &str) -> Result<(), Error> {
     match task.iter().find(|(_, value)| json::is_given(value)) {
         None => Ok(()),
         Some((key, _)) => {
-            Err(Error::invalid_task(format!("`databricks_conf` has both `tasks` and `{key}`"))
-                .with_hint(format!("move `{key}` into one of the `tasks`")))
+            Err(Error::invalid_task(format!("`databricks_conf` has both `{beside}` and `{key}`"))
+                .with_hint(format!("move `{key}` into the tasks of `{beside}`, or leave it out")))
         }
     }
 }
 
+/// A job id, from a number or from text: a Struct holds no integer beyond 2^53 exactly.
+fn job_number(job_id: &Value) -> Result<Value, Error> {
+    let number = match job_id {
+        Value::Number(number) => number.as_i64(),
+        Value::String(text) => text.trim().parse().ok(),
+        _ => None,
+    };
+    number.filter(|number| *number > 0).map(Value::from).ok_or_else(|| {
+        Error::invalid_task("`job_id` is not the id of a job")
+            .with_hint("write it as a whole number, or as text when it has more than 15 digits")
+    })
+}
+
+/// Parameters of a run-now are bounded, each kind by itself.
+fn bound_parameters(run: &Map<String, Value>) -> Result<(), Error> {
+    for (key, value) in run.iter().filter(|(key, _)| key.ends_with("_params")) {
+        let size = value.to_string().len();
+        if size > MAX_PARAMETER_BYTES {
+            return Err(Error::invalid_task(format!(
+                "`{key}` has {size} bytes, more than the {MAX_PARAMETER_BYTES} that Databricks takes"
+            ))
+            .with_hint("put large values into a file and pass its path"));
+        }
+    }
+    Ok(())
+}
+
 /// A name that leads from the Databricks page back to the Flyte run.
-fn run_name(cx: &CreateContext, execution: &Execution) -> String {
-    let task = cx.template.id.as_ref().map_or("task", |id| id.name.as_str());
+fn run_name(flyte: &FlyteSide<'_>) -> String {
+    let task = flyte.task_name();
+    let execution = &flyte.execution;
     if execution.run.is_empty() {
         return format!("flyte {task}");
     }
-    let Execution { project, domain, run, action, .. } = execution;
-    format!("flyte {task} ({project}/{domain}/{run}/{action})")
+    format!(
+        "flyte {task} ({}/{}/{}/{})",
+        execution.project, execution.domain, execution.run, execution.action
+    )
 }

@@ -26,7 +26,7 @@ impl DatabricksTask {
     /// `InvalidTask` that names what to add or change.
     pub(crate) fn parse(cx: &CreateContext) -> Result<Self, Error> {
         let mut custom = cx.custom()?;
-        let conf = match custom.remove("databricksConf") {
+        let mut conf = match custom.remove("databricksConf") {
             None | Some(Value::Null) => {
                 return Err(Error::invalid_task(
                     "the task has no Databricks job configuration (`databricksConf`)",
@@ -35,6 +35,12 @@ impl DatabricksTask {
             }
             Some(value) => json::object(value, "databricksConf")?,
         };
+        // The v1 plugin took these beside the configuration (FC §4.2).
+        for key in ["notebookPath", "notebookBaseParameters"] {
+            if let Some(value) = json::take_given(&mut custom, key) {
+                conf.entry(key).or_insert(value);
+            }
+        }
         Ok(Self {
             conf,
             instance: json::optional_text(

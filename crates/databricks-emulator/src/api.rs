@@ -101,11 +101,16 @@ fn decide(
     let query = Query::of(&parts.uri);
     let answer = query.and_then(|query| match endpoint {
         Endpoint::SubmitRun => call.submit_run(body, recorded),
+        Endpoint::RunNow => call.run_now(body),
         Endpoint::GetRun => call.get_run(&query),
         Endpoint::GetRunOutput => call.get_run_output(&query),
         Endpoint::CancelRun => shared.workspace.cancel(run_id_in(body)?).map(|()| json!({})),
         Endpoint::DeleteRun => shared.workspace.delete(run_id_in(body)?).map(|()| json!({})),
         Endpoint::ListRuns => call.list_runs(&query),
+        Endpoint::WorkspaceGetStatus => shared.files.get_status(query.path()?),
+        Endpoint::WorkspaceExport => shared.files.export(query.path()?),
+        Endpoint::WorkspaceMkdirs => shared.files.mkdirs(&validate::object(body)?),
+        Endpoint::WorkspaceImport => shared.files.import(&validate::object(body)?),
         Endpoint::Me => Ok(json!({"userName": shared.settings.user_name, "active": true})),
     });
     match answer {
@@ -139,6 +144,23 @@ impl Call<'_> {
         let mut submission = validate::submission(body, self.version)?;
         recorded.ignored_keys = std::mem::take(&mut submission.ignored_keys);
         Ok(json!({"run_id": self.shared.workspace.submit(submission)?}))
+    }
+
+    /// A run of a saved job: its settings, submitted anew under the token of this call (DA §1.7).
+    fn run_now(&self, body: &[u8]) -> Result<Value, Refusal> {
+        let asked = validate::run_now(body)?;
+        let mut settings = self
+            .shared
+            .workspace
+            .job(asked.job_id)
+            .ok_or_else(|| invalid(format!("Job {} does not exist.", asked.job_id)))?;
+        if let Some(token) = asked.idempotency_token {
+            settings.insert("idempotency_token".to_owned(), Value::String(token));
+        }
+        let submission =
+            validate::submission(Value::Object(settings).to_string().as_bytes(), self.version)?;
+        let run_id = self.shared.workspace.submit(submission)?;
+        Ok(json!({"run_id": run_id, "number_in_job": run_id}))
     }
 
     /// The first page of a read is a poll; further pages are part of it.

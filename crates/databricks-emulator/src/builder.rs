@@ -21,6 +21,7 @@ pub struct EmulatorBuilder {
     pub(crate) default_script: Script,
     pub(crate) first_run_id: i64,
     pub(crate) bad_targets: BTreeSet<ApiVersion>,
+    pub(crate) read_only_home: bool,
 }
 
 impl Default for EmulatorBuilder {
@@ -33,6 +34,7 @@ impl Default for EmulatorBuilder {
             default_script: Script::default(),
             first_run_id: 514_594_995_218_126,
             bad_targets: BTreeSet::new(),
+            read_only_home: false,
         }
     }
 }
@@ -47,6 +49,12 @@ impl EmulatorBuilder {
     /// Who the tokens belong to: `creator_user_name` of runs and `userName` of `scim/v2/Me`.
     pub fn user_name(mut self, user_name: impl Into<String>) -> Self {
         self.user_name = user_name.into();
+        self
+    }
+
+    /// Lets nobody write workspace files, not even in the user's own home.
+    pub fn read_only_home(mut self) -> Self {
+        self.read_only_home = true;
         self
     }
 

@@ -4,6 +4,7 @@ use crate::api;
 use crate::builder::{EmulatorBuilder, StartError};
 use crate::endpoint::Endpoint;
 use crate::faults::{CannedAnswer, Faults};
+use crate::files::Files;
 use crate::recorded::{RecordedRequest, Recorder};
 use crate::script::Script;
 use crate::tls::Tls;
@@ -27,6 +28,7 @@ pub(crate) struct Shared {
     pub(crate) workspace: Workspace,
     pub(crate) recorder: Recorder,
     pub(crate) faults: Faults,
+    pub(crate) files: Files,
 }
 
 /// A fake workspace that listens on 127.0.0.1 until it is dropped.
@@ -77,6 +79,7 @@ impl Emulator {
             workspace: Workspace::new(&settings),
             recorder: Recorder::default(),
             faults: Faults::default(),
+            files: Files::new(&settings.user_name, settings.read_only_home),
             settings,
         });
         let router = api::router(Arc::clone(&shared));
@@ -159,6 +162,21 @@ impl Emulator {
     /// on it is unknown, and its `idempotency_token` answers an error (DA §3.1).
     pub fn delete_run(&self, run_id: i64) -> bool {
         self.shared.workspace.forget(run_id)
+    }
+
+    /// Saves a job: `settings` is what a run of it submits, with `tasks` and perhaps `run_name`.
+    pub fn save_job(&self, job_id: i64, settings: serde_json::Map<String, Value>) {
+        self.shared.workspace.save_job(job_id, settings);
+    }
+
+    /// Puts a file into the workspace, over whatever is there.
+    pub fn put_workspace_file(&self, path: &str, content: impl Into<Vec<u8>>) {
+        self.shared.files.put(path, content.into());
+    }
+
+    /// The content of a file of the workspace; none when there is no such file.
+    pub fn workspace_file(&self, path: &str) -> Option<Vec<u8>> {
+        self.shared.files.content(path)
     }
 
     /// Gives this answer to the next `times` calls of the endpoint, in place of the workspace's own and before the call

@@ -11,6 +11,8 @@ use std::fmt;
 pub enum Endpoint {
     /// `POST jobs/runs/submit`.
     SubmitRun,
+    /// `POST jobs/run-now`.
+    RunNow,
     /// `GET jobs/runs/get`.
     GetRun,
     /// `GET jobs/runs/get-output`.
@@ -23,6 +25,14 @@ pub enum Endpoint {
     DeleteRun,
     /// `GET preview/scim/v2/Me`, version 2.0 alone (DA §10.1).
     Me,
+    /// `GET workspace/get-status`, version 2.0 alone (DA §10.1).
+    WorkspaceGetStatus,
+    /// `POST workspace/mkdirs`, likewise.
+    WorkspaceMkdirs,
+    /// `POST workspace/import`, likewise.
+    WorkspaceImport,
+    /// `GET workspace/export`, likewise.
+    WorkspaceExport,
 }
 
 /// A version of the API, as in `/api/2.1/…`.
@@ -58,12 +68,19 @@ impl Endpoint {
         };
         let endpoint = match (method.as_str(), call) {
             ("POST", "jobs/runs/submit") => Self::SubmitRun,
+            ("POST", "jobs/run-now") => Self::RunNow,
             ("GET", "jobs/runs/get") => Self::GetRun,
             ("GET", "jobs/runs/get-output") => Self::GetRunOutput,
             ("POST", "jobs/runs/cancel") => Self::CancelRun,
             ("GET", "jobs/runs/list") => Self::ListRuns,
             ("POST", "jobs/runs/delete") => Self::DeleteRun,
             ("GET", "preview/scim/v2/Me") if version == ApiVersion::V2_0 => Self::Me,
+            ("GET", "workspace/get-status") if version == ApiVersion::V2_0 => {
+                Self::WorkspaceGetStatus
+            }
+            ("POST", "workspace/mkdirs") if version == ApiVersion::V2_0 => Self::WorkspaceMkdirs,
+            ("POST", "workspace/import") if version == ApiVersion::V2_0 => Self::WorkspaceImport,
+            ("GET", "workspace/export") if version == ApiVersion::V2_0 => Self::WorkspaceExport,
             _ => return None,
         };
         Some((version, endpoint))

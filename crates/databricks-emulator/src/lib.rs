@@ -85,6 +85,7 @@ mod emulator;
 mod ending;
 mod endpoint;
 mod faults;
+mod files;
 mod recorded;
 mod refusal;
 mod schema;

@@ -4,6 +4,7 @@
 //! (DA §1.1, §1.2); then the rules between fields, task by task.
 
 mod fields;
+mod run_now;
 mod tasks;
 
 use crate::endpoint::ApiVersion;
@@ -12,6 +13,8 @@ use crate::schema::{RUN, TASK};
 use serde_json::{Map, Value};
 use std::sync::Arc;
 use tasks::Surroundings;
+
+pub(crate) use run_now::run_now;
 
 /// The longest `idempotency_token`, in characters (DA §3.1).
 const MAX_TOKEN_CHARS: usize = 64;

@@ -52,6 +52,8 @@ struct State {
     /// The run that each idempotency token started; it may be deleted since.
     tokens: HashMap<String, i64>,
     submissions: Vec<Arc<Map<String, Value>>>,
+    /// Saved jobs: the body that each submits.
+    jobs: HashMap<i64, Map<String, Value>>,
     next_id: i64,
 }
 
@@ -66,6 +68,7 @@ impl Workspace {
                 task_runs: HashMap::new(),
                 tokens: HashMap::new(),
                 submissions: Vec::new(),
+                jobs: HashMap::new(),
                 next_id: settings.first_run_id,
             }),
         }
@@ -81,6 +84,15 @@ impl Workspace {
 
     pub(crate) fn submissions(&self) -> Vec<Value> {
         self.lock().submissions.iter().map(|body| Value::Object(body.as_ref().clone())).collect()
+    }
+
+    pub(crate) fn save_job(&self, job_id: i64, settings: Map<String, Value>) {
+        self.lock().jobs.insert(job_id, settings);
+    }
+
+    /// The settings of a saved job.
+    pub(crate) fn job(&self, job_id: i64) -> Option<Map<String, Value>> {
+        self.lock().jobs.get(&job_id).cloned()
     }
 
     /// Starts a run, or finds the one that this token started (DA §3.1).

@@ -30,21 +30,29 @@ pub(super) struct Programs {
     logs: [PathBuf; 2],
 }
 
+/// What one part asks of the programs, beside what all parts do.
+#[derive(Debug, Default, Clone, Copy)]
+pub(super) struct Setup<'a> {
+    pub(super) workspace_flags: &'a [(&'a str, &'a str)],
+    pub(super) server_flags: &'a [(&'a str, &'a str)],
+    pub(super) server_variables: &'a [(&'a str, &'a str)],
+}
+
 impl Programs {
     /// Builds and starts both, and waits until they take connections.
-    pub(super) fn start(sh: &Shell) -> Result<Self> {
+    pub(super) fn start(sh: &Shell, setup: Setup<'_>) -> Result<Self> {
         cmd!(sh, "cargo build --package databricks-emulator --package connector-server").run()?;
-        let metadata = MetadataCommand::new().current_dir(sh.current_dir()).no_deps().exec()?;
-        let target = metadata.target_directory.into_std_path_buf();
-        let logs = target.join("interop");
-        sh.create_dir(&logs)?;
+        let folder = folder(sh)?;
+        let built = |name: &str| folder.with_file_name("debug").join(name);
 
-        let certificate = logs.join("workspace.pem").to_string_lossy().into_owned();
+        let certificate = folder.join("workspace.pem").to_string_lossy().into_owned();
+        let shared =
+            [("--token", TOKEN), ("--script", SCRIPTS), ("--certificate", certificate.as_str())];
         let mut emulator = Program::start(
             sh,
-            "databricks-emulator",
-            &target,
-            &[("--token", TOKEN), ("--script", SCRIPTS), ("--certificate", &certificate)],
+            &built("databricks-emulator"),
+            &folder,
+            &[&shared, setup.workspace_flags].concat(),
             &[],
         )?;
         // It says where it listens once it does, and once the certificate is written.
@@ -52,22 +60,22 @@ impl Programs {
             emulator.wait_for(|program| address_after(&program.said(), "HTTPS https://"))?;
 
         let [grpc, prometheus] = free_ports()?;
+        let (port, prometheus_port) = (grpc.to_string(), prometheus.to_string());
+        let flags =
+            [("--host", "127.0.0.1"), ("--port", &port), ("--prometheus-port", &prometheus_port)];
+        let variables = [
+            ("FLYTE_DATABRICKS_INSTANCE", workspace.as_str()),
+            ("FLYTE_DATABRICKS_ACCESS_TOKEN", TOKEN),
+            ("FLYTE_DATABRICKS_ALLOWED_HOSTS", &workspace),
+            ("SSL_CERT_FILE", &certificate),
+            ("NO_PROXY", "localhost,127.0.0.1"),
+        ];
         let mut server = Program::start(
             sh,
-            "connector-server",
-            &target,
-            &[
-                ("--host", "127.0.0.1"),
-                ("--port", &grpc.to_string()),
-                ("--prometheus-port", &prometheus.to_string()),
-            ],
-            &[
-                ("FLYTE_DATABRICKS_INSTANCE", &workspace),
-                ("FLYTE_DATABRICKS_ACCESS_TOKEN", TOKEN),
-                ("FLYTE_DATABRICKS_ALLOWED_HOSTS", &workspace),
-                ("SSL_CERT_FILE", &certificate),
-                ("NO_PROXY", "localhost,127.0.0.1"),
-            ],
+            &built("connector-server"),
+            &folder,
+            &[&flags, setup.server_flags].concat(),
+            &[&variables, setup.server_variables].concat(),
         )?;
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, grpc));
         server.wait_for(|_| TcpStream::connect(address).is_ok().then_some(()))?;
@@ -93,25 +101,36 @@ impl Programs {
     }
 }
 
+/// The folder for what the parts write: below the target folder, beside what Cargo built.
+pub(super) fn folder(sh: &Shell) -> Result<PathBuf> {
+    let metadata = MetadataCommand::new().current_dir(sh.current_dir()).no_deps().exec()?;
+    let folder = metadata.target_directory.into_std_path_buf().join("interop");
+    sh.create_dir(&folder)?;
+    Ok(folder)
+}
+
 /// One process. Dropping it ends it.
-struct Program {
-    name: &'static str,
+pub(super) struct Program {
+    name: String,
     child: Child,
     log: PathBuf,
 }
 
 impl Program {
-    fn start(
+    /// Starts a program, whose output goes to a file of its name in `folder`.
+    pub(super) fn start(
         sh: &Shell,
-        name: &'static str,
-        target: &Path,
+        program: &Path,
+        folder: &Path,
         flags: &[(&str, &str)],
         variables: &[(&str, &str)],
     ) -> Result<Self> {
-        let log = target.join("interop").join(format!("{name}.log"));
+        let name =
+            program.file_name().context("a program without a name")?.to_string_lossy().into_owned();
+        let log = folder.join(format!("{name}.log"));
         let output =
             File::create(&log).with_context(|| format!("{} cannot be written", log.display()))?;
-        let child = Command::new(target.join("debug").join(name))
+        let child = Command::new(program)
             .args(flags.iter().flat_map(|(flag, value)| [flag, value]))
             .envs(variables.iter().copied())
             .current_dir(sh.current_dir())
@@ -129,7 +148,7 @@ impl Program {
     }
 
     /// Waits until `ready` answers. A program that ended before is told with what it wrote.
-    fn wait_for<T>(&mut self, ready: impl Fn(&Self) -> Option<T>) -> Result<T> {
+    pub(super) fn wait_for<T>(&mut self, ready: impl Fn(&Self) -> Option<T>) -> Result<T> {
         let started = Instant::now();
         loop {
             if let Some(status) = self.child.try_wait()? {
@@ -169,7 +188,7 @@ fn pause() {
 }
 
 /// Two ports that were free a moment ago.
-fn free_ports() -> Result<[u16; 2]> {
+pub(super) fn free_ports() -> Result<[u16; 2]> {
     let bind = || TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("no free port on 127.0.0.1");
     let (first, second) = (bind()?, bind()?);
     Ok([first.local_addr()?.port(), second.local_addr()?.port()])

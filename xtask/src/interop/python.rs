@@ -16,13 +16,26 @@ pub(super) struct Python {
     interpreter: PathBuf,
 }
 
+/// What is installed with all that pip resolved for it.
+const REQUIREMENTS: &str = "requirements.txt";
+
+/// What is installed without its dependencies.
+const PLUGINS: &str = "plugin.txt";
+
+/// The same, for Spark.
+const SPARK: &str = "spark.txt";
+
 impl Python {
     /// Makes the environment, or takes the one that an earlier run made for the same requirements.
-    pub(super) fn prepare(sh: &Shell) -> Result<Self> {
-        let [requirements, plugin] =
-            ["requirements.txt", "plugin.txt"].map(|name| Path::new(SOURCES).join(name));
+    pub(super) fn prepare(sh: &Shell, with_spark: bool) -> Result<Self> {
+        let in_sources = |name: &str| Path::new(SOURCES).join(name);
+        let requirements = in_sources(REQUIREMENTS);
+        let mut alone = vec![in_sources(PLUGINS)];
+        if with_spark {
+            alone.push(in_sources(SPARK));
+        }
         let mut hasher = DefaultHasher::new();
-        for list in [&requirements, &plugin] {
+        for list in alone.iter().chain([&requirements]) {
             sh.read_file(list)?.hash(&mut hasher);
         }
         let folder =
@@ -39,7 +52,7 @@ impl Python {
                 "Python 3.10 or newer is not installed: install it with its venv module (Debian: `apt install python3 python3-venv`)"
             );
         }
-        println!("Python environment: making {}, half a minute, once", folder.display());
+        println!("Python environment: making {}, a minute, once", folder.display());
         cmd!(sh, "python3 -m venv --clear {folder}")
             .run()
             .context("no Python environment can be made; is the venv module there (Debian: `apt install python3-venv`)?")?;
@@ -48,15 +61,33 @@ impl Python {
         cmd!(sh, "{interpreter} {pip...} --requirement {requirements}")
             .run()
             .context("the Python packages cannot be installed; is PyPI reachable?")?;
-        cmd!(sh, "{interpreter} {pip...} --no-deps --requirement {plugin}")
-            .run()
-            .context("the Databricks plugin cannot be installed; is PyPI reachable?")?;
+        for list in &alone {
+            cmd!(sh, "{interpreter} {pip...} --no-deps --requirement {list}").run().with_context(
+                || format!("what {} names cannot be installed; is PyPI reachable?", list.display()),
+            )?;
+        }
         sh.write_file(finished, "")?;
         Ok(python)
     }
 
+    /// The interpreter's path.
+    pub(super) fn path(&self) -> &Path {
+        &self.interpreter
+    }
+
     /// Runs one of our programs, shows what it says, and counts its claims. A crash counts as a claim that failed.
     pub(super) fn run(&self, sh: &Shell, program: &str, args: &[&str]) -> Result<Tally> {
+        self.run_with(sh, program, args, &[])
+    }
+
+    /// The same, with variables.
+    pub(super) fn run_with(
+        &self,
+        sh: &Shell,
+        program: &str,
+        args: &[&str],
+        variables: &[(&str, &str)],
+    ) -> Result<Tally> {
         let mut child = Command::new(&self.interpreter)
             // -B: no compiled files beside the sources.
             .args(["-B", program])
@@ -67,6 +98,7 @@ impl Python {
             .env_remove("https_proxy")
             .env("GRPC_VERBOSITY", "ERROR")
             .env("LOG_LEVEL", "ERROR")
+            .envs(variables.iter().copied())
             .stdout(Stdio::piped())
             .spawn()
             .with_context(|| format!("{} cannot be started", self.interpreter.display()))?;

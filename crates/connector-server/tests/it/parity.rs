@@ -5,8 +5,12 @@ use std::path::Path;
 
 use serde_json::Value;
 
-/// What is different on purpose: the user's own entrypoint is kept, and their token is one more input to ours.
+/// What is different on purpose: the user's own entrypoint is kept, and their token is one more input to ours. A
+/// variable that a cluster which is there already cannot be given travels by the connector's own script, which the
+/// plugin does not have: it loses the variable.
 const OWN: &[(&str, &str)] = &[
+    ("02_existing_cluster", "git_source"),
+    ("02_existing_cluster", "spark_python_task"),
     ("10_own_git_source", "git_source"),
     ("10_own_git_source", "idempotency_token"),
     ("10_own_git_source", "python_file"),

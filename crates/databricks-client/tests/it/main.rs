@@ -11,6 +11,7 @@
 
 mod child;
 mod errors;
+mod files;
 mod jobs;
 mod proxy;
 mod raw;

@@ -17,3 +17,4 @@ mod get;
 mod logs_and_metrics;
 mod refusals;
 mod setup;
+mod shapes;

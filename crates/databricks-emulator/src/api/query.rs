@@ -34,6 +34,10 @@ impl Query {
         }
     }
 
+    pub(super) fn path(&self) -> Result<&str, Refusal> {
+        self.text("path").ok_or_else(|| invalid("Missing required parameter: path."))
+    }
+
     pub(super) fn run_id(&self) -> Result<i64, Refusal> {
         self.integer("run_id")?.ok_or_else(|| invalid("Missing required parameter: run_id."))
     }

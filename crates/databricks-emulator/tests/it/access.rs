@@ -73,7 +73,7 @@ async fn unknown_paths_and_methods_are_not_found() {
     for (method, path) in [
         (Method::GET, "/"),
         (Method::GET, "/api/2.2/jobs/runs/submit"),
-        (Method::POST, "/api/2.2/jobs/run-now"),
+        (Method::POST, "/api/2.2/jobs/create"),
         (Method::GET, "/api/2.2/jobs/runs/get/"),
     ] {
         let (status, answer) = client.call(method, path, None).await;

@@ -1,0 +1,332 @@
+//! Every kind of task that a `databricks_conf` can describe: the submitted body is a snapshot, and the workspace takes
+//! it. The refusals say what to change, and nothing is sent.
+
+use connector_core::{Connector, CreateContext, ErrorKind, value};
+use databricks_connector::{Config, Entrypoint};
+use serde_json::{Value, json};
+
+use crate::setup::{TOKEN, World, request};
+
+/// The captured request with exactly this `databricksConf`.
+fn with_conf(world: &World, conf: &Value) -> CreateContext {
+    let mut cx = request("40_executor_first_attempt");
+    let mut custom = cx.custom().unwrap();
+    custom.insert("databricksInstance".to_owned(), json!(world.emulator.http_url()));
+    custom.insert("databricksConf".to_owned(), conf.clone());
+    cx.template.custom = Some(value::struct_from_json(&custom));
+    cx
+}
+
+/// Submits the task and compares what the workspace took.
+async fn check(name: &str, conf: Value) {
+    check_in(&World::start().await, name, &conf).await;
+}
+
+async fn check_in(world: &World, name: &str, conf: &Value) {
+    world
+        .connector
+        .create(with_conf(world, conf))
+        .await
+        .unwrap_or_else(|error| panic!("{name}: {error:?}"));
+    let submissions = world.emulator.submissions();
+    insta::assert_json_snapshot!(name, without_digest(submissions.last().unwrap()));
+}
+
+/// The body without the digest of the connector's own script, which changes with every word of it.
+fn without_digest(body: &Value) -> Value {
+    let text = body.to_string();
+    let Some((before, rest)) = text.split_once("flyte_entrypoint_") else { return body.clone() };
+    let (_, after) = rest.split_once(".py").unwrap();
+    serde_json::from_str(&format!("{before}flyte_entrypoint_[digest].py{after}")).unwrap()
+}
+
+async fn refused(conf: Value, words: &str) {
+    let world = World::start().await;
+    let error = world.connector.create(with_conf(&world, &conf)).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::InvalidTask, "{conf}");
+    let told = format!("{error}; {}", error.hint().unwrap_or_default());
+    assert!(told.contains(words), "{conf}: {told}");
+    assert!(world.emulator.requests().is_empty(), "{conf}");
+}
+
+fn cluster() -> Value {
+    json!({"spark_version": "16.4.x-scala2.12", "node_type_id": "m6i.large", "num_workers": 1})
+}
+
+#[tokio::test]
+async fn clusters() {
+    check("new_cluster_with_pool_and_policy", json!({"new_cluster": {
+        "spark_version": "16.4.x-scala2.12", "instance_pool_id": "pool-1", "policy_id": "P1",
+        "autoscale": {"min_workers": 1, "max_workers": 4},
+        "spark_conf": {"spark.master": "yarn", "spark.shuffle.partitions": 8, "spark.speculation": true},
+        "custom_tags": {"team": "a", "flyte_run": "mine"},
+    }}))
+    .await;
+    check("existing_cluster", json!({"existing_cluster_id": "0923-164208-meows279"})).await;
+}
+
+#[tokio::test]
+async fn serverless() {
+    for (name, conf) in [
+        ("serverless_runtime", json!({"serverless": true})),
+        ("serverless_key_alone", json!({"environment_key": "mine"})),
+        (
+            "serverless_environments_alone",
+            json!({"environments": [{"environment_key": "e1", "spec": {"environment_version": "3", "dependencies": ["flyte", "pandas==2.2.0"]}}]}),
+        ),
+        (
+            "serverless_wheel",
+            json!({"serverless": true, "python_wheel_task": {"package_name": "p", "entry_point": "main", "parameters": ["x"]}}),
+        ),
+        (
+            "serverless_notebook",
+            json!({"serverless": true, "notebook_task": {"notebook_path": "/Workspace/Users/me/n"}}),
+        ),
+    ] {
+        check(name, conf).await;
+    }
+}
+
+#[tokio::test]
+async fn work_of_the_users_own() {
+    for (name, work) in [
+        (
+            "notebook",
+            json!({"notebook_task": {"notebook_path": "/Workspace/Users/me/n", "base_parameters": {"a": "1"}}}),
+        ),
+        (
+            "notebook_of_v1",
+            json!({"notebookPath": "/Workspace/Users/me/n", "notebookBaseParameters": {"a": 1, "b": true}}),
+        ),
+        (
+            "wheel",
+            json!({"python_wheel_task": {"package_name": "p", "entry_point": "main", "named_parameters": {"a": "b"}}}),
+        ),
+        (
+            "jar",
+            json!({"spark_jar_task": {"main_class_name": "com.acme.Main", "parameters": ["x"]}, "libraries": [{"jar": "dbfs:/a.jar"}]}),
+        ),
+        (
+            "spark_submit",
+            json!({"spark_submit_task": {"parameters": ["--class", "com.acme.Main", "dbfs:/a.jar"]}}),
+        ),
+        (
+            "python_file_with_parameters",
+            json!({"spark_python_task": {"python_file": "dbfs:/jobs/a.py", "parameters": ["--x", "1"]}}),
+        ),
+        (
+            "dbt",
+            json!({"dbt_task": {"commands": ["dbt run"], "warehouse_id": "w"}, "git_source": {"git_url": "https://github.com/acme/dbt", "git_provider": "gitHub", "git_branch": "main"}}),
+        ),
+    ] {
+        let mut conf = work;
+        conf.as_object_mut().unwrap().insert("existing_cluster_id".to_owned(), json!("c-1"));
+        check(name, conf).await;
+    }
+}
+
+#[tokio::test]
+async fn work_that_needs_no_compute() {
+    for (name, conf) in [
+        ("sql", json!({"sql_task": {"warehouse_id": "w", "query": {"query_id": "q"}}})),
+        ("pipeline", json!({"pipeline_task": {"pipeline_id": "p", "full_refresh": true}})),
+        ("run_job", json!({"run_job_task": {"job_id": 123, "job_parameters": {"a": "b"}}})),
+        ("condition", json!({"condition_task": {"op": "EQUAL_TO", "left": "a", "right": "b"}})),
+        (
+            "for_each",
+            json!({"for_each_task": {"inputs": "[1,2]", "concurrency": 2, "task": {
+                "task_key": "each", "existing_cluster_id": "c-1", "notebook_task": {"notebook_path": "/n"}}}}),
+        ),
+        (
+            "a_kind_of_tomorrow",
+            json!({"quantum_task": {"qubits": 3}, "something_new": {"x": [1, 2.5]}}),
+        ),
+    ] {
+        check(name, conf).await;
+    }
+}
+
+#[tokio::test]
+async fn a_whole_graph_of_tasks() {
+    check("graph", json!({"run_name": "graph", "tasks": [
+        {"task_key": "a", "new_cluster": cluster(), "notebook_task": {"notebook_path": "/a"}},
+        {"task_key": "b", "sql_task": {"warehouse_id": "w", "query": {"query_id": "q"}}, "depends_on": [{"task_key": "a"}]},
+    ]}))
+    .await;
+}
+
+#[tokio::test]
+async fn the_limit_and_the_pass_through_of_a_run() {
+    let world = World::start().await;
+    let conf = json!({
+        "new_cluster": cluster(), "queue": {"enabled": true}, "budget_policy_id": "b", "run_as": {"user_name": "me@acme.example"},
+        "access_control_list": [{"user_name": "you@acme.example", "permission_level": "CAN_VIEW"}],
+        "email_notifications": {"on_failure": ["me@acme.example"]},
+    });
+    let mut cx = with_conf(&world, &conf);
+    cx.template.metadata.as_mut().unwrap().timeout =
+        Some(prost_types::Duration { seconds: 600, nanos: 1 });
+    world.connector.create(cx).await.unwrap();
+    insta::assert_json_snapshot!("run_level", world.emulator.submissions()[0]);
+    check("users_own_limit_wins", json!({"new_cluster": cluster(), "timeout_seconds": 60})).await;
+}
+
+#[tokio::test]
+async fn a_configured_entrypoint_and_switched_off_tags() {
+    let world = World::with(|config| Config {
+        entrypoint: Entrypoint::Workspace,
+        cluster_tags: false,
+        ..config
+    })
+    .await;
+    check_in(&world, "workspace_entrypoint_by_configuration", &json!({"new_cluster": cluster()}))
+        .await;
+    // A repository of the user's stays the user's.
+    let conf = json!({"new_cluster": cluster(), "git_source": {"git_url": "https://github.com/acme/fork", "git_provider": "gitHub", "git_tag": "v1"}});
+    check_in(&world, "repository_of_the_users", &conf).await;
+}
+
+#[tokio::test]
+async fn a_pickled_function_takes_the_connectors_own_script() {
+    let world = World::start().await;
+    let cx = world.request("42_executor_pkl", json!({}));
+    world.connector.create(cx).await.unwrap();
+    let task = world.emulator.submissions()[0]["tasks"][0]["spark_python_task"].clone();
+    assert_eq!(task["source"], "WORKSPACE");
+    assert!(task["python_file"].as_str().unwrap().starts_with("/Workspace/Users/"), "{task}");
+    assert_eq!(task["parameters"][0], "a0", "the cluster carries the variables");
+}
+
+#[tokio::test]
+async fn the_script_is_uploaded_once_and_mended_when_it_was_changed() {
+    let world = World::start().await;
+    let imports = |world: &World| {
+        world
+            .emulator
+            .requests()
+            .iter()
+            .filter(|request| request.path.ends_with("/workspace/import"))
+            .count()
+    };
+    let create = async |attempt| {
+        let mut cx = world.request("42_executor_pkl", json!({}));
+        cx.execution.task_execution_id.as_mut().unwrap().retry_attempt = attempt;
+        world.connector.create(cx).await.unwrap();
+    };
+    create(0).await;
+    create(1).await;
+    assert_eq!(imports(&world), 1);
+
+    let submitted =
+        world.emulator.submissions()[0]["tasks"][0]["spark_python_task"]["python_file"].clone();
+    let path = submitted.as_str().unwrap();
+    let script = world.emulator.workspace_file(path).unwrap();
+    world.emulator.put_workspace_file(path, "print('somebody was here')");
+    create(2).await;
+    assert_eq!(imports(&world), 2);
+    assert_eq!(world.emulator.workspace_file(path).unwrap(), script);
+}
+
+#[tokio::test]
+async fn a_principal_without_a_home_to_write_to_is_told_so() {
+    let emulator = databricks_emulator::Emulator::builder()
+        .token(TOKEN)
+        .read_only_home()
+        .start()
+        .await
+        .unwrap();
+    let connector = databricks_connector::DatabricksConnector::new(Config {
+        instance: Some(emulator.http_url()),
+        access_token: Some(TOKEN.into()),
+        entrypoint: Entrypoint::Workspace,
+        ..Config::default()
+    })
+    .unwrap();
+    let mut cx = request("40_executor_first_attempt");
+    let mut custom = cx.custom().unwrap();
+    custom.insert("databricksInstance".to_owned(), json!(emulator.http_url()));
+    cx.template.custom = Some(value::struct_from_json(&custom));
+    let error = connector.create(cx).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::FailedPrecondition);
+    assert!(error.hint().unwrap().contains("its own home"), "{error:?}");
+    assert!(emulator.runs().is_empty());
+}
+
+#[tokio::test]
+async fn a_pod_template_gives_its_image_arguments_and_variables() {
+    let world = World::start().await;
+    let mut cx = with_conf(&world, &json!({"new_cluster": cluster()}));
+    let spec = json!({"containers": [
+        {"name": "sidecar", "image": "other"},
+        {"name": "main", "image": "ghcr.io/acme/x:1", "env": [{"name": "A", "value": "1"}, {"name": "S", "valueFrom": {}}],
+         "args": ["a0", "--outputs-path", "{{.outputPrefix}}", "--prev-checkpoint", "{{.prevCheckpointPrefix}}",
+                  "--run-name", "{{.runName}}", "--tgz", "s3://b/x.tar.gz", "--dest", ".", "--resolver", "r"]},
+    ]});
+    cx.template.target =
+        Some(flyteidl2::core::task_template::Target::K8sPod(flyteidl2::core::K8sPod {
+            pod_spec: spec.as_object().map(value::struct_from_json),
+            primary_container_name: "main".to_owned(),
+            ..Default::default()
+        }));
+    world.connector.create(cx.clone()).await.unwrap();
+    insta::assert_json_snapshot!("pod_template", world.emulator.submissions()[0]);
+
+    let Some(flyteidl2::core::task_template::Target::K8sPod(pod)) = cx.template.target.as_mut()
+    else {
+        panic!()
+    };
+    let spec = json!({"containers": [{"name": "main", "args": ["a0", "{{.Inputs.n}}"]}]});
+    pod.pod_spec = spec.as_object().map(value::struct_from_json);
+    let error = world.connector.create(cx).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::FailedPrecondition);
+    assert!(
+        error.to_string().contains("`main`") && error.to_string().contains("`Inputs.n`"),
+        "{error}"
+    );
+}
+
+#[tokio::test]
+async fn what_cannot_be_meant_is_refused_before_any_call() {
+    refused(json!({"serverless": true, "new_cluster": cluster()}), "serverless").await;
+    refused(json!({"serverless": false}), "`serverless: true`").await;
+    refused(
+        json!({"serverless": "yes", "existing_cluster_id": "c"}),
+        "`serverless` must be a boolean",
+    )
+    .await;
+    refused(json!({"notebook_task": {"notebook_path": "/n"}}), "names no compute").await;
+    refused(json!({"job_id": "abc"}), "`job_id`").await;
+    refused(json!({"job_id": 1.5}), "`job_id`").await;
+    refused(json!({"job_id": 7, "existing_cluster_id": "c"}), "`job_id`").await;
+    refused(
+        json!({"job_id": 7, "python_params": ["x".repeat(10_000)]}),
+        "10004 bytes, more than the 10000",
+    )
+    .await;
+    refused(
+        json!({"existing_cluster_id": "c", "environments": {}, "x": "y".repeat(10 * 1024 * 1024)}),
+        "more than the 10485760",
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn a_job_that_is_there_already_is_run_with_its_parameters() {
+    let world = World::start().await;
+    let settings = json!({"run_name": "saved", "tasks": [
+        {"task_key": "a", "existing_cluster_id": "c-1", "notebook_task": {"notebook_path": "/n"}}]});
+    world.emulator.save_job(218_406_790_113_205, settings.as_object().unwrap().clone());
+    let conf =
+        json!({"job_id": "218406790113205", "job_parameters": {"day": "1"}, "something_new": 1});
+    let first = world.connector.create(with_conf(&world, &conf)).await.unwrap();
+    let again = world.connector.create(with_conf(&world, &conf)).await.unwrap();
+    assert_eq!(crate::setup::stored(&first), crate::setup::stored(&again));
+    assert_eq!(world.emulator.runs().len(), 1);
+    let sent = world.emulator.requests()[0].clone();
+    assert!(sent.path.ends_with("/jobs/run-now"), "{}", sent.path);
+    insta::assert_json_snapshot!("run_now", sent.body.unwrap());
+
+    let unknown = with_conf(&world, &json!({"job_id": 7}));
+    let error = world.connector.create(unknown).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::InvalidTask);
+}

@@ -1,0 +1,176 @@
+"""Tasks of Flyte's SDK as its executor hands them to a connector: bundled, serialised, rendered, with their inputs."""
+
+import asyncio
+import gzip
+import io
+import tarfile
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import cloudpickle
+from flyte import storage
+from flyte._internal.runtime.convert import convert_from_native_to_inputs
+from flyte._internal.runtime.task_serde import translate_task_to_wire
+from flyte._task import TaskTemplate
+from flyte.models import CodeBundle, SerializationContext
+from flyteidl2.connector import connector_pb2
+from flyteidl2.core import execution_pb2, identifier_pb2, tasks_pb2
+from flyteidl2.task import common_pb2
+
+# The user's project: what is bundled, and what tasks are imported from.
+PROJECT = Path(__file__).parent / "spark_tasks"
+
+VERSION = "interop"
+
+
+@dataclass
+class Code:
+    """The user's code in one of the two forms that a0 unpacks, into the current folder as by default."""
+
+    form: str
+    content: bytes
+
+    def uploaded(self, folder: str) -> CodeBundle:
+        """Writes it into a folder of whatever store."""
+        path = f"{folder}/code.{'tar.gz' if self.form == 'tgz' else 'pkl.gz'}"
+        write(path, self.content)
+        return CodeBundle(**{self.form: path}, destination=".", computed_version=VERSION)
+
+
+def archive() -> Code:
+    """The project as an archive."""
+    content = io.BytesIO()
+    with tarfile.open(fileobj=content, mode="w:gz") as tar:
+        for source in sorted(PROJECT.glob("*.py")):
+            tar.add(source, arcname=source.name)
+    return Code("tgz", content.getvalue())
+
+
+def pickled(task: TaskTemplate, module: ModuleType) -> Code:
+    """The task alone, pickled with the module that it is from: so it travels from a notebook."""
+    cloudpickle.register_pickle_by_value(module)
+    return Code("pkl", gzip.compress(cloudpickle.dumps(task)))
+
+
+@dataclass
+class Place:
+    """Where an attempt keeps its files, and what it is called."""
+
+    # The folder of the run, without a slash at its end.
+    base: str
+    run: str
+    action: str = "a0"
+    attempt: int = 1
+    # `--org` and its like: what the executor leaves to the connector.
+    identity: dict[str, str] = field(default_factory=lambda: {"org": "local", "project": "p", "domain": "d"})
+
+    @property
+    def inputs(self) -> str:
+        return f"{self.base}/inputs.pb"
+
+    @property
+    def outputs(self) -> str:
+        return f"{self.base}/{self.run}/{self.action}/{self.attempt}"
+
+
+def template(task: TaskTemplate, bundle: CodeBundle | None, place: Place) -> tasks_pb2.TaskTemplate:
+    """The task as the SDK serialises it, with its arguments rendered as the executor renders them.
+
+    The executor leaves `{{.runName}}` and `{{.actionName}}` as they are.
+    """
+    context = SerializationContext(
+        version=VERSION,
+        code_bundle=bundle,
+        root_dir=PROJECT,
+        **place.identity,
+    )
+    serialised = translate_task_to_wire(task, context).task_template
+    values = {
+        "{{.input}}": place.inputs,
+        "{{.outputPrefix}}": place.outputs,
+        "{{.rawOutputDataPrefix}}": place.outputs,
+        "{{.checkpointOutputPrefix}}": f"{place.outputs}/_flytecheckpoints",
+        "{{.prevCheckpointPrefix}}": '""',
+        "{{.runStartTime}}": "2026-11-23T03:19:56Z",
+    }
+    rendered = [values.get(argument, argument) for argument in serialised.container.args]
+    serialised.container.args[:] = rendered
+    return serialised
+
+
+def inputs(task: TaskTemplate, **values: Any) -> common_pb2.Inputs:
+    """The values as Flyte carries them."""
+    return asyncio.run(convert_from_native_to_inputs(task.native_interface, **values)).proto_inputs
+
+
+def request(
+    task: TaskTemplate, bundle: CodeBundle | None, place: Place, **values: Any
+) -> connector_pb2.CreateTaskRequest:
+    """CreateTask as the executor sends it for this attempt."""
+    serialised = template(task, bundle, place)
+    execution = identifier_pb2.WorkflowExecutionIdentifier(
+        project=place.identity["project"], domain=place.identity["domain"], name=place.run
+    )
+    metadata = connector_pb2.TaskExecutionMetadata(
+        task_execution_id=identifier_pb2.TaskExecutionIdentifier(
+            task_id=serialised.id,
+            node_execution_id=identifier_pb2.NodeExecutionIdentifier(node_id=place.action, execution_id=execution),
+            retry_attempt=place.attempt - 1,
+        ),
+        namespace="flyte",
+        environment_variables={
+            "_U_ORG_NAME": place.identity["org"],
+            "_U_RUN_BASE": f"{place.base}/{place.run}",
+            "RUN_NAME": place.run,
+            "ACTION_NAME": place.action,
+            "LOG_LEVEL": "30",
+            "_F_SYS_PATH": "./.:./.",
+        },
+    )
+    return connector_pb2.CreateTaskRequest(
+        inputs=inputs(task, **values),
+        template=serialised,
+        output_prefix=place.outputs,
+        task_execution_metadata=metadata,
+        connection={},
+    )
+
+
+def completed(arguments: list[str], place: Place) -> list[str]:
+    """The arguments as the connector completes them, for tests without one."""
+    names = {"{{.runName}}": place.run, "{{.actionName}}": place.action}
+    rendered = [names.get(argument, argument) for argument in arguments]
+    missing = ["--run-base-dir", f"{place.base}/{place.run}"]
+    for flag in ("org", "project", "domain"):
+        missing += [f"--{flag}", place.identity[flag]]
+    return [rendered[0], *missing, *rendered[1:]]
+
+
+def output(content: bytes) -> object:
+    """The value of the only output in the content of `outputs.pb`."""
+    (literal,) = common_pb2.Outputs.FromString(content).literals
+    primitive = literal.value.scalar.primitive
+    return getattr(primitive, primitive.WhichOneof("value"))
+
+
+def error(content: bytes) -> execution_pb2.ContainerError:
+    """What the content of `error.pb` says."""
+    return execution_pb2.ErrorDocument.FromString(content).error
+
+
+def write(path: str, content: bytes) -> None:
+    """Writes a file in whatever store the path names, with the settings that Flyte's runtime has for it too."""
+    store = storage.get_underlying_filesystem(path=path)
+    if path.startswith("file://"):
+        store.makedirs(path.rpartition("/")[0], exist_ok=True)
+    store.pipe_file(path, content)
+
+
+def read(path: str) -> bytes | None:
+    """The content of a file; none when there is no such file."""
+    try:
+        return storage.get_underlying_filesystem(path=path).cat_file(path)
+    except FileNotFoundError:
+        return None

@@ -1,0 +1,53 @@
+"""Tasks without Spark, for what the entrypoint does whatever the task is."""
+
+import asyncio
+import os
+
+import flyte
+import flyte.errors
+
+env = flyte.TaskEnvironment(name="plain_tasks", image=flyte.Image.from_base("example.test/plain:1"))
+
+
+@env.task
+def add(left: int, right: int) -> int:
+    return left + right
+
+
+@env.task
+async def add_later(left: int, right: int) -> int:
+    await asyncio.sleep(0)
+    return left + right
+
+
+@env.task
+def nothing() -> None:
+    """Has no outputs."""
+
+
+@env.task
+def boom() -> int:
+    raise ValueError("boom")
+
+
+@env.task
+def boom_for_good() -> int:
+    raise flyte.errors.NonRecoverableError("bad input\nsecond line")
+
+
+@env.task
+def variable(name: str) -> str:
+    return os.environ.get(name, "not set")
+
+
+@env.task
+def place() -> str:
+    """Where the task works, and which file it was read from."""
+    return f"{os.getcwd()}|{__file__}"
+
+
+@env.task
+def checkpoint() -> str:
+    """What there is of an earlier attempt's checkpoint."""
+    held = flyte.ctx().checkpoint
+    return "none" if held is None or held.load_sync() is None else "some"

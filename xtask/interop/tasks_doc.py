@@ -1,0 +1,70 @@
+"""Takes every example out of docs/tasks.md, serialises its task with the real SDK, and sends it through the server.
+
+usage: tasks_doc.py <server host:port> <workspace host:port> <docs/tasks.md>
+"""
+
+import re
+import sys
+from pathlib import Path
+
+import checks
+import grpc
+from flyte._task import TaskTemplate
+from flyte.models import CodeBundle
+from flyte_task import Place, request
+from flyteidl2.connector import connector_pb2 as pb
+from flyteidl2.connector import service_pb2_grpc
+
+RPC_TIMEOUT = 10
+
+
+def examples(page: Path) -> list[tuple[str, str]]:
+    """The title above each Python example, and its code."""
+    found, title = [], "?"
+    for part in re.split(r"(^## .*$|^```python\n.*?^```$)", page.read_text(), flags=re.MULTILINE | re.DOTALL):
+        if part.startswith("## "):
+            title = part[3:]
+        elif part.startswith("```python"):
+            found.append((title, part.removeprefix("```python\n").removesuffix("```")))
+    return found
+
+
+def task_of(title: str, code: str, number: int) -> TaskTemplate:
+    """The only task that the code defines, in a module of its own as a user's would be."""
+    name = f"example_{number}"
+    module = type(sys)(name)
+    module.__file__ = f"{name}.py"
+    sys.modules[name] = module
+    exec(compile(code, f"docs/tasks.md: {title}", "exec"), module.__dict__)  # noqa: S102 - our own page
+    tasks = [value for value in vars(module).values() if isinstance(value, TaskTemplate)]
+    assert len(tasks) == 1, f"{len(tasks)} tasks"
+    return tasks[0]
+
+
+def sent(task: TaskTemplate, workspace: str, number: int) -> pb.CreateTaskRequest:
+    """CreateTask for the task, with its secret resolved as Flyte's executor resolves it."""
+    bundle = CodeBundle(tgz="s3://bucket/code.tar.gz", destination=".", computed_version="docs")
+    place = Place(base="s3://bucket/docs", run=f"docs{number}")
+    message = request(task, bundle, place, **{name: 3 for name in task.native_interface.inputs})
+    message.template.custom["databricksInstance"] = workspace
+    return message
+
+
+def program(arguments: list[str]) -> None:
+    server, workspace, page = arguments
+    channel = grpc.insecure_channel(server)
+    stub = service_pb2_grpc.AsyncConnectorServiceStub(channel)
+    pages = examples(Path(page))
+    checks.holds("there are examples", len(pages) > 6, f"found {len(pages)}")
+    for number, (title, code) in enumerate(pages):
+        with checks.section(title):
+            message = sent(task_of(title, code, number), workspace, number)
+            if number == 0:
+                checks.holds("the first class leaves `secrets` out", "secrets" not in message.template.custom.fields)
+            message.ClearField("connection")
+            meta = stub.CreateTask(message, timeout=RPC_TIMEOUT).resource_meta
+            checks.holds(f"{title}: the example becomes a run", b"run_id" in meta, repr(meta))
+
+
+if __name__ == "__main__":
+    checks.main(program)

@@ -1,0 +1,69 @@
+//! minio: a real S3 for the length of one run.
+
+use super::programs::{self, Program};
+use anyhow::Result;
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::path::Path;
+use xshell::Shell;
+
+/// The only bucket.
+const BUCKET: &str = "flyte-data";
+
+/// Its address.
+pub(super) const ADDRESS: &str = "s3://flyte-data";
+
+const USER: &str = "interop";
+const PASSWORD: &str = "interop-secret";
+
+/// A store that listens. It ends when this is dropped.
+pub(super) struct Store {
+    endpoint: String,
+    _program: Program,
+}
+
+impl Store {
+    /// Starts minio with one empty bucket.
+    pub(super) fn start(sh: &Shell, minio: &Path) -> Result<Self> {
+        let folder = programs::folder(sh)?;
+        let disk = folder.join("store");
+        sh.remove_path(&disk)?;
+        // A folder of the disk is a bucket.
+        sh.create_dir(disk.join(BUCKET))?;
+        let [port, console] = programs::free_ports()?;
+        let [address, console] = [port, console].map(|port| format!("127.0.0.1:{port}"));
+        let mut program = Program::start(
+            sh,
+            minio,
+            &folder,
+            &[
+                ("server", &disk.to_string_lossy()),
+                ("--address", &address),
+                ("--console-address", &console),
+            ],
+            &[("MINIO_ROOT_USER", USER), ("MINIO_ROOT_PASSWORD", PASSWORD)],
+        )?;
+        let socket = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+        program.wait_for(|_| TcpStream::connect(socket).is_ok().then_some(()))?;
+        Ok(Self { endpoint: format!("http://{address}"), _program: program })
+    }
+
+    /// What Flyte's runtime reads to reach it.
+    pub(super) fn flyte_variables(&self) -> [(&str, &str); 3] {
+        [
+            ("FLYTE_AWS_ENDPOINT", &self.endpoint),
+            ("FLYTE_AWS_ACCESS_KEY_ID", USER),
+            ("FLYTE_AWS_SECRET_ACCESS_KEY", PASSWORD),
+        ]
+    }
+
+    /// What the server reads to reach it.
+    pub(super) fn server_variables(&self) -> [(&str, &str); 5] {
+        [
+            ("AWS_ENDPOINT_URL", &self.endpoint),
+            ("AWS_ALLOW_HTTP", "true"),
+            ("AWS_REGION", "us-east-1"),
+            ("AWS_ACCESS_KEY_ID", USER),
+            ("AWS_SECRET_ACCESS_KEY", PASSWORD),
+        ]
+    }
+}
