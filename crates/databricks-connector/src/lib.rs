@@ -38,6 +38,7 @@ mod execution;
 mod fixture;
 mod flyte_side;
 mod get;
+mod hints;
 mod idempotency;
 mod json;
 mod links;

@@ -5,7 +5,10 @@ use databricks_client::jobs::{
     TerminationCode,
 };
 
-use crate::phase::{Outcome, Progress, progress_of, was_skipped};
+use crate::{
+    hints,
+    phase::{Outcome, Progress, progress_of, was_skipped},
+};
 
 /// How many failed tasks are read for their error.
 pub(crate) const MAX_FAILED_TASKS: usize = 5;
@@ -48,6 +51,12 @@ pub(crate) fn of_failure(run: &Run, failed: &[FailedTask<'_>], left_out: usize) 
     if parts.is_empty() {
         parts.push(of_state(run.status.as_ref(), run.state.as_ref()));
     }
+    let codes =
+        failed.iter().map(|failed| failed.task.status.as_ref()).chain([run.status.as_ref()]);
+    let hint = codes
+        .flatten()
+        .find_map(|status| hints::of_code(status.termination_details.as_ref()?.code.as_ref()?));
+    parts.extend(hint.map(|hint| format!("hint: {hint}")));
     bounded(&clean(&parts.join("\n")))
 }
 
@@ -196,6 +205,17 @@ mod tests {
             of_failure(&run, &[told], 2),
             "task a: bad library [FAILED]\nand 2 more failed tasks"
         );
+    }
+
+    #[test]
+    fn a_code_that_is_known_brings_a_hint() {
+        let run = run(&json!({"run_id": 1, "tasks": [{
+            "task_key": "a", "run_id": 2,
+            "status": {"state": "TERMINATED", "termination_details": {"code": "CLOUD_FAILURE", "message": "spot loss"}},
+        }]}));
+        let told = FailedTask { task: failed_tasks(&run)[0], output: None };
+        let text = of_failure(&run, &[told], 0);
+        assert!(text.starts_with("spot loss [CLOUD_FAILURE]\nhint: the cloud lost"), "{text}");
     }
 
     #[test]

@@ -42,13 +42,17 @@ def main(argv: list[str]) -> None:
     Returns without a word after a success: Databricks takes even `sys.exit(0)` for a failure in some runtimes. A
     failure is the text of a `SystemExit`, which Python prints as its last line and Databricks shows as the error.
     """
+    reason = None
     try:
         variables, arguments = split(argv)
         # Flyte reads some of them while it is imported, so they come first.
         os.environ.update(variables)
         outside_event_loops(lambda: run(arguments))
     except Stop as stop:
-        sys.exit(str(stop))
+        reason = str(stop)
+    # Out here nothing is being handled: a notebook would print that along.
+    if reason is not None:
+        sys.exit(reason)
 
 
 def split(argv: list[str]) -> tuple[dict[str, str], list[str]]:

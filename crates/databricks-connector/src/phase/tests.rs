@@ -1,3 +1,5 @@
+use std::fmt::Write as _;
+
 use serde_json::{Value, json};
 
 use super::*;
@@ -208,4 +210,58 @@ fn user_failures_can_be_made_permanent_and_the_platforms_cannot() {
     assert_eq!(phase(&legacy("TERMINATED", Some("TIMEDOUT"))), Phase::Failed);
     assert_eq!(phase(&ended(Some("CLUSTER_ERROR"), None)), Phase::RetryableFailed);
     assert_eq!(phase(&ended(Some("SUCCESS"), None)), Phase::Succeeded);
+}
+
+/// Every value that is known today and the phase it becomes by itself, as `docs/reference/states.md` shows them.
+fn reference_page() -> String {
+    let row = |value: &str, run: &Value| {
+        let phases = [UserFailures::Retryable, UserFailures::Permanent]
+            .map(|choice| progress(&self::run(run)).phase(choice));
+        let name = |phase: Phase| flyteidl2::core::task_execution::Phase::from(phase).as_str_name();
+        let told = match phases {
+            [phase, same] if phase == same => name(phase).to_owned(),
+            [phase, other] => {
+                format!("{}; {} with `--user-failures permanent`", name(phase), name(other))
+            }
+        };
+        format!("| {value} | {told} |\n")
+    };
+    let mut page = "# States\n\nEvery value that Databricks is known to use, and the phase that it becomes by itself.\n\
+        A test of `databricks-connector` writes this page and compares it with the code.\n\
+        [phases.md](../phases.md) says what happens when values come together.\n"
+        .to_owned();
+    let mut table = |title: &str, values: &[&str], of: &dyn Fn(&str) -> Value| {
+        let _never = write!(page, "\n## {title}\n\n| value | phase |\n| --- | --- |\n");
+        for value in values {
+            page += &row(value, &of(value));
+        }
+    };
+    table(
+        "`status.state`",
+        LifecycleStateV2::KNOWN,
+        &|value| json!({"run_id": 1, "status": {"state": value}}),
+    );
+    table(
+        "`status.termination_details.code`, once `status.state` is TERMINATED",
+        TerminationCode::KNOWN,
+        &|value| ended(Some(value), None),
+    );
+    table("`state.life_cycle_state`, without `status`", LifeCycleState::KNOWN, &|value| {
+        legacy(value, None)
+    });
+    table(
+        "`state.result_state`, once `state.life_cycle_state` is TERMINATED, without `status`",
+        ResultState::KNOWN,
+        &|value| legacy("TERMINATED", Some(value)),
+    );
+    page
+}
+
+#[test]
+fn the_reference_page_says_what_the_code_does() {
+    let path =
+        std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/reference/states.md");
+    let page = std::fs::read_to_string(&path).unwrap_or_default();
+    let wanted = reference_page();
+    assert!(page == wanted, "{} is stale; it should be:\n{wanted}", path.display());
 }
