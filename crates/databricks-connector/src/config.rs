@@ -125,7 +125,7 @@ impl TryFrom<Config> for Settings {
             (Some(_), None) => {
                 return Err(wrong(
                     ConfigField::AccessToken,
-                    "the token is given, but not the workspace that it is for".to_owned(),
+                    "the token is given, but not the workspace that it is for; set FLYTE_DATABRICKS_INSTANCE too".to_owned(),
                 ));
             }
         };

@@ -52,7 +52,8 @@ pub(crate) async fn resource(
 /// Whether it passes by itself.
 fn trouble_of(kind: ErrorKind) -> Trouble {
     match kind {
-        ErrorKind::Unauthenticated | ErrorKind::Forbidden => Trouble::Refused,
+        // A token that no header can carry is refused before it is sent.
+        ErrorKind::Unauthenticated | ErrorKind::Forbidden | ErrorKind::Config => Trouble::Refused,
         ErrorKind::RunNotFound => Trouble::Gone,
         // Any other refusal of a plain read comes from something between us and the workspace.
         _ => Trouble::Passing,

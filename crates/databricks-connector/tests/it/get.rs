@@ -159,6 +159,17 @@ async fn a_refused_token_is_borne_and_then_ends_the_task_for_good() {
 }
 
 #[tokio::test]
+async fn a_token_that_no_header_can_carry_is_refused_without_a_call() {
+    let world = World::with(|config| Config { refusal_patience: Duration::ZERO, ..config }).await;
+    let run = world.started(script(Outcome::Success)).await;
+    let before = world.emulator.requests().len();
+    let resource = world.connector.get(with_token("dapi-can\u{7}ary"), run).await.unwrap();
+    assert_eq!(resource.phase, Phase::Failed);
+    assert!(!resource.message.contains("ary"), "{}", resource.message);
+    assert_eq!(world.emulator.requests().len(), before);
+}
+
+#[tokio::test]
 async fn a_run_that_is_gone_is_borne_and_then_may_be_started_again() {
     let world = World::start().await;
     let run = world.started(script(Outcome::Success)).await;
