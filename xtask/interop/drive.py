@@ -9,6 +9,7 @@ import importlib.metadata
 import importlib.util
 import json
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -16,7 +17,7 @@ import checks
 import grpc
 from flyteidl2.connector import connector_pb2 as pb
 from flyteidl2.connector import service_pb2_grpc
-from flyteidl2.core.execution_pb2 import TaskExecution
+from flyteidl2.core.execution_pb2 import ContainerError, ErrorDocument, TaskExecution
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 CONNECTOR_NAME = "Databricks Connector"
@@ -56,6 +57,8 @@ class Driver:
         self.requests = requests
         self.token = token
         self.category = pb.TaskCategory(name=TASK_TYPE, version=0)
+        self.outputs = Path(tempfile.mkdtemp(prefix="interop-outputs-"))
+        (self.outputs / "outputs.pb").write_bytes(b"")
 
     def request(self, name: str, run_name: str) -> pb.CreateTaskRequest:
         """A captured request, sent to the fake workspace instead of the captured one.
@@ -67,6 +70,8 @@ class Driver:
         request.template.custom["databricksConf"]["run_name"] = run_name
         for key in request.connection.secrets:
             request.connection.secrets[key] = self.token
+        # Where the function would have left its outputs; the fake workspace runs nothing.
+        request.output_prefix = self.outputs.as_uri()
         return request
 
     def create(self, request: pb.CreateTaskRequest) -> bytes:
@@ -185,6 +190,24 @@ def check_failure(driver: Driver, name: str) -> None:
     checks.holds(f"{name}: the error text is told", "ValueError: no such table" in last.message, repr(last.message))
 
 
+def check_error_file(driver: Driver, name: str) -> None:
+    """Databricks says SUCCESS, and Flyte's runtime wrote down that the function failed."""
+    error = ContainerError(code="KeyError", message="no such column", kind=ContainerError.NON_RECOVERABLE)
+    for written, wanted, words in (
+        (ErrorDocument(error=error).SerializeToString(), "FAILED", "KeyError: no such column"),
+        (None, "RETRYABLE_FAILED", "neither outputs nor an error"),
+    ):
+        request = driver.request(name, "interop success")
+        request.task_execution_metadata.task_execution_id.retry_attempt += 10 + len(words)
+        prefix = Path(tempfile.mkdtemp(prefix="interop-outputs-"))
+        if written:
+            (prefix / "error.pb").write_bytes(written)
+        request.output_prefix = prefix.as_uri()
+        last = driver.follow(driver.create(request), request)[-1]
+        checks.equal(f"{name}: what the runtime left decides, {wanted}", phases([last]), [wanted])
+        checks.holds(f"{name}: … and says why", words in last.message, repr(last.message))
+
+
 def check_cancel(driver: Driver, name: str) -> None:
     """A run that is deleted while it is alive."""
     request = driver.request(name, "interop cancel")
@@ -250,6 +273,8 @@ def program(arguments: list[str]) -> None:
             check_success(driver, metadata_class, name)
     with checks.section("failure"):
         check_failure(driver, "41_executor_second_attempt")
+    with checks.section("error file"):
+        check_error_file(driver, "40_executor_first_attempt")
     with checks.section("cancel"):
         check_cancel(driver, "02_existing_cluster")
     with checks.section("token"):

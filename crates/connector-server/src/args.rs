@@ -78,6 +78,10 @@ pub struct ServeArgs {
     #[arg(long, global = true)]
     pub no_cluster_tags: bool,
 
+    /// Fail a task whose success cannot be checked for an error file, instead of warning.
+    #[arg(long, global = true)]
+    pub require_error_file: bool,
+
     /// Accepted because `c0` has it; means nothing here.
     #[arg(long, value_name = "N", global = true)]
     pub worker: Option<u32>,
@@ -131,10 +135,14 @@ pub(crate) const INSTANCE: &str = "FLYTE_DATABRICKS_INSTANCE";
 pub(crate) const ACCESS_TOKEN: &str = "FLYTE_DATABRICKS_ACCESS_TOKEN";
 pub(crate) const ALLOWED_HOSTS: &str = "FLYTE_DATABRICKS_ALLOWED_HOSTS";
 pub(crate) const SSL_CERT_FILE: &str = "SSL_CERT_FILE";
+pub(crate) const OUTPUT_BUCKETS: &str = "FLYTE_OUTPUT_BUCKETS";
+pub(crate) const S3_ENDPOINT: &str = "FLYTE_AWS_ENDPOINT";
+pub(crate) const S3_ACCESS_KEY_ID: &str = "FLYTE_AWS_ACCESS_KEY_ID";
+pub(crate) const S3_SECRET_ACCESS_KEY: &str = "FLYTE_AWS_SECRET_ACCESS_KEY";
 
 /// Every environment variable that is read by this program, in the order of the help text. An empty one counts as
 /// unset.
-pub const VARIABLES: [Variable; 7] = [
+pub const VARIABLES: [Variable; 11] = [
     Variable {
         name: INSTANCE,
         help: "the workspace of tasks that name none, such as adb-1.2.azuredatabricks.net",
@@ -151,6 +159,16 @@ pub const VARIABLES: [Variable; 7] = [
         name: SSL_CERT_FILE,
         help: "PEM file with roots to trust for outgoing TLS, beside the system's",
     },
+    Variable {
+        name: OUTPUT_BUCKETS,
+        help: "the only buckets whose error.pb and outputs.pb are read, comma-separated [default: all, and files]",
+    },
+    Variable {
+        name: S3_ENDPOINT,
+        help: "an S3 that is not Amazon's, as Flyte's runtime takes it; AWS_* and the other clouds' variables work too",
+    },
+    Variable { name: S3_ACCESS_KEY_ID, help: "the key id for it" },
+    Variable { name: S3_SECRET_ACCESS_KEY, help: "the key for it" },
     Variable { name: LOG_FORMAT, help: "human or json; --log-format wins" },
     Variable {
         name: LOG_LEVEL,
@@ -179,6 +197,14 @@ pub struct Environment {
     pub allowed_hosts: Option<String>,
     /// `SSL_CERT_FILE`.
     pub ssl_cert_file: Option<PathBuf>,
+    /// `FLYTE_OUTPUT_BUCKETS`.
+    pub output_buckets: Option<String>,
+    /// `FLYTE_AWS_ENDPOINT`.
+    pub s3_endpoint: Option<String>,
+    /// `FLYTE_AWS_ACCESS_KEY_ID`.
+    pub s3_access_key_id: Option<SecretString>,
+    /// `FLYTE_AWS_SECRET_ACCESS_KEY`.
+    pub s3_secret_access_key: Option<SecretString>,
     /// `LOG_FORMAT`.
     pub log_format: Option<String>,
     /// `LOG_LEVEL`.
@@ -213,6 +239,10 @@ impl Environment {
             access_token: text(ACCESS_TOKEN)?.map(SecretString::from),
             allowed_hosts: text(ALLOWED_HOSTS)?,
             ssl_cert_file: get(SSL_CERT_FILE).filter(|path| !path.is_empty()).map(PathBuf::from),
+            output_buckets: text(OUTPUT_BUCKETS)?,
+            s3_endpoint: text(S3_ENDPOINT)?,
+            s3_access_key_id: text(S3_ACCESS_KEY_ID)?.map(SecretString::from),
+            s3_secret_access_key: text(S3_SECRET_ACCESS_KEY)?.map(SecretString::from),
             log_format: text(LOG_FORMAT)?,
             log_level: text(LOG_LEVEL)?,
             rust_log: text(RUST_LOG)?,

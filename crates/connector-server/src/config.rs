@@ -1,8 +1,10 @@
 //! The validated configuration.
 
-use std::{error::Error as StdError, fmt, path::Path, time::Duration};
+use std::{error::Error as StdError, fmt, path::Path, sync::Arc, time::Duration};
 
 use clap::ValueEnum as _;
+
+use databricks_connector::ObjectStores;
 
 use crate::args::{self, Entrypoint, Environment, LogFormat, NotText, ServeArgs, UserFailures};
 
@@ -144,6 +146,8 @@ impl Config {
                 Entrypoint::Workspace => databricks_connector::Entrypoint::Workspace,
             },
             cluster_tags: !args.no_cluster_tags,
+            task_files: Arc::new(object_stores(environment)),
+            require_error_file: args.require_error_file,
             user_failures: match args.user_failures {
                 UserFailures::Retryable => databricks_connector::UserFailures::Retryable,
                 UserFailures::Permanent => databricks_connector::UserFailures::Permanent,
@@ -164,6 +168,19 @@ impl Config {
             ends_after: args.timeout.map(Duration::from_secs),
             ignored,
         })
+    }
+}
+
+/// Where the files of Flyte's runtime are looked for.
+fn object_stores(environment: &Environment) -> ObjectStores {
+    let stores = ObjectStores::new().with_s3(
+        environment.s3_endpoint.clone(),
+        environment.s3_access_key_id.clone(),
+        environment.s3_secret_access_key.clone(),
+    );
+    match environment.output_buckets.as_deref().map(comma_separated) {
+        Some(buckets) => stores.only(buckets),
+        None => stores,
     }
 }
 

@@ -1,12 +1,17 @@
 //! What the operator decides.
 
-use std::{fmt, time::Duration};
+use std::{fmt, sync::Arc, time::Duration};
 
 use databricks_client::{ClientPool, Host, HostPattern, HostPolicy};
 use secrecy::SecretString;
 
 use crate::{
-    credentials::OwnCredentials, error, phase::UserFailures, watch::Patience, work::Entrypoint,
+    credentials::OwnCredentials,
+    error,
+    phase::UserFailures,
+    task_files::{ObjectStores, TaskFiles},
+    watch::Patience,
+    work::Entrypoint,
 };
 
 /// The operator's decisions, as given. Every field has a default that works.
@@ -26,6 +31,10 @@ pub struct Config {
     pub entrypoint: Entrypoint,
     /// Whether new clusters are tagged with the Flyte run that they are for.
     pub cluster_tags: bool,
+    /// Where error.pb and outputs.pb are looked for.
+    pub task_files: Arc<dyn TaskFiles>,
+    /// Whether a success whose files cannot be looked at is a failure.
+    pub require_error_file: bool,
     /// How long a refused credential or host is borne before the task fails.
     pub refusal_patience: Duration,
     /// How long a run that the workspace does not know is borne before the task fails.
@@ -42,6 +51,8 @@ impl Default for Config {
             user_failures: UserFailures::default(),
             entrypoint: Entrypoint::default(),
             cluster_tags: true,
+            task_files: Arc::new(ObjectStores::new()),
+            require_error_file: false,
             refusal_patience: Duration::from_mins(15),
             vanished_patience: Duration::from_mins(1),
         }
@@ -94,6 +105,8 @@ pub(crate) struct Settings {
     pub(crate) user_failures: UserFailures,
     pub(crate) entrypoint: Entrypoint,
     pub(crate) cluster_tags: bool,
+    pub(crate) task_files: Arc<dyn TaskFiles>,
+    pub(crate) require_error_file: bool,
     pub(crate) patience: Patience,
 }
 
@@ -144,6 +157,8 @@ impl TryFrom<Config> for Settings {
             user_failures: config.user_failures,
             entrypoint: config.entrypoint,
             cluster_tags: config.cluster_tags,
+            task_files: config.task_files,
+            require_error_file: config.require_error_file,
             patience: Patience { refused: config.refusal_patience, gone: config.vanished_patience },
         })
     }

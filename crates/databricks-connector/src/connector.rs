@@ -1,6 +1,9 @@
 //! The connector: finds the workspace and the credential of a call, and hands it to the code of its verb.
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::atomic::{AtomicU64, Ordering},
+    time::{Duration, Instant},
+};
 
 use connector_core::{
     CallContext, Connection, Connector, CreateContext, Error, ErrorKind, LogPage, LogsRequest,
@@ -11,7 +14,7 @@ use tracing::info;
 
 use crate::{
     config::{Config, ConfigError, Settings},
-    credentials, delete, entrypoint, error, get, logs, metrics,
+    credentials, delete, entrypoint, error, get, logs, metrics, outputs,
     run_meta::RunMeta,
     submit::{self, Choices, Submission},
     tags::Cloud,
@@ -27,6 +30,8 @@ const ANSWER_MARGIN: Duration = Duration::from_millis(100);
 pub struct DatabricksConnector {
     pub(crate) settings: Settings,
     pub(crate) watch: Watch,
+    /// Successes whose files could not be looked at.
+    pub(crate) unseen_endings: AtomicU64,
 }
 
 impl DatabricksConnector {
@@ -36,7 +41,16 @@ impl DatabricksConnector {
     ///
     /// When a part of the configuration cannot be used; the error says which.
     pub fn new(config: Config) -> Result<Self, ConfigError> {
-        Ok(Self { settings: Settings::try_from(config)?, watch: Watch::default() })
+        Ok(Self {
+            settings: Settings::try_from(config)?,
+            watch: Watch::default(),
+            unseen_endings: AtomicU64::new(0),
+        })
+    }
+
+    /// How many successes could not be checked for an error file, since the start of the process.
+    pub fn unseen_endings(&self) -> u64 {
+        self.unseen_endings.load(Ordering::Relaxed)
     }
 
     /// The operator's choices for a task. The cloud of its workspace is a guess until the workspace is known to be
@@ -138,6 +152,7 @@ impl Connector for DatabricksConnector {
         // What the task lacks is told before what the server lacks, and both before any packet.
         let task = DatabricksTask::parse(&cx)?;
         let plan = submit::plan(&task, &cx, self.choices(&task))?;
+        let outputs = if plan.is_runtime() { None } else { Some(outputs::declared(&cx)?) };
         let host = self.host_of(&task)?;
         let credentials = credentials::of_task(&cx.connection)
             .or_else(|| self.own_credentials(&host))
@@ -152,7 +167,7 @@ impl Connector for DatabricksConnector {
         let run_id = submitted.map_err(|error| error::from_client("submitting the run", error))?;
         self.watch.remember_credentials(&host, run_id, &credentials, Instant::now());
         info!(%host, %run_id, credentials = credentials.name(), "run submitted");
-        Ok(RunMeta::new(host.to_string(), run_id))
+        Ok(RunMeta::new(host.to_string(), run_id).with_outputs(outputs))
     }
 
     async fn get(&self, cx: CallContext, meta: RunMeta) -> Result<Resource, Error> {

@@ -2,16 +2,16 @@
 
 use std::time::{Duration, Instant};
 
-use connector_core::{CallContext, Error, Phase, Resource};
+use connector_core::{CallContext, Error, Resource};
 use databricks_client::{Client, ErrorKind, Host, RunId, jobs::Run};
 use tracing::{info, warn};
 
 use crate::{
     DatabricksConnector,
     connector::{host_of, no_credentials},
-    links,
-    phase::{self, Outcome, Progress},
-    reason::{self, FailedTask, MAX_FAILED_TASKS},
+    ended, links,
+    phase::{self, Progress},
+    reason,
     run_meta::RunMeta,
     watch::{Trouble, Verdict},
 };
@@ -37,7 +37,7 @@ pub(crate) async fn resource(
     connector.watch.remember_credentials(&host, run_id, &credentials, Instant::now());
     let client = connector.client(&host, credentials, cx.deadline);
     Ok(match client.get_run(run_id).await {
-        Ok(run) => judged(connector, &client, run_id, &run).await,
+        Ok(run) => judged(connector, &client, cx, meta, &run).await,
         Err(error) => {
             let trouble = trouble_of(error.kind());
             let told = crate::error::from_client(
@@ -64,26 +64,16 @@ fn trouble_of(kind: ErrorKind) -> Trouble {
 async fn judged(
     connector: &DatabricksConnector,
     client: &Client,
-    run_id: RunId,
+    cx: &CallContext,
+    meta: &RunMeta,
     run: &Run,
 ) -> Resource {
-    let host = client.host();
+    let (host, run_id) = (client.host(), meta.run_id);
     let progress = phase::progress(run);
     let resource = match progress {
-        Progress::Ended(Outcome::Succeeded) => Resource::new(Phase::Succeeded),
-        Progress::Ended(_) => match failure(client, run).await {
-            Ok(message) => Resource::new(progress.phase(connector.settings.user_failures))
-                .with_message(message),
-            Err(Passing) if connector.watch.may_ask_again(host, run_id, Instant::now()) => {
-                Resource::new(Phase::Running)
-                    .with_message("the run has ended; its reason is being read")
-            }
-            Err(Passing) => {
-                warn!(%host, %run_id, "the reason of a failed run could not be read");
-                Resource::new(progress.phase(connector.settings.user_failures))
-                    .with_message(reason::of_failure(run, &unread(run), 0))
-            }
-        },
+        Progress::Ended(outcome) => {
+            ended::resource(connector, client, cx, meta, run, outcome).await
+        }
         Progress::Waiting | Progress::Preparing | Progress::Running => {
             Resource::new(progress.phase(connector.settings.user_failures))
                 .with_message(reason::of_progress(run))
@@ -95,38 +85,6 @@ async fn judged(
         info!(%host, %run_id, phase = ?resource.phase, reason = %resource.message, "run ended");
     }
     links::add(resource, host, run_id, run)
-}
-
-/// A failed task's output could not be read, for a cause that passes.
-struct Passing;
-
-/// Why the run failed, with the errors that its tasks wrote.
-async fn failure(client: &Client, run: &Run) -> Result<String, Passing> {
-    let failed = reason::failed_tasks(run);
-    let left_out = failed.len().saturating_sub(MAX_FAILED_TASKS);
-    let mut told = Vec::new();
-    for task in failed.into_iter().take(MAX_FAILED_TASKS) {
-        let output = match task.run_id {
-            None => None,
-            Some(task_run_id) => match client.get_run_output(task_run_id).await {
-                Ok(output) => Some(output),
-                Err(error) if error.is_retryable() => return Err(Passing),
-                // Not every kind of task has an output, and not every principal may read it.
-                Err(_) => None,
-            },
-        };
-        told.push(FailedTask { task, output });
-    }
-    Ok(reason::of_failure(run, &told, left_out))
-}
-
-/// The failed tasks without their outputs.
-fn unread(run: &Run) -> Vec<FailedTask<'_>> {
-    reason::failed_tasks(run)
-        .into_iter()
-        .take(MAX_FAILED_TASKS)
-        .map(|task| FailedTask { task, output: None })
-        .collect()
 }
 
 /// The answer when the run could not be read: the last known phase, or the end of our patience.

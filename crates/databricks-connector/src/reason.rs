@@ -60,6 +60,11 @@ pub(crate) fn of_failure(run: &Run, failed: &[FailedTask<'_>], left_out: usize) 
     bounded(&clean(&parts.join("\n")))
 }
 
+/// The reason that Flyte's runtime wrote down.
+pub(crate) fn of_error_file(text: &str) -> String {
+    bounded(&clean(text))
+}
+
 fn of_failed_task(failed: &FailedTask<'_>, several: bool) -> String {
     let FailedTask { task, output } = failed;
     let own_words = output.as_ref().and_then(|output| given(output.error.as_deref()));

@@ -3,8 +3,10 @@
 use databricks_client::RunId;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
+use crate::outputs::Declared;
+
 /// The resource meta: exactly the two keys of the Python plugin, so that either server can take over the other's
-/// runs (DESIGN §3.3).
+/// runs (DESIGN §3.3). Work that the plugin could not have run adds what it declares to return.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct RunMeta {
     /// The workspace, as [`databricks_client::Host`] writes it.
@@ -15,11 +17,19 @@ pub struct RunMeta {
     /// The token that the v1 plugin wrote here in clear. Read for its runs, never written.
     #[serde(default, skip_serializing, deserialize_with = "v1_token")]
     pub(crate) auth_token: Option<secrecy::SecretString>,
+    /// The declared outputs of work that is not a function of Flyte's runtime; that work writes no files.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) outputs: Option<Declared>,
 }
 
 impl RunMeta {
     pub(crate) fn new(databricks_instance: String, run_id: RunId) -> Self {
-        Self { databricks_instance, run_id, auth_token: None }
+        Self { databricks_instance, run_id, auth_token: None, outputs: None }
+    }
+
+    /// The same for work that is not a function of Flyte's runtime.
+    pub(crate) fn with_outputs(self, outputs: Option<Declared>) -> Self {
+        Self { outputs, ..self }
     }
 }
 

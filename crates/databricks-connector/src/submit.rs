@@ -57,6 +57,7 @@ pub(crate) struct Plan {
     token: String,
     is_job: bool,
     needs_script: bool,
+    is_runtime: bool,
 }
 
 /// What is sent.
@@ -84,11 +85,11 @@ pub(crate) fn plan(
         refuse_stray_task_keys(&submit_task, "job_id")?;
         run.insert("job_id".to_owned(), job_number(&job_id)?);
         bound_parameters(&run)?;
-        return Ok(Plan { body: run, token, is_job: true, needs_script: false });
+        return Ok(Plan { body: run, token, is_job: true, needs_script: false, is_runtime: false });
     }
     let mut plan = if run.get("tasks").is_some_and(json::is_given) {
         refuse_stray_task_keys(&submit_task, "tasks")?;
-        Plan { body: run, token, is_job: false, needs_script: false }
+        Plan { body: run, token, is_job: false, needs_script: false, is_runtime: false }
     } else {
         one_task(run, submit_task, token, &flyte, choices.entrypoint)?
     };
@@ -130,14 +131,14 @@ fn one_task(
             flyte,
         );
     }
-    let needs_script = work.needs_script();
+    let (needs_script, is_runtime) = (work.needs_script(), work.is_runtime());
     compute.write(&mut run, &mut task, &work, flyte)?;
     work.write(&mut run, &mut task, flyte, carries_environment)?;
     if !task.get("task_key").is_some_and(json::is_given) {
         task.insert("task_key".to_owned(), Value::String(TASK_KEY.to_owned()));
     }
     run.insert("tasks".to_owned(), Value::Array(vec![Value::Object(task)]));
-    Ok(Plan { body: run, token, is_job: false, needs_script })
+    Ok(Plan { body: run, token, is_job: false, needs_script, is_runtime })
 }
 
 impl Plan {
@@ -146,9 +147,14 @@ impl Plan {
         self.needs_script
     }
 
+    /// Whether Flyte's runtime does the work, and so writes outputs or an error.
+    pub(crate) fn is_runtime(&self) -> bool {
+        self.is_runtime
+    }
+
     /// What is sent, with the path of the connector's own script where it is needed.
     pub(crate) fn submission(self, script: Option<String>) -> Submission {
-        let Self { mut body, token, is_job, needs_script } = self;
+        let Self { mut body, token, is_job, needs_script, .. } = self;
         if is_job {
             return Submission::RunNow(RunNow::new(body).with_idempotency_token(token));
         }

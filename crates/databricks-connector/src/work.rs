@@ -133,6 +133,11 @@ impl Work {
         IN_ENVIRONMENT.contains(&self.kind())
     }
 
+    /// Whether Flyte's runtime does the work.
+    pub(crate) fn is_runtime(&self) -> bool {
+        matches!(self, Self::Runtime(_))
+    }
+
     fn kind(&self) -> &str {
         match self {
             Self::Runtime(_) => "spark_python_task",

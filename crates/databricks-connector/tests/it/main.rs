@@ -15,6 +15,7 @@ mod create;
 mod delete;
 mod get;
 mod logs_and_metrics;
+mod outputs;
 mod refusals;
 mod setup;
 mod shapes;

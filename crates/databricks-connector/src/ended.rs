@@ -1,0 +1,179 @@
+//! The answer for a run that is over: looks at what its work left, and tells the truth about it.
+
+use std::{sync::atomic::Ordering, time::Instant};
+
+use connector_core::{CallContext, Phase, Resource};
+use databricks_client::{Client, jobs::Run};
+use tracing::warn;
+
+use crate::{
+    DatabricksConnector,
+    ending::{self, Rules, Ruling},
+    outputs::{self, Declared},
+    phase::{Outcome, Progress},
+    reason::{self, FailedTask, MAX_FAILED_TASKS},
+    run_meta::RunMeta,
+    task_files::{self, Looked},
+};
+
+/// A failed task's output could not be read, for a cause that passes.
+struct Passing;
+
+/// The resource of a run that ended like this.
+pub(crate) async fn resource(
+    connector: &DatabricksConnector,
+    client: &Client,
+    cx: &CallContext,
+    meta: &RunMeta,
+    run: &Run,
+    outcome: Outcome,
+) -> Resource {
+    match &meta.outputs {
+        None => of_runtime(connector, client, cx, meta, run, outcome).await,
+        Some(_) if outcome != Outcome::Succeeded => {
+            let phase = Progress::Ended(outcome).phase(connector.settings.user_failures);
+            failed(connector, client, meta, run, phase).await
+        }
+        Some(declared) => of_own_work(connector, client, meta, run, declared).await,
+    }
+}
+
+/// Flyte's runtime writes an error file, or outputs.
+async fn of_runtime(
+    connector: &DatabricksConnector,
+    client: &Client,
+    cx: &CallContext,
+    meta: &RunMeta,
+    run: &Run,
+    outcome: Outcome,
+) -> Resource {
+    let prefix = cx.output_prefix.as_str();
+    let files = connector.settings.task_files.as_ref();
+    // Without a prefix there is nowhere to look, and the run speaks for itself.
+    let (error, outputs) = match outcome {
+        _ if prefix.is_empty() => (Looked::Absent, Looked::Found(())),
+        Outcome::Succeeded => {
+            let error = task_files::error_file(files, prefix).await;
+            let outputs = match error {
+                Looked::Absent => task_files::outputs_file(files, prefix).await,
+                Looked::Found(_) | Looked::Passing(_) | Looked::Lasting(_) => Looked::Absent,
+            };
+            (error, outputs)
+        }
+        Outcome::UserFailure => (task_files::error_file(files, prefix).await, Looked::Absent),
+        Outcome::PlatformFailure | Outcome::Final | Outcome::Upstream => {
+            (Looked::Absent, Looked::Absent)
+        }
+    };
+    let passing = matches!(error, Looked::Passing(_)) || matches!(outputs, Looked::Passing(_));
+    let rules = Rules {
+        user_failures: connector.settings.user_failures,
+        require_error_file: connector.settings.require_error_file,
+        may_ask_again: passing && may_ask_again(connector, client, meta),
+    };
+    match ending::of_runtime(outcome, error, outputs, rules) {
+        Ruling::AskAgain(why) => asking_again(&why),
+        Ruling::Tell { phase: Phase::Succeeded, warning, .. } => {
+            if let Some(why) = warning {
+                connector.unseen_endings.fetch_add(1, Ordering::Relaxed);
+                warn!(host = %client.host(), run_id = %meta.run_id, why, "a success could not be checked for an error file");
+            }
+            Resource::new(Phase::Succeeded)
+        }
+        Ruling::Tell { phase, reason: Some(reason), .. } => {
+            Resource::new(phase).with_message(reason::of_error_file(&reason))
+        }
+        Ruling::Tell { phase, reason: None, .. } => {
+            failed(connector, client, meta, run, phase).await
+        }
+    }
+}
+
+/// Work of the user's own returns what the run's output says.
+async fn of_own_work(
+    connector: &DatabricksConnector,
+    client: &Client,
+    meta: &RunMeta,
+    run: &Run,
+    declared: &Declared,
+) -> Resource {
+    if declared.is_empty() {
+        return Resource::new(Phase::Succeeded);
+    }
+    let result = match run.latest_attempts().last().and_then(|task| task.run_id) {
+        None => None,
+        Some(task_run_id) => match client.get_run_output(task_run_id).await {
+            Ok(output) => output.notebook_output.and_then(|notebook| notebook.result),
+            Err(error) if error.is_retryable() && may_ask_again(connector, client, meta) => {
+                return asking_again(&error.to_string());
+            }
+            Err(error) => {
+                let message = format!("the run succeeded, but its output cannot be read: {error}");
+                return Resource::new(Phase::Failed).with_message(message);
+            }
+        },
+    };
+    match outputs::from_result(declared, result.as_deref()) {
+        Ok(outputs) => Resource { outputs: Some(outputs), ..Resource::new(Phase::Succeeded) },
+        Err(why) => Resource::new(Phase::Failed).with_message(format!(
+            "the run succeeded, but {why}; return it from the notebook with `dbutils.notebook.exit`"
+        )),
+    }
+}
+
+/// A failure with the errors that its tasks wrote.
+async fn failed(
+    connector: &DatabricksConnector,
+    client: &Client,
+    meta: &RunMeta,
+    run: &Run,
+    phase: Phase,
+) -> Resource {
+    match failure(client, run).await {
+        Ok(message) => Resource::new(phase).with_message(message),
+        Err(Passing) if may_ask_again(connector, client, meta) => {
+            asking_again("its error cannot be read now")
+        }
+        Err(Passing) => {
+            warn!(host = %client.host(), run_id = %meta.run_id, "the reason of a failed run could not be read");
+            Resource::new(phase).with_message(reason::of_failure(run, &unread(run), 0))
+        }
+    }
+}
+
+fn may_ask_again(connector: &DatabricksConnector, client: &Client, meta: &RunMeta) -> bool {
+    connector.watch.may_ask_again(client.host(), meta.run_id, Instant::now())
+}
+
+fn asking_again(why: &str) -> Resource {
+    Resource::new(Phase::Running)
+        .with_message(format!("the run has ended; how is being read: {why}"))
+}
+
+async fn failure(client: &Client, run: &Run) -> Result<String, Passing> {
+    let failed = reason::failed_tasks(run);
+    let left_out = failed.len().saturating_sub(MAX_FAILED_TASKS);
+    let mut told = Vec::new();
+    for task in failed.into_iter().take(MAX_FAILED_TASKS) {
+        let output = match task.run_id {
+            None => None,
+            Some(task_run_id) => match client.get_run_output(task_run_id).await {
+                Ok(output) => Some(output),
+                Err(error) if error.is_retryable() => return Err(Passing),
+                // Not every kind of task has an output, and not every principal may read it.
+                Err(_) => None,
+            },
+        };
+        told.push(FailedTask { task, output });
+    }
+    Ok(reason::of_failure(run, &told, left_out))
+}
+
+/// The failed tasks without their outputs.
+fn unread(run: &Run) -> Vec<FailedTask<'_>> {
+    reason::failed_tasks(run)
+        .into_iter()
+        .take(MAX_FAILED_TASKS)
+        .map(|task| FailedTask { task, output: None })
+        .collect()
+}

@@ -1,0 +1,210 @@
+//! What a run left behind decides how it ended.
+
+use std::{fs, sync::Arc};
+
+use connector_core::{CallContext, Connector, Phase, Resource, value};
+use databricks_connector::{Config, Looked, Looking, RunMeta, TaskFiles};
+use databricks_emulator::{Outcome, Pace, Script};
+use flyteidl2::core::{ContainerError, ErrorDocument, container_error::Kind};
+use prost::Message;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use crate::setup::{World, call, request, stored};
+
+fn script(outcome: Outcome) -> Script {
+    Script { pace: Pace::PerPoll(1), outcome, ..Script::default() }
+}
+
+fn failing() -> Outcome {
+    Outcome::Failed { error: "Workload failed".to_owned(), error_trace: String::new() }
+}
+
+/// The output prefix of an attempt, on disk.
+struct Prefix(TempDir);
+
+impl Prefix {
+    fn new() -> Self {
+        Self(tempfile::tempdir().unwrap())
+    }
+
+    fn with_outputs(self) -> Self {
+        fs::write(self.0.path().join("outputs.pb"), b"").unwrap();
+        self
+    }
+
+    fn with_error(self, kind: Kind) -> Self {
+        let error = ContainerError {
+            code: "ValueError".to_owned(),
+            message: "no such table".to_owned(),
+            kind: kind.into(),
+            ..ContainerError::default()
+        };
+        fs::write(
+            self.0.path().join("error.pb"),
+            ErrorDocument { error: Some(error) }.encode_to_vec(),
+        )
+        .unwrap();
+        self
+    }
+
+    fn url(&self) -> String {
+        format!("file://{}", self.0.path().display())
+    }
+}
+
+async fn get(world: &World, run: &RunMeta, output_prefix: &str) -> Resource {
+    let cx = CallContext { output_prefix: output_prefix.to_owned(), ..call() };
+    world.connector.get(cx, run.clone()).await.unwrap()
+}
+
+/// Polls until the run is over.
+async fn end(world: &World, run: &RunMeta, output_prefix: &str) -> Resource {
+    for _ in 0..20 {
+        let resource = get(world, run, output_prefix).await;
+        if resource.phase.is_terminal() {
+            return resource;
+        }
+    }
+    panic!("the run does not end");
+}
+
+#[tokio::test]
+async fn a_success_with_an_error_file_is_a_failure_of_its_kind() {
+    for (kind, phase) in
+        [(Kind::Recoverable, Phase::RetryableFailed), (Kind::NonRecoverable, Phase::Failed)]
+    {
+        let world = World::start().await;
+        let run = world.started(script(Outcome::Success)).await;
+        let prefix = Prefix::new().with_outputs().with_error(kind);
+        let end = end(&world, &run, &prefix.url()).await;
+        assert_eq!((end.phase, end.message.as_str()), (phase, "ValueError: no such table"));
+    }
+}
+
+#[tokio::test]
+async fn a_success_with_outputs_is_one_and_without_either_file_is_none() {
+    let world = World::start().await;
+    let run = world.started(script(Outcome::Success)).await;
+    let prefix = Prefix::new().with_outputs();
+    assert_eq!(end(&world, &run, &prefix.url()).await.phase, Phase::Succeeded);
+    assert_eq!(world.connector.unseen_endings(), 0);
+
+    let world = World::start().await;
+    let run = world.started(script(Outcome::Success)).await;
+    let end = end(&world, &run, &Prefix::new().url()).await;
+    assert_eq!(end.phase, Phase::RetryableFailed);
+    assert!(end.message.contains("neither outputs nor an error"), "{}", end.message);
+}
+
+#[tokio::test]
+async fn the_error_file_of_a_failed_run_says_more_than_the_run() {
+    let world = World::start().await;
+    let run = world.started(script(failing())).await;
+    let prefix = Prefix::new();
+    let end_without = end(&world, &run, &prefix.url()).await;
+    let told = (end_without.phase, end_without.message.as_str());
+    assert_eq!(told, (Phase::RetryableFailed, "Workload failed [RUN_EXECUTION_ERROR]"));
+
+    let world = World::start().await;
+    let run = world.started(script(failing())).await;
+    let prefix = Prefix::new().with_error(Kind::NonRecoverable);
+    let end = end(&world, &run, &prefix.url()).await;
+    assert_eq!((end.phase, end.message.as_str()), (Phase::Failed, "ValueError: no such table"));
+}
+
+#[tokio::test]
+async fn files_that_cannot_be_looked_at_fail_the_task_only_where_they_are_required() {
+    let world = World::start().await;
+    let run = world.started(script(Outcome::Success)).await;
+    assert_eq!(end(&world, &run, "memory:///x").await.phase, Phase::Succeeded);
+    assert_eq!(world.connector.unseen_endings(), 1);
+
+    let world = World::with(|config| Config { require_error_file: true, ..config }).await;
+    let run = world.started(script(Outcome::Success)).await;
+    let end = end(&world, &run, "memory:///x").await;
+    assert_eq!(end.phase, Phase::Failed);
+    assert!(end.message.contains("scheme `memory`"), "{}", end.message);
+}
+
+/// A store that is never there for long enough.
+#[derive(Debug)]
+struct Slow;
+
+impl TaskFiles for Slow {
+    fn read<'a>(&'a self, _url: &'a str, _most: u64) -> Looking<'a, Vec<u8>> {
+        Box::pin(async { Looked::Passing("slow".to_owned()) })
+    }
+
+    fn exists<'a>(&'a self, _url: &'a str) -> Looking<'a, ()> {
+        Box::pin(async { Looked::Passing("slow".to_owned()) })
+    }
+}
+
+#[tokio::test]
+async fn a_store_that_does_not_answer_is_waited_for_at_two_polls() {
+    let world = World::with(|config| Config { task_files: Arc::new(Slow), ..config }).await;
+    let run = world.started(script(Outcome::Success).with_steps([])).await;
+    let mut phases = Vec::new();
+    for _ in 0..3 {
+        phases.push(get(&world, &run, "s3://bucket/x").await.phase);
+    }
+    assert_eq!(phases, [Phase::Running, Phase::Running, Phase::Succeeded]);
+}
+
+/// A notebook whose outputs are declared, and what it returned.
+async fn notebook(returned: Option<&str>) -> (World, RunMeta) {
+    let world = World::start().await;
+    world.emulator.script(
+        "scripted",
+        Script { notebook_result: returned.map(str::to_owned), ..script(Outcome::Success) },
+    );
+    let mut cx = request("40_executor_first_attempt");
+    let mut custom = cx.custom().unwrap();
+    custom.insert("databricksInstance".to_owned(), json!(world.emulator.http_url()));
+    custom.insert(
+        "databricksConf".to_owned(),
+        json!({"run_name": "scripted", "existing_cluster_id": "c", "notebook_task": {"notebook_path": "/n"}}),
+    );
+    cx.template.custom = Some(value::struct_from_json(&custom));
+    let meta = world.connector.create(cx).await.unwrap();
+    (world, meta)
+}
+
+#[tokio::test]
+async fn a_notebook_returns_the_declared_output() {
+    let (world, run) = notebook(Some("385")).await;
+    assert_eq!(stored(&run).get("outputs"), Some(&json!({"o0": "integer"})));
+    // Nothing is looked for under the prefix: a notebook writes no files there.
+    let end = end(&world, &run, "memory:///x").await;
+    assert_eq!(end.phase, Phase::Succeeded);
+    let outputs = end.outputs.unwrap();
+    assert_eq!(outputs.literals[0].name, "o0");
+    assert!(format!("{:?}", outputs.literals[0].value).contains("Integer(385)"), "{outputs:?}");
+}
+
+#[tokio::test]
+async fn a_notebook_that_returns_nothing_fails_with_the_reason() {
+    for (returned, words) in
+        [(None, "returned nothing for the output `o0`"), (Some("many"), "not of its type")]
+    {
+        let (world, run) = notebook(returned).await;
+        let end = end(&world, &run, "").await;
+        assert_eq!(end.phase, Phase::Failed);
+        assert!(end.message.contains(words), "{}", end.message);
+        assert_eq!(end.outputs, None);
+    }
+}
+
+#[tokio::test]
+async fn meta_of_a_function_has_no_outputs() {
+    let world = World::start().await;
+    let meta = world
+        .connector
+        .create(world.request("40_executor_first_attempt", json!({})))
+        .await
+        .unwrap();
+    let keys: Vec<String> =
+        stored(&meta).into_iter().map(|(key, _): (String, Value)| key).collect();
+    assert_eq!(keys, ["databricks_instance", "run_id"]);
+}
