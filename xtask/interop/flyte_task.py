@@ -48,9 +48,10 @@ def archive() -> Code:
     return Code("tgz", content.getvalue())
 
 
-def pickled(task: TaskTemplate, module: ModuleType) -> Code:
-    """The task alone, pickled with the module that it is from: so it travels from a notebook."""
-    cloudpickle.register_pickle_by_value(module)
+def pickled(task: TaskTemplate, *modules: ModuleType) -> Code:
+    """The task alone, pickled with the modules that are nowhere else: so it travels from a notebook."""
+    for module in modules:
+        cloudpickle.register_pickle_by_value(module)
     return Code("pkl", gzip.compress(cloudpickle.dumps(task)))
 
 
@@ -75,7 +76,9 @@ class Place:
         return f"{self.base}/{self.run}/{self.action}/{self.attempt}"
 
 
-def template(task: TaskTemplate, bundle: CodeBundle | None, place: Place) -> tasks_pb2.TaskTemplate:
+def template(
+    task: TaskTemplate, bundle: CodeBundle | None, place: Place, project: Path = PROJECT
+) -> tasks_pb2.TaskTemplate:
     """The task as the SDK serialises it, with its arguments rendered as the executor renders them.
 
     The executor leaves `{{.runName}}` and `{{.actionName}}` as they are.
@@ -83,7 +86,7 @@ def template(task: TaskTemplate, bundle: CodeBundle | None, place: Place) -> tas
     context = SerializationContext(
         version=VERSION,
         code_bundle=bundle,
-        root_dir=PROJECT,
+        root_dir=project,
         **place.identity,
     )
     serialised = translate_task_to_wire(task, context).task_template
@@ -106,10 +109,10 @@ def inputs(task: TaskTemplate, **values: Any) -> common_pb2.Inputs:
 
 
 def request(
-    task: TaskTemplate, bundle: CodeBundle | None, place: Place, **values: Any
+    task: TaskTemplate, bundle: CodeBundle | None, place: Place, project: Path = PROJECT, **values: Any
 ) -> connector_pb2.CreateTaskRequest:
     """CreateTask as the executor sends it for this attempt."""
-    serialised = template(task, bundle, place)
+    serialised = template(task, bundle, place, project)
     execution = identifier_pb2.WorkflowExecutionIdentifier(
         project=place.identity["project"], domain=place.identity["domain"], name=place.run
     )

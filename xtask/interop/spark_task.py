@@ -23,6 +23,7 @@ from flyteidl2.core.execution_pb2 import TaskExecution
 
 sys.path.insert(0, str(PROJECT))
 
+import connector_token  # noqa: E402
 import spark_jobs  # noqa: E402
 
 TERMINAL = {TaskExecution.SUCCEEDED, TaskExecution.FAILED, TaskExecution.RETRYABLE_FAILED, TaskExecution.ABORTED}
@@ -60,7 +61,7 @@ class Driver:
     ) -> tuple[pb.Resource, Place]:
         """Runs the task to its end."""
         place = self.place()
-        code = flyte_task.archive() if form == "tgz" else flyte_task.pickled(task, spark_jobs)
+        code = flyte_task.archive() if form == "tgz" else flyte_task.pickled(task, spark_jobs, connector_token)
         request = flyte_task.request(task, code.uploaded(place.base), place, **values)
         flyte_task.write(place.inputs, request.inputs.SerializeToString())
         request.template.custom["databricksInstance"] = self.workspace

@@ -3,8 +3,10 @@
 usage: tasks_doc.py <server host:port> <workspace host:port> <docs/tasks.md>
 """
 
+import importlib.util
 import re
 import sys
+import tempfile
 from pathlib import Path
 
 import checks
@@ -21,7 +23,7 @@ RPC_TIMEOUT = 10
 def examples(page: Path) -> list[tuple[str, str]]:
     """The title above each Python example, and its code."""
     found, title = [], "?"
-    for part in re.split(r"(^## .*$|^```python\n.*?^```$)", page.read_text(), flags=re.MULTILINE | re.DOTALL):
+    for part in re.split(r"(^## [^\n]*$|^```python\n.*?^```$)", page.read_text(), flags=re.MULTILINE | re.DOTALL):
         if part.startswith("## "):
             title = part[3:]
         elif part.startswith("```python"):
@@ -29,23 +31,25 @@ def examples(page: Path) -> list[tuple[str, str]]:
     return found
 
 
-def task_of(title: str, code: str, number: int) -> TaskTemplate:
+def task_of(code: str, name: str, folder: Path) -> TaskTemplate:
     """The only task that the code defines, in a module of its own as a user's would be."""
-    name = f"example_{number}"
-    module = type(sys)(name)
-    module.__file__ = f"{name}.py"
+    # The SDK reads the source of a task, so it has to be in a file.
+    file = folder / f"{name}.py"
+    file.write_text(code)
+    spec = importlib.util.spec_from_file_location(name, file)
+    module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
-    exec(compile(code, f"docs/tasks.md: {title}", "exec"), module.__dict__)  # noqa: S102 - our own page
+    spec.loader.exec_module(module)
     tasks = [value for value in vars(module).values() if isinstance(value, TaskTemplate)]
     assert len(tasks) == 1, f"{len(tasks)} tasks"
     return tasks[0]
 
 
-def sent(task: TaskTemplate, workspace: str, number: int) -> pb.CreateTaskRequest:
+def sent(task: TaskTemplate, workspace: str, number: int, folder: Path) -> pb.CreateTaskRequest:
     """CreateTask for the task, with its secret resolved as Flyte's executor resolves it."""
     bundle = CodeBundle(tgz="s3://bucket/code.tar.gz", destination=".", computed_version="docs")
     place = Place(base="s3://bucket/docs", run=f"docs{number}")
-    message = request(task, bundle, place, **{name: 3 for name in task.native_interface.inputs})
+    message = request(task, bundle, place, folder, **{name: 3 for name in task.native_interface.inputs})
     message.template.custom["databricksInstance"] = workspace
     return message
 
@@ -56,14 +60,29 @@ def program(arguments: list[str]) -> None:
     stub = service_pb2_grpc.AsyncConnectorServiceStub(channel)
     pages = examples(Path(page))
     checks.holds("there are examples", len(pages) > 6, f"found {len(pages)}")
+    folder = Path(tempfile.mkdtemp())
     for number, (title, code) in enumerate(pages):
         with checks.section(title):
-            message = sent(task_of(title, code, number), workspace, number)
+            message = sent(task_of(code, f"example_{number}", folder), workspace, number, folder)
             if number == 0:
                 checks.holds("the first class leaves `secrets` out", "secrets" not in message.template.custom.fields)
             message.ClearField("connection")
+            if '"job_id"' in code:
+                # The fake workspace has no such job, and nothing but that is wrong.
+                checks.holds(f"{title}: the example gets as far as its job", *is_job_missing(stub, message))
+                continue
             meta = stub.CreateTask(message, timeout=RPC_TIMEOUT).resource_meta
             checks.holds(f"{title}: the example becomes a run", b"run_id" in meta, repr(meta))
+
+
+def is_job_missing(stub: service_pb2_grpc.AsyncConnectorServiceStub, message: pb.CreateTaskRequest) -> tuple[bool, str]:
+    """Whether the run is refused for its job alone, and what is said instead."""
+    try:
+        meta = stub.CreateTask(message, timeout=RPC_TIMEOUT).resource_meta
+    except grpc.RpcError as refused:
+        details = refused.details()
+        return "/jobs/run-now" in details and details.endswith(" does not exist."), details
+    return False, repr(meta)
 
 
 if __name__ == "__main__":

@@ -85,6 +85,13 @@ fn claims(sh: &Shell, full: bool) -> Result<Tally> {
         println!("\n== grpcurl against the running server");
         tally += grpcurl::run(sh, &grpcurl, &programs.server);
     }
+    if spark.is_some() {
+        println!(
+            "\n== the examples of docs/tasks.md, serialised by the SDK, against the running server"
+        );
+        let page = sh.current_dir().join("docs/tasks.md").display().to_string();
+        tally += python.run(sh, "tasks_doc.py", &[&programs.server, &programs.workspace, &page])?;
+    }
     drop(programs);
 
     if let Some(spark) = spark {

@@ -20,6 +20,7 @@
 
 mod backoff;
 mod client;
+pub mod clusters;
 mod credentials;
 mod error;
 mod error_body;

@@ -1,16 +1,18 @@
 //! Runs as the JSON of the API (DA §1.3). Pure.
 
+mod cluster;
 mod output;
 mod state;
 
-pub(crate) use output::output;
+pub(crate) use cluster::cluster;
+pub(crate) use output::{OUTPUT_LIMIT, output};
 
 use crate::endpoint::ApiVersion;
 use crate::schema::TASK;
 use crate::script::LifeCycle;
 use crate::validate::{Format, SubmittedTask};
 use crate::workspace::{Run, Standing};
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 use std::time::Duration;
 
 /// The number of the workspace in links and headers.
@@ -99,7 +101,7 @@ fn base_run(run: &Run, asked: &Asked<'_>) -> Map<String, Value> {
 
 /// The run of one task, as `runs/get` of its id and the metadata of its output show it.
 pub(crate) fn task_as_run(run: &Run, place: usize, asked: &Asked<'_>) -> Value {
-    let id = run.task_ids.get(place).copied().unwrap_or(run.id);
+    let id = run.task_id(place);
     let mut answer = shared_fields(run, id, &run.task_standing(place), asked);
     insert_task_durations(&mut answer, run, asked);
     if let Some(task) = run.submission.tasks.get(place) {
@@ -120,7 +122,7 @@ fn run_task(run: &Run, place: usize, task: &SubmittedTask, asked: &Asked<'_>) ->
         .filter(|(key, _)| known(key))
         .map(|(key, value)| (key.clone(), value.clone()))
         .collect();
-    let id = run.task_ids.get(place).copied().unwrap_or(run.id);
+    let id = run.task_id(place);
     insert(&mut answer, "run_id", id);
     insert(&mut answer, "attempt_number", 0);
     insert(&mut answer, "run_page_url", page_url(run, id, asked));
@@ -176,30 +178,18 @@ fn insert_task_durations(answer: &mut Map<String, Value>, run: &Run, asked: &Ask
 
 /// The cluster of a task, once it was asked for; its Spark context once code runs.
 fn insert_cluster(answer: &mut Map<String, Value>, run: &Run, place: usize, task: &SubmittedTask) {
-    let never_asked = match run.task_standing(place) {
-        Standing::On { step, .. } => step.state == LifeCycle::Blocked,
-        Standing::Ended(ending) => ending.state.life_cycle_state.as_deref() == Some("SKIPPED"),
-    };
-    let runs = run.timeline.reached(&LifeCycle::Running);
-    if never_asked || !(runs || run.timeline.reached(&LifeCycle::Pending)) {
-        return;
-    }
-    let id = run.task_ids.get(place).copied().unwrap_or(run.id).unsigned_abs();
-    let cluster_id = match (task.body.get("existing_cluster_id"), task.body.get("new_cluster")) {
-        (Some(Value::String(existing)), _) => existing.clone(),
-        (_, Some(Value::Object(_))) => format!("0801-120000-{:08x}", id % 0xffff_ffff),
-        _ => return,
-    };
-    let mut instance = json!({"cluster_id": cluster_id});
-    if let Some(instance) = instance.as_object_mut().filter(|_| runs) {
-        // A string here, and larger than a double can hold (DA §1.3).
-        insert(
-            instance,
-            "spark_context_id",
-            (2_683_025_026_034_934_417 + id % 1_000_000).to_string(),
-        );
+    let Some(cluster_id) = cluster::cluster_id(run, place, task) else { return };
+    let mut instance = Map::new();
+    insert(&mut instance, "cluster_id", cluster_id);
+    if run.timeline.reached(&LifeCycle::Running) {
+        insert(&mut instance, "spark_context_id", spark_context_id(run, place).to_string());
     }
     insert(answer, "cluster_instance", instance);
+}
+
+/// Larger than a double can hold (DA §1.3).
+fn spark_context_id(run: &Run, place: usize) -> u64 {
+    2_683_025_026_034_934_417 + run.task_id(place).unsigned_abs() % 1_000_000
 }
 
 fn cluster_spec(task: &SubmittedTask) -> Value {

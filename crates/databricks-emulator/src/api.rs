@@ -111,6 +111,8 @@ fn decide(
         Endpoint::WorkspaceExport => shared.files.export(query.path()?),
         Endpoint::WorkspaceMkdirs => shared.files.mkdirs(&validate::object(body)?),
         Endpoint::WorkspaceImport => shared.files.import(&validate::object(body)?),
+        Endpoint::WorkspaceDelete => shared.files.delete(&validate::object(body)?),
+        Endpoint::GetCluster => call.get_cluster(&query),
         Endpoint::Me => Ok(json!({"userName": shared.settings.user_name, "active": true})),
     });
     match answer {
@@ -177,6 +179,19 @@ impl Call<'_> {
             Some(place) => answers::task_as_run(run, place, &self.asked(now)),
             None => answers::run(run, first_task, &self.asked(now)),
         })
+    }
+
+    /// Only clusters that runs work on are known; the latest run tells.
+    fn get_cluster(&self, query: &Query) -> Result<Value, Refusal> {
+        let cluster_id = query
+            .text("cluster_id")
+            .ok_or_else(|| invalid("Missing required parameter: cluster_id."))?;
+        let clusters = self
+            .shared
+            .workspace
+            .read_all(|run, now| answers::cluster(run, cluster_id, &self.asked(now)));
+        let latest = clusters.into_iter().next();
+        latest.ok_or_else(|| invalid(format!("Cluster {cluster_id} does not exist")))
     }
 
     fn get_run_output(&self, query: &Query) -> Result<Value, Refusal> {

@@ -2,6 +2,7 @@
 
 use crate::emulator::Emulator;
 use crate::endpoint::ApiVersion;
+use crate::exec::ExecConfig;
 use crate::script::Script;
 use secrecy::SecretString;
 use std::collections::BTreeSet;
@@ -22,6 +23,8 @@ pub struct EmulatorBuilder {
     pub(crate) first_run_id: i64,
     pub(crate) bad_targets: BTreeSet<ApiVersion>,
     pub(crate) read_only_home: bool,
+    pub(crate) writable_folders: Vec<String>,
+    pub(crate) exec: Option<ExecConfig>,
 }
 
 impl Default for EmulatorBuilder {
@@ -35,6 +38,8 @@ impl Default for EmulatorBuilder {
             first_run_id: 514_594_995_218_126,
             bad_targets: BTreeSet::new(),
             read_only_home: false,
+            writable_folders: Vec::new(),
+            exec: None,
         }
     }
 }
@@ -55,6 +60,23 @@ impl EmulatorBuilder {
     /// Lets nobody write workspace files, not even in the user's own home.
     pub fn read_only_home(mut self) -> Self {
         self.read_only_home = true;
+        self
+    }
+
+    /// Lets the user write to one more folder of the workspace, such as `/Shared`, beside the own home. It is there from
+    /// the start.
+    pub fn writable_folder(mut self, path: impl Into<String>) -> Self {
+        self.writable_folders.push(path.into());
+        self
+    }
+
+    /// Executes runs really, but for those whose name has a script of its own.
+    ///
+    /// A run of one `spark_python_task` whose file is in the workspace becomes a process of this machine once it is
+    /// RUNNING, stays RUNNING as long as that takes, and ends as that ends; the steps around are those of the default
+    /// script. Any other run fails when it is RUNNING, and says why. See [`ExecConfig`].
+    pub fn exec(mut self, config: ExecConfig) -> Self {
+        self.exec = Some(config);
         self
     }
 

@@ -3,6 +3,7 @@
 use crate::api;
 use crate::builder::{EmulatorBuilder, StartError};
 use crate::endpoint::Endpoint;
+use crate::exec::Executor;
 use crate::faults::{CannedAnswer, Faults};
 use crate::files::Files;
 use crate::recorded::{RecordedRequest, Recorder};
@@ -28,12 +29,13 @@ pub(crate) struct Shared {
     pub(crate) workspace: Workspace,
     pub(crate) recorder: Recorder,
     pub(crate) faults: Faults,
-    pub(crate) files: Files,
+    pub(crate) files: Arc<Files>,
 }
 
 /// A fake workspace that listens on 127.0.0.1 until it is dropped.
 ///
-/// Dropping it closes every connection at once; [`shutdown`](Self::shutdown) lets calls in flight finish.
+/// Dropping it closes every connection and ends what is being executed at once; [`shutdown`](Self::shutdown) lets calls
+/// in flight finish, and waits until what was executed is gone.
 pub struct Emulator {
     shared: Arc<Shared>,
     http: Listener,
@@ -62,6 +64,7 @@ impl Drop for Emulator {
             listener.handle.shutdown();
             listener.task.abort();
         }
+        self.shared.workspace.stop_executions();
     }
 }
 
@@ -75,11 +78,14 @@ impl Emulator {
         let tls = Tls::throw_away()?;
         let http = bind("HTTP", settings.http_port)?;
         let https = bind("HTTPS", settings.https_port)?;
+        let files = Arc::new(Files::new(&settings));
+        let executor =
+            settings.exec.clone().map(|config| Executor::new(config, Arc::clone(&files)));
         let shared = Arc::new(Shared {
-            workspace: Workspace::new(&settings),
+            workspace: Workspace::new(&settings, executor),
             recorder: Recorder::default(),
             faults: Faults::default(),
-            files: Files::new(&settings.user_name, settings.read_only_home),
+            files,
             settings,
         });
         let router = api::router(Arc::clone(&shared));
@@ -101,7 +107,8 @@ impl Emulator {
         Ok(Self { shared, http, https, certificate_pem: tls.authority_pem })
     }
 
-    /// Stops listening, lets the calls in flight finish for at most five seconds, and returns when all is closed.
+    /// Stops listening, lets the calls in flight finish for at most five seconds, ends what is being executed, and
+    /// returns when all is closed.
     pub async fn shutdown(mut self) {
         for listener in [&self.http, &self.https] {
             listener.handle.graceful_shutdown(Some(GRACE));
@@ -110,6 +117,12 @@ impl Emulator {
             if let Err(error) = (&mut listener.task).await {
                 tracing::warn!(%error, "a listener ended badly");
             }
+        }
+        self.shared.workspace.stop_executions();
+        let shared = Arc::clone(&self.shared);
+        let gone = tokio::task::spawn_blocking(move || shared.workspace.join_executions()).await;
+        if let Err(error) = gone {
+            tracing::error!(%error, "the end of what was executed was not seen");
         }
     }
 

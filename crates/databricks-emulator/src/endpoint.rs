@@ -33,6 +33,10 @@ pub enum Endpoint {
     WorkspaceImport,
     /// `GET workspace/export`, likewise.
     WorkspaceExport,
+    /// `POST workspace/delete`, likewise.
+    WorkspaceDelete,
+    /// `GET clusters/get`, not in version 2.2 (DA §1.10).
+    GetCluster,
 }
 
 /// A version of the API, as in `/api/2.1/…`.
@@ -81,6 +85,8 @@ impl Endpoint {
             ("POST", "workspace/mkdirs") if version == ApiVersion::V2_0 => Self::WorkspaceMkdirs,
             ("POST", "workspace/import") if version == ApiVersion::V2_0 => Self::WorkspaceImport,
             ("GET", "workspace/export") if version == ApiVersion::V2_0 => Self::WorkspaceExport,
+            ("POST", "workspace/delete") if version == ApiVersion::V2_0 => Self::WorkspaceDelete,
+            ("GET", "clusters/get") if version != ApiVersion::V2_2 => Self::GetCluster,
             _ => return None,
         };
         Some((version, endpoint))

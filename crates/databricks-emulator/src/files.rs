@@ -1,5 +1,6 @@
-//! Files of the workspace, each under the home of the one principal that there is (DA §10.1).
+//! Files of the workspace (DA §10.1), written by the one principal that there is: to its home, and where it is let.
 
+use crate::builder::EmulatorBuilder;
 use crate::refusal::{Refusal, invalid};
 use axum::http::StatusCode;
 use base64::Engine as _;
@@ -14,8 +15,8 @@ const MAX_FILE: usize = 10 * 1024 * 1024;
 /// The files, and who may write them.
 #[derive(Debug)]
 pub(crate) struct Files {
-    home: String,
-    read_only: bool,
+    /// The folders below which the principal may write.
+    writable: Vec<String>,
     tree: Mutex<Tree>,
 }
 
@@ -26,11 +27,17 @@ struct Tree {
 }
 
 impl Files {
-    /// The empty home of a user; `read_only`: the user may not even write there.
-    pub(crate) fn new(user_name: &str, read_only: bool) -> Self {
-        let home = format!("/Users/{user_name}");
-        let tree = Tree { folders: BTreeSet::from([home.clone()]), files: BTreeMap::new() };
-        Self { home, read_only, tree: Mutex::new(tree) }
+    /// The empty home of the user, and the folders that it may write to.
+    pub(crate) fn new(settings: &EmulatorBuilder) -> Self {
+        let home = format!("/Users/{}", settings.user_name);
+        let others = settings.writable_folders.iter().filter_map(|path| normal(path).ok());
+        let mut writable: Vec<String> = others.map(ToOwned::to_owned).collect();
+        let mut folders = BTreeSet::from_iter(writable.clone());
+        folders.insert(home.clone());
+        if !settings.read_only_home {
+            writable.push(home);
+        }
+        Self { writable, tree: Mutex::new(Tree { folders, files: BTreeMap::new() }) }
     }
 
     pub(crate) fn get_status(&self, path: &str) -> Result<Value, Refusal> {
@@ -93,6 +100,31 @@ impl Files {
         Ok(json!({}))
     }
 
+    /// Deletes a file, or a folder with all below it when that is asked for.
+    pub(crate) fn delete(&self, body: &Map<String, Value>) -> Result<Value, Refusal> {
+        let path = normal(text(body, "path")?)?;
+        self.may_write(path)?;
+        let recursive = body.get("recursive").and_then(Value::as_bool).unwrap_or(false);
+        let mut tree = self.lock();
+        if tree.files.remove(path).is_some() {
+            return Ok(json!({}));
+        }
+        if !tree.folders.contains(path) {
+            return Err(missing(path));
+        }
+        let is_below = |name: &String| is_in(name, path) && name != path;
+        if !recursive && (tree.folders.iter().any(is_below) || tree.files.keys().any(is_below)) {
+            return Err(Refusal {
+                status: StatusCode::BAD_REQUEST,
+                error_code: "DIRECTORY_NOT_EMPTY",
+                message: format!("Folder ({path}) is not empty."),
+            });
+        }
+        tree.folders.retain(|name| !is_in(name, path));
+        tree.files.retain(|name, _| !is_in(name, path));
+        Ok(json!({}))
+    }
+
     pub(crate) fn export(&self, path: &str) -> Result<Value, Refusal> {
         let content = self.content(path).ok_or_else(|| missing(path))?;
         Ok(json!({"content": STANDARD.encode(content), "file_type": "py"}))
@@ -110,12 +142,9 @@ impl Files {
         }
     }
 
-    /// Only the home is writable; elsewhere the principal has no rights.
+    /// Elsewhere the principal has no rights.
     fn may_write(&self, path: &str) -> Result<(), Refusal> {
-        let inside = path
-            .strip_prefix(&self.home)
-            .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
-        if inside && !self.read_only {
+        if self.writable.iter().any(|folder| is_in(path, folder)) {
             return Ok(());
         }
         Err(Refusal {
@@ -139,6 +168,11 @@ fn normal(path: &str) -> Result<&str, Refusal> {
     } else {
         Err(invalid("The path must be absolute."))
     }
+}
+
+/// Whether a path is a folder or lies below it.
+fn is_in(path: &str, folder: &str) -> bool {
+    path.strip_prefix(folder).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
 fn text<'a>(body: &'a Map<String, Value>, field: &str) -> Result<&'a str, Refusal> {
@@ -171,9 +205,13 @@ mod tests {
         value.as_object().unwrap()
     }
 
+    fn of_me() -> EmulatorBuilder {
+        EmulatorBuilder::default().user_name("me@x")
+    }
+
     #[test]
     fn a_file_needs_its_folder_and_comes_back_as_it_was() {
-        let files = Files::new("me@x", false);
+        let files = Files::new(&of_me());
         let import = json!({"path": "/Workspace/Users/me@x/a/f.py", "format": "AUTO", "content": STANDARD.encode("x")});
         assert_eq!(files.import(body(&import)).unwrap_err().error_code, "RESOURCE_DOES_NOT_EXIST");
         files.mkdirs(body(&json!({"path": "/Users/me@x/a"}))).unwrap();
@@ -188,14 +226,35 @@ mod tests {
     }
 
     #[test]
-    fn only_the_home_is_writable() {
-        let files = Files::new("me@x", false);
+    fn only_the_home_is_writable_unless_more_is_allowed() {
+        let files = Files::new(&of_me());
         for path in ["/Shared/f", "/Users/me@xy/f", "/Users/you@x/f"] {
             let refusal = files.mkdirs(body(&json!({ "path": path }))).unwrap_err();
             assert_eq!(refusal.status, StatusCode::FORBIDDEN, "{path}");
         }
-        let read_only = Files::new("me@x", true);
+        let read_only = Files::new(&of_me().read_only_home());
         let refusal = read_only.mkdirs(body(&json!({"path": "/Users/me@x/a"}))).unwrap_err();
         assert_eq!(refusal.status, StatusCode::FORBIDDEN);
+
+        let shared = Files::new(&of_me().writable_folder("/Workspace/Shared"));
+        let import = json!({"path": "/Shared/f.py", "format": "RAW", "content": ""});
+        shared.import(body(&import)).unwrap();
+        assert!(shared.mkdirs(body(&json!({"path": "/Sharedx"}))).is_err());
+    }
+
+    #[test]
+    fn a_folder_goes_with_what_is_in_it_only_when_that_is_asked_for() {
+        let files = Files::new(&of_me());
+        files.mkdirs(body(&json!({"path": "/Users/me@x/a/b"}))).unwrap();
+        files.put("/Users/me@x/a/f.py", Vec::new());
+        files.put("/Users/me@x/ab", Vec::new());
+        let code = |value: &Value| files.delete(body(value)).map_err(|refusal| refusal.error_code);
+        assert_eq!(code(&json!({"path": "/Users/me@x/a"})), Err("DIRECTORY_NOT_EMPTY"));
+        assert_eq!(code(&json!({"path": "/Users/me@x/c"})), Err("RESOURCE_DOES_NOT_EXIST"));
+        assert_eq!(code(&json!({"path": "/Shared"})), Err("PERMISSION_DENIED"));
+        code(&json!({"path": "/Users/me@x/a/b"})).unwrap();
+        code(&json!({"path": "/Users/me@x/a", "recursive": true})).unwrap();
+        assert_eq!(files.content("/Users/me@x/a/f.py"), None);
+        code(&json!({"path": "/Users/me@x/ab"})).unwrap();
     }
 }

@@ -33,8 +33,10 @@
 //!
 //! # What it answers
 //!
-//! Under `/api/2.0`, `/api/2.1` and `/api/2.2`: `jobs/runs/submit`, `get`, `get-output`, `cancel`, `list` and `delete`;
-//! under `/api/2.0` also `preview/scim/v2/Me`. Any other path or method is 404 `ENDPOINT_NOT_FOUND`.
+//! Under `/api/2.0`, `/api/2.1` and `/api/2.2`: `jobs/run-now` and `jobs/runs/submit`, `get`, `get-output`, `cancel`,
+//! `list` and `delete`; under `/api/2.0` also `preview/scim/v2/Me` and `workspace/get-status`, `mkdirs`, `import`,
+//! `export` and `delete`; under `/api/2.0` and `/api/2.1` `clusters/get`. Any other path or method is 404
+//! `ENDPOINT_NOT_FOUND`.
 //!
 //! - **Tokens** (DA §3.5, §10.3). None is 401 UNAUTHENTICATED; one that is not known is 403 with a page of HTML.
 //! - **Submit** (DA §1.1, §1.2). 2.2 takes `tasks[]`; 2.1 also the keys of one task at the top; 2.0 only those. A body is
@@ -49,6 +51,11 @@
 //! - **Output** (DA §1.4) is for task runs. The id of a run with `tasks[]` is refused.
 //! - **Cancel** (DA §3.2) answers `{}` at once; the run is TERMINATING for one step, then CANCELED. It changes nothing
 //!   about a run that has ended. The id of a task run cancels the run around it.
+//! - **Saved jobs** (DA §1.7) are those of [`Emulator::save_job`]. A run of one submits its settings; the parameters of
+//!   the call are measured, at most 10,000 bytes each, and not applied.
+//! - **Files** (DA §10.1). A file needs its folder, is overwritten only when that is asked for, and goes to the user's
+//!   home or an [`EmulatorBuilder::writable_folder`]; elsewhere the answer is 403. `/Workspace/Users/…` is `/Users/…`.
+//! - **Clusters** (DA §1.10) are those that runs work on. Why they ended is [`Script::cluster_termination`].
 //! - **Idempotency** (DA §3.1). The same token answers the same run, ended or not; a deleted run's token is an error.
 //! - **List** (DA §1.5). `runs` is absent when there is none, and `active_only` covers the four states that it names.
 //!
@@ -56,8 +63,16 @@
 //! without tasks (`main`), that a 2.0 run has no `tasks` and answers its output itself, what `get-output` shows of a task
 //! that still runs (the metadata), the termination type of a timeout (`CLIENT_ERROR`).
 //!
-//! Simplified: `max_retries` starts no attempt, a task with `depends_on` is BLOCKED until the run ends, `run-now` and
-//! saved jobs are absent.
+//! Simplified: `max_retries` starts no attempt, a task with `depends_on` is BLOCKED until the run ends, the run of a saved
+//! job looks as a submitted one does.
+//!
+//! # Real work
+//!
+//! With [`EmulatorBuilder::exec`] a Python task whose file is in the workspace is executed: `python file parameters…`,
+//! with the cluster's `spark_env_vars`, in a process of its own. Its output is the `logs`, exit code 0 is success, and any
+//! other is failed code whose `error` is the last line of stderr. A cancel kills it with all that it started, and so do
+//! [`Emulator::shutdown`] and the drop of the emulator. Not so: the task's timeout, its libraries, and a cluster's Spark;
+//! what the file needs has to be in that Python.
 //!
 //! # Faults
 //!
@@ -81,9 +96,11 @@
 mod answers;
 mod api;
 mod builder;
+mod clock;
 mod emulator;
 mod ending;
 mod endpoint;
+mod exec;
 mod faults;
 mod files;
 mod recorded;
@@ -98,7 +115,10 @@ mod workspace;
 pub use builder::{DEFAULT_TOKEN, EmulatorBuilder, StartError};
 pub use emulator::Emulator;
 pub use endpoint::{ApiVersion, Endpoint};
+pub use exec::ExecConfig;
 pub use faults::CannedAnswer;
 pub use recorded::{AuthorizationSeen, RecordedRequest};
-pub use script::{LifeCycle, Outcome, Pace, Script, StateForm, Step, TaskScript, Termination};
+pub use script::{
+    ClusterTermination, LifeCycle, Outcome, Pace, Script, StateForm, Step, TaskScript, Termination,
+};
 pub use workspace::RunSummary;

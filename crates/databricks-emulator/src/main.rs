@@ -3,7 +3,7 @@
 #![forbid(unsafe_code)]
 
 use clap::Parser;
-use databricks_emulator::{DEFAULT_TOKEN, Emulator, Pace, Script};
+use databricks_emulator::{DEFAULT_TOKEN, Emulator, ExecConfig, Pace, Script};
 use std::collections::BTreeMap;
 use std::error::Error;
 use std::path::{Path, PathBuf};
@@ -17,7 +17,7 @@ const BAD_USAGE: u8 = 64;
 /// A fake Databricks workspace on 127.0.0.1.
 ///
 /// What is submitted to it becomes a run that goes QUEUED, PENDING, RUNNING and then ends as its script says; without
-/// one it succeeds. Nothing is executed, and nothing leaves this machine.
+/// one it succeeds. Nothing leaves this machine, and nothing is executed unless --exec-python says so.
 #[derive(Parser)]
 #[command(version, after_long_help = EXAMPLES)]
 struct Args {
@@ -44,6 +44,23 @@ struct Args {
     /// A JSON file that maps run names to scripts. A script without `pace` moves one step at every runs/get.
     #[arg(long, value_name = "FILE")]
     script: Option<PathBuf>,
+
+    /// Execute runs really, but for those with a script: a Python task whose file was imported into the workspace runs
+    /// with this Python, and any other fails. The files run as you, without any fence.
+    #[arg(long, value_name = "PATH")]
+    exec_python: Option<PathBuf>,
+
+    /// A variable of what is executed; repeat for more. Of this program's own it gets `HOME`, `JAVA_HOME`, `LANG`,
+    /// `PATH` and `TMPDIR` alone.
+    #[arg(long, value_name = "KEY=VALUE", value_parser = variable, requires = "exec_python")]
+    exec_env: Vec<(String, String)>,
+}
+
+fn variable(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
+        _ => Err("expected KEY=VALUE".to_owned()),
+    }
 }
 
 const EXAMPLES: &str = r#"Examples:
@@ -65,6 +82,9 @@ const EXAMPLES: &str = r#"Examples:
     {"termination": {"life_cycle_state": "TERMINATED", "result_state": "FAILED",
                      "code": "CLUSTER_ERROR", "type": "CLOUD_FAILURE", "message": "..."}}
   Other paces: {"per_poll": 1}, "manual" (then: curl -X POST .../emulator/v1/runs/RUN_ID/advance)
+
+  Execute tasks with a Python of this machine, with one more variable:
+    databricks-emulator --exec-python .venv/bin/python --exec-env SPARK_LOCAL_IP=127.0.0.1
 
   While it runs, without a token:
     PUT    /emulator/v1/scripts/RUN_NAME   a script, for runs of that name from now on
@@ -123,6 +143,10 @@ async fn run(args: Args) -> Result<(), Failure> {
         .default_script(Script::success().with_pace(pace));
     for token in &args.tokens {
         builder = builder.token(token);
+    }
+    if let Some(python) = &args.exec_python {
+        let environment = args.exec_env.iter().cloned().collect();
+        builder = builder.exec(ExecConfig { environment, ..ExecConfig::new(python) });
     }
     // Before the ports are told, so that no signal comes too early.
     let mut stop = Stop::listen()

@@ -2,7 +2,7 @@
 
 mod outcome;
 
-pub use outcome::{Outcome, StateForm, Termination};
+pub use outcome::{ClusterTermination, Outcome, StateForm, Termination};
 
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -46,6 +46,8 @@ pub struct Script {
     pub notebook_result: Option<String>,
     /// Which of the two descriptions of a run's state the answers carry.
     pub state_form: StateForm,
+    /// Why the clusters of the run ended, once it has. Absent: its own because the job was done, others not at all.
+    pub cluster_termination: Option<ClusterTermination>,
     /// What differs for single tasks, by `task_key`.
     pub tasks: BTreeMap<String, TaskScript>,
 }
@@ -61,6 +63,7 @@ impl Default for Script {
             logs: String::new(),
             notebook_result: None,
             state_form: StateForm::default(),
+            cluster_termination: None,
             tasks: BTreeMap::new(),
         }
     }
@@ -305,6 +308,11 @@ mod tests {
                 ..Termination::default()
             }),
             state_form: StateForm::LegacyOnly,
+            cluster_termination: Some(ClusterTermination {
+                code: "DRIVER_OUT_OF_MEMORY".to_owned(),
+                kind: "CLIENT_ERROR".to_owned(),
+                parameters: BTreeMap::new(),
+            }),
             ..Script::default()
         };
         let json = serde_json::to_value(&script).unwrap();

@@ -15,6 +15,8 @@ pub(crate) struct Timeline {
     /// When each step so far was entered, the end included, as time since the epoch.
     entered: Vec<Duration>,
     cancelled: bool,
+    /// The step that it does not leave by itself.
+    held: Option<usize>,
 }
 
 /// How long a run was in the states that the service measures.
@@ -29,7 +31,37 @@ pub(crate) struct Durations {
 impl Timeline {
     /// A run that was submitted at this time.
     pub(crate) fn new(pace: Pace, steps: Vec<Step>, now: Duration) -> Self {
-        Self { pace, steps, index: 0, seen: 0, entered: vec![now], cancelled: false }
+        Self { pace, steps, index: 0, seen: 0, entered: vec![now], cancelled: false, held: None }
+    }
+
+    /// Keeps it in the first step of this state until it is released. Without such a step there is one more.
+    pub(crate) fn held_in(mut self, state: &LifeCycle) -> Self {
+        let place = self.steps.iter().position(|step| step.state == *state);
+        self.held = Some(place.unwrap_or_else(|| {
+            self.steps.push(Step::new(state.clone()));
+            self.steps.len() - 1
+        }));
+        self
+    }
+
+    /// Whether it is in the step that it does not leave by itself.
+    pub(crate) fn is_held(&self) -> bool {
+        self.held == Some(self.index)
+    }
+
+    /// When time alone brings it to the step that it is held in, counted from its start.
+    pub(crate) fn time_to_hold(&self) -> Option<Duration> {
+        let (Pace::Elapsed(pace), Some(held)) = (self.pace, self.held) else { return None };
+        let paces = self.steps.iter().take(held).map(|step| step.hold.max(1));
+        Some(paces.fold(Duration::ZERO, |sum, hold| sum.saturating_add(pace.saturating_mul(hold))))
+    }
+
+    /// Ends the step that it is held in, at this time. Nothing when it is in another.
+    pub(crate) fn release(&mut self, at: Duration) {
+        if self.is_held() {
+            let since = self.entered.last().copied().unwrap_or_default();
+            self.enter_next(at.max(since));
+        }
     }
 
     /// The step it is in; `None` once it has ended.
@@ -64,7 +96,9 @@ impl Timeline {
     /// Lets the time that has passed move it.
     pub(crate) fn settle(&mut self, now: Duration) {
         let Pace::Elapsed(pace) = self.pace else { return };
-        while let (Some(step), Some(&since)) = (self.step(), self.entered.last()) {
+        while let (Some(step), Some(&since), false) =
+            (self.step(), self.entered.last(), self.is_held())
+        {
             let until = since.saturating_add(pace.saturating_mul(step.hold.max(1)));
             if until > now {
                 return;
@@ -77,17 +111,18 @@ impl Timeline {
     pub(crate) fn poll(&mut self, now: Duration) {
         self.settle(now);
         if let (Pace::PerPoll(polls), Some(step)) = (self.pace, self.step()) {
-            if self.seen >= u64::from(polls.max(1)) * u64::from(step.hold.max(1)) {
+            let paces = u64::from(polls.max(1)) * u64::from(step.hold.max(1));
+            if self.seen >= paces && !self.is_held() {
                 self.enter_next(now);
             }
             self.seen += 1;
         }
     }
 
-    /// Moves it one step, whatever its pace.
+    /// Moves it one step, whatever its pace; not out of the step that it is held in.
     pub(crate) fn advance(&mut self, now: Duration) {
         self.settle(now);
-        if !self.ended() {
+        if !self.ended() && !self.is_held() {
             self.enter_next(now);
         }
     }
@@ -99,6 +134,7 @@ impl Timeline {
             return;
         }
         self.cancelled = true;
+        self.held = None;
         self.steps.truncate(self.index + 1);
         self.steps.push(Step::new(LifeCycle::Terminating));
         self.enter_next(now);
@@ -232,6 +268,40 @@ mod tests {
         assert_eq!(state(&timed), "TERMINATING");
         timed.settle(at(115));
         assert_eq!(timed.end(), Some(at(115)));
+    }
+
+    #[test]
+    fn a_held_run_stays_until_it_is_released_or_cancelled() {
+        let held = |pace| timeline(pace).held_in(&LifeCycle::Running);
+        let mut polls = held(Pace::PerPoll(1));
+        assert_eq!(polled(&mut polls, 5).last().unwrap(), "RUNNING");
+        polls.advance(at(101));
+        assert!(polls.is_held());
+        polls.release(at(90));
+        // Not before it was entered, whatever the clock said.
+        assert_eq!(polls.end(), Some(at(100)));
+
+        let mut timed = held(Pace::Elapsed(at(10)));
+        assert_eq!(timed.time_to_hold(), Some(at(20)));
+        timed.release(at(105));
+        timed.settle(at(1000));
+        assert_eq!(state(&timed), "RUNNING");
+        timed.release(at(1001));
+        assert_eq!(timed.end(), Some(at(1001)));
+
+        // TERMINATING comes in the place of the step that it would have been held in.
+        let mut cancelled = held(Pace::PerPoll(1));
+        polled(&mut cancelled, 2);
+        cancelled.cancel(at(150));
+        assert_eq!(polled(&mut cancelled, 2), ["TERMINATING", "END"]);
+    }
+
+    #[test]
+    fn a_run_without_the_state_is_held_in_one_more_step() {
+        let mut timeline =
+            Timeline::new(Pace::PerPoll(1), Vec::new(), at(0)).held_in(&LifeCycle::Running);
+        assert_eq!(polled(&mut timeline, 2), ["RUNNING", "RUNNING"]);
+        assert_eq!(timeline.time_to_hold(), None);
     }
 
     #[test]

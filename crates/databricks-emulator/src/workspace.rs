@@ -5,6 +5,8 @@ mod run;
 pub(crate) use run::{Run, Standing};
 
 use crate::builder::EmulatorBuilder;
+use crate::clock::now;
+use crate::exec::Executor;
 use crate::refusal::{Refusal, invalid, unknown_run};
 use crate::script::Script;
 use crate::validate::{Format, Submission};
@@ -13,7 +15,7 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 /// One run as its owner sees it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -40,6 +42,8 @@ pub struct RunSummary {
 pub(crate) struct Workspace {
     default_script: Script,
     first_run_id: i64,
+    /// Executes the runs whose name has no script.
+    executor: Option<Executor>,
     state: Mutex<State>,
 }
 
@@ -58,10 +62,11 @@ struct State {
 }
 
 impl Workspace {
-    pub(crate) fn new(settings: &EmulatorBuilder) -> Self {
+    pub(crate) fn new(settings: &EmulatorBuilder, executor: Option<Executor>) -> Self {
         Self {
             default_script: settings.default_script.clone(),
             first_run_id: settings.first_run_id,
+            executor,
             state: Mutex::new(State {
                 scripts: HashMap::new(),
                 runs: BTreeMap::new(),
@@ -121,11 +126,16 @@ impl Workspace {
             state.tokens.insert(token.clone(), run_id);
         }
         state.submissions.push(Arc::clone(&submission.body));
-        let script =
-            state.scripts.get(&submission.run_name).unwrap_or(&self.default_script).clone();
+        let own_script = state.scripts.get(&submission.run_name);
+        let executor = self.executor.as_ref().filter(|_| own_script.is_none());
+        let script = own_script.unwrap_or(&self.default_script).clone();
         // Any number will do for the job that the service makes up; it must only be no run's id.
         let job_id = run_id.wrapping_sub(self.first_run_id).wrapping_add(218_406_790_113_205);
-        state.runs.insert(run_id, Run::new(run_id, job_id, task_ids, submission, script, now));
+        let mut run = Run::new(run_id, job_id, task_ids, submission, script, now);
+        if let Some(executor) = executor {
+            run = run.executed_by(executor);
+        }
+        state.runs.insert(run_id, run);
         Ok(run_id)
     }
 
@@ -141,9 +151,9 @@ impl Workspace {
         let mut state = self.lock();
         let run = state.run_mut(id).ok_or_else(|| unknown_run(id))?;
         if counts_as_poll {
-            run.timeline.poll(now);
+            run.poll(now);
         } else {
-            run.timeline.settle(now);
+            run.settle(now);
         }
         let task = if run.id == id {
             None
@@ -160,7 +170,7 @@ impl Workspace {
     ) -> Vec<T> {
         let now = now();
         let mut state = self.lock();
-        state.runs.values_mut().for_each(|run| run.timeline.settle(now));
+        state.runs.values_mut().for_each(|run| run.settle(now));
         state.runs.values().rev().filter_map(|run| reader(run, now)).collect()
     }
 
@@ -168,7 +178,7 @@ impl Workspace {
     pub(crate) fn cancel(&self, id: i64) -> Result<(), Refusal> {
         let mut state = self.lock();
         let run = state.run_mut(id).ok_or_else(|| unknown_run(id))?;
-        run.timeline.cancel(now());
+        run.cancel(now());
         Ok(())
     }
 
@@ -176,7 +186,7 @@ impl Workspace {
     pub(crate) fn delete(&self, run_id: i64) -> Result<(), Refusal> {
         let mut state = self.lock();
         let run = state.runs.get_mut(&run_id).ok_or_else(|| unknown_run(run_id))?;
-        run.timeline.settle(now());
+        run.settle(now());
         if !run.timeline.ended() {
             return Err(Refusal {
                 status: StatusCode::BAD_REQUEST,
@@ -208,8 +218,22 @@ impl Workspace {
     pub(crate) fn advance(&self, run_id: i64) -> Option<RunSummary> {
         let mut state = self.lock();
         let run = state.runs.get_mut(&run_id)?;
-        run.timeline.advance(now());
+        run.advance(now());
         Some(run.summary())
+    }
+
+    /// Ends what is being executed, and executes nothing from now on. Does not wait.
+    pub(crate) fn stop_executions(&self) {
+        if let Some(executor) = &self.executor {
+            executor.stop();
+        }
+    }
+
+    /// Waits until what was stopped is gone. Blocks.
+    pub(crate) fn join_executions(&self) {
+        if let Some(executor) = &self.executor {
+            executor.join();
+        }
     }
 }
 
@@ -221,15 +245,10 @@ impl State {
 
     fn remove(&mut self, run_id: i64) -> bool {
         let Some(run) = self.runs.remove(&run_id) else { return false };
+        run.stop();
         for task_id in &run.task_ids {
             self.task_runs.remove(task_id);
         }
         true
     }
-}
-
-/// The time since the epoch, in whole milliseconds, so that every duration is the difference of its two times.
-fn now() -> Duration {
-    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    Duration::from_millis(u64::try_from(now.as_millis()).unwrap_or(u64::MAX))
 }

@@ -40,7 +40,7 @@ impl Spark {
             sh,
             "entrypoint_checks.py",
             &[&script, &own, store::ADDRESS],
-            &store.flyte_variables(),
+            &store.variables(),
         )?;
 
         println!("\n== Spark tasks, from the SDK through the server to their outputs");
@@ -50,7 +50,7 @@ impl Spark {
             Setup {
                 workspace_flags: &[("--exec-python", &interpreter)],
                 server_flags: &[("--entrypoint", "workspace")],
-                server_variables: &store.server_variables(),
+                server_variables: &store.variables(),
             },
         )?;
         for base in
@@ -60,7 +60,7 @@ impl Spark {
                 sh,
                 "spark_task.py",
                 &[&programs.server, &programs.workspace, &base],
-                &store.flyte_variables(),
+                &store.variables(),
             )?;
             if ran.failed > 0 {
                 programs.show_logs(sh);

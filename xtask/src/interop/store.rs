@@ -47,23 +47,12 @@ impl Store {
         Ok(Self { endpoint: format!("http://{address}"), _program: program })
     }
 
-    /// What Flyte's runtime reads to reach it.
-    pub(super) fn flyte_variables(&self) -> [(&str, &str); 3] {
+    /// What says how it is reached, for Flyte's runtime and for the server alike.
+    pub(super) fn variables(&self) -> [(&str, &str); 3] {
         [
             ("FLYTE_AWS_ENDPOINT", &self.endpoint),
             ("FLYTE_AWS_ACCESS_KEY_ID", USER),
             ("FLYTE_AWS_SECRET_ACCESS_KEY", PASSWORD),
-        ]
-    }
-
-    /// What the server reads to reach it.
-    pub(super) fn server_variables(&self) -> [(&str, &str); 5] {
-        [
-            ("AWS_ENDPOINT_URL", &self.endpoint),
-            ("AWS_ALLOW_HTTP", "true"),
-            ("AWS_REGION", "us-east-1"),
-            ("AWS_ACCESS_KEY_ID", USER),
-            ("AWS_SECRET_ACCESS_KEY", PASSWORD),
         ]
     }
 }

@@ -10,6 +10,7 @@
 )]
 
 mod child;
+mod clusters;
 mod errors;
 mod files;
 mod jobs;

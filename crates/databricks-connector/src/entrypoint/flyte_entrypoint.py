@@ -119,7 +119,7 @@ def run(arguments: list[str]) -> None:
     with working_folder(context.params), import_paths(context.params), arguments_of_process(arguments), context:
         raised = invoked(runtime, context)
     # The runtime can write the file and raise as well; the file has the reason.
-    stop_for_error_file(outputs)
+    stop_for_error_file(outputs, raised)
     if raised:
         traceback.print_exception(type(raised), raised, raised.__traceback__)
         raise Stop(summary(type(raised).__name__, str(raised)))
@@ -241,13 +241,13 @@ def read(path: str) -> bytes | None:
         return None
 
 
-def stop_for_error_file(outputs: str) -> None:
+def stop_for_error_file(outputs: str, raised: BaseException | None) -> None:
     """Prints the error file, when there is one, and stops with its summary."""
     path = posixpath.join(outputs, "error.pb")
     try:
         content = read(path)
     except Exception as unreadable:  # a store may refuse to say that a file is missing
-        if has_outputs(outputs):
+        if raised or has_outputs(outputs):
             return
         raise Stop(f"flyte_entrypoint: cannot read {path}: {first_line(str(unreadable))}") from None
     if content is None:

@@ -5,7 +5,7 @@ use crate::workspace::{Run, Standing};
 use serde_json::{Map, Value, json};
 
 /// `logs` are the last of it, and a notebook's result the first (DA §1.4).
-const OUTPUT_LIMIT: usize = 5 * 1024 * 1024;
+pub(crate) const OUTPUT_LIMIT: usize = 5 * 1024 * 1024;
 
 /// Task types whose output has logs (DA §1.4).
 const HAVE_LOGS: [&str; 3] = ["spark_jar_task", "spark_python_task", "python_wheel_task"];
@@ -29,7 +29,7 @@ pub(crate) fn output(run: &Run, place: usize, asked: &Asked<'_>) -> Value {
     if HAVE_LOGS.contains(&task.kind.as_str()) {
         let (logs, truncated) = last_of(run.script.logs_of(&task.key), OUTPUT_LIMIT);
         insert(&mut answer, "logs", logs);
-        insert(&mut answer, "logs_truncated", truncated);
+        insert(&mut answer, "logs_truncated", truncated || run.logs_truncated);
     }
     if task.kind == "notebook_task" {
         let notebook = match run

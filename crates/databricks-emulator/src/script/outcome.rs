@@ -1,6 +1,7 @@
 //! How a run or a task ends, and how much of it the answers show.
 
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 
 /// How a run or a task ends.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -55,6 +56,20 @@ pub struct Termination {
     pub message: Option<String>,
     /// The `error` that `runs/get-output` tells.
     pub error: Option<String>,
+}
+
+/// Why a cluster ended, as `clusters/get` tells it (DA §1.10).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ClusterTermination {
+    /// Such as `DRIVER_OUT_OF_MEMORY` or `SPOT_INSTANCE_TERMINATION`.
+    pub code: String,
+    /// `CLIENT_ERROR`, `CLOUD_FAILURE`, `SERVICE_FAULT` or `SUCCESS`.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// Further facts by name.
+    #[serde(default)]
+    pub parameters: BTreeMap<String, String>,
 }
 
 /// Which descriptions of its state an answer about a run carries. Both is what the service sends today.

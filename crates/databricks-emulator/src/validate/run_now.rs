@@ -23,7 +23,8 @@ pub(crate) fn run_now(bytes: &[u8]) -> Result<RunNow, Refusal> {
         Some(value) => value.as_i64(),
     };
     let job_id = job_id.ok_or_else(|| invalid("Field job_id must be a 64-bit integer."))?;
-    for (key, value) in body.iter().filter(|(key, _)| key.ends_with("_params")) {
+    let is_parameters = |key: &str| key.ends_with("_params") || key == "job_parameters";
+    for (key, value) in body.iter().filter(|(key, _)| is_parameters(key)) {
         let size = value.to_string().len();
         if size > MAX_PARAMETER_BYTES {
             return Err(invalid(format!(
@@ -46,8 +47,13 @@ mod tests {
         for body in [r"{}", r#"{"job_id": 1.5}"#, r#"{"job_id": "x"}"#] {
             assert!(read(body).is_err(), "{body}");
         }
-        let long =
-            format!(r#"{{"job_id": 7, "python_params": ["{}"]}}"#, "x".repeat(MAX_PARAMETER_BYTES));
-        assert!(read(&long).unwrap_err().message.contains("at most 10000"));
+        let long = "x".repeat(MAX_PARAMETER_BYTES);
+        for parameters in [
+            format!(r#""python_params": ["{long}"]"#),
+            format!(r#""job_parameters": {{"k": "{long}"}}"#),
+        ] {
+            let refusal = read(&format!(r#"{{"job_id": 7, {parameters}}}"#)).unwrap_err();
+            assert!(refusal.message.contains("at most 10000"), "{}", refusal.message);
+        }
     }
 }

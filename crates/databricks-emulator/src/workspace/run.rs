@@ -2,6 +2,7 @@
 
 use super::RunSummary;
 use crate::ending::{self, Ending};
+use crate::exec::{Execution, Executor};
 use crate::script::{LifeCycle, Outcome, Script, Step};
 use crate::timeline::Timeline;
 use crate::validate::{Submission, SubmittedTask};
@@ -22,6 +23,10 @@ pub(crate) struct Run {
     task_endings: Vec<Ending>,
     cancelled: Ending,
     blocked: Step,
+    /// What decides its end in the place of its script, until it has.
+    execution: Option<Execution>,
+    /// Whether a part of the logs is missing already.
+    pub(crate) logs_truncated: bool,
 }
 
 /// Where a run or a task is.
@@ -55,7 +60,84 @@ impl Run {
             task_endings,
             cancelled: Ending::cancelled(),
             blocked: Step::new(LifeCycle::Blocked),
+            execution: None,
+            logs_truncated: false,
         }
+    }
+
+    /// The same run, but its work is done: it is RUNNING as long as that takes, and ends as that ends.
+    pub(crate) fn executed_by(mut self, executor: &Executor) -> Self {
+        self.timeline = self.timeline.held_in(&LifeCycle::Running);
+        self.execution = Some(executor.start(&self.submission, self.timeline.time_to_hold()));
+        self.proceed();
+        self
+    }
+
+    /// Lets the time that has passed move it.
+    pub(crate) fn settle(&mut self, now: Duration) {
+        self.timeline.settle(now);
+        self.take_result();
+        self.timeline.settle(now);
+        self.proceed();
+    }
+
+    /// Counts a poll.
+    pub(crate) fn poll(&mut self, now: Duration) {
+        self.settle(now);
+        self.timeline.poll(now);
+        self.proceed();
+    }
+
+    /// Moves it one step, but for one whose work is being done.
+    pub(crate) fn advance(&mut self, now: Duration) {
+        self.settle(now);
+        self.timeline.advance(now);
+        self.proceed();
+    }
+
+    /// Asks it to stop.
+    pub(crate) fn cancel(&mut self, now: Duration) {
+        self.settle(now);
+        self.timeline.cancel(now);
+        if self.timeline.cancelled() {
+            self.stop();
+        }
+    }
+
+    /// Ends its work at once.
+    pub(crate) fn stop(&self) {
+        if let Some(execution) = &self.execution {
+            execution.stop();
+        }
+    }
+
+    /// Starts its work once it is time.
+    fn proceed(&self) {
+        if let Some(execution) = self.execution.as_ref().filter(|_| self.timeline.is_held()) {
+            execution.go();
+        }
+    }
+
+    /// Ends RUNNING when the work is done. Of one that was cancelled only the logs are left to know.
+    fn take_result(&mut self) {
+        if !self.timeline.is_held() && !self.timeline.cancelled() {
+            return;
+        }
+        let Some(finished) = self.execution.as_ref().and_then(Execution::take_finished) else {
+            return;
+        };
+        self.execution = None;
+        self.script.outcome = finished.end.outcome;
+        self.script.logs = finished.end.logs;
+        self.script.tasks.clear();
+        self.logs_truncated = finished.end.logs_truncated;
+        (self.ending, self.task_endings) = endings(&self.submission.tasks, &self.script);
+        self.timeline.release(finished.at);
+    }
+
+    /// The id of the run of the task at this place.
+    pub(crate) fn task_id(&self, place: usize) -> i64 {
+        self.task_ids.get(place).copied().unwrap_or(self.id)
     }
 
     /// Where the run is.

@@ -74,6 +74,44 @@ fn bad_settings_are_one_line_and_exit_64() {
     assert!(said.contains("--script") && said.contains("outcom"), "{said}");
 }
 
+#[cfg(unix)]
+#[tokio::test]
+async fn it_executes_with_the_python_and_the_variables_that_it_is_given() {
+    use serde_json::{Value, json};
+
+    let mut program = Command::new(PROGRAM);
+    // A shell takes a file and its arguments too.
+    program.args(["--step-ms", "1", "--exec-python", "/bin/sh", "--exec-env", "OF_EXEC=a=b"]);
+    let mut started = Started(program.stdout(Stdio::piped()).spawn().unwrap());
+    let mut first = String::new();
+    // Held to the end: a program that nobody listens to cannot tell the rest.
+    let mut output = BufReader::new(started.0.stdout.take().unwrap());
+    output.read_line(&mut first).unwrap();
+    let url = first.split_whitespace().nth(1).unwrap();
+    let client = crate::client::Client::at(url);
+
+    let path = "/Users/someone@example.com/task.sh";
+    // echo "[$OF_EXEC]"
+    let import = json!({"path": path, "format": "AUTO", "content": "ZWNobyAiWyRPRl9FWEVDXSI="});
+    assert_eq!(client.post("/api/2.0/workspace/import", &import).await.0, 200);
+    let task = json!({"task_key": "main", "existing_cluster_id": "c",
+                      "spark_python_task": {"python_file": path}});
+    let run: Value = client.executed_run(client.submit(&json!({"tasks": [task]})).await).await;
+    let task_output = client.output(run["tasks"][0]["run_id"].as_i64().unwrap()).await.1;
+    assert_eq!(task_output["logs"], "[a=b]\n");
+    drop(output);
+}
+
+#[test]
+fn a_variable_without_a_name_or_a_python_is_refused() {
+    for arguments in [&["--exec-python", "sh", "--exec-env", "=x"][..], &["--exec-env", "K=V"]] {
+        let output = Command::new(PROGRAM).args(arguments).output().unwrap();
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(2), "{said}");
+        assert!(said.contains("--exec-"), "{said}");
+    }
+}
+
 #[test]
 fn help_shows_how_to_use_it() {
     let help =

@@ -3,11 +3,15 @@
 use databricks_emulator::{DEFAULT_TOKEN, Emulator};
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
+use std::time::Duration;
 
 pub(crate) struct Client {
     http: reqwest::Client,
     base: String,
 }
+
+/// Nothing that a test waits for takes that long.
+pub(crate) const PATIENCE: Duration = Duration::from_mins(1);
 
 /// The status and the body of an answer.
 pub(crate) type Answer = (StatusCode, Value);
@@ -19,6 +23,11 @@ pub(crate) fn plain() -> reqwest::Client {
 impl Client {
     pub(crate) fn of(emulator: &Emulator) -> Self {
         Self { http: plain(), base: emulator.http_url() }
+    }
+
+    /// Of the emulator at this address.
+    pub(crate) fn at(url: &str) -> Self {
+        Self { http: plain(), base: url.to_owned() }
     }
 
     /// Over HTTPS, with the emulator's certificate as the only root.
@@ -77,6 +86,19 @@ impl Client {
             }
         }
         panic!("run {run_id} does not end");
+    }
+
+    /// Polls until what is executed has ended.
+    pub(crate) async fn executed_run(&self, run_id: i64) -> Value {
+        let ended = async {
+            loop {
+                let run = self.run(run_id).await;
+                if run["end_time"] != 0 {
+                    return run;
+                }
+            }
+        };
+        tokio::time::timeout(PATIENCE, ended).await.expect("the run does not end")
     }
 
     pub(crate) async fn output(&self, run_id: i64) -> Answer {

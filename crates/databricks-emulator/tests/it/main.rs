@@ -13,6 +13,10 @@ mod access;
 mod admin;
 mod binary;
 mod client;
+mod clusters;
+#[cfg(unix)]
+mod exec;
+mod files;
 mod lifecycle;
 mod listing;
 mod submitting;

@@ -1,0 +1,297 @@
+//! Tasks that are really executed. A shell stands in for Python: both take a file and its arguments.
+
+use crate::client::{Client, PATIENCE, emulator};
+use databricks_emulator::{Emulator, EmulatorBuilder, ExecConfig, LifeCycle, Pace, Script, Step};
+use serde_json::{Value, json};
+use std::fs::File;
+use std::io::{Read as _, Write as _};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+const FILE: &str = "/Workspace/Users/someone@example.com/task.sh";
+
+fn shell() -> ExecConfig {
+    ExecConfig::new("/bin/sh")
+}
+
+async fn with_file(builder: EmulatorBuilder, content: &str) -> (Emulator, Client) {
+    let emulator = builder.start().await.unwrap();
+    emulator.put_workspace_file(FILE, content);
+    let client = Client::of(&emulator);
+    (emulator, client)
+}
+
+async fn executing(content: &str) -> (Emulator, Client) {
+    with_file(Emulator::builder().exec(shell()), content).await
+}
+
+fn body(parameters: &Value) -> Value {
+    json!({"run_name": "etl", "tasks": [{
+        "task_key": "main",
+        "new_cluster": {"num_workers": 1, "spark_env_vars": {"OF_CLUSTER": "c", "OF_BOTH": "cluster"}},
+        "spark_python_task": {"python_file": FILE, "parameters": parameters}}]})
+}
+
+/// The end of a run of the file, and the output of its task.
+async fn outcome(client: &Client, body: &Value) -> (Value, Value) {
+    let run = client.executed_run(client.submit(body).await).await;
+    let (status, output) = client.output(run["tasks"][0]["run_id"].as_i64().unwrap()).await;
+    assert_eq!(status, 200);
+    (run, output)
+}
+
+/// A pipe with a name: opening it waits for the other side, and it ends when nobody writes any more.
+struct Pipe {
+    path: PathBuf,
+    _folder: tempfile::TempDir,
+}
+
+impl Pipe {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("pipe");
+        assert!(Command::new("mkfifo").arg(&path).status().unwrap().success());
+        Self { path, _folder: folder }
+    }
+
+    fn parameters(&self) -> Value {
+        json!([self.path.to_str().unwrap()])
+    }
+
+    /// Does something with it that waits, off the thread of the test.
+    async fn off_thread<T: Send + 'static>(&self, work: fn(&Path) -> T) -> T {
+        let path = self.path.clone();
+        let done = tokio::task::spawn_blocking(move || work(&path));
+        tokio::time::timeout(PATIENCE, done).await.expect("the other side does not come").unwrap()
+    }
+
+    async fn opened(&self) -> File {
+        self.off_thread(|path| File::open(path).unwrap()).await
+    }
+}
+
+/// Waits until everybody who held the other side is gone.
+async fn wait_for_end_of(mut pipe: File) {
+    let read = move || pipe.read_to_end(&mut Vec::new()).unwrap();
+    let done = tokio::task::spawn_blocking(read);
+    tokio::time::timeout(PATIENCE, done).await.expect("something still holds the pipe").unwrap();
+}
+
+/// Holds the pipe, and so does something that it started, until both are killed.
+const HOLDS_PIPE: &str = "exec 3>\"$1\"\nsleep 600 &\nwait\n";
+
+#[tokio::test]
+async fn a_file_is_executed_with_its_parameters_and_the_variables_of_a_cluster() {
+    let mut config = shell();
+    for (name, value) in [("OF_EXEC", "e"), ("OF_BOTH", "exec")] {
+        config.environment.insert(name.to_owned(), value.to_owned());
+    }
+    // Cargo sets that variable for tests; a cluster has no such thing.
+    let script = r#"echo "$1|$2|$OF_EXEC|$OF_CLUSTER|$OF_BOTH|${CARGO_MANIFEST_DIR-none}|${PATH:+path}"
+        echo to-stderr >&2"#;
+    let (_emulator, client) = with_file(Emulator::builder().exec(config), script).await;
+    let (run, output) = outcome(&client, &body(&json!(["a", "b c"]))).await;
+    assert_eq!(run["state"]["result_state"], "SUCCESS", "{output}");
+    assert_eq!(output["logs_truncated"], false);
+    assert_eq!(output.get("error"), None);
+    let mut lines: Vec<_> = output["logs"].as_str().unwrap().lines().collect();
+    lines.sort_unstable();
+    assert_eq!(lines, ["a|b c|e|c|cluster|none|path", "to-stderr"]);
+}
+
+#[tokio::test]
+async fn an_existing_cluster_gives_the_file_no_variables() {
+    let (_emulator, client) = executing(r#"echo "[$OF_CLUSTER]""#).await;
+    let mut body = body(&json!([]));
+    let task = body["tasks"][0].as_object_mut().unwrap();
+    task.remove("new_cluster");
+    task.insert("existing_cluster_id".to_owned(), json!("c-1"));
+    assert_eq!(outcome(&client, &body).await.1["logs"], "[]\n");
+}
+
+#[tokio::test]
+async fn a_file_that_fails_is_failed_code_with_the_last_line_of_stderr() {
+    let (_emulator, client) =
+        executing("echo out; echo 'Traceback:' >&2; echo 'ValueError: boom' >&2; echo >&2; exit 1")
+            .await;
+    let (run, output) = outcome(&client, &body(&json!([]))).await;
+    assert_eq!(run["state"]["life_cycle_state"], "INTERNAL_ERROR");
+    assert_eq!(run["state"]["result_state"], "FAILED");
+    assert_eq!(run["status"]["termination_details"]["code"], "RUN_EXECUTION_ERROR");
+    assert_eq!(output["error"], "ValueError: boom");
+    assert_eq!(output["error_trace"], "Traceback:\nValueError: boom\n\n");
+    assert!(output["logs"].as_str().unwrap().contains("out\n"), "{output}");
+}
+
+#[tokio::test]
+async fn a_silent_failure_is_told_by_how_the_process_ended() {
+    for (script, said) in [("exit 3", "exit status: 3"), ("kill -9 $$", "signal: 9")] {
+        let (_emulator, client) = executing(script).await;
+        let error = outcome(&client, &body(&json!([]))).await.1["error"].clone();
+        assert!(error.as_str().unwrap().contains(said), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn a_run_is_running_as_long_as_its_process() {
+    let (_emulator, client) = executing("read line < \"$1\"; echo \"got $line\"").await;
+    let pipe = Pipe::new();
+    let run_id = client.submit(&body(&pipe.parameters())).await;
+    let mut seen = Vec::new();
+    for _ in 0..6 {
+        seen.push(
+            client.run(run_id).await["state"]["life_cycle_state"].as_str().unwrap().to_owned(),
+        );
+    }
+    assert_eq!(seen, ["QUEUED", "PENDING", "RUNNING", "RUNNING", "RUNNING", "RUNNING"]);
+    pipe.off_thread(|path| {
+        File::options().write(true).open(path).unwrap().write_all(b"word\n").unwrap();
+    })
+    .await;
+    let run = client.executed_run(run_id).await;
+    let output = client.output(run["tasks"][0]["run_id"].as_i64().unwrap()).await.1;
+    assert_eq!(output["logs"], "got word\n");
+}
+
+#[tokio::test]
+async fn a_cancel_kills_the_process_and_what_it_started() {
+    let (emulator, client) = executing(HOLDS_PIPE).await;
+    let pipe = Pipe::new();
+    let run_id = client.submit(&body(&pipe.parameters())).await;
+    for _ in 0..2 {
+        emulator.advance(run_id);
+    }
+    let held = pipe.opened().await;
+    assert_eq!(client.cancel(run_id).await.0, 200);
+    wait_for_end_of(held).await;
+    let run = client.executed_run(run_id).await;
+    assert_eq!(run["state"]["result_state"], "CANCELED");
+}
+
+#[tokio::test]
+async fn what_a_process_left_behind_is_killed_and_does_not_hold_up_its_run() {
+    // The shell ends; what it started holds its output and the pipe.
+    let (emulator, client) = executing("exec 3>\"$1\"\nsleep 600 &\necho done").await;
+    let pipe = Pipe::new();
+    let run_id = client.submit(&body(&pipe.parameters())).await;
+    emulator.advance(run_id);
+    emulator.advance(run_id);
+    wait_for_end_of(pipe.opened().await).await;
+    let run = client.executed_run(run_id).await;
+    assert_eq!(run["state"]["result_state"], "SUCCESS");
+}
+
+#[tokio::test]
+async fn a_run_that_is_cancelled_before_it_is_running_starts_no_process() {
+    let folder = tempfile::tempdir().unwrap();
+    let mark = folder.path().join("started");
+    let (emulator, client) = executing("touch \"$1\"").await;
+    let run_id = client.submit(&body(&json!([mark.to_str().unwrap()]))).await;
+    client.cancel(run_id).await;
+    client.executed_run(run_id).await;
+    // It waits for what is still on its way.
+    emulator.shutdown().await;
+    assert!(!mark.exists());
+}
+
+#[tokio::test]
+async fn shutdown_drop_and_the_end_of_a_run_leave_no_process() {
+    for way in ["shutdown", "drop", "delete"] {
+        let (emulator, client) = executing(HOLDS_PIPE).await;
+        let pipe = Pipe::new();
+        let run_id = client.submit(&body(&pipe.parameters())).await;
+        emulator.advance(run_id);
+        emulator.advance(run_id);
+        let held = pipe.opened().await;
+        let kept = match way {
+            "shutdown" => {
+                emulator.shutdown().await;
+                None
+            }
+            "drop" => {
+                drop(emulator);
+                None
+            }
+            _ => {
+                assert!(emulator.delete_run(run_id));
+                Some(emulator)
+            }
+        };
+        wait_for_end_of(held).await;
+        drop(kept);
+    }
+}
+
+#[tokio::test]
+async fn time_starts_a_process_that_nobody_polls_for() {
+    let script = Script::success()
+        .with_steps([Step::new(LifeCycle::Queued), Step::new(LifeCycle::Running)])
+        .with_pace(Pace::Elapsed(Duration::from_millis(1)));
+    let builder = Emulator::builder().default_script(script).exec(shell());
+    let (_emulator, client) = with_file(builder, "echo x > \"$1\"").await;
+    let pipe = Pipe::new();
+    let run_id = client.submit(&body(&pipe.parameters())).await;
+    wait_for_end_of(pipe.opened().await).await;
+    assert_eq!(client.executed_run(run_id).await["state"]["result_state"], "SUCCESS");
+}
+
+#[tokio::test]
+async fn only_the_end_of_long_output_is_kept() {
+    let script = "head -c 6000000 /dev/zero | tr '\\0' x; echo the end";
+    let (_emulator, client) = executing(script).await;
+    let (_, output) = outcome(&client, &body(&json!([]))).await;
+    let logs = output["logs"].as_str().unwrap();
+    assert_eq!((logs.len(), &output["logs_truncated"]), (5 * 1024 * 1024, &json!(true)));
+    assert!(logs.ends_with("xthe end\n"));
+}
+
+#[tokio::test]
+async fn what_cannot_be_executed_fails_and_says_why() {
+    let (_emulator, client) = executing("exit 0").await;
+    let mut missing = body(&json!([]));
+    missing["tasks"][0]["spark_python_task"]["python_file"] = json!("/Shared/other.py");
+    let mut elsewhere = missing.clone();
+    elsewhere["tasks"][0]["spark_python_task"]["python_file"] = json!("dbfs:/etl.py");
+    for (body, said) in
+        [(missing, "no file /Shared/other.py is in the workspace"), (elsewhere, "'dbfs:/etl.py'")]
+    {
+        let (run, output) = outcome(&client, &body).await;
+        assert_eq!(run["state"]["result_state"], "FAILED");
+        assert!(output["error"].as_str().unwrap().contains(said), "{output}");
+    }
+
+    let builder = Emulator::builder().exec(ExecConfig::new("/nowhere/python"));
+    let (_emulator, client) = with_file(builder, "").await;
+    let error = outcome(&client, &body(&json!([]))).await.1["error"].clone();
+    assert!(error.as_str().unwrap().contains("/nowhere/python"), "{error}");
+}
+
+#[tokio::test]
+async fn a_run_with_a_script_of_its_own_is_not_executed() {
+    let (emulator, client) = executing("exit 1").await;
+    emulator.script("etl", Script::success().with_logs("scripted\n"));
+    let (run, output) = outcome(&client, &body(&json!([]))).await;
+    assert_eq!(
+        (&run["state"]["result_state"], &output["logs"]),
+        (&json!("SUCCESS"), &json!("scripted\n"))
+    );
+}
+
+#[tokio::test]
+async fn nothing_is_executed_unless_that_is_asked_for() {
+    let emulator = emulator().await;
+    emulator.put_workspace_file(FILE, "exit 1");
+    let run = Client::of(&emulator)
+        .ended_run(Client::of(&emulator).submit(&body(&json!([]))).await)
+        .await;
+    assert_eq!(run["state"]["result_state"], "SUCCESS");
+}
+
+#[test]
+fn values_of_variables_are_not_shown() {
+    let mut config = shell();
+    config.environment.insert("TOKEN".to_owned(), "canary".to_owned());
+    let shown = format!("{:?}", Emulator::builder().exec(config));
+    assert!(shown.contains("TOKEN") && !shown.contains("canary"), "{shown}");
+}
