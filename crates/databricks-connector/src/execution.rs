@@ -70,15 +70,15 @@ impl Execution {
     }
 
     /// Values of the variables that the executor renders for containers and leaves to us in pod templates (FC §1.3).
+    /// The inputs are not among them: nobody has written them to a place that could be named.
     pub(crate) fn pod_variables(&self, output_prefix: &str, namespace: &str) -> Variables {
         let prefix = output_prefix.trim_end_matches('/');
         let mut variables = self.variables();
         if !prefix.is_empty() {
             // The raw data of an attempt lies with its outputs (FC §1.4).
-            for name in ["inputprefix", "outputprefix", "rawoutputdataprefix"] {
+            for name in ["outputprefix", "rawoutputdataprefix"] {
                 variables.insert(name, prefix.to_owned());
             }
-            variables.insert("input", inputs_of(prefix));
             variables.insert("checkpointoutputprefix", format!("{prefix}/_flytecheckpoints"));
             variables.insert("prevcheckpointprefix", self.previous_checkpoint(prefix));
         }
@@ -98,11 +98,6 @@ impl Execution {
             _ => "\"\"".to_owned(),
         }
     }
-}
-
-/// Where the inputs of a task with a pod template are written.
-pub(crate) fn inputs_of(output_prefix: &str) -> String {
-    format!("{}/inputs.pb", output_prefix.trim_end_matches('/'))
 }
 
 fn first<const N: usize>(candidates: [String; N]) -> String {

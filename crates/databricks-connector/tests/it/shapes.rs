@@ -275,14 +275,16 @@ async fn a_pod_template_gives_its_image_arguments_and_variables() {
     else {
         panic!()
     };
-    let spec = json!({"containers": [{"name": "main", "args": ["a0", "{{.Inputs.n}}"]}]});
-    pod.pod_spec = spec.as_object().map(value::struct_from_json);
-    let error = world.connector.create(cx).await.unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::FailedPrecondition);
-    assert!(
-        error.to_string().contains("`main`") && error.to_string().contains("`Inputs.n`"),
-        "{error}"
-    );
+    let mut pod = pod.clone();
+    for variable in ["Inputs.n", "input", "inputPrefix"] {
+        let spec = json!({"containers": [{"name": "main", "args": ["a0", format!("{{{{.{variable}}}}}")]}]});
+        pod.pod_spec = spec.as_object().map(value::struct_from_json);
+        cx.template.target = Some(flyteidl2::core::task_template::Target::K8sPod(pod.clone()));
+        let error = world.connector.create(cx.clone()).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::FailedPrecondition);
+        assert!(error.to_string().contains("`main`"), "{error}");
+        assert!(error.to_string().contains(&format!("`{variable}`")), "{error}");
+    }
 }
 
 #[tokio::test]
