@@ -7,7 +7,10 @@ use wiremock::{
     matchers::{any, method},
 };
 
-use crate::workspace::{answer, body, builder, client, client_of, no_such_run, once};
+use crate::{
+    raw::{Fate, http, listen},
+    workspace::{answer, body, builder, client, client_of, no_such_run, once},
+};
 
 fn run_id() -> RunId {
     RunId::try_from(7).unwrap()
@@ -18,6 +21,105 @@ async fn error_of(answered: ResponseTemplate) -> Error {
     let server = MockServer::start().await;
     Mock::given(any()).respond_with(answered).expect(1).mount(&server).await;
     client_of(builder().retry(once()), &server.uri()).get_run(run_id()).await.unwrap_err()
+}
+
+/// The error of a single try to read a run from a listener that meets it with this fate.
+async fn error_below_http(fate: Fate) -> Error {
+    let (address, _requests) = listen(vec![fate]);
+    let pool = builder().retry(once()).max_response_bytes(100);
+    client_of(pool, &address).get_run(run_id()).await.unwrap_err()
+}
+
+#[tokio::test]
+async fn every_shape_of_a_failed_answer_is_understood() {
+    // DA §3.4, in its order.
+    for (status, kind, body, code, message) in [
+        (
+            400,
+            ErrorKind::Invalid,
+            r#"{"error_code": "INVALID_STATE", "message": "m", "details": [{"@type": "x"}, 7]}"#,
+            Some("INVALID_STATE"),
+            Some("m"),
+        ),
+        (409, ErrorKind::Conflict, r#"{"error_code": 6, "message": "m"}"#, Some("6"), Some("m")),
+        (501, ErrorKind::Unavailable, r#"{"error_code": "X"}"#, Some("X"), None),
+        (400, ErrorKind::Invalid, r#"{"error": "old"}"#, None, Some("old")),
+        (
+            404,
+            ErrorKind::NotFound,
+            r#"{"detail": "gone", "status": "404", "scimType": "noTarget"}"#,
+            Some("noTarget"),
+            Some("gone"),
+        ),
+        (
+            401,
+            ErrorKind::Unauthenticated,
+            r#"{"error": "invalid_client", "error_description": "d", "error_codes": [7000215],
+                "correlation_id": "c", "error_uri": "https://x.example"}"#,
+            Some("invalid_client"),
+            Some("d"),
+        ),
+        (
+            403,
+            ErrorKind::Forbidden,
+            r#"{"errorCode": "E1", "errorSummary": "s"}"#,
+            Some("E1"),
+            Some("s"),
+        ),
+        (403, ErrorKind::Forbidden, "PERMISSION_DENIED: no", Some("PERMISSION_DENIED"), Some("no")),
+        (502, ErrorKind::Unavailable, "<html><pre>\n down </pre></html>", None, Some("down")),
+        (403, ErrorKind::Forbidden, "<?xml version='1.0'?><Error>no</Error>", None, None),
+        (500, ErrorKind::Unavailable, "", None, None),
+        (429, ErrorKind::RateLimited, "", None, None),
+        (400, ErrorKind::Invalid, "[\"a list\"]", None, None),
+        (503, ErrorKind::Unavailable, "null", None, None),
+    ] {
+        // What the header calls it does not matter.
+        for content_type in ["application/json", "text/html"] {
+            let error =
+                error_of(ResponseTemplate::new(status).set_body_raw(body, content_type)).await;
+            assert_eq!((error.kind(), error.status()), (kind, Some(status)), "{status} {body}");
+            assert_eq!((error.api_code(), error.api_message()), (code, message), "{body}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_answer_that_breaks_off_is_a_broken_connection() {
+    for start in [
+        "HTTP/1.1 200 OK\r\ncontent-length: 90\r\n\r\n{\"run_id\": 7}",
+        "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\nd\r\n{\"run_id\": 7}\r\n",
+        "HTTP/1.1 200 OK\r\ncontent-le",
+        "SSH-2.0-x\r\n",
+        "",
+    ] {
+        let error = error_below_http(Fate::Send(start.to_owned())).await;
+        assert_eq!((error.kind(), error.status()), (ErrorKind::Connect, None), "{start}");
+        assert!(error.is_retryable(), "{start}");
+    }
+}
+
+#[tokio::test]
+async fn the_status_of_a_failed_answer_counts_although_its_body_breaks_off() {
+    for (status, kind) in [(403, ErrorKind::Forbidden), (503, ErrorKind::Unavailable)] {
+        let start = format!("HTTP/1.1 {status} X\r\ncontent-length: 90\r\n\r\n{{\"error_code\":");
+        let error = error_below_http(Fate::Send(start)).await;
+        assert_eq!((error.kind(), error.status()), (kind, Some(status)));
+        assert_eq!((error.api_code(), error.api_message()), (None, None));
+    }
+}
+
+#[tokio::test]
+async fn an_answer_is_read_up_to_the_limit_and_no_further() {
+    let whole = format!("{{\"run_id\": 7{}}}", " ".repeat(87));
+    let (address, _requests) = listen(vec![http("200 OK", "", &whole)]);
+    let pool = builder().retry(once()).max_response_bytes(100);
+    assert_eq!(whole.len(), 100);
+    client_of(pool, &address).get_run(run_id()).await.unwrap();
+    // The rest never comes: a client that waited for it would find the connection broken.
+    let start = format!("HTTP/1.1 200 OK\r\ncontent-length: 1000\r\n\r\n{}", "x".repeat(101));
+    let error = error_below_http(Fate::Send(start)).await;
+    assert_eq!((error.kind(), error.status()), (ErrorKind::TooLarge, Some(200)));
 }
 
 #[tokio::test]

@@ -10,7 +10,7 @@ use databricks_client::{
 use serde_json::json;
 use wiremock::{
     Mock, MockServer, ResponseTemplate,
-    matchers::{body_json, header, method, path, query_param, query_param_is_missing},
+    matchers::{any, body_json, header, method, path, query_param, query_param_is_missing},
 };
 
 use crate::workspace::{answer, body, client};
@@ -61,6 +61,41 @@ async fn a_submission_goes_out_as_it_is_with_its_token_and_the_clients_headers()
     .with_idempotency_token("once");
     let run = client(&server).submit_run(&submission).await.unwrap();
     assert_eq!(run.get(), 334_747_067_049_496);
+}
+
+#[tokio::test]
+async fn every_call_has_its_address_and_carries_the_token_and_the_agent() {
+    let server = MockServer::start().await;
+    Mock::given(any()).respond_with(answer(200, json!({"run_id": 7}))).mount(&server).await;
+    let client = client(&server);
+    client.submit_run(&SubmitRun::new(body(json!({})))).await.unwrap();
+    client.get_run(run_id(7)).await.unwrap();
+    client.get_run_output(run_id(8)).await.unwrap();
+    client.cancel_run(run_id(7)).await.unwrap();
+    client.list_runs(&ListRuns::default()).await.unwrap();
+    let sent = server.received_requests().await.unwrap();
+    let addresses: Vec<String> = sent
+        .iter()
+        .map(|request| {
+            let query = request.url.query().map(|query| format!("?{query}")).unwrap_or_default();
+            format!("{} {}{query}", request.method, request.url.path())
+        })
+        .collect();
+    let expected = [
+        "POST /api/2.2/jobs/runs/submit",
+        "GET /api/2.2/jobs/runs/get?run_id=7",
+        "GET /api/2.2/jobs/runs/get-output?run_id=8",
+        "POST /api/2.2/jobs/runs/cancel",
+        "GET /api/2.2/jobs/runs/list",
+    ];
+    assert_eq!(addresses, expected);
+    for request in sent {
+        assert_eq!(request.headers["authorization"], "Bearer dapi-test");
+        assert!(request.headers["user-agent"].to_str().unwrap().starts_with("it/1.2.3 "));
+        let is_read = request.method.as_str() == "GET";
+        assert_eq!(request.body.is_empty(), is_read);
+        assert_eq!(request.headers.contains_key("content-type"), !is_read);
+    }
 }
 
 #[tokio::test]

@@ -7,6 +7,7 @@ use std::{
 
 use databricks_client::{ErrorKind, RetryPolicy, RunId, jobs::SubmitRun};
 use serde_json::{Value, json};
+use tokio::net::TcpSocket;
 use wiremock::{Mock, MockServer, ResponseTemplate, matchers::any};
 
 use crate::{
@@ -31,6 +32,17 @@ fn submission(token: Option<&str>) -> SubmitRun {
 /// How many requests the listener has read.
 fn count(requests: &Receiver<()>) -> usize {
     requests.try_iter().count()
+}
+
+/// Waits until the listener has read one more request. A paused clock stands still meanwhile, because tokio does not
+/// advance it past work that blocks.
+async fn one_more(requests: Receiver<()>) -> Receiver<()> {
+    let waiting = move || {
+        // A bound for a request that never comes, so that the test fails and does not hang.
+        requests.recv_timeout(Duration::from_mins(1)).unwrap();
+        requests
+    };
+    tokio::task::spawn_blocking(waiting).await.unwrap()
 }
 
 /// A server that gives one answer twice and then the run.
@@ -73,6 +85,20 @@ async fn what_does_not_pass_is_sent_once() {
             .await;
         let error = client(&server).get_run(run_id()).await.unwrap_err();
         assert_eq!((error.status(), error.attempts()), (Some(status), 1));
+    }
+}
+
+#[tokio::test]
+async fn what_lasts_is_given_up_after_the_last_attempt() {
+    let server = MockServer::start().await;
+    Mock::given(any()).respond_with(ResponseTemplate::new(503)).expect(18).mount(&server).await;
+    let client = client(&server);
+    for error in [
+        client.get_run(run_id()).await.unwrap_err(),
+        client.cancel_run(run_id()).await.unwrap_err(),
+        client.submit_run(&submission(Some("once"))).await.unwrap_err(),
+    ] {
+        assert_eq!((error.kind(), error.attempts()), (ErrorKind::Unavailable, 6));
     }
 }
 
@@ -127,23 +153,26 @@ async fn a_connection_that_breaks_in_the_middle_of_an_answer_is_tried_again() {
     assert_eq!(count(&requests), 2);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_server_that_does_not_answer_is_given_up_after_the_timeout_and_tried_again() {
+    let timeout = Duration::from_secs(5);
     let (address, requests) = listen(vec![Fate::Hang, Fate::Hang]);
     let policy = RetryPolicy { max_attempts: 2, ..hasty() };
-    let patient = builder().request_timeout(Duration::from_millis(50)).retry(policy);
-    let error = client_of(patient, &address).get_run(run_id()).await.unwrap_err();
+    let client = client_of(builder().request_timeout(timeout).retry(policy), &address);
+    let call = tokio::spawn(async move { client.get_run(run_id()).await });
+    let requests = one_more(requests).await;
+    tokio::time::advance(timeout).await;
+    one_more(requests).await;
+    let error = call.await.unwrap().unwrap_err();
     assert_eq!((error.kind(), error.attempts()), (ErrorKind::Timeout, 2));
-    assert_eq!(count(&requests), 2);
 }
 
 #[tokio::test]
 async fn nobody_listening_is_told_after_the_last_attempt() {
-    // A port that was just given back.
-    let address = {
-        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        format!("http://{}", listener.local_addr().unwrap())
-    };
+    // A port that is taken, so that no other test gets it, and that nobody listens at.
+    let taken = TcpSocket::new_v4().unwrap();
+    taken.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let address = format!("http://{}", taken.local_addr().unwrap());
     let error = client_of(builder(), &address).get_run(run_id()).await.unwrap_err();
     assert_eq!((error.kind(), error.status(), error.attempts()), (ErrorKind::Connect, None, 6));
     assert!(error.to_string().contains("no connection: "), "{error}");
@@ -179,12 +208,16 @@ async fn nothing_is_sent_for_a_caller_whose_time_is_over() {
     assert_eq!(error.kind(), ErrorKind::Timeout);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_silent_server_is_left_at_the_callers_deadline() {
     let (address, requests) = listen(vec![Fate::Hang]);
     let patient = builder().retry(once()).request_timeout(Duration::from_hours(1));
-    let client = client_of(patient, &address)
-        .with_deadline(Some(Instant::now() + Duration::from_millis(100)));
-    let error = client.get_run(run_id()).await.unwrap_err();
-    assert_eq!((error.kind(), count(&requests)), (ErrorKind::Timeout, 1));
+    let deadline = tokio::time::Instant::now() + Duration::from_mins(1);
+    let client = client_of(patient, &address).with_deadline(Some(deadline.into_std()));
+    let call = tokio::spawn(async move { client.get_run(run_id()).await });
+    one_more(requests).await;
+    let error = call.await.unwrap().unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Timeout);
+    // By the paused clock: the deadline ended it, and not the timeout of the try.
+    assert_eq!(error.elapsed().as_secs(), 60);
 }

@@ -99,6 +99,29 @@ async fn the_authority_that_the_environment_names_is_trusted() {
     );
 }
 
+#[tokio::test]
+async fn a_given_authority_is_trusted_beside_another_that_the_environment_names() {
+    if child::server().is_some() {
+        let (address, authority) = workspace();
+        let refused =
+            client_of(builder().retry(once()), &address).get_run(run_id()).await.unwrap_err();
+        // Both authorities have the same name, so it is the signature that tells them apart.
+        assert_eq!(refused.kind(), ErrorKind::Connect);
+        assert!(refused.to_string().contains("invalid peer certificate"), "{refused}");
+        let pool = builder().extra_roots_pem(authority.into_bytes());
+        client_of(pool, &address).get_run(run_id()).await.unwrap();
+        return;
+    }
+    let (_, another) = workspace();
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), another).unwrap();
+    child::run(
+        "tls::a_given_authority_is_trusted_beside_another_that_the_environment_names",
+        "its own",
+        &[("SSL_CERT_FILE", file.path().to_str().unwrap())],
+    );
+}
+
 #[test]
 fn what_is_no_certificate_is_refused_when_the_pool_is_built() {
     let error = builder().extra_roots_pem(b"not a certificate".to_vec()).build().unwrap_err();

@@ -128,12 +128,14 @@ fn wait_until_closed(closed: &Receiver<()>) {
     }
 }
 
-/// How the task ends: an exit code other than 0 is failing user code, whose reason is the last line of stderr.
+/// How the task ends: an exit code other than 0 is failing user code, whose reason is the last line of stderr. Who is
+/// killed by a signal has no last word, so the line that happens to be there is not the reason.
 fn outcome(status: ExitStatus, trace: String) -> Outcome {
     if status.success() {
         return Outcome::Success;
     }
     let last = trace.lines().map(str::trim).rfind(|line| !line.is_empty());
+    let last = last.filter(|_| status.code().is_some());
     let error = last.map_or_else(|| format!("the process ended with {status}"), ToOwned::to_owned);
     Outcome::Failed { error, error_trace: trace }
 }

@@ -125,8 +125,12 @@ async fn a_file_that_fails_is_failed_code_with_the_last_line_of_stderr() {
 }
 
 #[tokio::test]
-async fn a_silent_failure_is_told_by_how_the_process_ended() {
-    for (script, said) in [("exit 3", "exit status: 3"), ("kill -9 $$", "signal: 9")] {
+async fn an_end_without_a_last_word_is_told_by_how_the_process_ended() {
+    for (script, said) in [
+        ("exit 3", "exit status: 3"),
+        ("kill -9 $$", "signal: 9"),
+        ("echo 'as ever' >&2; kill -9 $$", "signal: 9"),
+    ] {
         let (_emulator, client) = executing(script).await;
         let error = outcome(&client, &body(&json!([]))).await.1["error"].clone();
         assert!(error.as_str().unwrap().contains(said), "{error}");
