@@ -10,6 +10,8 @@
 //! 7. No build script.
 //! 8. Every crate has a line in [`EDGES`].
 //! 9. `databricks-emulator` and `xtask` take no crate of ours.
+//! 10. `flyte-executor-model` is for tests and the soak: no other crate names it, and it sees a connector from the
+//!     outside alone.
 
 use super::Violation;
 use anyhow::{Context as _, Result};
@@ -36,7 +38,7 @@ pub(super) struct Dependency {
 }
 
 /// For each crate of ours: the rule, and the crates of ours that it may name.
-const EDGES: [(&str, u8, &[&str]); 7] = [
+const EDGES: [(&str, u8, &[&str]); 8] = [
     ("flyteidl2", 2, &[]),
     ("connector-core", 2, &["flyteidl2"]),
     ("databricks-client", 1, &[]),
@@ -47,6 +49,7 @@ const EDGES: [(&str, u8, &[&str]); 7] = [
         4,
         &["flyteidl2", "connector-core", "databricks-connector", "databricks-emulator"],
     ),
+    ("flyte-executor-model", 10, &["flyteidl2"]),
     ("xtask", 9, &[]),
 ];
 
@@ -110,7 +113,7 @@ pub(super) fn packages(root: &Path) -> Result<Vec<Package>> {
     Ok(packages)
 }
 
-/// Rules 1 to 5 and 7 to 9.
+/// Rules 1 to 5 and 7 to 10.
 pub(super) fn check(packages: &[Package]) -> Vec<Violation> {
     packages.iter().flat_map(|package| check_package(package, packages)).collect()
 }

@@ -1,0 +1,245 @@
+//! FC §8.2 and §1: a whole Flyte 2 backend, as far as a connector has a part in it.
+
+use crate::scripted::{Stage, answer, errors, fault, linked};
+use flyte_executor_model::{
+    End, Event, Kind, Outputs, Phase, Settings, Standing, Task, refusal_before_any_call,
+};
+use flyteidl2::core::{TaskTemplate, task_execution::Phase as Wire};
+use prost_types::{Struct, Value, value};
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+const fn seconds(seconds: u64) -> Duration {
+    Duration::from_secs(seconds)
+}
+
+fn with_secret(name: value::Kind) -> TaskTemplate {
+    let of =
+        |key: &str, kind| Struct { fields: [(key.to_owned(), Value { kind: Some(kind) })].into() };
+    let secrets = value::Kind::StructValue(of("databricks_token", name));
+    TaskTemplate { custom: Some(of("secrets", secrets)), ..TaskTemplate::default() }
+}
+
+#[test]
+fn a_task_with_a_secret_fails_before_any_call_on_open_source_flyte() {
+    let labels: BTreeMap<String, String> =
+        [("organization", "flyte"), ("domain", "development"), ("project", "flytesnacks")]
+            .map(|(key, value)| (key.to_owned(), value.to_owned()))
+            .into();
+    let named = with_secret(value::Kind::StringValue("TOKEN".to_owned()));
+    let said = refusal_before_any_call(&named, &labels).unwrap();
+    assert!(said.contains("executor's no-op secret manager"), "{said}");
+    assert!(
+        said.ends_with("\"u__org__flyte__domain__development__project__flytesnacks__key__TOKEN\"")
+    );
+    // `None` in Python is null here, and no better.
+    let null = with_secret(value::Kind::NullValue(0));
+    assert!(refusal_before_any_call(&null, &labels).unwrap().ends_with("__key__\""));
+    let none = TaskTemplate { custom: Some(Struct::default()), ..TaskTemplate::default() };
+    assert_eq!(refusal_before_any_call(&none, &labels), None);
+}
+
+#[test]
+fn a_connector_that_is_down_costs_a_task_without_retries_its_life() {
+    let mut stage = Stage::new(0, vec![answer(Wire::Running, "")]);
+    stage.create_faults = vec![fault("connection refused")];
+    stage.run_to_collection();
+    assert_eq!(stage.names(), ["create 0"]);
+    assert!(stage.failure().2.ends_with("desc = connection refused"));
+}
+
+#[test]
+fn a_retryable_failure_is_deleted_and_created_anew_in_the_same_second() {
+    let gets = vec![answer(Wire::RetryableFailed, "spot loss"), answer(Wire::Succeeded, "")];
+    let mut stage = Stage::new(2, gets);
+    stage.run_to_collection();
+    assert_eq!(stage.names(), ["create 0", "get 0", "delete 0", "create 1", "get 1", "delete 1"]);
+    let (deleted, created) = (stage.calls[2].0, stage.calls[3].0);
+    assert!(created - deleted < seconds(1));
+    assert_eq!(stage.task.end(), Some(&End::Success));
+}
+
+#[test]
+fn a_retryable_failure_of_the_last_attempt_is_permanent() {
+    let mut stage = Stage::new(1, vec![answer(Wire::RetryableFailed, "spot loss")]);
+    stage.run_to_collection();
+    assert_eq!(stage.count("create"), 2);
+    assert_eq!(stage.failure().2, "failed to run the job: spot loss");
+}
+
+#[test]
+fn a_failure_is_not_retried() {
+    for phase in [Wire::Failed, Wire::Aborted] {
+        let mut stage = Stage::new(2, vec![answer(phase, "no")]);
+        stage.run_to_collection();
+        assert_eq!(stage.names(), ["create 0", "get 0", "delete 0"]);
+    }
+}
+
+#[test]
+fn each_refused_create_costs_one_attempt_and_nothing_is_deleted() {
+    let mut stage = Stage::new(2, vec![answer(Wire::Succeeded, "")]);
+    stage.create_faults = vec![fault("one"), fault("two")];
+    stage.run_to_collection();
+    assert_eq!(stage.names(), ["create 0", "create 1", "create 2", "get 2", "delete 2"]);
+}
+
+#[test]
+fn a_create_that_could_not_be_written_down_is_sent_again_for_the_same_attempt() {
+    let mut stage = Stage::new(0, vec![answer(Wire::Succeeded, "")]);
+    stage.unstored = 2;
+    stage.run_to_collection();
+    assert_eq!(stage.names(), ["create 0", "create 0", "create 0", "get 0", "delete 0"]);
+}
+
+#[test]
+fn the_first_poll_follows_the_create_and_the_others_come_every_thirty_seconds() {
+    let mut stage = Stage::new(0, vec![answer(Wire::Running, "")]);
+    stage.run_until(seconds(100));
+    let gets: Vec<u64> = stage
+        .calls
+        .iter()
+        .filter(|(_, name)| name == "get 0")
+        .map(|(at, _)| at.as_secs())
+        .collect();
+    assert_eq!(gets, [0, 30, 60, 90]);
+}
+
+#[test]
+fn a_task_whose_connector_was_away_too_long_stays_running_for_ever() {
+    let mut stage = Stage::new(
+        3,
+        [vec![answer(Wire::Running, "")], errors(6), vec![answer(Wire::Succeeded, "")]].concat(),
+    );
+    stage.run_until(Duration::from_hours(240));
+    assert_eq!(stage.count("get"), 7);
+    assert_eq!(stage.task.standing(), Standing::Frozen);
+    assert_eq!(*stage.task.history().transitions().last().unwrap(), Phase::Running);
+    // Only an abort ends it.
+    stage.at(Duration::from_hours(241), Event::Abort);
+    stage.run_until(Duration::from_hours(242));
+    assert_eq!((stage.count("delete"), stage.task.standing()), (1, Standing::Collected));
+}
+
+#[test]
+fn the_errors_of_one_attempt_are_not_held_against_the_next() {
+    let gets = [
+        vec![answer(Wire::Running, "")],
+        errors(5),
+        vec![answer(Wire::RetryableFailed, "")],
+        errors(5),
+        vec![answer(Wire::Succeeded, "")],
+    ];
+    let mut stage = Stage::new(1, gets.concat());
+    stage.run_to_collection();
+    assert_eq!(stage.task.end(), Some(&End::Success));
+}
+
+#[test]
+fn a_success_without_outputs_is_four_system_errors_within_a_second() {
+    let task = Task::new(Settings::default(), 3, Outputs::Missing, None);
+    let mut stage = Stage::of(task, vec![answer(Wire::Succeeded, "")]);
+    stage.run_until(seconds(11));
+    let (code, kind, message) = stage.failure();
+    assert_eq!((code, kind), ("MaxSystemFailuresExceeded", Kind::System));
+    assert!(message.starts_with("failed to read data from dataDir"), "{message}");
+    assert_eq!(stage.count("create"), 1);
+}
+
+#[test]
+fn an_undefined_phase_is_read_again_until_the_task_is_dead() {
+    for phase in [0, 99] {
+        let mut unknown = answer(Wire::Running, "").unwrap();
+        unknown.phase = phase;
+        let mut stage = Stage::new(
+            3,
+            vec![answer(Wire::Running, ""), Ok(unknown), answer(Wire::Succeeded, "")],
+        );
+        stage.run_until(seconds(59));
+        assert_eq!(stage.failure().0, "MaxSystemFailuresExceeded");
+        assert_eq!(stage.count("get"), 2);
+    }
+}
+
+#[test]
+fn an_abort_is_one_delete_and_it_is_repeated_every_ten_seconds_until_it_is_ok() {
+    let mut stage = Stage::new(2, vec![answer(Wire::Running, "")]);
+    stage.delete_faults = (0..100).map(|_| fault("no")).collect();
+    stage.at(seconds(45), Event::Abort);
+    stage.run_to_collection();
+    let deletes: Vec<Duration> =
+        stage.calls.iter().filter(|(_, name)| name == "delete 0").map(|(at, _)| *at).collect();
+    assert_eq!(deletes.len(), 101);
+    assert!(deletes.windows(2).all(|pair| (pair[1] - pair[0]).as_secs() == 10), "{deletes:?}");
+    assert_eq!((stage.task.end(), stage.count("create")), (Some(&End::Aborted), 1));
+}
+
+#[test]
+fn an_abort_before_anything_was_launched_calls_nobody() {
+    let mut stage = Stage::new(2, vec![answer(Wire::Running, "")]);
+    stage.create_faults = (0..3).map(|_| fault("no")).collect();
+    stage.at(Duration::ZERO, Event::Abort);
+    stage.run_to_collection();
+    assert_eq!(stage.names(), ["create 0"]);
+    assert_eq!(stage.task.end(), Some(&End::Aborted));
+}
+
+#[test]
+fn a_finished_task_is_deleted_an_hour_later_and_until_that_is_ok() {
+    let mut stage = Stage::new(0, vec![answer(Wire::Succeeded, "")]);
+    stage.delete_faults = vec![fault("no"), fault("no")];
+    stage.run_until(Duration::from_mins(59));
+    assert_eq!((stage.count("delete"), stage.task.standing()), (0, Standing::Ended));
+    stage.run_to_collection();
+    assert_eq!(stage.count("delete"), 3);
+    assert!(
+        stage.calls.iter().find(|(_, name)| name == "delete 0").unwrap().0
+            >= Duration::from_hours(1)
+    );
+}
+
+#[test]
+fn a_failing_delete_between_two_attempts_is_not_repeated() {
+    let gets = vec![answer(Wire::RetryableFailed, ""), answer(Wire::Succeeded, "")];
+    let mut stage = Stage::new(1, gets);
+    stage.delete_faults = vec![fault("no")];
+    stage.run_to_collection();
+    assert_eq!(stage.names(), ["create 0", "get 0", "delete 0", "create 1", "get 1", "delete 1"]);
+}
+
+#[test]
+fn of_a_long_life_only_the_first_reason_of_each_phase_is_kept() {
+    let gets = vec![
+        answer(Wire::Queued, "q"),
+        answer(Wire::WaitingForResources, "w"),
+        answer(Wire::WaitingForResources, "w2"),
+        answer(Wire::Initializing, "i"),
+        answer(Wire::Running, "r"),
+        answer(Wire::Running, "r2"),
+        answer(Wire::Failed, "the reason"),
+    ];
+    let mut stage = Stage::new(0, gets);
+    stage.run_to_collection();
+    let history = stage.task.history();
+    assert_eq!(history.reasons(), ["Allocation token required", "launched", "w", "i"]);
+    assert_eq!(
+        history.transitions(),
+        [
+            Phase::Queued,
+            Phase::WaitingForResources,
+            Phase::Initializing,
+            Phase::Running,
+            Phase::PermanentFailure
+        ]
+    );
+    assert_eq!(stage.failure().2, "failed to run the job: the reason");
+}
+
+#[test]
+fn links_are_merged_by_name_and_the_latest_wins() {
+    let gets = vec![linked(Wire::Running, "https://a"), linked(Wire::Succeeded, "https://b")];
+    let mut stage = Stage::new(0, gets);
+    stage.run_to_collection();
+    let links: Vec<&str> = stage.task.history().links().map(|link| link.uri.as_str()).collect();
+    assert_eq!(links, ["https://b"]);
+}

@@ -1,0 +1,138 @@
+//! A connector that answers from a list, and a clock that is not real.
+
+use flyte_executor_model::{Action, Call, Event, Fault, Outputs, Settings, Standing, Task};
+use flyteidl2::connector::Resource;
+use flyteidl2::core::{TaskLog, task_execution::Phase as Wire};
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+pub fn answer(phase: Wire, message: &str) -> Result<Resource, Fault> {
+    Ok(Resource { phase: phase.into(), message: message.to_owned(), ..Resource::default() })
+}
+
+pub fn linked(phase: Wire, uri: &str) -> Result<Resource, Fault> {
+    let link = TaskLog { name: "Databricks Console".into(), uri: uri.into(), ..TaskLog::default() };
+    answer(phase, "").map(|resource| Resource { log_links: vec![link], ..resource })
+}
+
+pub fn fault(message: &str) -> Fault {
+    Fault { code: "Unavailable".to_owned(), message: message.to_owned() }
+}
+
+pub fn errors(count: usize) -> Vec<Result<Resource, Fault>> {
+    (1..=count).map(|number| Err(fault(&format!("error {number}")))).collect()
+}
+
+/// One call as the connector saw it: when, and what.
+pub type Seen = (Duration, String);
+
+/// A task, the connector it is sent to, and the time.
+pub struct Stage {
+    pub task: Task,
+    /// What is wrong with the next CreateTasks; they are accepted when there is none.
+    pub create_faults: Vec<Fault>,
+    /// How many CreateTasks the executor will not be able to write down.
+    pub unstored: usize,
+    /// GetTask's answers; the last one is repeated.
+    pub gets: Vec<Result<Resource, Fault>>,
+    pub delete_faults: Vec<Fault>,
+    pub calls: Vec<Seen>,
+    now: Duration,
+    queue: BTreeMap<(Duration, u64), Event>,
+    entries: u64,
+}
+
+impl Stage {
+    pub fn new(retries: u32, gets: Vec<Result<Resource, Fault>>) -> Self {
+        Self::of(Task::new(Settings::default(), retries, Outputs::Fine, None), gets)
+    }
+
+    pub fn of(task: Task, gets: Vec<Result<Resource, Fault>>) -> Self {
+        let mut stage = Self {
+            task,
+            create_faults: Vec::new(),
+            unstored: 0,
+            gets,
+            delete_faults: Vec::new(),
+            calls: Vec::new(),
+            now: Duration::ZERO,
+            queue: BTreeMap::new(),
+            entries: 0,
+        };
+        stage.at(Duration::ZERO, Task::BEGIN);
+        stage
+    }
+
+    pub fn at(&mut self, at: Duration, event: Event) {
+        self.entries += 1;
+        self.queue.insert((at, self.entries), event);
+    }
+
+    /// Lets the time pass up to that moment.
+    pub fn run_until(&mut self, end: Duration) -> &mut Self {
+        while let Some(entry) = self.queue.first_entry().filter(|entry| entry.key().0 <= end) {
+            self.now = entry.key().0;
+            let event = entry.remove();
+            for action in self.task.step(event) {
+                match action {
+                    Action::Wake { after, timer } => self.at(self.now + after, Event::Due(timer)),
+                    Action::Call(call) => {
+                        let event = self.answered(&call);
+                        self.at(self.now + Duration::from_millis(1), event);
+                    }
+                }
+            }
+        }
+        self
+    }
+
+    /// Lets the time pass until the executor will never call again.
+    pub fn run_to_collection(&mut self) -> &mut Self {
+        self.run_until(Duration::from_hours(48));
+        assert_eq!(self.task.standing(), Standing::Collected);
+        self
+    }
+
+    fn answered(&mut self, call: &Call) -> Event {
+        let next = |list: &mut Vec<Fault>| (!list.is_empty()).then(|| list.remove(0));
+        let (name, event) = match call {
+            Call::Create { attempt } => {
+                let stored = self.unstored == 0;
+                self.unstored = self.unstored.saturating_sub(1);
+                let answer = next(&mut self.create_faults)
+                    .map_or_else(|| Ok(format!("meta {attempt}").into_bytes()), Err);
+                (format!("create {attempt}"), Event::Created { answer, stored })
+            }
+            Call::Get { attempt, resource_meta } => {
+                assert_eq!(*resource_meta, format!("meta {attempt}").into_bytes());
+                let answer =
+                    if self.gets.len() > 1 { self.gets.remove(0) } else { self.gets[0].clone() };
+                (format!("get {attempt}"), Event::Got { attempt: *attempt, answer })
+            }
+            Call::Delete { attempt, resource_meta } => {
+                assert_eq!(*resource_meta, format!("meta {attempt}").into_bytes());
+                let answer = next(&mut self.delete_faults).map_or(Ok(()), Err);
+                (format!("delete {attempt}"), Event::Deleted(answer))
+            }
+        };
+        self.calls.push((self.now, name));
+        event
+    }
+
+    pub fn names(&self) -> Vec<&str> {
+        self.calls.iter().map(|(_, name)| name.as_str()).collect()
+    }
+
+    pub fn count(&self, verb: &str) -> usize {
+        self.calls.iter().filter(|(_, name)| name.starts_with(verb)).count()
+    }
+
+    pub fn failure(&self) -> (&'static str, flyte_executor_model::Kind, &str) {
+        match self.task.end() {
+            Some(flyte_executor_model::End::Failure(error)) => {
+                (error.code, error.kind, error.message.as_str())
+            }
+            other => panic!("{other:?} is no failure"),
+        }
+    }
+}
