@@ -74,6 +74,10 @@ pub struct ServeArgs {
     #[arg(long, value_name = "WHENCE", default_value = "git", global = true)]
     pub entrypoint: Entrypoint,
 
+    /// The version of the Jobs API that is asked for. 2.2 falls back to 2.1 by itself where a gateway knows no other.
+    #[arg(long, value_name = "VERSION", default_value = "2.2", global = true)]
+    pub jobs_api: JobsApi,
+
     /// Do not tag new clusters with the Flyte run that they are for.
     #[arg(long, global = true)]
     pub no_cluster_tags: bool,
@@ -119,6 +123,17 @@ pub enum Entrypoint {
     Workspace,
 }
 
+/// A version of the Jobs API.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum JobsApi {
+    /// The current one.
+    #[value(name = "2.2")]
+    V2_2,
+    /// The one before, for workspaces and gateways that are behind.
+    #[value(name = "2.1")]
+    V2_1,
+}
+
 /// An environment variable that is read.
 #[derive(Debug, Clone, Copy)]
 pub struct Variable {
@@ -134,6 +149,7 @@ pub(crate) const RUST_LOG: &str = "RUST_LOG";
 pub(crate) const INSTANCE: &str = "FLYTE_DATABRICKS_INSTANCE";
 pub(crate) const ACCESS_TOKEN: &str = "FLYTE_DATABRICKS_ACCESS_TOKEN";
 pub(crate) const ALLOWED_HOSTS: &str = "FLYTE_DATABRICKS_ALLOWED_HOSTS";
+pub(crate) const RUN_DEFAULTS: &str = "FLYTE_DATABRICKS_RUN_DEFAULTS";
 pub(crate) const SSL_CERT_FILE: &str = "SSL_CERT_FILE";
 pub(crate) const OUTPUT_BUCKETS: &str = "FLYTE_OUTPUT_BUCKETS";
 pub(crate) const S3_ENDPOINT: &str = "FLYTE_AWS_ENDPOINT";
@@ -142,7 +158,7 @@ pub(crate) const S3_SECRET_ACCESS_KEY: &str = "FLYTE_AWS_SECRET_ACCESS_KEY";
 
 /// Every environment variable that is read by this program, in the order of the help text. An empty one counts as
 /// unset.
-pub const VARIABLES: [Variable; 11] = [
+pub const VARIABLES: [Variable; 12] = [
     Variable {
         name: INSTANCE,
         help: "the workspace of tasks that name none, such as adb-1.2.azuredatabricks.net",
@@ -154,6 +170,10 @@ pub const VARIABLES: [Variable; 11] = [
     Variable {
         name: ALLOWED_HOSTS,
         help: "host[:port] patterns allowed beside Databricks' own domains, comma-separated; * stands for one label or a port",
+    },
+    Variable {
+        name: RUN_DEFAULTS,
+        help: "what every run gets that does not say otherwise: a JSON object such as {\"queue\": {\"enabled\": true}}, or the path of a file with one",
     },
     Variable {
         name: SSL_CERT_FILE,
@@ -195,6 +215,8 @@ pub struct Environment {
     pub access_token: Option<SecretString>,
     /// `FLYTE_DATABRICKS_ALLOWED_HOSTS`.
     pub allowed_hosts: Option<String>,
+    /// `FLYTE_DATABRICKS_RUN_DEFAULTS`.
+    pub run_defaults: Option<String>,
     /// `SSL_CERT_FILE`.
     pub ssl_cert_file: Option<PathBuf>,
     /// `FLYTE_OUTPUT_BUCKETS`.
@@ -238,6 +260,7 @@ impl Environment {
             instance: text(INSTANCE)?,
             access_token: text(ACCESS_TOKEN)?.map(SecretString::from),
             allowed_hosts: text(ALLOWED_HOSTS)?,
+            run_defaults: text(RUN_DEFAULTS)?,
             ssl_cert_file: get(SSL_CERT_FILE).filter(|path| !path.is_empty()).map(PathBuf::from),
             output_buckets: text(OUTPUT_BUCKETS)?,
             s3_endpoint: text(S3_ENDPOINT)?,

@@ -4,9 +4,11 @@ use std::{error::Error as StdError, fmt, path::Path, sync::Arc, time::Duration};
 
 use clap::ValueEnum as _;
 
-use databricks_connector::ObjectStores;
+use databricks_connector::{ObjectStores, RunDefaults};
 
-use crate::args::{self, Entrypoint, Environment, LogFormat, NotText, ServeArgs, UserFailures};
+use crate::args::{
+    self, Entrypoint, Environment, JobsApi, LogFormat, NotText, ServeArgs, UserFailures,
+};
 
 /// Everything the binary needs to serve. [`Config::new`] is the only way to one from the command line.
 #[derive(Debug, Clone)]
@@ -110,7 +112,7 @@ impl From<NotText> for ConfigError {
 }
 
 impl Config {
-    /// Checks what was typed. Reads the file that `SSL_CERT_FILE` names.
+    /// Checks what was typed. Reads the files that `SSL_CERT_FILE` and `FLYTE_DATABRICKS_RUN_DEFAULTS` name.
     ///
     /// # Errors
     ///
@@ -145,6 +147,16 @@ impl Config {
                 Entrypoint::Git => databricks_connector::Entrypoint::Git,
                 Entrypoint::Workspace => databricks_connector::Entrypoint::Workspace,
             },
+            jobs_api: match args.jobs_api {
+                JobsApi::V2_2 => databricks_connector::JobsApi::V2_2,
+                JobsApi::V2_1 => databricks_connector::JobsApi::V2_1,
+            },
+            run_defaults: environment
+                .run_defaults
+                .as_deref()
+                .map(run_defaults)
+                .transpose()?
+                .unwrap_or_default(),
             cluster_tags: !args.no_cluster_tags,
             task_files: Arc::new(object_stores(environment)),
             require_error_file: args.require_error_file,
@@ -186,6 +198,17 @@ fn object_stores(environment: &Environment) -> ObjectStores {
 
 fn comma_separated(list: &str) -> Vec<String> {
     list.split(',').map(str::trim).filter(|entry| !entry.is_empty()).map(str::to_owned).collect()
+}
+
+/// From the object itself, or from the file that holds it.
+fn run_defaults(given: &str) -> Result<RunDefaults, ConfigError> {
+    let wrong = |message: String| ConfigError::new(args::RUN_DEFAULTS, message);
+    if given.starts_with(['{', '[']) {
+        return given.parse().map_err(|error| wrong(format!("{error}")));
+    }
+    let text = std::fs::read_to_string(given)
+        .map_err(|error| wrong(format!("{given} cannot be read")).with_source(error))?;
+    text.parse().map_err(|error| wrong(format!("{given}: {error}")))
 }
 
 fn read_roots(path: &Path) -> Result<Vec<u8>, ConfigError> {
@@ -333,6 +356,42 @@ mod tests {
             ..Environment::default()
         });
         assert_eq!(roots.to_string(), "SSL_CERT_FILE: /nowhere/ca.pem cannot be read");
+    }
+
+    #[test]
+    fn run_defaults_are_an_object_or_the_path_of_one() {
+        let given = |text: &str| {
+            let run_defaults = Some(text.to_owned());
+            config("", &Environment { run_defaults, ..Environment::default() })
+        };
+        let object = r#"{"queue": {"enabled": true}}"#;
+        let expected: RunDefaults = object.parse().unwrap();
+        assert_eq!(given(object).unwrap().databricks.run_defaults, expected);
+
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("defaults.json");
+        let path = path.to_str().unwrap();
+        std::fs::write(path, object).unwrap();
+        assert_eq!(given(path).unwrap().databricks.run_defaults, expected);
+
+        let said = |text: &str| given(text).unwrap_err().to_string();
+        assert_eq!(
+            said(r#"{"queue": true}"#),
+            "FLYTE_DATABRICKS_RUN_DEFAULTS: `queue` must be an object, but is a boolean"
+        );
+        assert_eq!(said("/nowhere"), "FLYTE_DATABRICKS_RUN_DEFAULTS: /nowhere cannot be read");
+        std::fs::write(path, "{\n").unwrap();
+        let stale = format!("FLYTE_DATABRICKS_RUN_DEFAULTS: {path}: is not JSON: line 2, column 0");
+        assert_eq!(said(path), stale);
+    }
+
+    #[test]
+    fn the_version_of_the_jobs_api_can_be_chosen() {
+        let chosen =
+            |line: &str| config(line, &Environment::default()).unwrap().databricks.jobs_api;
+        assert_eq!(chosen(""), databricks_connector::JobsApi::V2_2);
+        assert_eq!(chosen("--jobs-api 2.1"), databricks_connector::JobsApi::V2_1);
+        assert!(Args::try_parse_from(["connector-server", "--jobs-api", "2.0"]).is_err());
     }
 
     #[test]

@@ -9,6 +9,7 @@ use crate::{
     credentials::OwnCredentials,
     error,
     phase::UserFailures,
+    run_defaults::RunDefaults,
     task_files::{ObjectStores, TaskFiles},
     watch::Patience,
     work::Entrypoint,
@@ -29,6 +30,10 @@ pub struct Config {
     pub user_failures: UserFailures,
     /// What starts Flyte's runtime, where either can.
     pub entrypoint: Entrypoint,
+    /// The version of the Jobs API that is asked for.
+    pub jobs_api: JobsApi,
+    /// What every run gets that does not say otherwise.
+    pub run_defaults: RunDefaults,
     /// Whether new clusters are tagged with the Flyte run that they are for.
     pub cluster_tags: bool,
     /// Where error.pb and outputs.pb are looked for.
@@ -50,6 +55,8 @@ impl Default for Config {
             extra_roots_pem: None,
             user_failures: UserFailures::default(),
             entrypoint: Entrypoint::default(),
+            jobs_api: JobsApi::default(),
+            run_defaults: RunDefaults::default(),
             cluster_tags: true,
             task_files: Arc::new(ObjectStores::new()),
             require_error_file: false,
@@ -57,6 +64,16 @@ impl Default for Config {
             vanished_patience: Duration::from_mins(1),
         }
     }
+}
+
+/// A version of the Jobs API.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum JobsApi {
+    /// 2.2, and 2.1 for workspaces whose gateway does not know 2.2.
+    #[default]
+    V2_2,
+    /// 2.1 from the start.
+    V2_1,
 }
 
 /// Which part of the configuration cannot be used.
@@ -104,6 +121,7 @@ pub(crate) struct Settings {
     pub(crate) pool: ClientPool,
     pub(crate) user_failures: UserFailures,
     pub(crate) entrypoint: Entrypoint,
+    pub(crate) run_defaults: RunDefaults,
     pub(crate) cluster_tags: bool,
     pub(crate) task_files: Arc<dyn TaskFiles>,
     pub(crate) require_error_file: bool,
@@ -142,8 +160,12 @@ impl TryFrom<Config> for Settings {
                 ));
             }
         };
-        let mut pool =
-            ClientPool::builder().product("flyte-connector-databricks", env!("CARGO_PKG_VERSION"));
+        let mut pool = ClientPool::builder()
+            .product("flyte-connector-databricks", env!("CARGO_PKG_VERSION"))
+            .jobs_api(match config.jobs_api {
+                JobsApi::V2_2 => databricks_client::JobsApi::V2_2,
+                JobsApi::V2_1 => databricks_client::JobsApi::V2_1,
+            });
         if let Some(pem) = config.extra_roots_pem {
             pool = pool.extra_roots_pem(pem);
         }
@@ -156,6 +178,7 @@ impl TryFrom<Config> for Settings {
                 .map_err(|failed| wrong(ConfigField::Roots, error::with_causes(&failed)))?,
             user_failures: config.user_failures,
             entrypoint: config.entrypoint,
+            run_defaults: config.run_defaults,
             cluster_tags: config.cluster_tags,
             task_files: config.task_files,
             require_error_file: config.require_error_file,

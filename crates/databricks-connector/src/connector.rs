@@ -55,7 +55,7 @@ impl DatabricksConnector {
 
     /// The operator's choices for a task. The cloud of its workspace is a guess until the workspace is known to be
     /// allowed; it only shapes tags.
-    fn choices(&self, task: &DatabricksTask) -> Choices {
+    fn choices(&self, task: &DatabricksTask) -> Choices<'_> {
         let host = match &task.instance {
             Some(instance) => Host::parse(instance).ok(),
             None => self.settings.default_host.clone(),
@@ -64,6 +64,7 @@ impl DatabricksConnector {
         Choices {
             entrypoint: self.settings.entrypoint,
             tags: self.settings.cluster_tags.then_some(cloud),
+            defaults: &self.settings.run_defaults,
         }
     }
 

@@ -68,13 +68,17 @@ pub(crate) fn text_map(value: Option<Value>, field: &str) -> Result<Map<String, 
 
 /// The field holds something of another type. The value itself is not repeated: it may be a secret.
 pub(crate) fn wrong(field: &str, wanted: &str, got: &Value) -> Error {
-    let got = match got {
+    Error::invalid_task(format!("`{field}` must be {wanted}, but is {}", type_name(got)))
+}
+
+/// What kind of value it is, for people.
+pub(crate) fn type_name(value: &Value) -> &'static str {
+    match value {
         Value::Null => "null",
         Value::Bool(_) => "a boolean",
         Value::Number(_) => "a number",
         Value::String(_) => "a string",
         Value::Array(_) => "a list",
         Value::Object(_) => "an object",
-    };
-    Error::invalid_task(format!("`{field}` must be {wanted}, but is {got}"))
+    }
 }

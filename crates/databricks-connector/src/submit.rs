@@ -7,7 +7,9 @@ use serde_json::{Map, Value};
 use crate::{
     compute::Compute,
     flyte_side::FlyteSide,
-    idempotency, json, tags,
+    idempotency, json,
+    run_defaults::RunDefaults,
+    tags,
     task::DatabricksTask,
     work::{Entrypoint, Work},
 };
@@ -43,11 +45,13 @@ const TASK_LEVEL: [&str; 15] = [
 
 /// What the operator decides of every submission.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Choices {
+pub(crate) struct Choices<'a> {
     /// Which entrypoint starts Flyte's runtime, where either can.
     pub(crate) entrypoint: Entrypoint,
     /// The rules for tags on new clusters; none when tags are switched off.
     pub(crate) tags: Option<tags::Cloud>,
+    /// What every run gets that does not say otherwise.
+    pub(crate) defaults: &'a RunDefaults,
 }
 
 /// A submission that lacks at most the path of the connector's own script.
@@ -75,7 +79,7 @@ pub(crate) enum Submission {
 pub(crate) fn plan(
     task: &DatabricksTask,
     cx: &CreateContext,
-    choices: Choices,
+    choices: Choices<'_>,
 ) -> Result<Plan, Error> {
     let flyte = FlyteSide::of(cx, task, choices.tags)?;
     let (mut run, submit_task) = split(task.conf.clone());
@@ -84,6 +88,7 @@ pub(crate) fn plan(
     if let Some(job_id) = json::take_given(&mut run, "job_id") {
         refuse_stray_task_keys(&submit_task, "job_id")?;
         run.insert("job_id".to_owned(), job_number(&job_id)?);
+        choices.defaults.complete_job_run(&mut run);
         bound_parameters(&run)?;
         return Ok(Plan { body: run, token, is_job: true, needs_script: false, is_runtime: false });
     }
@@ -102,6 +107,7 @@ pub(crate) fn plan(
     {
         body.insert("timeout_seconds".to_owned(), Value::from(seconds));
     }
+    choices.defaults.complete_run(body);
     let size = serde_json::to_vec(body).map_or(0, |bytes| bytes.len());
     if size > MAX_BODY_BYTES {
         return Err(Error::invalid_task(format!(
@@ -210,7 +216,8 @@ fn job_number(job_id: &Value) -> Result<Value, Error> {
 
 /// Parameters of a run-now are bounded, each kind by itself.
 fn bound_parameters(run: &Map<String, Value>) -> Result<(), Error> {
-    for (key, value) in run.iter().filter(|(key, _)| key.ends_with("_params")) {
+    let is_parameters = |key: &str| key.ends_with("_params") || key == "job_parameters";
+    for (key, value) in run.iter().filter(|(key, _)| is_parameters(key)) {
         let size = value.to_string().len();
         if size > MAX_PARAMETER_BYTES {
             return Err(Error::invalid_task(format!(

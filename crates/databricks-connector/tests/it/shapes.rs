@@ -172,6 +172,53 @@ async fn the_limit_and_the_pass_through_of_a_run() {
 }
 
 #[tokio::test]
+async fn what_the_operator_gives_every_run_stands_under_what_the_task_gives() {
+    let defaults = json!({
+        "access_control_list": [{"group_name": "ops", "permission_level": "CAN_VIEW"}],
+        "budget_policy_id": "ours", "email_notifications": {"on_failure": ["ops@acme.example"]},
+        "queue": {"enabled": true}, "run_as": {"service_principal_name": "flyte-runs"},
+    });
+    let run_defaults: databricks_connector::RunDefaults = defaults.to_string().parse().unwrap();
+    let world = World::with(|config| Config { run_defaults, ..config }).await;
+    check_in(
+        &world,
+        "run_defaults",
+        &json!({"existing_cluster_id": "c", "budget_policy_id": "theirs"}),
+    )
+    .await;
+
+    let settings = json!({"run_name": "saved", "tasks": [
+        {"task_key": "a", "existing_cluster_id": "c-1", "notebook_task": {"notebook_path": "/n"}}]});
+    world.emulator.save_job(7, settings.as_object().unwrap().clone());
+    world.connector.create(with_conf(&world, &json!({"job_id": 7}))).await.unwrap();
+    let sent = world.emulator.requests().pop().unwrap().body.unwrap();
+    insta::assert_json_snapshot!("run_defaults_of_a_job", sent);
+}
+
+#[tokio::test]
+async fn the_version_of_the_jobs_api_is_the_operators() {
+    let path = async |world: &World| {
+        world
+            .connector
+            .create(with_conf(world, &json!({"existing_cluster_id": "c"})))
+            .await
+            .unwrap();
+        let submit = |path: &String| path.ends_with("/runs/submit");
+        world
+            .emulator
+            .requests()
+            .into_iter()
+            .map(|request| request.path)
+            .filter(submit)
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(path(&World::start().await).await, ["/api/2.2/jobs/runs/submit"]);
+    let jobs_api = databricks_connector::JobsApi::V2_1;
+    let old = World::with(|config| Config { jobs_api, ..config }).await;
+    assert_eq!(path(&old).await, ["/api/2.1/jobs/runs/submit"]);
+}
+
+#[tokio::test]
 async fn a_configured_entrypoint_and_switched_off_tags() {
     let world = World::with(|config| Config {
         entrypoint: Entrypoint::Workspace,
@@ -303,6 +350,11 @@ async fn what_cannot_be_meant_is_refused_before_any_call() {
     refused(
         json!({"job_id": 7, "python_params": ["x".repeat(10_000)]}),
         "10004 bytes, more than the 10000",
+    )
+    .await;
+    refused(
+        json!({"job_id": 7, "job_parameters": {"a": "x".repeat(10_000)}}),
+        "10008 bytes, more than the 10000",
     )
     .await;
     refused(
