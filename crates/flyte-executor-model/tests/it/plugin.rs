@@ -10,7 +10,7 @@ use flyteidl2::connector::Resource;
 use flyteidl2::core::{TaskTemplate, task_execution::Phase as Wire};
 use std::collections::BTreeMap;
 
-/// What came of a row: how many GetTasks there were, and what each look at the plugin gave.
+/// What came of a row: how often `GetTask` was called, and what each look at the plugin gave.
 struct Traced {
     gets: usize,
     looks: Vec<Result<Report, String>>,

@@ -6,6 +6,7 @@ use flyteidl2::core::{TaskLog, task_execution::Phase as Wire};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+#[expect(clippy::unnecessary_wraps, reason = "an element of a list of answers and errors")]
 pub fn answer(phase: Wire, message: &str) -> Result<Resource, Fault> {
     Ok(Resource { phase: phase.into(), message: message.to_owned(), ..Resource::default() })
 }
@@ -29,11 +30,11 @@ pub type Seen = (Duration, String);
 /// A task, the connector it is sent to, and the time.
 pub struct Stage {
     pub task: Task,
-    /// What is wrong with the next CreateTasks; they are accepted when there is none.
+    /// What is wrong with the next creates; they are accepted when there is none.
     pub create_faults: Vec<Fault>,
-    /// How many CreateTasks the executor will not be able to write down.
+    /// How many creates the executor will not be able to write down.
     pub unstored: usize,
-    /// GetTask's answers; the last one is repeated.
+    /// What the polls are answered; the last one is repeated.
     pub gets: Vec<Result<Resource, Fault>>,
     pub delete_faults: Vec<Fault>,
     pub calls: Vec<Seen>,
