@@ -9,16 +9,14 @@ use flyteidl2::connector::{
 };
 use tokio::net::TcpListener;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
-use tonic::{
-    service::Routes,
-    transport::{Server, server::TcpIncoming},
-};
+use tonic::service::Routes;
 use tonic_reflection::server::Builder as Reflection;
 use tracing::{info, warn};
 
 use crate::{
     BindError, ServerConfig,
     admin::{self, Readiness},
+    door::Door,
     health,
     listen::bind,
     metrics::Metrics,
@@ -46,9 +44,6 @@ pub struct App {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ServeError {
-    /// The gRPC listener failed.
-    #[error("the gRPC listener failed")]
-    Grpc(#[source] tonic::transport::Error),
     /// The Prometheus listener failed.
     #[error("the Prometheus listener failed")]
     Prometheus(#[source] io::Error),
@@ -114,19 +109,14 @@ impl App {
         }
 
         let stop = CancellationToken::new();
-        let incoming = TcpIncoming::from(grpc).with_nodelay(Some(true));
-        let mut grpc = pin!(
-            Server::builder()
-                .add_routes(routes)
-                .serve_with_incoming_shutdown(incoming, stop.clone().cancelled_owned())
-        );
+        let mut grpc = pin!(Door::new(routes, config.limits, stop.clone()).serve(grpc));
         let pages = admin::router(metrics, readiness.clone());
         let mut prometheus = pin!(axum::serve(prometheus, pages).into_future());
         readiness.set(true);
 
         tokio::select! {
-            ended = &mut grpc => return ended.map_err(ServeError::Grpc),
             ended = &mut prometheus => return ended.map_err(ServeError::Prometheus),
+            () = &mut grpc => return Ok(()),
             () = shutdown => {}
         }
 
@@ -141,21 +131,17 @@ impl App {
         });
         let drained = async {
             tokio::select! {
-                ended = &mut grpc => {
-                    answered.await;
-                    ended.map_err(ServeError::Grpc)
+                () = &mut grpc => answered.await,
+                () = &mut answered => {
+                    let _lingering = tokio::time::timeout(LINGER, &mut grpc).await;
                 }
-                () = &mut answered => match tokio::time::timeout(LINGER, &mut grpc).await {
-                    Ok(ended) => ended.map_err(ServeError::Grpc),
-                    Err(_lingering) => Ok(()),
-                },
             }
         };
         tokio::select! {
             ended = tokio::time::timeout(config.drain_grace, drained) => match ended {
-                Ok(ended) => {
+                Ok(()) => {
                     info!("stopped: every call was answered");
-                    ended
+                    Ok(())
                 }
                 Err(_elapsed) => {
                     warn!(calls = tracker.len(), "stopped: calls were still in flight at the end of the grace time");

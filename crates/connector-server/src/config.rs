@@ -6,8 +6,9 @@ use clap::ValueEnum as _;
 
 use databricks_connector::{ObjectStores, RunDefaults};
 
-use crate::args::{
-    self, Entrypoint, Environment, JobsApi, LogFormat, NotText, ServeArgs, UserFailures,
+use crate::{
+    Limits,
+    args::{self, Entrypoint, Environment, JobsApi, LogFormat, NotText, ServeArgs, UserFailures},
 };
 
 /// Everything the binary needs to serve. [`Config::new`] is the only way to one from the command line.
@@ -38,6 +39,8 @@ pub struct ServerConfig {
     pub reflection: bool,
     /// How long a call may take whose caller set no `grpc-timeout`.
     pub default_timeout: Duration,
+    /// How much the gRPC port takes at once.
+    pub limits: Limits,
     /// How long calls in flight may take to finish after a stop was asked for.
     pub drain_grace: Duration,
 }
@@ -50,6 +53,7 @@ impl Default for ServerConfig {
             prometheus_port: 9090,
             reflection: true,
             default_timeout: Duration::from_mins(1),
+            limits: Limits::default(),
             // Below the 30 s after which Kubernetes kills.
             drain_grace: Duration::from_secs(25),
         }

@@ -27,6 +27,7 @@ mod config;
 mod connectors;
 mod deadline;
 pub mod demo;
+mod door;
 mod health;
 mod listen;
 mod metrics;
@@ -42,4 +43,5 @@ pub use args::{
 };
 pub use config::{Config, ConfigError, LogConfig, ServerConfig};
 pub use connectors::registry;
+pub use door::Limits;
 pub use listen::BindError;

@@ -13,6 +13,7 @@
 
 mod admin;
 mod cli;
+mod connections;
 mod databricks;
 mod demo;
 mod drain;

@@ -16,6 +16,7 @@ use crate::scripted::Scripted;
 
 pub struct Running {
     pub channel: Channel,
+    pub grpc: SocketAddr,
     pub http: SocketAddr,
     pub stop: CancellationToken,
     pub ended: JoinHandle<Result<(), ServeError>>,
@@ -37,7 +38,7 @@ pub async fn start(config: ServerConfig, registry: Registry) -> Running {
     let stop = CancellationToken::new();
     let ended = tokio::spawn(app.run(stop.clone().cancelled_owned()));
     let channel = Endpoint::new(format!("http://{grpc}")).unwrap().connect().await.unwrap();
-    Running { channel, http, stop, ended }
+    Running { channel, grpc, http, stop, ended }
 }
 
 /// Starts a server with the scripted connector alone.
