@@ -69,6 +69,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
             output_prefix: String::new(),
             execution: flyteidl2::connector::TaskExecutionMetadata::default(),
             connection: Connection::new(),
+            abandoned: 0,
             deadline: None,
         })
         .await?;

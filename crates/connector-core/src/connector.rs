@@ -53,6 +53,26 @@ pub trait Connector: Send + Sync + 'static {
         meta: Self::ResourceMeta,
     ) -> impl Future<Output = Result<(), Error>> + Send;
 
+    /// Gives up work whose creation Flyte was told had failed: Flyte starts the next attempt, and nobody will ever ask
+    /// for this one. Comes some time after that answer. Without meta nobody knows whether the work was started: the
+    /// answer of [`create`](Self::create) [may have had an effect](Error::may_have_effect).
+    ///
+    /// # Errors
+    ///
+    /// Whatever keeps the work from being stopped; the server tries again a few times.
+    fn abandon(
+        &self,
+        cx: CreateContext,
+        meta: Option<Self::ResourceMeta>,
+    ) -> impl Future<Output = Result<(), Error>> + Send {
+        async move {
+            match meta {
+                Some(meta) => self.delete(CallContext::from(cx), meta).await,
+                None => Ok(()),
+            }
+        }
+    }
+
     /// Time series of the work, for the asked names and window.
     ///
     /// # Errors

@@ -22,6 +22,9 @@ pub struct CreateContext {
     pub execution: TaskExecutionMetadata,
     /// Secrets and settings of this call.
     pub connection: Connection,
+    /// How often the work of this very attempt was given up before (see [`Connector::abandon`](crate::Connector::abandon)).
+    /// What was given up must not come back as the work of this request.
+    pub abandoned: u32,
     /// When the caller stops waiting, less what the server needs to answer. None: the caller set no limit.
     pub deadline: Option<Instant>,
 }
@@ -51,4 +54,16 @@ pub struct CallContext {
     pub output_prefix: String,
     /// When the caller stops waiting, less what the server needs to answer. None: the caller set no limit.
     pub deadline: Option<Instant>,
+}
+
+impl From<CreateContext> for CallContext {
+    /// The context of a later call about the work of that request, which has the same caller.
+    fn from(cx: CreateContext) -> Self {
+        Self {
+            task_type: cx.task_type,
+            connection: cx.connection,
+            output_prefix: cx.output_prefix,
+            deadline: cx.deadline,
+        }
+    }
 }

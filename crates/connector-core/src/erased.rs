@@ -15,6 +15,7 @@ pub(crate) trait ErasedConnector: Send + Sync {
     fn create(&self, cx: CreateContext) -> BoxFuture<'_, Vec<u8>>;
     fn get<'a>(&'a self, cx: CallContext, meta: &'a [u8]) -> BoxFuture<'a, Resource>;
     fn delete<'a>(&'a self, cx: CallContext, meta: &'a [u8]) -> BoxFuture<'a, ()>;
+    fn abandon<'a>(&'a self, cx: CreateContext, meta: Option<&'a [u8]>) -> BoxFuture<'a, ()>;
     fn metrics<'a>(
         &'a self,
         cx: CallContext,
@@ -48,6 +49,12 @@ impl<C: Connector> ErasedConnector for C {
 
     fn delete<'a>(&'a self, cx: CallContext, meta: &'a [u8]) -> BoxFuture<'a, ()> {
         Box::pin(async move { Connector::delete(self, cx, resource_meta::decode(meta)?).await })
+    }
+
+    fn abandon<'a>(&'a self, cx: CreateContext, meta: Option<&'a [u8]>) -> BoxFuture<'a, ()> {
+        Box::pin(async move {
+            Connector::abandon(self, cx, meta.map(resource_meta::decode).transpose()?).await
+        })
     }
 
     fn metrics<'a>(

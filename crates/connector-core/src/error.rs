@@ -1,8 +1,8 @@
 //! The error of a connector.
 
-use std::{error::Error as StdError, fmt, time::Duration};
+use std::{error::Error as StdError, fmt, sync::Arc, time::Duration};
 
-type Source = Box<dyn StdError + Send + Sync>;
+type Source = Arc<dyn StdError + Send + Sync>;
 
 /// What kind of failure it is. The server turns each into one gRPC code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -56,14 +56,17 @@ impl ErrorKind {
 ///
 /// `Display` is for the user: what happened and where. The [`hint`](Self::hint) says what to do next, the
 /// [`detail`](Self::detail) is for the operator's log. None of them may hold a secret.
+#[derive(Clone)]
 pub struct Error(Box<Body>);
 
+#[derive(Clone)]
 struct Body {
     kind: ErrorKind,
     message: String,
     hint: Option<String>,
     detail: Option<String>,
     retry_after: Option<Duration>,
+    may_have_effect: bool,
     source: Option<Source>,
 }
 
@@ -76,6 +79,7 @@ impl Error {
             hint: None,
             detail: None,
             retry_after: None,
+            may_have_effect: false,
             source: None,
         }))
     }
@@ -138,8 +142,15 @@ impl Error {
 
     /// Adds the cause. The message should not repeat it.
     #[must_use]
-    pub fn with_source(mut self, source: impl Into<Source>) -> Self {
-        self.0.source = Some(source.into());
+    pub fn with_source(mut self, source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
+        self.0.source = Some(Arc::from(source.into()));
+        self
+    }
+
+    /// Says whether the work may have been started all the same, for an answer that was lost.
+    #[must_use]
+    pub fn with_possible_effect(mut self, may_have_effect: bool) -> Self {
+        self.0.may_have_effect = may_have_effect;
         self
     }
 
@@ -162,6 +173,11 @@ impl Error {
     pub fn retry_after(&self) -> Option<Duration> {
         self.0.retry_after
     }
+
+    /// Whether the work may have been started although its creation failed.
+    pub fn may_have_effect(&self) -> bool {
+        self.0.may_have_effect
+    }
 }
 
 impl fmt::Display for Error {
@@ -178,6 +194,7 @@ impl fmt::Debug for Error {
             .field("hint", &self.0.hint)
             .field("detail", &self.0.detail)
             .field("retry_after", &self.0.retry_after)
+            .field("may_have_effect", &self.0.may_have_effect)
             .field("source", &self.0.source)
             .finish()
     }

@@ -53,6 +53,15 @@ impl ConnectorHandle {
         self.0.delete(cx, meta).await
     }
 
+    /// Gives up work whose creation Flyte was told had failed.
+    ///
+    /// # Errors
+    ///
+    /// `InvalidMeta` for meta that cannot be read, else as [`Connector::abandon`].
+    pub async fn abandon(&self, cx: CreateContext, meta: Option<&[u8]>) -> Result<(), Error> {
+        self.0.abandon(cx, meta).await
+    }
+
     /// Time series of the work.
     ///
     /// # Errors

@@ -20,7 +20,7 @@ use crate::{
     health,
     listen::bind,
     metrics::Metrics,
-    service::{AsyncConnector, Calls, ConnectorMetadata},
+    service::{AsyncConnector, Calls, ConnectorMetadata, Creations},
 };
 
 /// The largest message, both ways. Inputs travel inline, and 4 MiB, the usual limit, is not enough for some.
@@ -89,10 +89,12 @@ impl App {
         let tracker = TaskTracker::new();
         let (mut health, health_service) = health::serving().await;
 
+        let creations = Creations::new(config.abandon_grace);
         let calls = Calls::new(
             registry.clone(),
             Arc::clone(&metrics),
             tracker.clone(),
+            creations.clone(),
             config.default_timeout,
         );
         let mut routes = Routes::new(health_service)
@@ -124,6 +126,8 @@ impl App {
         readiness.set(false);
         health.not_serving().await;
         stop.cancel();
+        // Work that nobody got is given up while there is still time for it.
+        creations.end_graces(tokio::time::Instant::now() + config.drain_grace.mul_f64(0.8));
         tracker.close();
         let mut answered = pin!(async {
             tracker.wait().await;

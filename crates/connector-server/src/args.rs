@@ -78,6 +78,10 @@ pub struct ServeArgs {
     #[arg(long, value_name = "VERSION", default_value = "2.2", global = true)]
     pub jobs_api: JobsApi,
 
+    /// Cancel a run after that many seconds when Flyte was told that it could not be started.
+    #[arg(long, value_name = "SECONDS", default_value_t = 30, global = true)]
+    pub abandon_grace: u64,
+
     /// Do not tag new clusters with the Flyte run that they are for.
     #[arg(long, global = true)]
     pub no_cluster_tags: bool,

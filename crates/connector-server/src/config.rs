@@ -41,6 +41,8 @@ pub struct ServerConfig {
     pub default_timeout: Duration,
     /// How much the gRPC port takes at once.
     pub limits: Limits,
+    /// How long work is kept that was started for a caller who was told that it was not.
+    pub abandon_grace: Duration,
     /// How long calls in flight may take to finish after a stop was asked for.
     pub drain_grace: Duration,
 }
@@ -54,6 +56,7 @@ impl Default for ServerConfig {
             reflection: true,
             default_timeout: Duration::from_mins(1),
             limits: Limits::default(),
+            abandon_grace: Duration::from_secs(30),
             // Below the 30 s after which Kubernetes kills.
             drain_grace: Duration::from_secs(25),
         }
@@ -136,6 +139,7 @@ impl Config {
             grpc_port: args.port,
             prometheus_port: args.prometheus_port,
             reflection: !args.no_reflection,
+            abandon_grace: Duration::from_secs(args.abandon_grace),
             ..ServerConfig::default()
         };
         let databricks = databricks_connector::Config {

@@ -51,6 +51,29 @@ impl Operation {
     }
 }
 
+/// What became of work that was started for a caller who was told that it was not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum Abandoned {
+    /// The attempt was asked for again, so that somebody has it after all.
+    Claimed,
+    /// It was stopped, or there was none.
+    Stopped,
+    /// It could not be stopped.
+    Left,
+}
+
+impl Abandoned {
+    const ALL: [Self; 3] = [Self::Claimed, Self::Stopped, Self::Left];
+
+    fn label(self) -> &'static str {
+        match self {
+            Self::Claimed => "claimed",
+            Self::Stopped => "stopped",
+            Self::Left => "left",
+        }
+    }
+}
+
 /// How the numbers are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Exposition {
@@ -103,6 +126,12 @@ struct RpcLabels {
     code: &'static str,
 }
 
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct AbandonedLabels {
+    task_type: Cow<'static, str>,
+    outcome: &'static str,
+}
+
 type Histograms<L> = Family<L, Histogram, fn() -> Histogram>;
 
 /// The numbers of one server.
@@ -114,6 +143,7 @@ pub(crate) struct Metrics {
     latency: Histograms<Labels>,
     input_bytes: Histograms<TaskTypeLabel>,
     rpcs: Family<RpcLabels, Counter>,
+    abandoned: Family<AbandonedLabels, Counter>,
 }
 
 impl Metrics {
@@ -150,7 +180,13 @@ impl Metrics {
             "Calls of the connector service by gRPC code; CANCELLED when the caller went away before the answer",
             rpcs.clone(),
         );
-        let metrics = Self { registry, success, failure, latency, input_bytes, rpcs };
+        let abandoned = Family::default();
+        registry.register(
+            "flyte_connector_abandoned",
+            "Work that was started for a caller who was told that it was not: claimed after all, stopped, or left because it could not be stopped",
+            abandoned.clone(),
+        );
+        let metrics = Self { registry, success, failure, latency, input_bytes, rpcs, abandoned };
         for task_type in task_types {
             metrics.start_at_zero(task_type.name());
         }
@@ -172,6 +208,16 @@ impl Metrics {
                 FailureLabels { task_type: task_type.clone(), operation, error_code: "500" };
             drop(self.failure.get_or_create(&labels));
         }
+        for fate in Abandoned::ALL {
+            let labels = AbandonedLabels { task_type: task_type.clone(), outcome: fate.label() };
+            drop(self.abandoned.get_or_create(&labels));
+        }
+    }
+
+    /// Counts work that was started for a caller who was told that it was not.
+    pub(crate) fn abandoned(&self, task_type: Cow<'static, str>, fate: Abandoned) {
+        let labels = AbandonedLabels { task_type, outcome: fate.label() };
+        self.abandoned.get_or_create(&labels).inc();
     }
 
     /// Counts a finished call. A caller that went away is `Code::Cancelled`, which the Python server times and

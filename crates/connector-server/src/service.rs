@@ -2,6 +2,7 @@
 
 mod async_connector;
 mod call;
+mod creations;
 mod log_stream;
 mod metadata;
 mod outcome;
@@ -10,4 +11,5 @@ mod tests;
 
 pub(crate) use async_connector::AsyncConnector;
 pub(crate) use call::Calls;
+pub(crate) use creations::Creations;
 pub(crate) use metadata::ConnectorMetadata;

@@ -56,6 +56,11 @@ impl Client {
         &self.workspace.host
     }
 
+    /// The credential of every call.
+    pub fn credentials(&self) -> &Credentials {
+        &self.credentials
+    }
+
     /// The name of the credential, for people.
     pub fn credentials_name(&self) -> &str {
         self.credentials.name()

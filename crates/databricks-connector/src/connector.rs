@@ -10,13 +10,12 @@ use connector_core::{
     Metric, MetricsRequest, Resource, TaskType,
 };
 use databricks_client::{Client, Credentials, Host};
-use tracing::info;
 
 use crate::{
     config::{Config, ConfigError, Settings},
-    credentials, delete, entrypoint, error, get, logs, metrics, outputs,
+    create, credentials, delete, get, logs, metrics,
     run_meta::RunMeta,
-    submit::{self, Choices, Submission},
+    submit::Choices,
     tags::Cloud,
     task::DatabricksTask,
     watch::Watch,
@@ -55,7 +54,7 @@ impl DatabricksConnector {
 
     /// The operator's choices for a task. The cloud of its workspace is a guess until the workspace is known to be
     /// allowed; it only shapes tags.
-    fn choices(&self, task: &DatabricksTask) -> Choices<'_> {
+    pub(crate) fn choices(&self, task: &DatabricksTask) -> Choices<'_> {
         let host = match &task.instance {
             Some(instance) => Host::parse(instance).ok(),
             None => self.settings.default_host.clone(),
@@ -69,7 +68,7 @@ impl DatabricksConnector {
     }
 
     /// The workspace of a new task.
-    fn host_of(&self, task: &DatabricksTask) -> Result<Host, Error> {
+    pub(crate) fn host_of(&self, task: &DatabricksTask) -> Result<Host, Error> {
         let host = match (&task.instance, &self.settings.default_host) {
             (Some(instance), _) => Host::parse(instance).map_err(|error| {
                 Error::invalid_task("the task's `databricksInstance` is not a workspace address")
@@ -150,25 +149,14 @@ impl Connector for DatabricksConnector {
     }
 
     async fn create(&self, cx: CreateContext) -> Result<RunMeta, Error> {
-        // What the task lacks is told before what the server lacks, and both before any packet.
-        let task = DatabricksTask::parse(&cx)?;
-        let plan = submit::plan(&task, &cx, self.choices(&task))?;
-        let outputs = if plan.is_runtime() { None } else { Some(outputs::declared(&cx)?) };
-        let host = self.host_of(&task)?;
-        let credentials = credentials::of_task(&cx.connection)
-            .or_else(|| self.own_credentials(&host))
-            .ok_or_else(|| no_credentials(&host))?;
-        let client = self.client(&host, credentials.clone(), cx.deadline);
-        let script =
-            if plan.needs_script() { Some(entrypoint::in_workspace(&client).await?) } else { None };
-        let submitted = match plan.submission(script) {
-            Submission::Submit(body) => client.submit_run(&body).await,
-            Submission::RunNow(body) => client.run_now(&body).await,
-        };
-        let run_id = submitted.map_err(|error| error::from_client("submitting the run", error))?;
-        self.watch.remember_credentials(&host, run_id, &credentials, Instant::now());
-        info!(%host, %run_id, credentials = credentials.name(), "run submitted");
-        Ok(RunMeta::new(host.to_string(), run_id).with_outputs(outputs))
+        create::run(self, &cx).await
+    }
+
+    async fn abandon(&self, cx: CreateContext, meta: Option<RunMeta>) -> Result<(), Error> {
+        match meta {
+            Some(meta) => delete::run(self, &CallContext::from(cx), &meta).await,
+            None => create::abandoned(self, &cx).await,
+        }
     }
 
     async fn get(&self, cx: CallContext, meta: RunMeta) -> Result<Resource, Error> {

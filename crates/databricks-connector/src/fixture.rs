@@ -19,6 +19,7 @@ pub(crate) fn request(name: &str) -> CreateContext {
         output_prefix: wire.output_prefix,
         execution: wire.task_execution_metadata.unwrap_or_default(),
         connection: wire.connection.map(Connection::from).unwrap_or_default(),
+        abandoned: 0,
         deadline: None,
     }
 }

@@ -34,6 +34,10 @@ pub(crate) fn token(cx: &CreateContext, execution: &Execution, users_own: Option
             hash.update((part.len() as u64).to_be_bytes());
             hash.update(part.as_bytes());
         }
+        // A token whose run was given up would bring that run back.
+        if cx.abandoned > 0 {
+            hash.update(cx.abandoned.to_be_bytes());
+        }
     } else {
         for _ in 0..4 {
             hash.update(fastrand::u64(..).to_be_bytes());
@@ -74,7 +78,11 @@ mod tests {
         run.execution.environment_variables.insert("RUN_NAME".to_owned(), "other".to_owned());
         let mut version = base.clone();
         version.template.id.as_mut().unwrap().version.push('x');
+        let abandoned = CreateContext { abandoned: 1, ..base.clone() };
+        let again = CreateContext { abandoned: 2, ..base.clone() };
         let tokens: BTreeSet<String> = [
+            of(&abandoned, None),
+            of(&again, None),
             of(&base, None),
             of(&base, Some("mine")),
             of(&attempt, None),
@@ -84,7 +92,7 @@ mod tests {
             of(&request("41_executor_second_attempt"), None),
         ]
         .into();
-        assert_eq!(tokens.len(), 7);
+        assert_eq!(tokens.len(), 9);
     }
 
     #[test]

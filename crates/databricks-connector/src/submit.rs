@@ -8,6 +8,7 @@ use crate::{
     compute::Compute,
     flyte_side::FlyteSide,
     idempotency, json,
+    marker::Marker,
     run_defaults::RunDefaults,
     tags,
     task::DatabricksTask,
@@ -99,8 +100,13 @@ pub(crate) fn plan(
         one_task(run, submit_task, token, &flyte, choices.entrypoint)?
     };
     let body = &mut plan.body;
-    if !body.get("run_name").is_some_and(json::is_given) {
-        body.insert("run_name".to_owned(), Value::String(run_name(&flyte)));
+    let marker = Marker::of(cx, &flyte.execution);
+    if body.get("run_name").is_some_and(json::is_given) {
+        if let Some(marker) = marker {
+            marker.describe(body);
+        }
+    } else {
+        body.insert("run_name".to_owned(), Value::String(run_name(&flyte, marker.as_ref())));
     }
     if let Some(seconds) = timeout_seconds(cx)
         && body.get("timeout_seconds").is_none_or(Value::is_null)
@@ -230,14 +236,18 @@ fn bound_parameters(run: &Map<String, Value>) -> Result<(), Error> {
 }
 
 /// A name that leads from the Databricks page back to the Flyte run.
-fn run_name(flyte: &FlyteSide<'_>) -> String {
+fn run_name(flyte: &FlyteSide<'_>, marker: Option<&Marker>) -> String {
     let task = flyte.task_name();
     let execution = &flyte.execution;
     if execution.run.is_empty() {
         return format!("flyte {task}");
     }
-    format!(
+    let name = format!(
         "flyte {task} ({}/{}/{}/{})",
         execution.project, execution.domain, execution.run, execution.action
-    )
+    );
+    match marker {
+        Some(marker) => format!("{name} {marker}"),
+        None => name,
+    }
 }

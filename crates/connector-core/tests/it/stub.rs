@@ -57,6 +57,7 @@ pub(crate) fn create(output_prefix: &str) -> CreateContext {
         output_prefix: output_prefix.to_owned(),
         execution: flyteidl2::connector::TaskExecutionMetadata::default(),
         connection: Connection::new(),
+        abandoned: 0,
         deadline: None,
     }
 }

@@ -2,9 +2,7 @@
 
 use std::time::{Duration, SystemTime};
 
-use connector_core::{
-    CallContext, Connection, CreateContext, Error, LogsRequest, MetricsRequest, TaskType,
-};
+use connector_core::{CallContext, Connection, Error, LogsRequest, MetricsRequest, TaskType};
 use flyteidl2::{
     connector::{
         CreateTaskRequest, CreateTaskResponse, DeleteTaskRequest, DeleteTaskResponse,
@@ -13,15 +11,15 @@ use flyteidl2::{
     },
     core::ExecutionMetricResult,
 };
-use prost::Message as _;
 use prost_types::Timestamp;
 use tonic::{Request, Response, Status};
 use tracing::Instrument as _;
 
 use super::{
     call::{Call, Calls},
+    creations::{self, Begun},
     log_stream::{self, LogStream},
-    outcome::{detached, guarded},
+    outcome::guarded,
 };
 use crate::metrics::Operation;
 
@@ -36,33 +34,36 @@ impl AsyncConnector {
         Self { calls }
     }
 
-    /// Detached: a caller that gave up must not stop a submit halfway (DESIGN §3.1).
+    /// The work goes on when its caller is gone or was told that time ran out (DESIGN §3.1), and a drain waits for it.
     async fn create(
         &self,
         call: &mut Call,
         request: CreateTaskRequest,
     ) -> Result<CreateTaskResponse, Error> {
-        let execution = request.task_execution_metadata.unwrap_or_default();
-        call.names(execution.task_execution_id.as_ref());
-        let template = request.template.unwrap_or_default();
-        let found =
-            call.find(Some(TaskType::new(template.r#type.as_str(), template.task_type_version)));
-        let inputs = request.inputs.unwrap_or_default();
-        call.inputs(inputs.encoded_len());
+        if let Some(execution) = &request.task_execution_metadata {
+            call.names(execution.task_execution_id.as_ref());
+        }
+        let task_type = request
+            .template
+            .as_ref()
+            .map(|task| TaskType::new(task.r#type.as_str(), task.task_type_version));
+        let found = call.find(task_type);
+        call.inputs(request.inputs.as_ref().map_or(0, prost::Message::encoded_len));
         let (connector, task_type) = found?;
-        let cx = CreateContext {
-            task_type,
-            template,
-            inputs,
-            output_prefix: request.output_prefix,
-            execution,
-            connection: request.connection.map(Connection::from).unwrap_or_default(),
-            deadline: Some(call.deadline().connector),
+        let answer_at = call.deadline().answer.into();
+        let caller = match self.calls.creations().begin(request, answer_at).await? {
+            Begun::Joined(caller) => {
+                tracing::info!("the same task is being created already");
+                caller
+            }
+            Begun::Started(caller, ticket) => {
+                let cx = ticket.context(task_type, call.deadline().connector);
+                let work = creations::carry_out(ticket, connector, cx, call.abandonments());
+                self.calls.tracker().spawn(work.instrument(call.span()));
+                caller
+            }
         };
-        let work = async move { connector.create(cx).await };
-        let resource_meta =
-            detached(call.deadline().answer, self.calls.tracker(), call.span(), work).await?;
-        Ok(CreateTaskResponse { resource_meta })
+        Ok(CreateTaskResponse { resource_meta: caller.answer(answer_at).await? })
     }
 }
 

@@ -11,7 +11,8 @@ use tracing::{Span, field};
 
 use crate::{
     deadline::Deadline,
-    metrics::{Metrics, Operation, UNKNOWN},
+    metrics::{Abandoned, Metrics, Operation, UNKNOWN},
+    service::Creations,
     status,
 };
 
@@ -21,6 +22,7 @@ pub(crate) struct Calls {
     registry: Registry,
     metrics: Arc<Metrics>,
     tracker: TaskTracker,
+    creations: Creations,
     default_timeout: Duration,
 }
 
@@ -29,9 +31,15 @@ impl Calls {
         registry: Registry,
         metrics: Arc<Metrics>,
         tracker: TaskTracker,
+        creations: Creations,
         default_timeout: Duration,
     ) -> Self {
-        Self { registry, metrics, tracker, default_timeout }
+        Self { registry, metrics, tracker, creations, default_timeout }
+    }
+
+    /// Every task that is being created.
+    pub(super) fn creations(&self) -> &Creations {
+        &self.creations
     }
 
     /// What a drain waits for.
@@ -128,6 +136,12 @@ impl Call {
     /// Notes the size of a task's inputs.
     pub(super) fn inputs(&self, bytes: usize) {
         self.calls.metrics.inputs(self.label(), bytes);
+    }
+
+    /// Counts what becomes of work that nobody got, long after the call.
+    pub(super) fn abandonments(&self) -> impl FnOnce(Abandoned) + Send + 'static {
+        let (metrics, task_type) = (Arc::clone(&self.calls.metrics), self.label());
+        move |fate| metrics.abandoned(task_type, fate)
     }
 
     /// Notes the phase that is answered.

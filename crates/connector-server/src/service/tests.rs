@@ -15,7 +15,7 @@ use tokio::{sync::Notify, time::Instant};
 use tokio_util::task::TaskTracker;
 use tonic::{Code, Request};
 
-use super::{AsyncConnector, Calls};
+use super::{AsyncConnector, Calls, Creations};
 use crate::metrics::{Exposition, Metrics};
 
 /// Answers no call before it is told to.
@@ -63,7 +63,14 @@ fn fixture() -> Fixture {
     let registry = Registry::builder().register(connector.clone()).build().unwrap();
     let metrics = Arc::new(Metrics::new([]));
     let tracker = TaskTracker::new();
-    let calls = Calls::new(registry, Arc::clone(&metrics), tracker.clone(), Duration::from_mins(1));
+    let creations = Creations::new(Duration::from_secs(30));
+    let calls = Calls::new(
+        registry,
+        Arc::clone(&metrics),
+        tracker.clone(),
+        creations,
+        Duration::from_mins(1),
+    );
     let client = AsyncConnectorServiceClient::new(AsyncConnectorServiceServer::new(
         AsyncConnector::new(calls),
     ));

@@ -90,6 +90,9 @@ pub struct RunTask {
     /// The id of this attempt, which is what get-output wants.
     #[serde(default, deserialize_with = "run_id::optional")]
     pub run_id: Option<RunId>,
+    /// What the submission says of it; lists show it only with tasks expanded.
+    #[serde(default)]
+    pub description: Option<String>,
     /// Which attempt; 0 is the first.
     #[serde(default, deserialize_with = "int64::optional")]
     pub attempt_number: Option<i64>,

@@ -11,6 +11,7 @@
     reason = "tests"
 )]
 
+mod abandoned;
 mod create;
 mod delete;
 mod get;

@@ -1,0 +1,125 @@
+//! Starts a run, and finds the runs that nobody waits for.
+
+use std::time::{Duration, Instant};
+
+use connector_core::{CreateContext, Error};
+use databricks_client::{Client, ErrorKind as Client_, Host};
+use tracing::{info, warn};
+
+use crate::{
+    DatabricksConnector,
+    connector::no_credentials,
+    credentials, entrypoint, error,
+    execution::Execution,
+    marker::Marker,
+    outputs,
+    run_meta::RunMeta,
+    submit::{self, Submission},
+    sweep,
+    task::DatabricksTask,
+};
+
+/// How long the look for runs of earlier attempts may hold the answer up.
+const SWEEP_PATIENCE: Duration = Duration::from_secs(3);
+
+/// Submits the task and returns what identifies its run.
+///
+/// # Errors
+///
+/// Everything that the task or the server lacks, before any packet; what Databricks refuses; what does not pass within
+/// the caller's time. The error says whether the run may have been started all the same.
+pub(crate) async fn run(
+    connector: &DatabricksConnector,
+    cx: &CreateContext,
+) -> Result<RunMeta, Error> {
+    // What the task lacks is told before what the server lacks, and both before any packet.
+    let task = DatabricksTask::parse(cx)?;
+    let plan = submit::plan(&task, cx, connector.choices(&task))?;
+    let outputs = if plan.is_runtime() { None } else { Some(outputs::declared(cx)?) };
+    let (host, client) = workspace_of(connector, &task, cx)?;
+    let script =
+        if plan.needs_script() { Some(entrypoint::in_workspace(&client).await?) } else { None };
+    let submit = async {
+        match plan.submission(script) {
+            Submission::Submit(body) => client.submit_run(&body).await,
+            Submission::RunNow(body) => client.run_now(&body).await,
+        }
+    };
+    let (submitted, ()) = tokio::join!(submit, earlier_attempts(connector, cx, &client));
+    let run_id = submitted.map_err(|error| {
+        let may_have_effect = may_have_effect(&error);
+        error::from_client("submitting the run", error).with_possible_effect(may_have_effect)
+    })?;
+    let credentials = client.credentials();
+    connector.watch.remember_credentials(&host, run_id, credentials, Instant::now());
+    info!(%host, %run_id, credentials = credentials.name(), "run submitted");
+    Ok(RunMeta::new(host.to_string(), run_id).with_outputs(outputs))
+}
+
+/// Cancels the run of a submission that was never answered, if there is one.
+///
+/// # Errors
+///
+/// Whatever keeps the runs of the workspace from being listed, or that one from being cancelled.
+pub(crate) async fn abandoned(
+    connector: &DatabricksConnector,
+    cx: &CreateContext,
+) -> Result<(), Error> {
+    let task = DatabricksTask::parse(cx)?;
+    let (host, client) = workspace_of(connector, &task, cx)?;
+    let Some(marker) = Marker::of(cx, &Execution::of(cx)) else {
+        warn!(%host, "a submission was never answered, and its run cannot be told from others: the request named no execution");
+        return Ok(());
+    };
+    let cancelled = sweep::runs_up_to(&client, &marker)
+        .await
+        .map_err(|error| error::from_client("looking for a run that nobody waits for", error))?;
+    if cancelled == 0 {
+        info!(%host, %marker, "no run was found for a submission that was never answered");
+    }
+    Ok(())
+}
+
+/// The workspace of a new task, and the client for it.
+fn workspace_of(
+    connector: &DatabricksConnector,
+    task: &DatabricksTask,
+    cx: &CreateContext,
+) -> Result<(Host, Client), Error> {
+    let host = connector.host_of(task)?;
+    let credentials = credentials::of_task(&cx.connection)
+        .or_else(|| connector.own_credentials(&host))
+        .ok_or_else(|| no_credentials(&host))?;
+    let client = connector.client(&host, credentials, cx.deadline);
+    Ok((host, client))
+}
+
+/// Cancels runs of earlier attempts that are still alive: Flyte gave them up, or never knew of them. Only a favour, so
+/// it fails no create and does not hold its answer up for long.
+async fn earlier_attempts(connector: &DatabricksConnector, cx: &CreateContext, client: &Client) {
+    let Some(earlier) = Marker::of(cx, &Execution::of(cx)).and_then(|marker| marker.before())
+    else {
+        return;
+    };
+    let deadline = Instant::now() + SWEEP_PATIENCE;
+    let deadline = cx.deadline.map_or(deadline, |own| own.min(deadline));
+    let client = connector.client(client.host(), client.credentials().clone(), Some(deadline));
+    if let Err(error) = sweep::runs_up_to(&client, &earlier).await {
+        let error = error::with_causes(&error);
+        warn!(host = %client.host(), %earlier, error, "runs of earlier attempts could not be looked for");
+    }
+}
+
+/// Whether Databricks may have started the run although no answer said so: an earlier try may have been lost even when
+/// the last one was refused.
+fn may_have_effect(error: &databricks_client::Error) -> bool {
+    error.attempts() > 1
+        || matches!(
+            error.kind(),
+            Client_::Connect
+                | Client_::Timeout
+                | Client_::Unavailable
+                | Client_::Decode
+                | Client_::TooLarge
+        )
+}

@@ -1,0 +1,42 @@
+//! Cancels runs that belong to nobody: those of earlier attempts, and those whose submission was never answered
+//! (DESIGN §3.1).
+
+use databricks_client::{Client, Error, jobs::ListRuns};
+use tracing::{info, warn};
+
+use crate::marker::Marker;
+
+/// Pages of active runs that are looked through, at 24 runs a page.
+const MAX_PAGES: usize = 20;
+
+/// Runs on a page: inside every statement about the limit (DA §1.5).
+const PAGE: u32 = 24;
+
+/// Cancels the active runs of that action, up to that attempt, and says how many.
+///
+/// # Errors
+///
+/// The first failure to list or to cancel. What was cancelled before stays cancelled.
+pub(crate) async fn runs_up_to(client: &Client, marker: &Marker) -> Result<usize, Error> {
+    let mut list = ListRuns {
+        active_only: true,
+        expand_tasks: true,
+        run_type: Some("SUBMIT_RUN".to_owned()),
+        limit: Some(PAGE),
+        ..ListRuns::default()
+    };
+    let mut cancelled = 0;
+    for _ in 0..MAX_PAGES {
+        let page = client.list_runs(&list).await?;
+        for run in page.runs.iter().filter(|run| marker.is_up_to_here(run)) {
+            let Some(run_id) = run.run_id else { continue };
+            client.cancel_run(run_id).await?;
+            cancelled += 1;
+            info!(host = %client.host(), %run_id, %marker, "a run that belongs to nobody was cancelled");
+        }
+        let Some(next) = page.next() else { return Ok(cancelled) };
+        list.page_token = Some(next.to_owned());
+    }
+    warn!(host = %client.host(), pages = MAX_PAGES, %marker, "there are more active runs than are looked through");
+    Ok(cancelled)
+}
