@@ -7,13 +7,18 @@ mod list;
 mod output;
 mod run;
 mod run_now;
+mod sql_output;
 mod state;
 mod submit;
 
 pub use list::{ListRuns, RunsPage};
-pub use output::{NotebookOutput, RunOutput};
-pub use run::{ClusterInstance, Run, RunTask};
+pub use output::{AlertOutput, NotebookOutput, RunJobOutput, RunOutput};
+pub use run::{ClusterInstance, Run, RunTask, TaskDependency};
 pub use run_now::RunNow;
+pub use sql_output::{
+    SqlAlertOutput, SqlColumn, SqlDashboardOutput, SqlFileOutput, SqlOutput, SqlQueryOutput,
+    SqlQueryResult, SqlRow, SqlValue, SqlWidgetOutput,
+};
 pub use state::{
     LifeCycleState, LifecycleStateV2, QueueCode, QueueDetails, ResultState, RunState, RunStatus,
     TerminationCode, TerminationDetails, TerminationType,

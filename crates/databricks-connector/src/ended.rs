@@ -9,7 +9,8 @@ use tracing::warn;
 use crate::{
     DatabricksConnector,
     ending::{self, Rules, Ruling},
-    outputs::{self, Declared},
+    outputs::Declared,
+    own_work::{self, Missing},
     phase::{Outcome, Progress},
     reason::{self, FailedTask, MAX_FAILED_TASKS},
     run_meta::RunMeta,
@@ -97,28 +98,20 @@ async fn of_own_work(
     run: &Run,
     declared: &Declared,
 ) -> Resource {
-    if declared.is_empty() {
-        return Resource::new(Phase::Succeeded);
-    }
-    let result = match run.latest_attempts().last().and_then(|task| task.run_id) {
-        None => None,
-        Some(task_run_id) => match client.get_run_output(task_run_id).await {
-            Ok(output) => output.notebook_output.and_then(|notebook| notebook.result),
-            Err(error) if error.is_retryable() && may_ask_again(connector, client, meta) => {
-                return asking_again(&error.to_string());
-            }
-            Err(error) => {
-                let message = format!("the run succeeded, but its output cannot be read: {error}");
-                return Resource::new(Phase::Failed).with_message(message);
-            }
-        },
+    let why = match own_work::succeeded(client, run, declared).await {
+        Ok(resource) => return resource,
+        Err(Missing::Unread(error))
+            if error.is_retryable() && may_ask_again(connector, client, meta) =>
+        {
+            return asking_again(&error.to_string());
+        }
+        Err(Missing::Unread(error)) => format!("its output cannot be read: {error}"),
+        Err(Missing::NotGiven(why)) => {
+            let names: Vec<&str> = declared.keys().map(String::as_str).collect();
+            format!("the declared output `{}` cannot be filled: {why}", names.join("`, `"))
+        }
     };
-    match outputs::from_result(declared, result.as_deref()) {
-        Ok(outputs) => Resource { outputs: Some(outputs), ..Resource::new(Phase::Succeeded) },
-        Err(why) => Resource::new(Phase::Failed).with_message(format!(
-            "the run succeeded, but {why}; return it from the notebook with `dbutils.notebook.exit`"
-        )),
-    }
+    Resource::new(Phase::Failed).with_message(format!("the run succeeded, but {why}"))
 }
 
 /// A failure with the errors that its tasks wrote.

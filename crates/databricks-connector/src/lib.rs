@@ -49,6 +49,7 @@ mod logs;
 mod marker;
 mod metrics;
 mod outputs;
+mod own_work;
 mod phase;
 mod reason;
 mod run_defaults;

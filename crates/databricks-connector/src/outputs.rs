@@ -1,5 +1,7 @@
 //! What work other than Flyte's runtime returns: the declared outputs, filled from the run's own output. Pure.
 
+mod returned;
+
 use std::collections::BTreeMap;
 
 use connector_core::{CreateContext, Error, value};
@@ -10,11 +12,18 @@ use flyteidl2::{
     },
     task::{NamedLiteral, Outputs},
 };
+use prost::Message as _;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+pub(crate) use returned::{Column, Returned, Task, last_task, of_output};
+
 /// How many outputs may be declared: they travel in the resource meta.
 const MAX_OUTPUTS: usize = 100;
+
+/// The largest outputs that Flyte is told, in bytes: it refuses answers of 4 MiB, and an answer holds more than outputs
+/// (FC §1.2).
+const MAX_BYTES: usize = 3 * 1024 * 1024;
 
 /// Declared outputs by name.
 pub(crate) type Declared = BTreeMap<String, OutputType>;
@@ -76,35 +85,69 @@ fn type_of(declared: &LiteralType) -> OutputType {
     }
 }
 
-/// The declared outputs from what the run returned: the text itself for a single output, else a JSON object with a
-/// value for each name.
+/// The declared outputs from what the run returned.
+///
+/// Text is the value of a single output, and else a JSON object with a value for each name. Of a row each output takes
+/// the column of its name, else of its place: Flyte names outputs `o0`, `o1`, … when the function does not. An output
+/// that is a JSON object takes all that SQL returned.
 ///
 /// # Errors
 ///
 /// Which output has no value, and why.
-pub(crate) fn from_result(declared: &Declared, result: Option<&str>) -> Result<Outputs, String> {
-    let Some(result) = result else {
-        let names: Vec<&str> = declared.keys().map(String::as_str).collect();
-        return Err(format!("the run returned nothing for the output `{}`", names.join("`, `")));
+pub(crate) fn from_returned(declared: &Declared, returned: &Returned) -> Result<Outputs, String> {
+    let literals = match returned {
+        Returned::Text(text) => from_text(declared, text)?,
+        Returned::Row { columns, whole } => declared
+            .iter()
+            .map(|(name, kind)| {
+                if *kind == OutputType::Struct {
+                    named(name, *kind, &Value::Object(whole.clone()))
+                } else {
+                    let text = in_row(columns, name, declared.len()).ok_or_else(|| {
+                        format!("the SQL returned nothing for the output `{name}`")
+                    })?;
+                    named(name, *kind, &read(text, *kind))
+                }
+            })
+            .collect::<Result<_, _>>()?,
     };
-    let mut literals = Vec::new();
-    if let (1, Some((name, kind))) = (declared.len(), declared.first_key_value()) {
-        literals.push(named(name, *kind, &read(result, *kind))?);
-    } else {
-        let Ok(Value::Object(values)) = serde_json::from_str::<Value>(result) else {
-            return Err(
-                "the task declares several outputs, but the run did not return a JSON object"
-                    .to_owned(),
-            );
-        };
-        for (name, kind) in declared {
-            let value = values
-                .get(name)
-                .ok_or_else(|| format!("the run returned nothing for the output `{name}`"))?;
-            literals.push(named(name, *kind, value)?);
-        }
+    let outputs = Outputs { literals, ..Outputs::default() };
+    let size = outputs.encoded_len();
+    if size > MAX_BYTES {
+        return Err(format!(
+            "what it returned has {size} bytes, more than the {MAX_BYTES} that Flyte can be told; \
+             write it to storage and return its address"
+        ));
     }
-    Ok(Outputs { literals, ..Outputs::default() })
+    Ok(outputs)
+}
+
+fn from_text(declared: &Declared, text: &str) -> Result<Vec<NamedLiteral>, String> {
+    if let (1, Some((name, kind))) = (declared.len(), declared.first_key_value()) {
+        return Ok(vec![named(name, *kind, &read(text, *kind))?]);
+    }
+    let Ok(Value::Object(values)) = serde_json::from_str::<Value>(text) else {
+        return Err("the task declares several outputs, but the run did not return a JSON object"
+            .to_owned());
+    };
+    let value = |(name, kind): (&String, &OutputType)| {
+        let value = values
+            .get(name)
+            .ok_or_else(|| format!("the run returned nothing for the output `{name}`"))?;
+        named(name, *kind, value)
+    };
+    declared.iter().map(value).collect()
+}
+
+/// The value of the column of this name, else of the place that the name says. A null is none.
+fn in_row<'a>(columns: &'a [Column], name: &str, declared: usize) -> Option<&'a str> {
+    let place = || match name.strip_prefix('o').map(str::parse) {
+        Some(Ok(place)) => Some(place),
+        _ if declared == 1 => Some(0),
+        _ => None,
+    };
+    let column = columns.iter().find(|column| column.name == name);
+    column.or_else(|| columns.get(place()?))?.value.as_deref()
 }
 
 /// Text as the JSON of its type; text that is not stays text.
@@ -162,6 +205,10 @@ mod tests {
         outputs.iter().map(|(name, kind)| ((*name).to_owned(), *kind)).collect()
     }
 
+    fn returned(text: &str) -> Returned {
+        Returned::Text(text.to_owned())
+    }
+
     fn scalars(outputs: &Outputs) -> Vec<(String, Option<scalar::Value>)> {
         outputs
             .literals
@@ -175,7 +222,7 @@ mod tests {
     }
 
     fn one(kind: OutputType, text: &str) -> Option<primitive::Value> {
-        let outputs = from_result(&declared(&[("o0", kind)]), Some(text)).ok()?;
+        let outputs = from_returned(&declared(&[("o0", kind)]), &returned(text)).ok()?;
         match scalars(&outputs).remove(0).1 {
             Some(scalar::Value::Primitive(primitive)) => primitive.value,
             _ => None,
@@ -203,7 +250,7 @@ mod tests {
             (OutputType::Other, "x"),
         ] {
             assert!(
-                from_result(&declared(&[("o0", kind)]), Some(text)).is_err(),
+                from_returned(&declared(&[("o0", kind)]), &returned(text)).is_err(),
                 "{kind:?} {text}"
             );
         }
@@ -213,14 +260,68 @@ mod tests {
     fn several_outputs_come_from_a_json_object() {
         let wanted = declared(&[("a", OutputType::Integer), ("b", OutputType::Struct)]);
         let outputs =
-            from_result(&wanted, Some(r#"{"a": 1, "b": {"c": true}, "more": 0}"#)).unwrap();
+            from_returned(&wanted, &returned(r#"{"a": 1, "b": {"c": true}, "more": 0}"#)).unwrap();
         assert_eq!(
             scalars(&outputs).into_iter().map(|(name, _)| name).collect::<Vec<_>>(),
             ["a", "b"]
         );
-        assert!(from_result(&wanted, Some(r#"{"a": 1}"#)).unwrap_err().contains("`b`"));
-        assert!(from_result(&wanted, Some("7")).unwrap_err().contains("JSON object"));
-        assert!(from_result(&wanted, None).unwrap_err().contains("`a`, `b`"));
+        assert!(from_returned(&wanted, &returned(r#"{"a": 1}"#)).unwrap_err().contains("`b`"));
+        assert!(from_returned(&wanted, &returned("7")).unwrap_err().contains("JSON object"));
+    }
+
+    fn row(columns: &[(&str, Option<&str>)]) -> Returned {
+        let column = |(name, value): &(&str, Option<&str>)| Column {
+            name: (*name).to_owned(),
+            value: value.map(str::to_owned),
+        };
+        let whole = serde_json::Map::from_iter([("rows".to_owned(), Value::from(1))]);
+        Returned::Row { columns: columns.iter().map(column).collect(), whole }
+    }
+
+    #[test]
+    fn outputs_take_the_columns_of_their_names_and_else_of_their_places() {
+        let row = row(&[("sum(n)", Some("385")), ("o0", Some("by name")), ("c", None)]);
+        let primitives = |wanted: &[(&str, OutputType)]| {
+            let outputs = from_returned(&declared(wanted), &row)?;
+            let value = |(_, value): (String, Option<scalar::Value>)| match value {
+                Some(scalar::Value::Primitive(primitive)) => primitive.value,
+                _ => None,
+            };
+            Ok::<_, String>(scalars(&outputs).into_iter().filter_map(value).collect::<Vec<_>>())
+        };
+        let text = |text: &str| primitive::Value::StringValue(text.to_owned());
+        let (s, i) = (OutputType::String, OutputType::Integer);
+        assert_eq!(primitives(&[("total", i)]), Ok(vec![primitive::Value::Integer(385)]));
+        assert_eq!(primitives(&[("o0", s), ("sum(n)", s)]), Ok(vec![text("by name"), text("385")]));
+        assert_eq!(primitives(&[("o1", s)]), Ok(vec![text("by name")]));
+        for (wanted, name) in
+            [("c", "`c`"), ("o2", "`o2`"), ("o3", "`o3`"), ("o99999999999999999999", "`o9")]
+        {
+            let wanted = [(wanted, s), ("o1", s)];
+            assert!(primitives(&wanted).unwrap_err().contains(name), "{wanted:?}");
+        }
+        assert!(primitives(&[("o1", i)]).unwrap_err().contains("not of its type"));
+    }
+
+    #[test]
+    fn a_json_object_takes_all_that_sql_returned() {
+        let outputs =
+            from_returned(&declared(&[("o0", OutputType::Struct)]), &row(&[("n", Some("1"))]))
+                .unwrap();
+        let Some(scalar::Value::Generic(whole)) = scalars(&outputs).remove(0).1 else {
+            panic!("not an object")
+        };
+        assert!(whole.fields.contains_key("rows"));
+    }
+
+    #[test]
+    fn more_than_an_answer_to_flyte_can_hold_is_refused_with_the_figure() {
+        let told = from_returned(
+            &declared(&[("o0", OutputType::String)]),
+            &returned(&"x".repeat(MAX_BYTES)),
+        )
+        .unwrap_err();
+        assert!(told.contains("more than the 3145728"), "{told}");
     }
 
     #[test]

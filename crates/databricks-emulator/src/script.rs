@@ -5,6 +5,7 @@ mod outcome;
 pub use outcome::{ClusterTermination, Outcome, StateForm, Termination};
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -44,6 +45,10 @@ pub struct Script {
     pub logs: String,
     /// What a notebook task returned.
     pub notebook_result: Option<String>,
+    /// What an SQL task returned: the value of `sql_output`, as it is (DA §1.4).
+    pub sql_output: Option<Value>,
+    /// The run that a task of another job started: what `run_job_output` names.
+    pub triggered_run_id: Option<i64>,
     /// Which of the two descriptions of a run's state the answers carry.
     pub state_form: StateForm,
     /// Why the clusters of the run ended, once it has. Absent: its own because the job was done, others not at all.
@@ -62,6 +67,8 @@ impl Default for Script {
             outcome: Outcome::default(),
             logs: String::new(),
             notebook_result: None,
+            sql_output: None,
+            triggered_run_id: None,
             state_form: StateForm::default(),
             cluster_termination: None,
             tasks: BTreeMap::new(),
@@ -124,6 +131,18 @@ impl Script {
         let own = self.tasks.get(task_key).and_then(|task| task.notebook_result.as_deref());
         own.or(self.notebook_result.as_deref())
     }
+
+    /// What the SQL of this task returned.
+    pub(crate) fn sql_output_of(&self, task_key: &str) -> Option<&Value> {
+        let own = self.tasks.get(task_key).and_then(|task| task.sql_output.as_ref());
+        own.or(self.sql_output.as_ref())
+    }
+
+    /// The run of another job that this task started.
+    pub(crate) fn triggered_run_of(&self, task_key: &str) -> Option<i64> {
+        let own = self.tasks.get(task_key).and_then(|task| task.triggered_run_id);
+        own.or(self.triggered_run_id)
+    }
 }
 
 /// What differs for one task of a run with several. A field that is absent means: as the run.
@@ -136,6 +155,10 @@ pub struct TaskScript {
     pub logs: Option<String>,
     /// What this notebook returned.
     pub notebook_result: Option<String>,
+    /// What this SQL returned.
+    pub sql_output: Option<Value>,
+    /// The run of another job that this task started.
+    pub triggered_run_id: Option<i64>,
 }
 
 /// What makes a run move from one step to the next.

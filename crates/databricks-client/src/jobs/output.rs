@@ -1,6 +1,9 @@
 //! `runs/get-output` (DA §1.4).
 
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer, de::DeserializeOwned};
+
+use super::SqlOutput;
+use crate::{RunId, run_id};
 
 /// What one task run wrote.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
@@ -18,6 +21,20 @@ pub struct RunOutput {
     pub info: Option<String>,
     /// What a notebook returned.
     pub notebook_output: Option<NotebookOutput>,
+    /// What SQL returned. A form that nobody knows yet counts as none: it must not hide the rest.
+    #[serde(deserialize_with = "known_or_none")]
+    pub sql_output: Option<SqlOutput>,
+    /// What an alert found.
+    pub alert_output: Option<AlertOutput>,
+    /// The run of another job that the task started.
+    pub run_job_output: Option<RunJobOutput>,
+}
+
+fn known_or_none<'de, D: Deserializer<'de>, T: DeserializeOwned>(
+    deserializer: D,
+) -> Result<Option<T>, D::Error> {
+    let value = Option::<serde_json::Value>::deserialize(deserializer)?;
+    Ok(value.and_then(|value| serde_json::from_value(value).ok()))
 }
 
 /// What a notebook returned.
@@ -28,4 +45,21 @@ pub struct NotebookOutput {
     pub result: Option<String>,
     /// Whether there was more.
     pub truncated: Option<bool>,
+}
+
+/// What an alert found.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+pub struct AlertOutput {
+    /// Such as `OK` or `TRIGGERED`.
+    pub alert_state: Option<String>,
+}
+
+/// The run of another job.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+pub struct RunJobOutput {
+    /// Its id; the outputs are those of its own tasks.
+    #[serde(deserialize_with = "run_id::optional")]
+    pub run_id: Option<RunId>,
 }

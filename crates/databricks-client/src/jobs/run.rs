@@ -93,6 +93,9 @@ pub struct RunTask {
     /// What the submission says of it; lists show it only with tasks expanded.
     #[serde(default)]
     pub description: Option<String>,
+    /// The tasks that come before it.
+    #[serde(default, deserialize_with = "super::null_as_default")]
+    pub depends_on: Vec<TaskDependency>,
     /// Which attempt; 0 is the first.
     #[serde(default, deserialize_with = "int64::optional")]
     pub attempt_number: Option<i64>,
@@ -123,6 +126,14 @@ pub struct RunTask {
     /// Time to clean up.
     #[serde(default, deserialize_with = "int64::optional")]
     pub cleanup_duration: Option<i64>,
+}
+
+/// A task that comes before another.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+pub struct TaskDependency {
+    /// Its name in the run.
+    pub task_key: String,
 }
 
 /// The cluster of a task. Both ids are text here (DA §1.3).

@@ -342,3 +342,34 @@ async fn an_empty_page_of_runs_may_lack_them() {
         assert_eq!((page.runs.len(), page.next()), (0, None));
     }
 }
+
+#[tokio::test]
+async fn what_sql_and_started_jobs_returned_is_read() {
+    let server = MockServer::start().await;
+    let output = json!({
+        "sql_output": {"file_output": {"query_result": {
+            "columns": [{"name": "n"}], "rows": [{"values": [{"string_value": "7"}, {}]}, {"values": null}]}}},
+        "run_job_output": {"run_id": 334_747_067_049_496_i64},
+    });
+    Mock::given(path("/api/2.2/jobs/runs/get-output"))
+        .respond_with(answer(200, output))
+        .mount(&server)
+        .await;
+    let output = client(&server).get_run_output(run_id(7)).await.unwrap();
+    let result = output.sql_output.unwrap().file_output.unwrap().query_result.unwrap();
+    assert_eq!(result.columns[0].name.as_deref(), Some("n"));
+    assert_eq!(result.rows[0].values[0].string_value.as_deref(), Some("7"));
+    assert_eq!(result.rows[0].values[1].string_value, None);
+    assert_eq!(output.run_job_output.unwrap().run_id, Some(run_id(334_747_067_049_496)));
+}
+
+#[tokio::test]
+async fn a_form_of_sql_output_that_nobody_knows_does_not_hide_the_error() {
+    let server = MockServer::start().await;
+    Mock::given(path("/api/2.2/jobs/runs/get-output"))
+        .respond_with(answer(200, json!({"error": "boom", "sql_output": {"file_output": [7]}})))
+        .mount(&server)
+        .await;
+    let output = client(&server).get_run_output(run_id(7)).await.unwrap();
+    assert_eq!((output.error.as_deref(), output.sql_output), (Some("boom"), None));
+}

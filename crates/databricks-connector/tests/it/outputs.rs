@@ -152,23 +152,112 @@ async fn a_store_that_does_not_answer_is_waited_for_at_two_polls() {
     assert_eq!(phases, [Phase::Running, Phase::Running, Phase::Succeeded]);
 }
 
+/// Work whose outputs are declared, on a workspace where its run does this.
+async fn work_in(world: &World, conf: Value, script: Script) -> RunMeta {
+    world.emulator.script("scripted", script);
+    let mut conf = conf;
+    conf.as_object_mut().unwrap().insert("run_name".to_owned(), json!("scripted"));
+    let mut cx = request("40_executor_first_attempt");
+    // Otherwise two of them would be the same attempt of the same task, and so the same run.
+    cx.output_prefix = format!("s3://flyte-data/{conf}");
+    let mut custom = cx.custom().unwrap();
+    custom.insert("databricksInstance".to_owned(), json!(world.emulator.http_url()));
+    custom.insert("databricksConf".to_owned(), conf);
+    cx.template.custom = Some(value::struct_from_json(&custom));
+    world.connector.create(cx).await.unwrap()
+}
+
 /// A notebook whose outputs are declared, and what it returned.
 async fn notebook(returned: Option<&str>) -> (World, RunMeta) {
     let world = World::start().await;
-    world.emulator.script(
-        "scripted",
-        Script { notebook_result: returned.map(str::to_owned), ..script(Outcome::Success) },
-    );
-    let mut cx = request("40_executor_first_attempt");
-    let mut custom = cx.custom().unwrap();
-    custom.insert("databricksInstance".to_owned(), json!(world.emulator.http_url()));
-    custom.insert(
-        "databricksConf".to_owned(),
-        json!({"run_name": "scripted", "existing_cluster_id": "c", "notebook_task": {"notebook_path": "/n"}}),
-    );
-    cx.template.custom = Some(value::struct_from_json(&custom));
-    let meta = world.connector.create(cx).await.unwrap();
+    let script =
+        Script { notebook_result: returned.map(str::to_owned), ..script(Outcome::Success) };
+    let conf = json!({"existing_cluster_id": "c", "notebook_task": {"notebook_path": "/n"}});
+    let meta = work_in(&world, conf, script).await;
     (world, meta)
+}
+
+/// The only literal of a success.
+fn integer(end: &Resource) -> Option<i64> {
+    use flyteidl2::core::{Primitive, literal, primitive, scalar};
+    assert_eq!(end.phase, Phase::Succeeded, "{}", end.message);
+    let [literal] = end.outputs.as_ref()?.literals.as_slice() else { return None };
+    let Some(literal::Value::Scalar(scalar)) = literal.value.as_ref()?.value.as_ref() else {
+        return None;
+    };
+    match scalar.value.as_ref()? {
+        scalar::Value::Primitive(Primitive { value: Some(primitive::Value::Integer(number)) }) => {
+            Some(*number)
+        }
+        _ => None,
+    }
+}
+
+/// The row `385` of an SQL file, as the service writes it.
+fn row() -> Value {
+    json!({"file_output": {"warehouse_id": "w", "query_result": {
+        "columns": [{"name": "sum(n * n)"}], "rows": [{"values": [{"string_value": "385"}]}]}}})
+}
+
+#[tokio::test]
+async fn sql_returns_its_first_row() {
+    let world = World::start().await;
+    let sql = json!({"sql_task": {"warehouse_id": "w", "file": {"path": "/q.sql"}}});
+    let returning = Script { sql_output: Some(row()), ..script(Outcome::Success) };
+    let run = work_in(&world, sql.clone(), returning).await;
+    assert_eq!(integer(&end(&world, &run, "").await), Some(385));
+
+    let world = World::start().await;
+    let run = work_in(&world, sql, script(Outcome::Success)).await;
+    let end = end(&world, &run, "").await;
+    assert_eq!(end.phase, Phase::Failed);
+    assert!(
+        end.message.contains("`o0` cannot be filled: task flyte_task: it returned nothing"),
+        "{}",
+        end.message
+    );
+}
+
+#[tokio::test]
+async fn a_task_that_starts_a_job_returns_what_that_job_returned() {
+    let world = World::start().await;
+    let inner = json!({"run_name": "inner", "tasks": [
+        {"task_key": "first", "existing_cluster_id": "c", "notebook_task": {"notebook_path": "/n"}},
+        {"task_key": "last", "sql_task": {"warehouse_id": "w", "file": {"path": "/q.sql"}},
+         "depends_on": [{"task_key": "first"}]},
+    ]});
+    world.emulator.save_job(7, inner.as_object().unwrap().clone());
+    world.emulator.script(
+        "inner",
+        Script { sql_output: Some(row()), ..script(Outcome::Success) }.with_steps([]),
+    );
+    // What the task of the outer run starts.
+    let started = work_in(&world, json!({"job_id": 7}), Script::success()).await;
+    assert_eq!(
+        integer(&end(&world, &started, "").await),
+        Some(385),
+        "the run of a saved job itself"
+    );
+
+    let triggered_run_id = stored(&started)["run_id"].as_str().unwrap().parse().ok();
+    let outer = Script { triggered_run_id, ..script(Outcome::Success) };
+    let run = work_in(&world, json!({"run_job_task": {"job_id": 7}}), outer).await;
+    assert_ne!(stored(&run), stored(&started));
+    assert_eq!(integer(&end(&world, &run, "").await), Some(385));
+}
+
+#[tokio::test]
+async fn jobs_that_start_each_other_for_ever_are_given_up() {
+    let world = World::start().await;
+    let first =
+        work_in(&world, json!({"run_job_task": {"job_id": 7}}), script(Outcome::Success)).await;
+    let itself = stored(&first)["run_id"].as_str().unwrap().parse::<i64>().unwrap();
+    // The ids of an emulator follow each other, so that a run can be told to have started itself.
+    let script = Script { triggered_run_id: Some(itself + 2), ..script(Outcome::Success) };
+    let run = work_in(&world, json!({"run_job_task": {"job_id": 8}}), script).await;
+    let end = end(&world, &run, "").await;
+    assert_eq!(end.phase, Phase::Failed);
+    assert!(end.message.contains("more than 4 levels"), "{}", end.message);
 }
 
 #[tokio::test]
@@ -185,9 +274,10 @@ async fn a_notebook_returns_the_declared_output() {
 
 #[tokio::test]
 async fn a_notebook_that_returns_nothing_fails_with_the_reason() {
-    for (returned, words) in
-        [(None, "returned nothing for the output `o0`"), (Some("many"), "not of its type")]
-    {
+    for (returned, words) in [
+        (None, "it returned nothing; notebooks return with `dbutils.notebook.exit`"),
+        (Some("many"), "not of its type"),
+    ] {
         let (world, run) = notebook(returned).await;
         let end = end(&world, &run, "").await;
         assert_eq!(end.phase, Phase::Failed);

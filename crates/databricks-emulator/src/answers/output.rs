@@ -42,6 +42,14 @@ pub(crate) fn output(run: &Run, place: usize, asked: &Asked<'_>) -> Value {
         };
         insert(&mut answer, "notebook_output", notebook);
     }
+    if let Some(returned) = run.script.sql_output_of(&task.key).filter(|_| task.kind == "sql_task")
+    {
+        insert(&mut answer, "sql_output", returned.clone());
+    }
+    if task.kind == "run_job_task" {
+        let triggered = run.script.triggered_run_of(&task.key).map(|id| json!({"run_id": id}));
+        insert(&mut answer, "run_job_output", triggered.unwrap_or_else(|| json!({})));
+    }
     Value::Object(answer)
 }
 
