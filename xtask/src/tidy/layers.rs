@@ -62,7 +62,7 @@ const BANNED: [(&str, u8, &[&str]); 2] = [
 /// Rule 5: crates with a job, and the only crates of ours that may name them.
 const RESERVED: [(&[&str], &[&str]); 6] = [
     (&["tonic-prost-build", "protox", "anyhow", "cargo_metadata", "xshell"], &["xtask"]),
-    (&["tonic"], &["flyteidl2", "connector-server"]),
+    (&["tonic"], &["flyteidl2", "connector-server", "flyte-executor-model"]),
     (&["reqwest"], &["databricks-client"]),
     (&["clap"], &["connector-server", "databricks-emulator", "xtask"]),
     (&["tracing-subscriber"], &["connector-server", "databricks-emulator"]),
@@ -70,7 +70,7 @@ const RESERVED: [(&[&str], &[&str]); 6] = [
 ];
 
 /// The crates that speak gRPC; the others take the messages alone.
-const FEATURES_OF_FLYTEIDL2: &[&str] = &["connector-server"];
+const FEATURES_OF_FLYTEIDL2: &[&str] = &["connector-server", "flyte-executor-model"];
 
 /// Reads the workspace. It asks cargo for the manifests alone, so nothing is resolved or downloaded.
 pub(super) fn packages(root: &Path) -> Result<Vec<Package>> {

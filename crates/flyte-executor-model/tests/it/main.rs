@@ -12,5 +12,7 @@
 )]
 
 mod backend;
+mod network;
 mod plugin;
 mod scripted;
+mod served;
