@@ -27,8 +27,8 @@ async fn ready(addresses: &[SocketAddr], config: ServiceConfig) -> Client {
 }
 
 /// An address at which nobody listens.
-async fn nobody() -> SocketAddr {
-    Served::start(vec![], vec![Phase::Running]).await.address
+fn nobody() -> SocketAddr {
+    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
 }
 
 fn unavailable(pushback: Option<&'static str>) -> Does {
@@ -63,7 +63,7 @@ fn task(retries: u32) -> Task {
 
 #[tokio::test]
 async fn with_the_stock_config_a_connector_that_is_down_is_an_error_at_once() {
-    let client = client(&[nobody().await], ServiceConfig::stock());
+    let client = client(&[nobody()], ServiceConfig::stock());
     let called = client.create(CreateTaskRequest::default(), Some(Duration::from_secs(20))).await;
     let fault = called.answer.unwrap_err();
     assert_eq!(fault.code, "Unavailable");
@@ -73,7 +73,7 @@ async fn with_the_stock_config_a_connector_that_is_down_is_an_error_at_once() {
 
 #[tokio::test]
 async fn with_the_patient_config_a_create_waits_until_the_connector_comes_up() {
-    let address = nobody().await;
+    let address = nobody();
     let balancer = Arc::new(Balancer::new(&[address], QUICK));
     let stock = Client::new(Arc::clone(&balancer), ServiceConfig::stock());
     // From here on the replica is known to be down.
@@ -92,7 +92,7 @@ async fn with_the_patient_config_a_create_waits_until_the_connector_comes_up() {
 
 #[tokio::test]
 async fn the_deadline_bounds_the_wait_for_a_connection() {
-    let client = client(&[nobody().await], ServiceConfig::patient());
+    let client = client(&[nobody()], ServiceConfig::patient());
     let called = client.create(CreateTaskRequest::default(), Some(Duration::from_millis(50))).await;
     assert_eq!(called.answer.unwrap_err().code, "DeadlineExceeded");
 }
