@@ -7,7 +7,7 @@ use flyteidl2::connector::{
     async_connector_service_server::AsyncConnectorServiceServer,
     connector_metadata_service_server::ConnectorMetadataServiceServer,
 };
-use tokio::net::TcpListener;
+use tokio::{net::TcpListener, task::JoinSet};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tonic::service::Routes;
 use tonic_reflection::server::Builder as Reflection;
@@ -16,7 +16,7 @@ use tracing::{info, warn};
 use crate::{
     BindError, ServerConfig,
     admin::{self, Readiness},
-    door::Door,
+    door::{Door, HealthAccess, Rules},
     health,
     listen::bind,
     metrics::Metrics,
@@ -97,13 +97,16 @@ impl App {
             creations.clone(),
             config.default_timeout,
         );
-        let mut routes = Routes::new(health_service)
+        let mut routes = Routes::default()
             .add_service(
                 AsyncConnectorServiceServer::new(AsyncConnector::new(calls))
                     .max_decoding_message_size(MAX_MESSAGE_BYTES)
                     .max_encoding_message_size(MAX_MESSAGE_BYTES),
             )
             .add_service(ConnectorMetadataServiceServer::new(ConnectorMetadata::new(registry)));
+        if config.health != HealthAccess::Off {
+            routes = routes.add_service(health_service);
+        }
         if config.reflection {
             routes = routes
                 .add_service(reflection().build_v1().map_err(ServeError::Reflection)?)
@@ -111,7 +114,19 @@ impl App {
         }
 
         let stop = CancellationToken::new();
-        let mut grpc = pin!(Door::new(routes, config.limits, stop.clone()).serve(grpc));
+        // They end with this future.
+        let mut followers = JoinSet::new();
+        if let Some(tls) = config.tls.clone() {
+            followers.spawn(tls.follow(config.reload_every));
+        }
+        followers.spawn(config.callers.clone().follow(config.reload_every));
+        let rules = Rules {
+            tls: config.tls,
+            callers: config.callers,
+            health: config.health,
+            limits: config.limits,
+        };
+        let mut grpc = pin!(Door::new(routes, rules, stop.clone()).serve(grpc));
         let pages = admin::router(metrics, readiness.clone());
         let mut prometheus = pin!(axum::serve(prometheus, pages).into_future());
         readiness.set(true);

@@ -7,6 +7,10 @@ use secrecy::SecretString;
 
 use crate::demo::DemoArgs;
 
+mod door;
+
+pub use door::{DoorArgs, DoorEnvironment, Health};
+
 /// Runs Flyte tasks on Databricks: a Flyte connector server.
 ///
 /// Without a subcommand it serves. The flags are those of the Python server `c0`, and some more.
@@ -61,6 +65,10 @@ pub struct ServeArgs {
     /// How log lines look [env: `LOG_FORMAT`] [default: human].
     #[arg(long, value_name = "FORMAT", global = true)]
     pub log_format: Option<LogFormat>,
+
+    /// Who may call, and how much.
+    #[command(flatten)]
+    pub door: DoorArgs,
 
     /// Do not offer gRPC reflection.
     #[arg(long, global = true)]
@@ -162,7 +170,7 @@ pub(crate) const S3_SECRET_ACCESS_KEY: &str = "FLYTE_AWS_SECRET_ACCESS_KEY";
 
 /// Every environment variable that is read by this program, in the order of the help text. An empty one counts as
 /// unset.
-pub const VARIABLES: [Variable; 12] = [
+pub const VARIABLES: [Variable; 17] = [
     Variable {
         name: INSTANCE,
         help: "the workspace of tasks that name none, such as adb-1.2.azuredatabricks.net",
@@ -193,6 +201,11 @@ pub const VARIABLES: [Variable; 12] = [
     },
     Variable { name: S3_ACCESS_KEY_ID, help: "the key id for it" },
     Variable { name: S3_SECRET_ACCESS_KEY, help: "the key for it" },
+    door::VARIABLES[0],
+    door::VARIABLES[1],
+    door::VARIABLES[2],
+    door::VARIABLES[3],
+    door::VARIABLES[4],
     Variable { name: LOG_FORMAT, help: "human or json; --log-format wins" },
     Variable {
         name: LOG_LEVEL,
@@ -231,6 +244,8 @@ pub struct Environment {
     pub s3_access_key_id: Option<SecretString>,
     /// `FLYTE_AWS_SECRET_ACCESS_KEY`.
     pub s3_secret_access_key: Option<SecretString>,
+    /// Who may call.
+    pub door: DoorEnvironment,
     /// `LOG_FORMAT`.
     pub log_format: Option<String>,
     /// `LOG_LEVEL`.
@@ -265,16 +280,22 @@ impl Environment {
             access_token: text(ACCESS_TOKEN)?.map(SecretString::from),
             allowed_hosts: text(ALLOWED_HOSTS)?,
             run_defaults: text(RUN_DEFAULTS)?,
-            ssl_cert_file: get(SSL_CERT_FILE).filter(|path| !path.is_empty()).map(PathBuf::from),
+            ssl_cert_file: path(&get, SSL_CERT_FILE),
             output_buckets: text(OUTPUT_BUCKETS)?,
             s3_endpoint: text(S3_ENDPOINT)?,
             s3_access_key_id: text(S3_ACCESS_KEY_ID)?.map(SecretString::from),
             s3_secret_access_key: text(S3_SECRET_ACCESS_KEY)?.map(SecretString::from),
+            door: DoorEnvironment::read(text, |name| path(&get, name))?,
             log_format: text(LOG_FORMAT)?,
             log_level: text(LOG_LEVEL)?,
             rust_log: text(RUST_LOG)?,
         })
     }
+}
+
+/// A path need not be text.
+fn path(get: impl Fn(&str) -> Option<OsString>, name: &str) -> Option<PathBuf> {
+    get(name).filter(|path| !path.is_empty()).map(PathBuf::from)
 }
 
 #[cfg(test)]

@@ -3,10 +3,10 @@
 use std::{error::Error as StdError, fmt, pin::pin, time::Duration};
 
 use tokio_util::sync::CancellationToken;
-use tracing::info;
+use tracing::{info, warn};
 
 use crate::{
-    App, Args, BindError, Command, Config, ConfigError, Environment, NotText, demo,
+    App, Args, BindError, Command, Config, ConfigError, Environment, NotText, ServerConfig, demo,
     shutdown::{StopSignal, StopSignals},
     status::chain,
     telemetry,
@@ -95,6 +95,7 @@ async fn serve(config: Config) -> Result<(), Failure> {
     let databricks = describe(&config.databricks);
     let registry = crate::registry(config.databricks)?;
     let mut signals = StopSignals::install().map_err(|error| Failure::other(&error))?;
+    let door = Entrance::of(&config.server, config.plaintext);
     let app = App::bind(config.server, registry.clone()).await?;
 
     info!(version = env!("CARGO_PKG_VERSION"), "starting the Flyte connector server");
@@ -112,6 +113,7 @@ async fn serve(config: Config) -> Result<(), Failure> {
     if !config.ignored.is_empty() {
         info!(flags = config.ignored.join(" "), "flags of c0 that mean nothing here");
     }
+    door.tell();
     info!(address = %app.grpc_address(), "listening for gRPC");
     info!(address = %app.prometheus_address(), "listening for Prometheus, /livez and /readyz");
 
@@ -141,6 +143,36 @@ async fn elapsed(time: Option<Duration>) {
     match time {
         Some(time) => tokio::time::sleep(time).await,
         None => std::future::pending().await,
+    }
+}
+
+/// How the gRPC port is guarded.
+struct Entrance {
+    transport: &'static str,
+    callers: &'static str,
+    /// Whether somebody chose plaintext, if that is what it is.
+    chosen: bool,
+}
+
+impl Entrance {
+    fn of(server: &ServerConfig, plaintext: bool) -> Self {
+        let transport = match &server.tls {
+            None => "plaintext",
+            Some(tls) if tls.verifies_clients() => "TLS, clients show a certificate",
+            Some(_) => "TLS",
+        };
+        let chosen = plaintext || server.tls.is_some();
+        Self { transport, callers: server.callers.described(), chosen }
+    }
+
+    fn tell(&self) {
+        info!(transport = self.transport, callers = self.callers, "gRPC door");
+        if !self.chosen {
+            warn!(
+                "gRPC is served in plaintext, as Flyte's own settings expect: \
+                 set --tls-cert and --tls-key, or say --plaintext if that is meant"
+            );
+        }
     }
 }
 

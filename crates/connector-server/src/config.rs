@@ -7,9 +7,11 @@ use clap::ValueEnum as _;
 use databricks_connector::{ObjectStores, RunDefaults};
 
 use crate::{
-    Limits,
+    Callers, HealthAccess, Limits, Tls,
     args::{self, Entrypoint, Environment, JobsApi, LogFormat, NotText, ServeArgs, UserFailures},
 };
+
+mod door;
 
 /// Everything the binary needs to serve. [`Config::new`] is the only way to one from the command line.
 #[derive(Debug, Clone)]
@@ -22,6 +24,8 @@ pub struct Config {
     pub log: LogConfig,
     /// End after that time, if at all.
     pub ends_after: Option<Duration>,
+    /// Whether plaintext was asked for.
+    pub plaintext: bool,
     /// Flags that were given and mean nothing here.
     pub ignored: Vec<&'static str>,
 }
@@ -39,8 +43,16 @@ pub struct ServerConfig {
     pub reflection: bool,
     /// How long a call may take whose caller set no `grpc-timeout`.
     pub default_timeout: Duration,
+    /// TLS of the gRPC port. None: plaintext.
+    pub tls: Option<Tls>,
+    /// Who may call.
+    pub callers: Callers,
+    /// Who may ask the gRPC health service.
+    pub health: HealthAccess,
     /// How much the gRPC port takes at once.
     pub limits: Limits,
+    /// How often files are looked at for new certificates and tokens.
+    pub reload_every: Duration,
     /// How long work is kept that was started for a caller who was told that it was not.
     pub abandon_grace: Duration,
     /// How long calls in flight may take to finish after a stop was asked for.
@@ -55,7 +67,11 @@ impl Default for ServerConfig {
             prometheus_port: 9090,
             reflection: true,
             default_timeout: Duration::from_mins(1),
+            tls: None,
+            callers: Callers::default(),
+            health: HealthAccess::default(),
             limits: Limits::default(),
+            reload_every: Duration::from_secs(5),
             abandon_grace: Duration::from_secs(30),
             // Below the 30 s after which Kubernetes kills.
             drain_grace: Duration::from_secs(25),
@@ -139,6 +155,9 @@ impl Config {
             grpc_port: args.port,
             prometheus_port: args.prometheus_port,
             reflection: !args.no_reflection,
+            tls: door::tls(&args.door, &environment.door)?,
+            callers: door::callers(&args.door, &environment.door)?,
+            health: door::health(&args.door),
             abandon_grace: Duration::from_secs(args.abandon_grace),
             ..ServerConfig::default()
         };
@@ -185,6 +204,7 @@ impl Config {
             server,
             databricks,
             log: log_config(args, environment)?,
+            plaintext: args.door.plaintext,
             ends_after: args.timeout.map(Duration::from_secs),
             ignored,
         })

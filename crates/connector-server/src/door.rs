@@ -3,43 +3,71 @@
 //! tonic's own server is not used for this. It has no bound on connections, no certificate reload and no jitter on a
 //! connection's age, and with a grace time it cuts an old connection off without a GOAWAY first (`docs/adr/0006`).
 
+mod authorize;
 mod connection;
+mod gate;
 mod limits;
+mod peer;
 mod preface;
+mod reload;
+mod sparing;
+mod tls;
 
 use std::{io, sync::Arc, time::Duration};
 
 use tokio::{
+    io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpStream},
     sync::Semaphore,
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tonic::service::Routes;
-use tracing::{debug, warn};
+use tracing::{debug, info, warn};
 
+pub use authorize::Callers;
+pub use gate::HealthAccess;
 pub use limits::Limits;
+pub use tls::{Tls, TlsFiles};
+
+use gate::Gate;
+use peer::Peer;
+use sparing::Sparing;
 
 /// How long no connection is taken after the system had no room for one.
 const OUT_OF_ROOM: Duration = Duration::from_millis(100);
 
+/// Who is let in, and how.
+#[derive(Debug)]
+pub(crate) struct Rules {
+    pub(crate) tls: Option<Tls>,
+    pub(crate) callers: Callers,
+    pub(crate) health: HealthAccess,
+    pub(crate) limits: Limits,
+}
+
 /// What every connection of one server shares.
 #[derive(Debug)]
 pub(crate) struct Door {
-    routes: Routes,
+    gate: Arc<Gate>,
+    tls: Option<Tls>,
     limits: Limits,
     connections: Arc<Semaphore>,
     handshakes: Semaphore,
+    failures: Sparing,
     stop: CancellationToken,
 }
 
 impl Door {
     /// A door to those services. Once `stop` is cancelled, [`Door::serve`] takes no connection and asks those that
     /// are open to finish.
-    pub(crate) fn new(routes: Routes, limits: Limits, stop: CancellationToken) -> Self {
+    pub(crate) fn new(routes: Routes, rules: Rules, stop: CancellationToken) -> Self {
+        let Rules { tls, callers, health, limits } = rules;
         Self {
-            routes: routes.prepare(),
+            gate: Arc::new(Gate::new(routes, callers, health)),
+            tls,
             connections: Arc::new(Semaphore::new(limits.connections)),
             handshakes: Semaphore::new(limits.handshakes),
+            failures: Sparing::default(),
             limits,
             stop,
         }
@@ -91,26 +119,50 @@ impl Door {
             debug!(%error, "a client left at once");
             return;
         }
-        let greeted = tokio::select! {
-            greeted = tokio::time::timeout(self.limits.handshake_time, self.greet(stream)) => greeted,
-            () = self.stop.cancelled() => return,
-        };
-        match greeted {
-            Ok(Ok(stream)) => {
-                connection::serve(stream, self.routes.clone(), &self.limits, &self.stop).await;
+        match &self.tls {
+            None => {
+                let greeting = async { Ok((preface::read(stream).await?, Peer::default())) };
+                self.greeted(greeting).await;
             }
-            Ok(Err(error)) => {
-                debug!(error = crate::status::chain(&error), "a connection was closed");
+            Some(tls) => {
+                let greeting = async {
+                    let (stream, peer) = tls.accept(stream).await?;
+                    Ok((preface::read(stream).await?, peer))
+                };
+                self.greeted(greeting).await;
             }
-            Err(_elapsed) => debug!("a connection was closed: its client did not begin in time"),
         }
     }
 
-    /// Up to the first bytes of HTTP/2. A bound on how many do this keeps those who never finish from costing more
-    /// than that many buffers.
-    async fn greet(&self, stream: TcpStream) -> io::Result<preface::Prefaced<TcpStream>> {
-        let _turn = self.handshakes.acquire().await.map_err(io::Error::other)?;
-        preface::read(stream).await
+    /// Serves the connection once TLS and the first bytes of HTTP/2 are through. A bound on how many are not keeps
+    /// those who never finish from costing more than that many handshakes.
+    async fn greeted<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
+        &self,
+        greeting: impl Future<Output = io::Result<(S, Peer)>>,
+    ) {
+        let in_turn = async {
+            let _turn = self.handshakes.acquire().await.map_err(io::Error::other)?;
+            greeting.await
+        };
+        let greeted = tokio::select! {
+            greeted = tokio::time::timeout(self.limits.handshake_time, in_turn) => greeted,
+            () = self.stop.cancelled() => return,
+        };
+        match greeted {
+            Ok(Ok((stream, peer))) => {
+                connection::serve(stream, peer, &self.gate, &self.limits, &self.stop).await;
+            }
+            // Who connects and says nothing is a check of the port, not a client.
+            Ok(Err(error)) if error.kind() == io::ErrorKind::UnexpectedEof => {}
+            Ok(Err(error)) => self.tell(&crate::status::chain(&error)),
+            Err(_elapsed) => self.tell("the client did not begin in time"),
+        }
+    }
+
+    fn tell(&self, error: &str) {
+        if let Some(untold) = self.failures.turn() {
+            info!(error, untold, "a connection was closed before its first call");
+        }
     }
 }
 

@@ -38,10 +38,10 @@ mod telemetry;
 
 pub use app::{App, ServeError};
 pub use args::{
-    Args, Command, Entrypoint, Environment, LogFormat, NotText, ServeArgs, UserFailures, VARIABLES,
-    Variable,
+    Args, Command, DoorArgs, DoorEnvironment, Entrypoint, Environment, Health, LogFormat, NotText,
+    ServeArgs, UserFailures, VARIABLES, Variable,
 };
 pub use config::{Config, ConfigError, LogConfig, ServerConfig};
 pub use connectors::registry;
-pub use door::Limits;
+pub use door::{Callers, HealthAccess, Limits, Tls, TlsFiles};
 pub use listen::BindError;

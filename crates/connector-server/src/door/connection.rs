@@ -1,16 +1,14 @@
 //! One connection, from its preface to its end.
 
-use std::{convert::Infallible, pin::pin};
+use std::{pin::pin, sync::Arc};
 
-use hyper::{body::Incoming, server::conn::http2, service::service_fn};
+use hyper::{server::conn::http2, service::service_fn};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_util::sync::CancellationToken;
-use tonic::{body::Body, service::Routes};
-use tower::ServiceExt as _;
 use tracing::debug;
 
-use super::Limits;
+use super::{Limits, gate::Gate, peer::Peer};
 
 /// How much of one request HTTP/2 may hold before it is read; the protocol's own default.
 const STREAM_WINDOW: u32 = 64 * 1024 - 1;
@@ -22,15 +20,15 @@ const CONNECTION_WINDOW: u32 = 1024 * 1024;
 /// begin no more calls here (GOAWAY), and those it has may finish.
 pub(super) async fn serve(
     stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    routes: Routes,
+    peer: Peer,
+    gate: &Arc<Gate>,
     limits: &Limits,
     stop: &CancellationToken,
 ) {
-    let service = service_fn(move |request: http::Request<Incoming>| {
-        let routes = routes.clone();
-        async move {
-            routes.oneshot(request.map(Body::new)).await.map_err(|never: Infallible| match never {})
-        }
+    let (gate, peer) = (Arc::clone(gate), Arc::new(peer));
+    let service = service_fn(move |request| {
+        let (gate, peer) = (Arc::clone(&gate), Arc::clone(&peer));
+        async move { gate.answer(&peer, request).await }
     });
     let mut connection = pin!(builder(limits).serve_connection(TokioIo::new(stream), service));
     let old = async {

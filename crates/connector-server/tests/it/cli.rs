@@ -193,9 +193,18 @@ fn a_start_says_where_it_listens_and_what_is_configured_without_the_token() {
 #[test]
 fn log_level_quiets_the_log_and_log_format_shapes_it() {
     let quiet = [("LOG_LEVEL", "WARNING")];
-    assert_eq!(run(&format!("{FREE_PORTS} --timeout 0"), &quiet), (0, String::new()));
+    let flags = format!("{FREE_PORTS} --timeout 0 --plaintext");
+    assert_eq!(run(&flags, &quiet), (0, String::new()));
     let (_, human) = run("--host 127.0.0.1 --port 0 --prometheus-port 0 --timeout 0", &[]);
     assert!(human.contains(" INFO ") && !human.contains('{'), "{human}");
+}
+
+#[test]
+fn plaintext_that_nobody_chose_is_one_warning() {
+    let quiet = [("LOG_LEVEL", "WARNING")];
+    let (code, text) = run(&format!("{FREE_PORTS} --timeout 0"), &quiet);
+    assert_eq!((code, text.lines().count()), (0, 1), "{text}");
+    assert!(text.contains("plaintext") && text.contains("--tls-cert"), "{text}");
 }
 
 #[test]

@@ -12,6 +12,8 @@
 )]
 
 mod admin;
+mod authority;
+mod callers;
 mod cli;
 mod connections;
 mod databricks;
@@ -22,3 +24,4 @@ mod parity;
 mod reflection;
 mod scripted;
 mod server;
+mod tls;

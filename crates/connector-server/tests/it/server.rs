@@ -33,11 +33,18 @@ pub fn config() -> ServerConfig {
 
 /// Starts a server with that registry.
 pub async fn start(config: ServerConfig, registry: Registry) -> Running {
+    let running = start_unmet(config, registry).await;
+    let channel = Endpoint::new(format!("http://{}", running.grpc)).unwrap();
+    Running { channel: channel.connect().await.unwrap(), ..running }
+}
+
+/// Starts a server whose channel is not connected yet, as it cannot be to one that speaks TLS.
+pub async fn start_unmet(config: ServerConfig, registry: Registry) -> Running {
     let app = App::bind(config, registry).await.unwrap();
     let (grpc, http) = (app.grpc_address(), app.prometheus_address());
     let stop = CancellationToken::new();
     let ended = tokio::spawn(app.run(stop.clone().cancelled_owned()));
-    let channel = Endpoint::new(format!("http://{grpc}")).unwrap().connect().await.unwrap();
+    let channel = Endpoint::new(format!("http://{grpc}")).unwrap().connect_lazy();
     Running { channel, grpc, http, stop, ended }
 }
 
