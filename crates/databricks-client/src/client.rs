@@ -51,6 +51,14 @@ impl Client {
         self
     }
 
+    /// The same client for something that is worth no more time than this; a deadline that is earlier stays.
+    #[must_use]
+    pub fn within(mut self, limit: Duration) -> Self {
+        let limit = Instant::now().checked_add(limit);
+        self.deadline = self.deadline.into_iter().chain(limit).min();
+        self
+    }
+
     /// The host that is called.
     pub fn host(&self) -> &Host {
         &self.workspace.host

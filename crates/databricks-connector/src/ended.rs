@@ -1,10 +1,13 @@
 //! The answer for a run that is over: looks at what its work left, and tells the truth about it.
 
-use std::{sync::atomic::Ordering, time::Instant};
+use std::{
+    sync::atomic::Ordering,
+    time::{Duration, Instant},
+};
 
 use connector_core::{CallContext, Phase, Resource};
-use databricks_client::{Client, jobs::Run};
-use tracing::warn;
+use databricks_client::{Client, clusters::Cluster, jobs::Run};
+use tracing::{debug, warn};
 
 use crate::{
     DatabricksConnector,
@@ -17,8 +20,8 @@ use crate::{
     task_files::{self, Looked},
 };
 
-/// A failed task's output could not be read, for a cause that passes.
-struct Passing;
+/// How long the end of a cluster may take to read.
+const CLUSTER_PATIENCE: Duration = Duration::from_secs(2);
 
 /// The resource of a run that ended like this.
 pub(crate) async fn resource(
@@ -122,14 +125,25 @@ async fn failed(
     run: &Run,
     phase: Phase,
 ) -> Resource {
-    match failure(client, run).await {
-        Ok(message) => Resource::new(phase).with_message(message),
-        Err(Passing) if may_ask_again(connector, client, meta) => {
-            asking_again("its error cannot be read now")
+    let Failure { told, left_out, passing } = failure(client, run).await;
+    if let Some(why) = passing {
+        if may_ask_again(connector, client, meta) {
+            return asking_again(&format!("its error cannot be read now: {why}"));
         }
-        Err(Passing) => {
-            warn!(host = %client.host(), run_id = %meta.run_id, "the reason of a failed run could not be read");
-            Resource::new(phase).with_message(reason::of_failure(run, &unread(run), 0))
+        warn!(host = %client.host(), run_id = %meta.run_id, why, "the reason of a failed run could not be read");
+    }
+    let cluster = cluster(client, meta, reason::cluster_of(&told)).await;
+    Resource::new(phase).with_message(reason::of_failure(run, &told, left_out, cluster.as_ref()))
+}
+
+/// How the cluster of a failed run ended, where that can be read soon. It is worth no poll and no error: the run has
+/// told its own reason already.
+async fn cluster(client: &Client, meta: &RunMeta, cluster_id: Option<&str>) -> Option<Cluster> {
+    match client.clone().within(CLUSTER_PATIENCE).get_cluster(cluster_id?).await {
+        Ok(cluster) => Some(cluster),
+        Err(error) => {
+            debug!(host = %client.host(), run_id = %meta.run_id, %error, "the cluster of a failed run could not be read");
+            None
         }
     }
 }
@@ -143,30 +157,33 @@ fn asking_again(why: &str) -> Resource {
         .with_message(format!("the run has ended; how is being read: {why}"))
 }
 
-async fn failure(client: &Client, run: &Run) -> Result<String, Passing> {
+/// What could be read of the failed tasks.
+struct Failure<'a> {
+    told: Vec<FailedTask<'a>>,
+    /// Failed tasks that are not among them.
+    left_out: usize,
+    /// Why an output is missing, if that passes.
+    passing: Option<String>,
+}
+
+async fn failure<'a>(client: &Client, run: &'a Run) -> Failure<'a> {
     let failed = reason::failed_tasks(run);
     let left_out = failed.len().saturating_sub(MAX_FAILED_TASKS);
-    let mut told = Vec::new();
+    let mut failure = Failure { told: Vec::new(), left_out, passing: None };
     for task in failed.into_iter().take(MAX_FAILED_TASKS) {
-        let output = match task.run_id {
+        // After one that passes the others would most likely be waited for in vain, too.
+        let output = match task.run_id.filter(|_| failure.passing.is_none()) {
             None => None,
             Some(task_run_id) => match client.get_run_output(task_run_id).await {
                 Ok(output) => Some(output),
-                Err(error) if error.is_retryable() => return Err(Passing),
-                // Not every kind of task has an output, and not every principal may read it.
-                Err(_) => None,
+                Err(error) => {
+                    // Not every kind of task has an output, and not every principal may read it.
+                    failure.passing = error.is_retryable().then(|| error.to_string());
+                    None
+                }
             },
         };
-        told.push(FailedTask { task, output });
+        failure.told.push(FailedTask { task, output });
     }
-    Ok(reason::of_failure(run, &told, left_out))
-}
-
-/// The failed tasks without their outputs.
-fn unread(run: &Run) -> Vec<FailedTask<'_>> {
-    reason::failed_tasks(run)
-        .into_iter()
-        .take(MAX_FAILED_TASKS)
-        .map(|task| FailedTask { task, output: None })
-        .collect()
+    failure
 }

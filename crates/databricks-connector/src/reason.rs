@@ -1,9 +1,16 @@
 //! Why a run is where it is, in the user's words where there are any. Pure.
 
-use databricks_client::jobs::{
-    LifeCycleState, QueueCode, ResultState, Run, RunOutput, RunState, RunStatus, RunTask,
-    TerminationCode,
+mod plain_text;
+
+use databricks_client::{
+    clusters::{Cluster, ClusterState},
+    jobs::{
+        LifeCycleState, QueueCode, ResultState, Run, RunOutput, RunState, RunStatus, RunTask,
+        TerminationCode,
+    },
 };
+
+use plain_text::{bounded, clean};
 
 use crate::{
     hints,
@@ -16,8 +23,12 @@ pub(crate) const MAX_FAILED_TASKS: usize = 5;
 /// How many lines of a stack trace are told: its end, where the error is.
 const TRACE_LINES: usize = 15;
 
-/// The largest message, in characters. Flyte stores it with the task.
-const MAX_CHARACTERS: usize = 4_000;
+/// Ends of clusters that say nothing about the run.
+const ORDINARY_ENDS: [&str; 3] = ["JOB_FINISHED", "INACTIVITY", "UNKNOWN"];
+
+/// How many facts about the end of a cluster are told, and how much of each.
+const MAX_FACTS: usize = 5;
+const MAX_FACT_CHARACTERS: usize = 200;
 
 /// The tasks that failed, by their latest attempts. Tasks that never ran because another failed are not among them.
 pub(crate) fn failed_tasks(run: &Run) -> Vec<&RunTask> {
@@ -39,9 +50,22 @@ pub(crate) struct FailedTask<'a> {
     pub(crate) output: Option<RunOutput>,
 }
 
+/// The cluster that may tell more of the failure: that of the first failed task which has one.
+pub(crate) fn cluster_of<'a>(failed: &[FailedTask<'a>]) -> Option<&'a str> {
+    let ids = failed
+        .iter()
+        .filter_map(|failed| failed.task.cluster_instance.as_ref()?.cluster_id.as_deref());
+    ids.into_iter().find(|id| !id.is_empty())
+}
+
 /// Why a run failed: for each failed task its error, the end of its trace and its termination code; else what the run
-/// says of itself.
-pub(crate) fn of_failure(run: &Run, failed: &[FailedTask<'_>], left_out: usize) -> String {
+/// says of itself. Then how its cluster ended, if that was no ordinary end.
+pub(crate) fn of_failure(
+    run: &Run,
+    failed: &[FailedTask<'_>],
+    left_out: usize,
+    cluster: Option<&Cluster>,
+) -> String {
     let several = run.latest_attempts().len() > 1;
     let mut parts: Vec<String> =
         failed.iter().map(|failed| of_failed_task(failed, several)).collect();
@@ -51,18 +75,48 @@ pub(crate) fn of_failure(run: &Run, failed: &[FailedTask<'_>], left_out: usize) 
     if parts.is_empty() {
         parts.push(of_state(run.status.as_ref(), run.state.as_ref()));
     }
+    let cluster = cluster.and_then(of_cluster);
+    let of_cluster = cluster.as_ref().and_then(|(code, _)| hints::of_cluster(code));
     let codes =
         failed.iter().map(|failed| failed.task.status.as_ref()).chain([run.status.as_ref()]);
-    let hint = codes
+    let of_code = codes
         .flatten()
         .find_map(|status| hints::of_code(status.termination_details.as_ref()?.code.as_ref()?));
-    parts.extend(hint.map(|hint| format!("hint: {hint}")));
-    bounded(&clean(&parts.join("\n")))
+    // The cluster knows more than the run: a lost driver has many causes.
+    let hint = of_cluster.or(of_code).map(|hint| format!("hint: {hint}"));
+    let end: Vec<String> = cluster.map(|(_, told)| told).into_iter().chain(hint).collect();
+    bounded(&clean(&parts.join("\n")), &clean(&end.join("\n")))
+}
+
+/// The code and the story of a cluster's end, unless it is an ordinary one or the cluster lives on.
+fn of_cluster(cluster: &Cluster) -> Option<(&str, String)> {
+    let ended = [ClusterState::Terminated, ClusterState::Terminating, ClusterState::Error];
+    let reason = cluster.termination_reason.as_ref()?;
+    let code = given(reason.code.as_deref())?;
+    if !cluster.state.as_ref().is_some_and(|state| ended.contains(state))
+        || ORDINARY_ENDS.contains(&code)
+    {
+        return None;
+    }
+    let facts: Vec<String> = reason
+        .parameters
+        .iter()
+        .filter(|(_, value)| !value.trim().is_empty())
+        .take(MAX_FACTS)
+        .map(|(name, value)| {
+            format!(
+                "{name}: {}",
+                value.trim().chars().take(MAX_FACT_CHARACTERS).collect::<String>()
+            )
+        })
+        .collect();
+    let facts = if facts.is_empty() { String::new() } else { format!(" ({})", facts.join("; ")) };
+    Some((code, format!("its cluster ended with {code}{facts}")))
 }
 
 /// The reason that Flyte's runtime wrote down.
 pub(crate) fn of_error_file(text: &str) -> String {
-    bounded(&clean(text))
+    bounded(&clean(text), "")
 }
 
 fn of_failed_task(failed: &FailedTask<'_>, several: bool) -> String {
@@ -96,7 +150,7 @@ pub(crate) fn of_progress(run: &Run) -> String {
         .or(queue_code)
         .or_else(|| state.and_then(|state| given(state.state_message.as_deref())))
         .unwrap_or_default();
-    bounded(&clean(text))
+    bounded(&clean(text), "")
 }
 
 /// The message and code of an ended run or task, as far as they are there.
@@ -129,43 +183,6 @@ fn given(text: Option<&str>) -> Option<&str> {
     text.map(str::trim).filter(|text| !text.is_empty())
 }
 
-/// Without terminal colours and other control characters, which a console would show as garbage.
-fn clean(text: &str) -> String {
-    let mut cleaned = String::with_capacity(text.len());
-    let mut characters = text.chars().peekable();
-    while let Some(character) = characters.next() {
-        match character {
-            '\u{1b}' => {
-                if characters.next_if_eq(&'[').is_some() {
-                    // A control sequence ends with its first letter or one of @ to ~.
-                    for end in characters.by_ref() {
-                        if ('@'..='~').contains(&end) {
-                            break;
-                        }
-                    }
-                }
-            }
-            '\n' | '\t' => cleaned.push(character),
-            '\r' => {}
-            other if other.is_control() => {}
-            other => cleaned.push(other),
-        }
-    }
-    cleaned
-}
-
-/// At most so many characters: the start and the end, because the end of a trace names the error.
-fn bounded(text: &str) -> String {
-    let count = text.chars().count();
-    if count <= MAX_CHARACTERS {
-        return text.to_owned();
-    }
-    let half = MAX_CHARACTERS / 2;
-    let start: String = text.chars().take(half).collect();
-    let end: String = text.chars().skip(count - half).collect();
-    format!("{start}\n… {} characters left out …\n{end}", count - 2 * half)
-}
-
 #[cfg(test)]
 mod tests {
     use serde_json::json;
@@ -192,7 +209,7 @@ mod tests {
             task: failed[0],
             output: Some(output("\u{1b}[31mValueError: no\u{1b}[0m", &trace.join("\r\n"))),
         };
-        let text = of_failure(&run, &[told], 0);
+        let text = of_failure(&run, &[told], 0, None);
         assert!(text.starts_with("ValueError: no [RUN_EXECUTION_ERROR]\nline 15\n"), "{text}");
         assert!(text.ends_with("line 29"), "{text}");
     }
@@ -207,7 +224,7 @@ mod tests {
         assert_eq!(failed.len(), 1);
         let told = FailedTask { task: failed[0], output: Some(output(" ", "")) };
         assert_eq!(
-            of_failure(&run, &[told], 2),
+            of_failure(&run, &[told], 2, None),
             "task a: bad library [FAILED]\nand 2 more failed tasks"
         );
     }
@@ -219,7 +236,7 @@ mod tests {
             "status": {"state": "TERMINATED", "termination_details": {"code": "CLOUD_FAILURE", "message": "spot loss"}},
         }]}));
         let told = FailedTask { task: failed_tasks(&run)[0], output: None };
-        let text = of_failure(&run, &[told], 0);
+        let text = of_failure(&run, &[told], 0, None);
         assert!(text.starts_with("spot loss [CLOUD_FAILURE]\nhint: the cloud lost"), "{text}");
     }
 
@@ -245,7 +262,7 @@ mod tests {
             ),
             (json!({}), "the run ended, and Databricks does not say how"),
         ] {
-            assert_eq!(of_failure(&run(&json!({"run_id": 1, "state": state})), &[], 0), told);
+            assert_eq!(of_failure(&run(&json!({"run_id": 1, "state": state})), &[], 0, None), told);
         }
     }
 
@@ -257,10 +274,53 @@ mod tests {
         assert_eq!(of_progress(&run), "too many");
     }
 
+    fn cluster(state: &str, code: &str, parameters: &serde_json::Value) -> Cluster {
+        serde_json::from_value(json!({"cluster_id": "c", "state": state,
+            "termination_reason": {"code": code, "parameters": parameters}}))
+        .unwrap()
+    }
+
     #[test]
-    fn a_long_message_keeps_its_start_and_its_end() {
-        let text = bounded(&format!("start{}end", "ä".repeat(10_000)));
-        assert!(text.starts_with("start") && text.ends_with("end"));
-        assert!(text.chars().count() < MAX_CHARACTERS + 50);
+    fn the_end_of_a_cluster_is_told_and_its_hint_comes_before_that_of_the_run() {
+        let run = run(&json!({"run_id": 1, "tasks": [{
+            "task_key": "a", "run_id": 2, "cluster_instance": {"cluster_id": "c"},
+            "status": {"state": "TERMINATED", "termination_details": {"code": "DRIVER_ERROR", "message": "driver lost"}},
+        }]}));
+        let told = |cluster: &Cluster| {
+            let failed = [FailedTask { task: failed_tasks(&run)[0], output: None }];
+            assert_eq!(cluster_of(&failed), Some("c"));
+            of_failure(&run, &failed, 0, Some(cluster))
+        };
+        let parameters = json!({"databricks_error_message": "\u{1b}[1mno memory", "empty": " "});
+        let text = told(&cluster("TERMINATED", "DRIVER_OUT_OF_MEMORY", &parameters));
+        assert!(
+            text.starts_with(
+                "driver lost [DRIVER_ERROR]\nits cluster ended with DRIVER_OUT_OF_MEMORY \
+                 (databricks_error_message: no memory)\nhint: the driver ran out of memory"
+            ),
+            "{text}"
+        );
+        // Ordinary, still alive, or not told.
+        for quiet in [
+            cluster("TERMINATED", "JOB_FINISHED", &json!({})),
+            cluster("RUNNING", "DRIVER_OUT_OF_MEMORY", &json!({})),
+            Cluster::default(),
+        ] {
+            let text = told(&quiet);
+            assert!(
+                text.starts_with("driver lost [DRIVER_ERROR]\nhint: the driver was lost"),
+                "{text}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_long_story_of_a_cluster_is_bounded() {
+        let facts: serde_json::Map<String, serde_json::Value> =
+            (0..50).map(|n| (format!("fact {n:02}"), json!("x".repeat(10_000)))).collect();
+        let (_, told) = of_cluster(&cluster("ERROR", "NOVEL", &json!(facts)))
+            .map(|(c, t)| (c.to_owned(), t))
+            .unwrap();
+        assert!(told.len() < 1_200 && told.contains("fact 04") && !told.contains("fact 05"));
     }
 }

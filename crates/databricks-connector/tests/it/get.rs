@@ -2,7 +2,11 @@ use std::time::Duration;
 
 use connector_core::{Connector, ErrorKind, Phase};
 use databricks_connector::Config;
-use databricks_emulator::{CannedAnswer, Endpoint, LifeCycle, Outcome, Pace, Script, Step};
+use databricks_emulator::{
+    CannedAnswer, ClusterTermination, Endpoint, LifeCycle, Outcome, Pace, Script, Step, TaskScript,
+    Termination,
+};
+use serde_json::json;
 
 use crate::setup::{World, call, meta, with_token};
 
@@ -91,6 +95,106 @@ async fn a_reason_that_cannot_be_read_keeps_the_run_running_for_two_polls() {
     let waits = phases.iter().rev().skip(1).take_while(|phase| **phase == Phase::Running).count();
     assert_eq!(phases.last(), Some(&Phase::RetryableFailed));
     assert!(waits >= 2, "{phases:?}");
+}
+
+/// A run that lost its driver, on a cluster of its own that ended like this.
+async fn lost_driver(world: &World) -> databricks_connector::RunMeta {
+    let script = Script {
+        cluster_termination: Some(ClusterTermination {
+            code: "DRIVER_OUT_OF_MEMORY".to_owned(),
+            kind: "CLIENT_ERROR".to_owned(),
+            parameters: [("instance_id".to_owned(), "i-1".to_owned())].into(),
+        }),
+        ..script(Outcome::Termination(Termination {
+            life_cycle_state: Some("TERMINATED".to_owned()),
+            result_state: Some("FAILED".to_owned()),
+            code: Some("DRIVER_ERROR".to_owned()),
+            kind: Some("CLIENT_ERROR".to_owned()),
+            message: Some("The driver is gone".to_owned()),
+            ..Termination::default()
+        }))
+    };
+    world.started(script).await
+}
+
+#[tokio::test]
+async fn a_failed_run_tells_how_its_cluster_ended() {
+    let world = World::start().await;
+    let run = lost_driver(&world).await;
+    let end = end_of(&world, &run).await;
+    assert_eq!(end.phase, Phase::RetryableFailed);
+    let told = "The driver is gone [DRIVER_ERROR]\nits cluster ended with DRIVER_OUT_OF_MEMORY (instance_id: i-1)\n\
+        hint: the driver ran out of memory";
+    assert!(end.message.starts_with(told), "{}", end.message);
+    let reads = |path: &str| {
+        world.emulator.requests().iter().filter(|request| request.path.ends_with(path)).count()
+    };
+    assert_eq!(reads("/clusters/get"), 1);
+}
+
+#[tokio::test]
+async fn a_cluster_that_cannot_be_read_changes_nothing_and_costs_no_poll() {
+    for answer in [
+        CannedAnswer::json(503, ""),
+        CannedAnswer::json(403, r#"{"error_code": "PERMISSION_DENIED", "message": "no"}"#),
+        CannedAnswer::json(200, "[]"),
+    ] {
+        let world = World::start().await;
+        let run = lost_driver(&world).await;
+        world.emulator.answer_next(Endpoint::GetCluster, answer, 100);
+        let mut phases = Vec::new();
+        let end = loop {
+            let resource = world.connector.get(quick(), run.clone()).await.unwrap();
+            phases.push(resource.phase);
+            if resource.phase.is_terminal() {
+                break resource;
+            }
+        };
+        assert_eq!(phases.len(), 4, "{phases:?}");
+        assert!(
+            end.message.starts_with("The driver is gone [DRIVER_ERROR]\nhint: the driver was lost"),
+            "{}",
+            end.message
+        );
+    }
+}
+
+#[tokio::test]
+async fn of_many_failed_tasks_five_are_read_and_what_was_read_is_told() {
+    let world = World::start().await;
+    world.emulator.script(
+        "scripted",
+        Script {
+            tasks: (0..7)
+                .map(|n| {
+                    let outcome =
+                        Outcome::Failed { error: format!("error {n}"), error_trace: String::new() };
+                    (
+                        format!("t{n}"),
+                        TaskScript { outcome: Some(outcome), ..TaskScript::default() },
+                    )
+                })
+                .collect(),
+            ..script(Outcome::Success)
+        },
+    );
+    let tasks: Vec<_> = (0..7)
+        .map(|n| {
+            json!({"task_key": format!("t{n}"), "existing_cluster_id": "c",
+        "notebook_task": {"notebook_path": "/n"}})
+        })
+        .collect();
+    let mut cx = world.request("40_executor_first_attempt", json!({}));
+    let mut custom = cx.custom().unwrap();
+    custom.insert("databricksConf".to_owned(), json!({"run_name": "scripted", "tasks": tasks}));
+    cx.template.custom = Some(connector_core::value::struct_from_json(&custom));
+    let run = world.connector.create(cx).await.unwrap();
+    let end = end_of(&world, &run).await;
+    assert!(end.message.contains("task t4: error 4 [RUN_EXECUTION_ERROR]"), "{}", end.message);
+    assert!(end.message.contains("and 2 more failed tasks"), "{}", end.message);
+    let outputs =
+        |request: &databricks_emulator::RecordedRequest| request.path.ends_with("/get-output");
+    assert_eq!(world.emulator.requests().iter().filter(|request| outputs(request)).count(), 5);
 }
 
 /// A caller with little time, so that a lasting fault is answered soon.
