@@ -23,6 +23,9 @@ use crate::{
 /// How long the end of a cluster may take to read.
 const CLUSTER_PATIENCE: Duration = Duration::from_secs(2);
 
+/// What to say of a run that failed although the function left outputs.
+const AFTER_OUTPUTS: &str = "the function itself had written its outputs (outputs.pb); what failed came after it, such as the end of its process";
+
 /// The resource of a run that ended like this.
 pub(crate) async fn resource(
     connector: &DatabricksConnector,
@@ -55,8 +58,9 @@ async fn of_runtime(
     let files = connector.settings.task_files.as_ref();
     // Without a prefix there is nowhere to look, and the run speaks for itself.
     let (error, outputs) = match outcome {
-        _ if prefix.is_empty() => (Looked::Absent, Looked::Found(())),
-        Outcome::Succeeded => {
+        Outcome::Succeeded if prefix.is_empty() => (Looked::Absent, Looked::Found(())),
+        _ if prefix.is_empty() => (Looked::Absent, Looked::Absent),
+        Outcome::Succeeded | Outcome::UserFailure => {
             let error = task_files::error_file(files, prefix).await;
             let outputs = match error {
                 Looked::Absent => task_files::outputs_file(files, prefix).await,
@@ -64,12 +68,13 @@ async fn of_runtime(
             };
             (error, outputs)
         }
-        Outcome::UserFailure => (task_files::error_file(files, prefix).await, Looked::Absent),
         Outcome::PlatformFailure | Outcome::Final | Outcome::Upstream => {
             (Looked::Absent, Looked::Absent)
         }
     };
-    let passing = matches!(error, Looked::Passing(_)) || matches!(outputs, Looked::Passing(_));
+    // Whether a failed run has outputs is worth no further poll.
+    let passing = matches!(error, Looked::Passing(_))
+        || (outcome == Outcome::Succeeded && matches!(outputs, Looked::Passing(_)));
     let rules = Rules {
         user_failures: connector.settings.user_failures,
         require_error_file: connector.settings.require_error_file,
@@ -89,6 +94,14 @@ async fn of_runtime(
         }
         Ruling::Tell { phase, reason: None, .. } => {
             failed(connector, client, meta, run, phase).await
+        }
+        Ruling::FailedAfterOutputs(phase) => {
+            let failed = failed(connector, client, meta, run, phase).await;
+            let message = match failed.phase {
+                Phase::Running => failed.message,
+                _ => format!("{}\n{AFTER_OUTPUTS}", failed.message),
+            };
+            Resource { message, ..failed }
         }
     }
 }

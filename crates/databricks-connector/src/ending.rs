@@ -22,6 +22,8 @@ pub(crate) enum Ruling {
         /// What could not be looked at although it should have been.
         warning: Option<String>,
     },
+    /// The run failed after the function had written its outputs: the phase that ends the task.
+    FailedAfterOutputs(Phase),
     /// Something could not be looked at for a cause that passes: ask again.
     AskAgain(String),
 }
@@ -41,6 +43,10 @@ pub(crate) struct Rules {
 /// The runtime exits as if all was well when the user's code failed, and writes `error.pb`; on success it always writes
 /// `outputs.pb` (FC §0.7). So a success without either is none, and an error file decides over the run's own result. A
 /// fault of the platform stays one: its attempt may have been cut off anywhere.
+///
+/// A run that failed stays failed although outputs are there: an entrypoint of the user's may check more than the
+/// function did, and the attempts that Databricks itself makes of one task share the prefix, so that the outputs can be
+/// those of another. Only the reason says that they are there.
 pub(crate) fn of_runtime(
     outcome: Outcome,
     error: Looked<ContainerError>,
@@ -72,6 +78,9 @@ pub(crate) fn of_runtime(
             Looked::Passing(why) | Looked::Lasting(why) => unseen(why, rules),
         },
         (Outcome::Succeeded, Looked::Passing(why) | Looked::Lasting(why)) => unseen(why, rules),
+        (Outcome::UserFailure, Looked::Absent) if outputs == Looked::Found(()) => {
+            Ruling::FailedAfterOutputs(Progress::Ended(outcome).phase(rules.user_failures))
+        }
         (Outcome::UserFailure, Looked::Absent | Looked::Passing(_) | Looked::Lasting(_))
         | (Outcome::PlatformFailure | Outcome::Final | Outcome::Upstream, _) => as_the_run_says(),
     }
@@ -160,6 +169,27 @@ mod tests {
         };
         assert_eq!(phase, Phase::RetryableFailed);
         assert!(reason.unwrap().contains("neither outputs nor an error"));
+    }
+
+    #[test]
+    fn a_failed_run_with_outputs_stays_failed() {
+        for (user_failures, phase) in [
+            (UserFailures::Retryable, Phase::RetryableFailed),
+            (UserFailures::Permanent, Phase::Failed),
+        ] {
+            let rules = Rules { user_failures, ..RULES };
+            assert_eq!(
+                of_runtime(Outcome::UserFailure, Looked::Absent, Looked::Found(()), rules),
+                Ruling::FailedAfterOutputs(phase)
+            );
+            // Without them, and where they cannot be looked for, the run speaks for itself; nothing is waited for.
+            for outputs in [Looked::Absent, passing(), lasting()] {
+                assert_eq!(
+                    of_runtime(Outcome::UserFailure, Looked::Absent, outputs, rules),
+                    told(phase, None)
+                );
+            }
+        }
     }
 
     #[test]

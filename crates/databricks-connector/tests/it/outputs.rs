@@ -114,6 +114,17 @@ async fn the_error_file_of_a_failed_run_says_more_than_the_run() {
 }
 
 #[tokio::test]
+async fn a_failed_run_that_left_outputs_stays_failed_and_says_so() {
+    let world = World::start().await;
+    let run = world.started(script(failing())).await;
+    let end = end(&world, &run, &Prefix::new().with_outputs().url()).await;
+    assert_eq!(end.phase, Phase::RetryableFailed);
+    assert_eq!(end.outputs, None);
+    let told = "Workload failed [RUN_EXECUTION_ERROR]\nthe function itself had written its outputs";
+    assert!(end.message.starts_with(told), "{}", end.message);
+}
+
+#[tokio::test]
 async fn files_that_cannot_be_looked_at_fail_the_task_only_where_they_are_required() {
     let world = World::start().await;
     let run = world.started(script(Outcome::Success)).await;
