@@ -147,6 +147,36 @@ async fn work_that_needs_no_compute() {
 }
 
 #[tokio::test]
+async fn keys_of_a_task_at_the_top_move_into_it_and_those_of_the_run_stay() {
+    check("keys_of_a_task_at_the_top", json!({
+        "new_cluster": cluster(), "task_key": "mine", "description": "d", "max_retries": 2,
+        "min_retry_interval_millis": 2000, "retry_on_timeout": true, "run_if": "ALL_DONE", "disabled": false,
+        "disable_auto_optimization": true, "libraries": [{"pypi": {"package": "x"}}],
+        "run_name": "mine", "timeout_seconds": 60, "health": {"rules": []},
+        "notification_settings": {"no_alert_for_skipped_runs": true}, "something_new": {"a": [1.5, 2, 3.0]},
+    }))
+    .await;
+}
+
+#[tokio::test]
+async fn entrypoints_of_the_users_own() {
+    let git = json!({"git_url": "https://github.com/acme/jobs", "git_provider": "gitHub", "git_branch": "main"});
+    for (name, conf) in [
+        ("entrypoint_in_a_repository", json!({"python_file": "jobs/entry.py", "git_source": git})),
+        ("entrypoint_in_the_workspace", json!({"python_file": "/Workspace/Users/me/entry.py"})),
+        (
+            "entrypoint_as_a_task_without_parameters",
+            json!({"spark_python_task": {"python_file": "jobs/entry.py", "source": "GIT"}, "git_source": git}),
+        ),
+        ("notebook_in_a_repository", json!({"notebookPath": "notebooks/n", "git_source": git})),
+    ] {
+        let mut conf = conf;
+        conf.as_object_mut().unwrap().insert("new_cluster".to_owned(), cluster());
+        check(name, conf).await;
+    }
+}
+
+#[tokio::test]
 async fn a_whole_graph_of_tasks() {
     check("graph", json!({"run_name": "graph", "tasks": [
         {"task_key": "a", "new_cluster": cluster(), "notebook_task": {"notebook_path": "/a"}},
