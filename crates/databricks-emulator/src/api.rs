@@ -148,19 +148,16 @@ impl Call<'_> {
         Ok(json!({"run_id": self.shared.workspace.submit(submission)?}))
     }
 
-    /// A run of a saved job: its settings, submitted anew under the token of this call (DA §1.7).
+    /// A run of a saved job: its settings, submitted anew with what this call gives (DA §1.7).
     fn run_now(&self, body: &[u8]) -> Result<Value, Refusal> {
         let asked = validate::run_now(body)?;
-        let mut settings = self
+        let settings = self
             .shared
             .workspace
             .job(asked.job_id)
             .ok_or_else(|| invalid(format!("Job {} does not exist.", asked.job_id)))?;
-        if let Some(token) = asked.idempotency_token {
-            settings.insert("idempotency_token".to_owned(), Value::String(token));
-        }
-        let submission =
-            validate::submission(Value::Object(settings).to_string().as_bytes(), self.version)?;
+        let body = Value::Object(asked.submission(settings));
+        let submission = validate::submission(body.to_string().as_bytes(), self.version)?;
         let run_id = self.shared.workspace.submit(submission)?;
         Ok(json!({"run_id": run_id, "number_in_job": run_id}))
     }

@@ -43,16 +43,18 @@
 //!   refused with `INVALID_PARAMETER_VALUE` for a field of the wrong JSON type, an integer written with a decimal point
 //!   among them, and for what the reference says is refused: no or a repeated `task_key`, no task type or two, two kinds
 //!   of compute, serverless Python, wheel or dbt work without an `environment_key`, one that is not in `environments` or
-//!   is on a notebook, `git_source` without `git_provider`, source GIT without `git_source`, `job_clusters`, an
-//!   `idempotency_token` over 64 characters. A body over 10 MiB is 413. Unknown keys are ignored, and recorded in
+//!   is on a notebook, `git_source` without `git_provider`, source GIT without `git_source`, an absolute path in a
+//!   repository or a relative one elsewhere, `job_clusters`, an `idempotency_token` over 64 characters, no or two
+//!   principals, more than 45 tags, variables beyond their limits. A body over 10 MiB is 413. Unknown keys are ignored, and recorded in
 //!   [`RecordedRequest::ignored_keys`]; unknown task types run.
 //! - **Runs** (DA §1.3, §2). The legacy `state` and the current `status` both, a run id for each task, 100 tasks a page in
 //!   2.2. A run whose code failed is `INTERNAL_ERROR` with result FAILED, and says why only in its tasks' output.
 //! - **Output** (DA §1.4) is for task runs. The id of a run with `tasks[]` is refused.
 //! - **Cancel** (DA §3.2) answers `{}` at once; the run is TERMINATING for one step, then CANCELED. It changes nothing
 //!   about a run that has ended. The id of a task run cancels the run around it.
-//! - **Saved jobs** (DA §1.7) are those of [`Emulator::save_job`]. A run of one submits its settings; the parameters of
-//!   the call are measured, at most 10,000 bytes each, and not applied.
+//! - **Saved jobs** (DA §1.7) are those of [`Emulator::save_job`]. A run of one submits its settings
+//!   with the parameters of the call in their places: at most 10,000 bytes each, ASCII for Python and spark-submit, and
+//!   `jar_params` never with `notebook_params`.
 //! - **Files** (DA §10.1). A file needs its folder, is overwritten only when that is asked for, and goes to the user's
 //!   home or an [`EmulatorBuilder::writable_folder`]; elsewhere the answer is 403. `/Workspace/Users/…` is `/Users/…`.
 //! - **Clusters** (DA §1.10) are those that runs work on. Why they ended is [`Script::cluster_termination`].
@@ -71,8 +73,8 @@
 //! With [`EmulatorBuilder::exec`] a Python task whose file is in the workspace is executed: `python file parameters…`,
 //! with the cluster's `spark_env_vars`, in a process of its own. Its output is the `logs`, exit code 0 is success, and any
 //! other is failed code whose `error` is the last line of stderr. A cancel kills it with all that it started, and so do
-//! [`Emulator::shutdown`] and the drop of the emulator. Not so: the task's timeout, its libraries, and a cluster's Spark;
-//! what the file needs has to be in that Python.
+//! [`Emulator::shutdown`] and the drop of the emulator. `timeout_seconds` does, too, and
+//! the run is TIMEDOUT. Not so: the task's libraries, and a cluster's Spark; what the file needs has to be in that Python.
 //!
 //! # Faults
 //!

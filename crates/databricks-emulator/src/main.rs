@@ -6,6 +6,7 @@ use clap::Parser;
 use databricks_emulator::{DEFAULT_TOKEN, Emulator, ExecConfig, Pace, Script};
 use std::collections::BTreeMap;
 use std::error::Error;
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
@@ -175,23 +176,25 @@ fn read_scripts(path: &Path) -> Result<BTreeMap<String, Script>, Failure> {
     serde_json::from_str(&text).map_err(|error| Failure::usage(&what, &error))
 }
 
-#[expect(clippy::print_stdout, reason = "where it listens is what the program has to say")]
+/// Says where it listens. Nobody has to read it.
 fn announce(emulator: &Emulator, args: &Args) {
     let trusted = match &args.certificate {
         Some(path) => format!("trust {}", path.display()),
         None => "its certificate comes with --certificate PATH".to_owned(),
     };
-    println!(
-        "HTTP  {}  (its calls: {}/emulator/v1/runs)",
-        emulator.http_url(),
-        emulator.http_url()
+    let token = match args.tokens.as_slice() {
+        [token] if token == DEFAULT_TOKEN => format!("Token {token}"),
+        tokens => format!("Token as given ({} accepted)", tokens.len()),
+    };
+    let (http, https) = (emulator.http_url(), emulator.https_host());
+    let text = format!(
+        "HTTP  {http}  (its calls: {http}/emulator/v1/runs)\nHTTPS https://{https}  ({trusted})\n{token}\n\
+         Stop with Ctrl-C or SIGTERM.\n"
     );
-    println!("HTTPS https://{}  ({trusted})", emulator.https_host());
-    match args.tokens.as_slice() {
-        [token] if token == DEFAULT_TOKEN => println!("Token {token}"),
-        tokens => println!("Token as given ({} accepted)", tokens.len()),
+    if let Err(error) = std::io::stdout().lock().write_all(text.as_bytes()) {
+        tracing::debug!(%error, "nobody reads where it listens");
     }
-    println!("Stop with Ctrl-C or SIGTERM.");
+    tracing::info!(http, https, "listening");
 }
 
 /// The signals that end the process.

@@ -65,9 +65,9 @@ const MAX_TASKS: usize = 1000;
 
 /// The keys of a run.
 pub(crate) const RUN: &[Field] = &[
-    field("access_control_list", OPENS),
+    field("access_control_list", List(&Object(ACCESS))),
     field("budget_policy_id", Text),
-    field("duration_target", Text),
+    field("duration_target", OneOf(&["NO_FLEXIBILITY", "4h", "12h", "24h", "72h"])),
     field("email_notifications", EMAIL_NOTIFICATIONS),
     field("environment_variables", ListUpTo(10, &Object(ENVIRONMENT_VARIABLES))),
     field("environments", List(&Object(ENVIRONMENT))),
@@ -75,14 +75,24 @@ pub(crate) const RUN: &[Field] = &[
     field("health", Open),
     field("idempotency_token", Text),
     field("notification_settings", Open),
-    field("performance_target", Text),
-    field("queue", Object(&[field("enabled", Bool)])),
-    field("run_as", Open),
+    field("performance_target", OneOf(&["PERFORMANCE_OPTIMIZED", "STANDARD", "COST_OPTIMIZED"])),
+    field("queue", Object(&[required("enabled", Bool)])),
+    field("run_as", Object(PRINCIPAL)),
     field("run_name", Text),
     field("tasks", ListUpTo(MAX_TASKS, &Object(TASK))),
     field("timeout_seconds", Int),
     field("usage_policy_id", Text),
     field("webhook_notifications", WEBHOOK_NOTIFICATIONS),
+];
+
+const PRINCIPAL: &[Field] =
+    &[field("user_name", Text), field("group_name", Text), field("service_principal_name", Text)];
+
+const ACCESS: &[Field] = &[
+    field("user_name", Text),
+    field("group_name", Text),
+    field("service_principal_name", Text),
+    field("permission_level", OneOf(&["CAN_MANAGE", "CAN_MANAGE_RUN", "CAN_VIEW", "IS_OWNER"])),
 ];
 
 /// The keys of a task. The nested task of `for_each_task` is described by the same table.
@@ -104,7 +114,17 @@ pub(crate) const TASK: &[Field] = &[
     field("new_cluster", Object(CLUSTER)),
     field("notification_settings", Open),
     field("retry_on_timeout", Bool),
-    field("run_if", Text),
+    field(
+        "run_if",
+        OneOf(&[
+            "ALL_DONE",
+            "ALL_FAILED",
+            "ALL_SUCCESS",
+            "AT_LEAST_ONE_FAILED",
+            "AT_LEAST_ONE_SUCCESS",
+            "NONE_FAILED",
+        ]),
+    ),
     field("timeout_seconds", Int),
     field("webhook_notifications", WEBHOOK_NOTIFICATIONS),
     field("spark_python_task", Object(SPARK_PYTHON)),

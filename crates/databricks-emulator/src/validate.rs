@@ -4,6 +4,7 @@
 //! (DA §1.1, §1.2); then the rules between fields, task by task.
 
 mod fields;
+mod run_level;
 mod run_now;
 mod tasks;
 
@@ -82,6 +83,7 @@ fn check(body: Map<String, Value>, version: ApiVersion) -> Result<Submission, Re
     }
     let mut ignored_keys = Vec::new();
     let (prefixes, task_bodies) = task_bodies(&body, version, &mut ignored_keys)?;
+    run_level::check(&body)?;
     let surroundings = Surroundings::of(&body)?;
     let tasks = tasks::check(prefixes.iter().zip(&task_bodies), &surroundings, &mut ignored_keys)?;
 

@@ -18,6 +18,9 @@ const SCRIPTS: &str = "xtask/interop/scripts.json";
 /// No start takes longer, by far.
 const PATIENCE: Duration = Duration::from_secs(30);
 
+/// How long a program may take to end once it is asked to; the server lets calls in flight finish.
+const PATIENCE_AT_THE_END: Duration = Duration::from_secs(30);
+
 /// Both programs, up and listening. They end when this is dropped.
 pub(super) struct Programs {
     /// `host:port` of the server's gRPC.
@@ -170,8 +173,32 @@ impl Program {
     }
 }
 
+impl Program {
+    /// Asks it to end, as what it started would be left behind if it were killed. Whether it did.
+    fn ended_when_asked(&mut self) -> bool {
+        let asked = Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status();
+        if !asked.is_ok_and(|status| status.success()) {
+            return false;
+        }
+        let started = Instant::now();
+        while started.elapsed() < PATIENCE_AT_THE_END {
+            match self.child.try_wait() {
+                Ok(None) => pause(),
+                Ok(Some(_)) => return true,
+                Err(_) => return false,
+            }
+        }
+        false
+    }
+}
+
 impl Drop for Program {
     fn drop(&mut self) {
+        // One that has ended already is reaped here; its number may be another's.
+        if matches!(self.child.try_wait(), Ok(Some(_))) || self.ended_when_asked() {
+            return;
+        }
+        println!("{} did not end when it was asked to, and is killed", self.name);
         let ended = self.child.kill().and_then(|()| self.child.wait());
         if let Err(error) = ended {
             println!("{} could not be ended: {error}", self.name);

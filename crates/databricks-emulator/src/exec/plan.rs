@@ -1,8 +1,9 @@
 //! What to execute for a submitted run. Pure.
 
 use crate::validate::{Submission, SubmittedTask};
-use serde_json::Value;
+use serde_json::{Map, Value};
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 /// A file of the workspace with its arguments and variables.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -12,6 +13,8 @@ pub(super) struct Plan {
     pub(super) parameters: Vec<String>,
     /// The `spark_env_vars` of the task's own cluster. Other compute takes none.
     pub(super) environment: BTreeMap<String, String>,
+    /// How long it may take: the `timeout_seconds` of the task or of the run, whichever is less.
+    pub(super) limit: Option<Duration>,
 }
 
 impl Plan {
@@ -39,8 +42,15 @@ impl Plan {
             file: file.to_owned(),
             parameters: parameters.filter_map(Value::as_str).map(ToOwned::to_owned).collect(),
             environment: cluster_environment(task),
+            limit: [&task.body, submission.body.as_ref()].into_iter().filter_map(limit).min(),
         })
     }
+}
+
+/// 0 is no limit (DA §1.1).
+fn limit(object: &Map<String, Value>) -> Option<Duration> {
+    let seconds = object.get("timeout_seconds").and_then(Value::as_u64);
+    seconds.filter(|seconds| *seconds > 0).map(Duration::from_secs)
 }
 
 fn cluster_environment(task: &SubmittedTask) -> BTreeMap<String, String> {
@@ -81,6 +91,18 @@ mod tests {
     }
 
     #[test]
+    fn the_shorter_limit_counts() {
+        let limit = |of_run: u64, of_task: u64| {
+            let task = json!({"task_key": "t", "existing_cluster_id": "c", "timeout_seconds": of_task,
+                "spark_python_task": {"python_file": "/a.py"}});
+            plan(&json!({"tasks": [task], "timeout_seconds": of_run})).unwrap().limit
+        };
+        assert_eq!(limit(0, 0), None);
+        assert_eq!(limit(7, 0), Some(Duration::from_secs(7)));
+        assert_eq!(limit(7, 5), Some(Duration::from_secs(5)));
+    }
+
+    #[test]
     fn anything_else_is_refused_with_the_reason() {
         let check = |tasks: Value, said: &str| {
             let git = json!({"git_url": "https://x", "git_provider": "gitHub", "git_branch": "b"});
@@ -89,7 +111,7 @@ mod tests {
         };
         let python = |key: &str, work: Value| json!({"task_key": key, "existing_cluster_id": "c", "spark_python_task": work});
         check(
-            json!([{"task_key": "n", "notebook_task": {"notebook_path": "/n"}}]),
+            json!([{"task_key": "n", "notebook_task": {"notebook_path": "n"}}]),
             "task n is a notebook_task",
         );
         check(

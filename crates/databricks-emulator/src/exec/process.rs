@@ -12,7 +12,7 @@ use std::path::{self, Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::thread;
+use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 /// How much of stderr becomes the `error_trace`, in bytes.
@@ -79,13 +79,50 @@ fn executed(
     if read.is_err() {
         execution.stop();
     }
+    let timer = plan.limit.map(|limit| Timer::start(execution, limit)).transpose();
+    if timer.is_err() {
+        execution.stop();
+    }
     let status = execution.wait(&mut child)?;
+    let ran_out = timer?.is_some_and(Timer::ran_out);
     read?;
     wait_until_closed(&closed);
 
     let trace = errors.lock().unwrap_or_else(PoisonError::into_inner).text();
     let logs = logs.lock().unwrap_or_else(PoisonError::into_inner);
-    Ok(End { outcome: outcome(status, trace), logs: logs.text(), logs_truncated: logs.truncated() })
+    // What ended by itself at the last moment is no timeout.
+    let outcome =
+        if ran_out && status.code().is_none() { Outcome::Timedout } else { outcome(status, trace) };
+    Ok(End { outcome, logs: logs.text(), logs_truncated: logs.truncated() })
+}
+
+/// Ends an execution when its time has run out.
+struct Timer {
+    /// Dropped when the execution is over.
+    over: Sender<()>,
+    thread: JoinHandle<bool>,
+}
+
+impl Timer {
+    fn start(execution: &Execution, limit: Duration) -> io::Result<Self> {
+        let (over, is_over) = mpsc::channel();
+        let execution = execution.clone();
+        let work = move || {
+            let ran_out = is_over.recv_timeout(limit) == Err(RecvTimeoutError::Timeout);
+            if ran_out {
+                execution.stop();
+            }
+            ran_out
+        };
+        let thread = thread::Builder::new().name("timeout".to_owned()).spawn(work)?;
+        Ok(Self { over, thread })
+    }
+
+    /// Whether it had to end it.
+    fn ran_out(self) -> bool {
+        drop(self.over);
+        self.thread.join().unwrap_or(false)
+    }
 }
 
 /// A name is looked up in `PATH`; a path is seen from here, not from where the process starts.

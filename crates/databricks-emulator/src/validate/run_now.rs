@@ -1,8 +1,8 @@
 //! The body of a run-now (DA §1.7).
 
-use super::{object, text};
+use super::{object, present, text};
 use crate::refusal::{Refusal, invalid};
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 /// The largest list or map of parameters, in bytes of JSON (DA §1.2).
 const MAX_PARAMETER_BYTES: usize = 10_000;
@@ -11,7 +11,70 @@ const MAX_PARAMETER_BYTES: usize = 10_000;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct RunNow {
     pub(crate) job_id: i64,
-    pub(crate) idempotency_token: Option<String>,
+    body: Map<String, Value>,
+}
+
+/// Keys that name what every task of a kind gets in the place of its own.
+const REPLACED: [(&str, &str, &str); 6] = [
+    ("python_params", "spark_python_task", "parameters"),
+    ("python_params", "python_wheel_task", "parameters"),
+    ("python_named_params", "python_wheel_task", "named_parameters"),
+    ("jar_params", "spark_jar_task", "parameters"),
+    ("spark_submit_params", "spark_submit_task", "parameters"),
+    ("dbt_commands", "dbt_task", "commands"),
+];
+
+/// The same for maps, which are laid over the task's own.
+const LAID_OVER: [(&str, &str, &str); 4] = [
+    ("notebook_params", "notebook_task", "base_parameters"),
+    ("job_parameters", "notebook_task", "base_parameters"),
+    ("job_parameters", "python_wheel_task", "named_parameters"),
+    ("sql_params", "sql_task", "parameters"),
+];
+
+impl RunNow {
+    /// The body of a run of a job with these settings.
+    pub(crate) fn submission(&self, mut settings: Map<String, Value>) -> Map<String, Value> {
+        if let Some(token) = text(&self.body, "idempotency_token").filter(|token| !token.is_empty())
+        {
+            settings.insert("idempotency_token".to_owned(), Value::String(token.to_owned()));
+        }
+        for key in ["queue", "performance_target", "duration_target"] {
+            if let Some(value) = present(&self.body, key) {
+                settings.insert(key.to_owned(), value.clone());
+            }
+        }
+        let tasks = settings.get_mut("tasks").and_then(Value::as_array_mut);
+        for task in tasks.into_iter().flatten().filter_map(Value::as_object_mut) {
+            self.parametrise(task);
+        }
+        settings
+    }
+
+    fn parametrise(&self, task: &mut Map<String, Value>) {
+        for (key, kind, field) in REPLACED {
+            if let Some(value) = present(&self.body, key)
+                && let Some(work) = task.get_mut(kind).and_then(Value::as_object_mut)
+            {
+                work.insert(field.to_owned(), value.clone());
+            }
+        }
+        for (key, kind, field) in LAID_OVER {
+            if let Some(Value::Object(over)) = present(&self.body, key)
+                && let Some(work) = task.get_mut(kind).and_then(Value::as_object_mut)
+                // A wheel takes a list or a map, not both.
+                && present(work, "parameters").is_none_or(|_| kind != "python_wheel_task")
+                && let Some(own) = work.entry(field).or_insert_with(|| json!({})).as_object_mut()
+            {
+                own.extend(over.clone());
+            }
+        }
+        if let Some(Value::Object(over)) = present(&self.body, "pipeline_params")
+            && let Some(work) = task.get_mut("pipeline_task").and_then(Value::as_object_mut)
+        {
+            work.extend(over.clone());
+        }
+    }
 }
 
 /// Reads the body of a run-now, or says what is wrong with it.
@@ -32,8 +95,15 @@ pub(crate) fn run_now(bytes: &[u8]) -> Result<RunNow, Refusal> {
             )));
         }
     }
-    let token = text(&body, "idempotency_token").filter(|token| !token.is_empty());
-    Ok(RunNow { job_id, idempotency_token: token.map(ToOwned::to_owned) })
+    for key in ["python_params", "spark_submit_params"] {
+        if present(&body, key).is_some_and(|value| !value.to_string().is_ascii()) {
+            return Err(invalid(format!("The parameters in {key} must be ASCII.")));
+        }
+    }
+    if present(&body, "jar_params").is_some() && present(&body, "notebook_params").is_some() {
+        return Err(invalid("jar_params and notebook_params exclude each other."));
+    }
+    Ok(RunNow { job_id, body })
 }
 
 #[cfg(test)]
@@ -43,7 +113,7 @@ mod tests {
     #[test]
     fn a_job_and_bounded_parameters_are_asked_for() {
         let read = |body: &str| run_now(body.as_bytes());
-        assert_eq!(read(r#"{"job_id": "7"}"#), Ok(RunNow { job_id: 7, idempotency_token: None }));
+        assert_eq!(read(r#"{"job_id": "7"}"#).unwrap().job_id, 7);
         for body in [r"{}", r#"{"job_id": 1.5}"#, r#"{"job_id": "x"}"#] {
             assert!(read(body).is_err(), "{body}");
         }
@@ -55,5 +125,54 @@ mod tests {
             let refusal = read(&format!(r#"{{"job_id": 7, {parameters}}}"#)).unwrap_err();
             assert!(refusal.message.contains("at most 10000"), "{}", refusal.message);
         }
+    }
+
+    #[test]
+    fn parameters_take_their_places_in_the_tasks() {
+        let run = |parameters: Value, task: Value| {
+            let mut asked = parameters;
+            asked["job_id"] = json!(7);
+            asked["idempotency_token"] = json!("t");
+            let asked = run_now(asked.to_string().as_bytes()).unwrap();
+            let settings = json!({"idempotency_token": "of the job", "tasks": [task]});
+            let mut body = asked.submission(settings.as_object().unwrap().clone());
+            assert_eq!(body["idempotency_token"], "t");
+            body["tasks"][0].take()
+        };
+        assert_eq!(
+            run(
+                json!({"notebook_params": {"a": "2"}, "job_parameters": {"b": "3"}}),
+                json!({"notebook_task": {"notebook_path": "/n", "base_parameters": {"a": "1", "c": "4"}}}),
+            ),
+            json!({"notebook_task": {"notebook_path": "/n", "base_parameters": {"a": "2", "b": "3", "c": "4"}}})
+        );
+        assert_eq!(
+            run(
+                json!({"python_params": ["x"], "python_named_params": null}),
+                json!({"spark_python_task": {"python_file": "/a.py", "parameters": ["y", "z"]}}),
+            ),
+            json!({"spark_python_task": {"python_file": "/a.py", "parameters": ["x"]}})
+        );
+        assert_eq!(
+            run(
+                json!({"pipeline_params": {"full_refresh": true}}),
+                json!({"pipeline_task": {"pipeline_id": "p"}})
+            ),
+            json!({"pipeline_task": {"pipeline_id": "p", "full_refresh": true}})
+        );
+        let list = json!({"python_wheel_task": {"package_name": "p", "entry_point": "m", "parameters": ["x"]}});
+        assert_eq!(run(json!({"job_parameters": {"b": "3"}}), list.clone()), list);
+    }
+
+    #[test]
+    fn parameters_that_exclude_each_other_or_are_not_ascii_are_refused() {
+        for body in [
+            r#"{"job_id": 7, "jar_params": ["x"], "notebook_params": {"a": "b"}}"#,
+            r#"{"job_id": 7, "python_params": ["ä"]}"#,
+            r#"{"job_id": 7, "spark_submit_params": ["ä"]}"#,
+        ] {
+            assert!(run_now(body.as_bytes()).is_err(), "{body}");
+        }
+        assert!(run_now("{\"job_id\": 7, \"jar_params\": [\"ä\"]}".as_bytes()).is_ok());
     }
 }

@@ -75,6 +75,7 @@ fn check_task(
     let own_path = join(path, kind);
     ignored.retain(|ignored| *ignored != own_path);
     check_compute(body, key, kind, surroundings)?;
+    check_tags(body, key)?;
     let work = present(body, kind).and_then(Value::as_object);
     if let Some(work) = work {
         check_work(work, key, kind, surroundings)?;
@@ -158,6 +159,50 @@ fn check_compute(
     }
 }
 
+/// Tags that a cluster may have (DA §10.2).
+const MAX_TAGS: usize = 45;
+
+fn check_tags(body: &Map<String, Value>, task_key: &str) -> Result<(), Refusal> {
+    let cluster = present(body, "new_cluster").and_then(Value::as_object);
+    let tags = cluster.and_then(|cluster| present(cluster, "custom_tags"));
+    let count = tags.and_then(Value::as_object).map_or(0, Map::len);
+    if count > MAX_TAGS {
+        return Err(invalid(format!(
+            "Task {task_key}: its cluster has {count} custom_tags; at most {MAX_TAGS} are allowed."
+        )));
+    }
+    Ok(())
+}
+
+/// Paths in a repository are relative; others are absolute, or for Python have a scheme (DA §1.2).
+fn check_path(
+    work: &Map<String, Value>,
+    task_key: &str,
+    kind: &str,
+    git_source: bool,
+) -> Result<(), Refusal> {
+    let (field, default) = match kind {
+        "spark_python_task" => ("python_file", "WORKSPACE"),
+        "notebook_task" if git_source => ("notebook_path", "GIT"),
+        "notebook_task" => ("notebook_path", "WORKSPACE"),
+        _ => return Ok(()),
+    };
+    let Some(path) = text(work, field) else { return Ok(()) };
+    let is_absolute = path.starts_with('/') || (kind == "spark_python_task" && path.contains(":/"));
+    // A reference is replaced when the run starts.
+    let is_reference = path.starts_with("{{");
+    match text(work, "source").unwrap_or(default) {
+        _ if is_reference => Ok(()),
+        "GIT" if is_absolute => Err(invalid(format!(
+            "Task {task_key}: {field} '{path}' must be relative, because its source is GIT."
+        ))),
+        "WORKSPACE" if !is_absolute => Err(invalid(format!(
+            "Task {task_key}: {field} '{path}' must be absolute, because its source is WORKSPACE."
+        ))),
+        _ => Ok(()),
+    }
+}
+
 /// The rules inside the object of a task type.
 fn check_work(
     work: &Map<String, Value>,
@@ -171,6 +216,7 @@ fn check_work(
             "Task {task_key} has source GIT, but the run has no git_source."
         )));
     }
+    check_path(work, task_key, kind, surroundings.git_source)?;
     let given =
         |fields: &[&str]| fields.iter().filter(|field| present(work, field).is_some()).count();
     match kind {

@@ -285,3 +285,91 @@ fn unknown_keys_are_ignored_and_told() {
     ignored.sort();
     assert_eq!(ignored, ["colour", "spark_jar_task", "tasks[0].new", "tasks[0].retries"]);
 }
+
+#[test]
+fn rules_inside_the_keys_of_a_run_hold() {
+    let with = |keys: Value| {
+        let mut body = one(&json!({}));
+        body.as_object_mut().unwrap().extend(keys.as_object().unwrap().clone());
+        body
+    };
+    let variables = |variables: Value| {
+        with(json!({"environment_variables": [
+            {"environment_variables_key": "k", "spec": {"variables": variables}}]}))
+    };
+    let many: Map<String, Value> = (0..21).map(|n| (format!("V{n}"), json!("x"))).collect();
+    let environment =
+        |spec: Value| with(json!({"environments": [{"environment_key": "e", "spec": spec}]}));
+    for (body, said) in [
+        (with(json!({"run_as": {}})), "run_as names 0 principals"),
+        (with(json!({"run_as": {"user_name": "a", "group_name": "b"}})), "names 2 principals"),
+        (
+            with(json!({"access_control_list": [{"permission_level": "CAN_VIEW"}]})),
+            "access_control_list[0] names 0 principals",
+        ),
+        (
+            with(
+                json!({"access_control_list": [{"user_name": "a", "permission_level": "CAN_FLY"}]}),
+            ),
+            "Valid values are: CAN_MANAGE",
+        ),
+        (with(json!({"queue": {}})), "queue.enabled"),
+        (with(json!({"duration_target": "5h"})), "Valid values are: NO_FLEXIBILITY"),
+        (with(json!({"performance_target": "FAST"})), "Valid values are: PERFORMANCE_OPTIMIZED"),
+        (one(&json!({"run_if": "SOMETIMES"})), "Valid values are: ALL_DONE"),
+        (variables(json!(many)), "21 variables; at most 20"),
+        (variables(json!({"1A": "x"})), "'1A' cannot be the name"),
+        (variables(json!({"A": "x".repeat(513)})), "513 characters; at most 512"),
+        (
+            environment(json!({"base_environment": "b", "environment_version": "3"})),
+            "environment_version or base_environment, not both",
+        ),
+        (
+            environment(json!({"project_environment": "p", "dependencies": []})),
+            "project_environment excludes",
+        ),
+    ] {
+        assert!(refused(&body).contains(said), "{body}: {}", refused(&body));
+    }
+    accepted(&variables(json!({"_A1": "x".repeat(512)})));
+    accepted(&with(json!({"run_as": {"user_name": "a"}, "queue": {"enabled": true}})));
+}
+
+#[test]
+fn a_cluster_has_at_most_45_tags() {
+    let with = |count: usize| {
+        let tags: Map<String, Value> = (0..count).map(|n| (format!("t{n}"), json!("x"))).collect();
+        one(
+            &json!({"existing_cluster_id": null, "new_cluster": {"num_workers": 1, "custom_tags": tags}}),
+        )
+    };
+    accepted(&with(45));
+    assert!(refused(&with(46)).contains("46 custom_tags; at most 45"));
+}
+
+#[test]
+fn paths_are_relative_in_a_repository_and_absolute_elsewhere() {
+    let git =
+        json!({"git_url": "https://example.com/r", "git_provider": "gitHub", "git_branch": "m"});
+    let with = |git_source: &Value, kind: &str, work: Value| {
+        let mut body = one(&json!({"spark_python_task": null, kind: work}));
+        body["git_source"] = git_source.clone();
+        body
+    };
+    let python = |path: &str, source: &str| {
+        with(&git, "spark_python_task", json!({"python_file": path, "source": source}))
+    };
+    let notebook = |git_source: &Value, path: &str| {
+        with(git_source, "notebook_task", json!({"notebook_path": path}))
+    };
+    for body in [python("/a.py", "GIT"), notebook(&git, "/n")] {
+        assert!(refused(&body).contains("must be relative"), "{body}");
+    }
+    for body in [python("a.py", "WORKSPACE"), notebook(&Value::Null, "n")] {
+        assert!(refused(&body).contains("must be absolute"), "{body}");
+    }
+    accepted(&python("a.py", "GIT"));
+    accepted(&python("dbfs:/a.py", "WORKSPACE"));
+    accepted(&notebook(&git, "n"));
+    accepted(&notebook(&git, "{{job.parameters.path}}"));
+}

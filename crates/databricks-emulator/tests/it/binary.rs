@@ -63,6 +63,22 @@ async fn it_tells_where_it_listens_and_stops_on_sigterm() {
     assert_eq!(ended.await.unwrap().code(), Some(0));
 }
 
+#[cfg(unix)]
+#[test]
+fn it_runs_although_nobody_reads_what_it_says() {
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let mut program = Command::new(PROGRAM);
+    program.env("RUST_LOG", "info").stdout(writer).stderr(Stdio::piped());
+    let mut started = Started(program.spawn().unwrap());
+    let mut said = String::new();
+    BufReader::new(started.0.stderr.take().unwrap()).read_line(&mut said).unwrap();
+    assert!(said.contains("listening"), "{said}");
+    let id = started.0.id().to_string();
+    assert!(Command::new("kill").args(["-TERM", &id]).status().unwrap().success());
+    assert_eq!(started.0.wait().unwrap().code(), Some(0));
+}
+
 #[test]
 fn bad_settings_are_one_line_and_exit_64() {
     let script = temporary("bad.json");

@@ -174,6 +174,21 @@ async fn a_cancel_kills_the_process_and_what_it_started() {
 }
 
 #[tokio::test]
+async fn a_process_that_outlives_its_timeout_is_killed_with_what_it_started() {
+    let (emulator, client) = executing(HOLDS_PIPE).await;
+    let pipe = Pipe::new();
+    let mut body = body(&pipe.parameters());
+    body["timeout_seconds"] = json!(1);
+    let run_id = client.submit(&body).await;
+    emulator.advance(run_id);
+    emulator.advance(run_id);
+    wait_for_end_of(pipe.opened().await).await;
+    let run = client.executed_run(run_id).await;
+    assert_eq!(run["state"]["result_state"], "TIMEDOUT");
+    assert_eq!(run["status"]["termination_details"]["code"], "CANCELED");
+}
+
+#[tokio::test]
 async fn what_a_process_left_behind_is_killed_and_does_not_hold_up_its_run() {
     // The shell ends; what it started holds its output and the pipe.
     let (emulator, client) = executing("exec 3>\"$1\"\nsleep 600 &\necho done").await;
