@@ -8,8 +8,18 @@ use std::{error::Error, io::Write as _, time::Duration};
 
 use databricks_client::{
     ClientPool, Credentials, Host,
-    jobs::{LifecycleStateV2, SubmitRun},
+    jobs::{LifeCycleState, LifecycleStateV2, Run, SubmitRun},
 };
+
+/// Where the run is, as the service says it: in the current form, else in the older one.
+fn state_of(run: &Run) -> &str {
+    let current = run.status.as_ref().and_then(|status| status.state.as_ref());
+    let legacy = run.state.as_ref().and_then(|state| state.life_cycle_state.as_ref());
+    current
+        .map(LifecycleStateV2::as_str)
+        .or(legacy.map(LifeCycleState::as_str))
+        .unwrap_or("unknown")
+}
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
@@ -31,9 +41,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let mut out = std::io::stdout().lock();
     let run = loop {
         let run = client.get_run(run_id).await?;
-        let state = run.status.as_ref().and_then(|status| status.state.as_ref());
-        writeln!(out, "run {run_id}: {}", state.map_or("unknown", LifecycleStateV2::as_str))?;
-        if state == Some(&LifecycleStateV2::Terminated) {
+        writeln!(out, "run {run_id}: {}", state_of(&run))?;
+        if run.has_ended() {
             break run;
         }
         tokio::time::sleep(Duration::from_secs(10)).await;

@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 
-use super::{RunState, RunStatus};
+use super::{LifeCycleState, LifecycleStateV2, RunState, RunStatus};
 use crate::{RunId, int64, run_id};
 
 /// A run. Times are milliseconds since the epoch, durations are milliseconds; 0 means not yet.
@@ -63,6 +63,25 @@ pub struct Run {
 }
 
 impl Run {
+    /// Whether it is over: by the current state where that is known, else by the legacy one (DA §2.1, §2.2). Nothing that
+    /// is not known today counts as an end.
+    pub fn has_ended(&self) -> bool {
+        let current = self.status.as_ref().and_then(|status| status.state.as_ref());
+        let legacy = self.state.as_ref().and_then(|state| state.life_cycle_state.as_ref());
+        match current {
+            Some(LifecycleStateV2::Terminated) => true,
+            Some(LifecycleStateV2::Other(_)) | None => matches!(
+                legacy,
+                Some(
+                    LifeCycleState::Terminated
+                        | LifeCycleState::Skipped
+                        | LifeCycleState::InternalError
+                )
+            ),
+            Some(_) => false,
+        }
+    }
+
     /// The latest attempt of each task, in the order of their first appearance (DA §1.3).
     pub fn latest_attempts(&self) -> Vec<&RunTask> {
         let mut latest: Vec<&RunTask> = Vec::new();
@@ -144,4 +163,29 @@ pub struct ClusterInstance {
     pub cluster_id: Option<String>,
     /// Its Spark context.
     pub spark_context_id: Option<String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_run_has_ended_in_either_form() {
+        for (run, ended) in [
+            (r#"{"status": {"state": "TERMINATED"}}"#, true),
+            (
+                r#"{"status": {"state": "RUNNING"}, "state": {"life_cycle_state": "TERMINATED"}}"#,
+                false,
+            ),
+            (r#"{"status": {"state": "NEW"}, "state": {"life_cycle_state": "TERMINATED"}}"#, true),
+            (r#"{"state": {"life_cycle_state": "TERMINATED"}}"#, true),
+            (r#"{"state": {"life_cycle_state": "SKIPPED"}}"#, true),
+            (r#"{"state": {"life_cycle_state": "INTERNAL_ERROR"}}"#, true),
+            (r#"{"state": {"life_cycle_state": "TERMINATING"}}"#, false),
+            (r#"{"state": {"life_cycle_state": "NEW"}}"#, false),
+            ("{}", false),
+        ] {
+            assert_eq!(serde_json::from_str::<Run>(run).unwrap().has_ended(), ended, "{run}");
+        }
+    }
 }
