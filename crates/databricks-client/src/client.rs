@@ -9,7 +9,9 @@ use tracing::debug;
 
 use crate::{
     Credentials, Error, ErrorKind, Host, RunId,
+    budget::{Budget, Lane},
     error::Call,
+    gate::Tried,
     jobs::{ListRuns, Run, RunNow, RunOutput, RunsPage, SubmitRun, Submitted},
     pool::Workspace,
     request::{Endpoint, Request},
@@ -24,6 +26,7 @@ const MAX_RUN_PAGES: usize = 20;
 #[derive(Debug, Clone)]
 pub struct Client {
     workspace: Arc<Workspace>,
+    budget: Arc<Budget>,
     credentials: Credentials,
     deadline: Option<Instant>,
 }
@@ -40,11 +43,16 @@ pub(crate) struct Answer {
 }
 
 impl Client {
-    pub(crate) fn new(workspace: Arc<Workspace>, credentials: Credentials) -> Self {
-        Self { workspace, credentials, deadline: None }
+    pub(crate) fn new(
+        workspace: Arc<Workspace>,
+        budget: Arc<Budget>,
+        credentials: Credentials,
+    ) -> Self {
+        Self { workspace, budget, credentials, deadline: None }
     }
 
-    /// The same client for a caller who stops waiting then. It bounds every try and every wait in between.
+    /// The same client for a caller who stops waiting then. It bounds every try and every wait in between. Without one
+    /// each call has the time of [`ClientPoolBuilder::call_timeout`](crate::ClientPoolBuilder::call_timeout).
     #[must_use]
     pub fn with_deadline(mut self, deadline: Option<std::time::Instant>) -> Self {
         self.deadline = deadline.map(Instant::from_std);
@@ -182,11 +190,12 @@ impl Client {
         let settings = &self.workspace.settings;
         let started = Instant::now();
         let mut random = fastrand::Rng::new();
+        let deadline = self.deadline.unwrap_or_else(|| started + settings.call_timeout);
         let mut attempts = 0;
         loop {
             let version = self.workspace.jobs_version();
             attempts += 1;
-            let outcome = self.attempt(request, version, attempts).await;
+            let outcome = self.attempt(request, version, attempts, deadline).await;
             let error = match outcome {
                 Ok(Received { status, body }) => {
                     let elapsed = started.elapsed();
@@ -194,12 +203,14 @@ impl Client {
                 }
                 Err(error) => error,
             };
+            let is_unsent = error.is_unsent();
+            if is_unsent {
+                attempts -= 1;
+            }
             let spent = Spent {
                 attempts,
                 elapsed: started.elapsed(),
-                left: self
-                    .deadline
-                    .map(|deadline| deadline.saturating_duration_since(Instant::now())),
+                left: deadline.saturating_duration_since(Instant::now()),
             };
             // The request was not understood, so it had no effect: it is sent again whatever it is. Only one that asked
             // for 2.2 can be, so this happens once.
@@ -207,9 +218,13 @@ impl Client {
             {
                 continue;
             }
-            let failure =
-                Failure { is_transient: error.is_retryable(), retry_after: error.retry_after() };
-            match settings.retry.next(failure, request.is_safe, spent, &mut random) {
+            let failure = Failure {
+                is_transient: error.is_retryable() && is_worth_waiting(&error, request.lane()),
+                retry_after: error.retry_after(),
+            };
+            // What was not sent had no effect.
+            let is_safe = request.is_safe || is_unsent;
+            match settings.retry.next(failure, is_safe, spent, &mut random) {
                 Some(delay) => tokio::time::sleep(delay).await,
                 None => {
                     return Err(error.with_call(
@@ -227,11 +242,12 @@ impl Client {
         request: &Request<'_>,
         version: &'static str,
         attempt: u32,
+        deadline: Instant,
     ) -> Result<Received, Error> {
         let settings = &self.workspace.settings;
-        let left = self.deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
-        if left == Some(Duration::ZERO) {
-            return Err(Error::new(ErrorKind::Timeout, "the caller's time ran out"));
+        let out_of_time = || Error::new(ErrorKind::Timeout, "the caller's time ran out");
+        if Instant::now() >= deadline {
+            return Err(out_of_time());
         }
         let http =
             self.workspace.http.as_ref().ok_or_else(|| {
@@ -244,6 +260,18 @@ impl Client {
             )
         })?;
         let path = request.path(version);
+        let turn = self.workspace.gate.turn(&self.budget, request.lane(), deadline).await?;
+        let sent = Instant::now();
+        let left = deadline.saturating_duration_since(sent);
+        if left.is_zero() {
+            return Err(out_of_time());
+        }
+        let timeout = turn.timeout(settings.retry.timeout(
+            settings.request_timeout,
+            request.is_safe,
+            attempt,
+            left,
+        ));
         let outcome = transport::send(
             http,
             Exchange {
@@ -255,12 +283,13 @@ impl Client {
                 credentials: &self.credentials,
                 authorization,
                 user_agent: self.workspace.user_agent(&self.credentials),
-                timeout: left
-                    .map_or(settings.request_timeout, |left| left.min(settings.request_timeout)),
+                timeout,
                 max_response_bytes: settings.max_response_bytes,
             },
         )
         .await;
+        let endpoint = request.name();
+        turn.finish(&outcome, Tried { endpoint, attempt, timeout, duration: sent.elapsed() });
         let (status, failure) = match &outcome {
             Ok(received) => (Some(received.status), None),
             Err(error) => (error.status(), Some(error.kind())),
@@ -283,5 +312,15 @@ impl Client {
             path: request.path(version),
             host: self.workspace.host.clone(),
         }
+    }
+}
+
+/// Whether a call that failed should wait for another try. A host that is down is waited for only by writes: a failed
+/// submission costs its task an attempt, and a read comes again by itself.
+fn is_worth_waiting(error: &Error, lane: Lane) -> bool {
+    match error.kind() {
+        ErrorKind::Throttled => false,
+        ErrorKind::HostDown => lane == Lane::Writes,
+        _ => true,
     }
 }

@@ -1,6 +1,10 @@
 //! How a call proves itself.
 
-use std::{fmt, sync::Arc};
+use std::{
+    fmt,
+    hash::{BuildHasher, RandomState},
+    sync::Arc,
+};
 
 use http::HeaderValue;
 use secrecy::{ExposeSecret, SecretString};
@@ -30,6 +34,12 @@ impl Credentials {
     /// The name, such as `the task's secret`.
     pub fn name(&self) -> &str {
         &self.0.name
+    }
+
+    /// The same number for the same secret, by a key that never leaves the process.
+    pub(crate) fn identity(&self, key: &RandomState) -> u64 {
+        let Kind::PersonalAccessToken(token) = &self.0.kind;
+        key.hash_one(token.expose_secret())
     }
 
     /// The word for the user agent (DA §4.2).

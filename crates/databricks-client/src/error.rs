@@ -30,6 +30,10 @@ pub enum ErrorKind {
     Conflict,
     /// 429. Retried.
     RateLimited,
+    /// Not sent: the budget of the workspace and credential was full for as long as the caller had. Passes.
+    Throttled,
+    /// Not sent: the host has failed too often. Passes; a read is not tried again, a write waits for the host.
+    HostDown,
     /// 5xx, or a message that signals something that passes (DA §4.1). Retried, but for 501.
     Unavailable,
     /// The answer is not what the API gives: other JSON, or a redirect, which is never followed. Not retried.
@@ -40,7 +44,7 @@ pub enum ErrorKind {
 
 impl ErrorKind {
     /// Every kind.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 15] = [
         Self::Config,
         Self::Connect,
         Self::Timeout,
@@ -51,6 +55,8 @@ impl ErrorKind {
         Self::Invalid,
         Self::Conflict,
         Self::RateLimited,
+        Self::Throttled,
+        Self::HostDown,
         Self::Unavailable,
         Self::Decode,
         Self::TooLarge,
@@ -100,6 +106,8 @@ impl Error {
                 ErrorKind::Connect
                     | ErrorKind::Timeout
                     | ErrorKind::RateLimited
+                    | ErrorKind::Throttled
+                    | ErrorKind::HostDown
                     | ErrorKind::Unavailable
             ),
             source: None,
@@ -130,6 +138,11 @@ impl Error {
 
     pub(crate) fn with_status(mut self, status: u16) -> Self {
         self.0.status = Some(status);
+        self
+    }
+
+    pub(crate) fn with_retry_after(mut self, retry_after: Duration) -> Self {
+        self.0.retry_after = Some(retry_after);
         self
     }
 
@@ -173,7 +186,7 @@ impl Error {
         self.0.body.request_id.as_deref()
     }
 
-    /// How often the call was tried.
+    /// How often the call was sent.
     pub fn attempts(&self) -> u32 {
         self.0.attempts
     }
@@ -183,7 +196,7 @@ impl Error {
         self.0.elapsed
     }
 
-    /// How long Databricks asks to wait.
+    /// How long Databricks asks to wait, or how long it makes no sense to ask again.
     pub fn retry_after(&self) -> Option<Duration> {
         self.0.retry_after
     }
@@ -191,6 +204,11 @@ impl Error {
     /// Whether the failure passes by itself, so that another try may succeed.
     pub fn is_retryable(&self) -> bool {
         self.0.transient
+    }
+
+    /// Whether the last try was not even sent.
+    pub(crate) fn is_unsent(&self) -> bool {
+        matches!(self.0.kind, ErrorKind::Throttled | ErrorKind::HostDown)
     }
 
     /// Whether a gateway does not know the version of the API.
@@ -249,7 +267,7 @@ impl fmt::Display for Error {
         if let Some(id) = self.request_id() {
             write!(f, " (request {id})")?;
         }
-        if inner.attempts > 1 {
+        if inner.attempts > 1 || (self.is_unsent() && inner.attempts == 1) {
             write!(
                 f,
                 " (after {} attempts in {:.1} s)",

@@ -4,6 +4,10 @@
 //! host with one [`Credentials`]. Failures that pass are tried again inside each call, within a [`RetryPolicy`] and
 //! the caller's deadline; an [`Error`] says how often and how long.
 //!
+//! All calls to one host with one credential share a budget ([`BudgetPolicy`]): so many at once, and so many reads and
+//! writes a second, first come, first served. A host that fails ten times in a row is left alone for two seconds at a
+//! time. [`ClientPool::workspaces`] tells how every host stands, an [`Observer`] what happens.
+//!
 //! ```no_run
 //! use databricks_client::{ClientPool, Credentials, Host, jobs::SubmitRun};
 //! # async fn example(token: secrecy::SecretString, body: serde_json::Map<String, serde_json::Value>)
@@ -19,15 +23,19 @@
 #![forbid(unsafe_code)]
 
 mod backoff;
+mod breaker;
+mod budget;
 mod client;
 pub mod clusters;
 mod credentials;
 mod error;
 mod error_body;
+mod gate;
 mod host;
 mod host_policy;
 mod int64;
 pub mod jobs;
+mod observe;
 mod open_enum;
 mod pool;
 mod request;
@@ -37,11 +45,16 @@ mod run_id;
 mod transport;
 pub mod workspace;
 
+pub use budget::{BudgetPolicy, Lane, Rate};
 pub use client::Client;
 pub use credentials::Credentials;
 pub use error::{Error, ErrorKind};
 pub use host::{Host, HostError};
 pub use host_policy::{HostPattern, HostPolicy, HostRefused, InvalidHostPattern};
+pub use observe::{
+    Attempt, BreakerSnapshot, BudgetSnapshot, BudgetWait, LaneSnapshot, LastFailure, Observer,
+    WorkspaceSnapshot,
+};
 pub use pool::{ClientPool, ClientPoolBuilder, JobsApi};
 pub use retry::RetryPolicy;
 pub use run_id::{InvalidRunId, RunId};

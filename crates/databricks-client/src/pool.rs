@@ -11,7 +11,15 @@ use std::{
 
 use http::HeaderValue;
 
-use crate::{Client, Credentials, Error, ErrorKind, Host, RetryPolicy, roots};
+use tokio::time::Instant;
+
+use crate::{
+    BudgetPolicy, BudgetSnapshot, Client, Credentials, Error, ErrorKind, Host, LaneSnapshot,
+    Observer, RetryPolicy, WorkspaceSnapshot,
+    budget::{Budget, Budgets, Lane},
+    gate::Gate,
+    roots,
+};
 
 /// How many hosts keep a client of their own.
 const MAX_HOSTS: usize = 1_000;
@@ -43,9 +51,12 @@ struct Pool {
 pub(crate) struct Settings {
     pub(crate) product: String,
     pub(crate) request_timeout: Duration,
+    pub(crate) call_timeout: Duration,
     pub(crate) retry: RetryPolicy,
     pub(crate) jobs_api: JobsApi,
     pub(crate) max_response_bytes: usize,
+    budget: BudgetPolicy,
+    observer: Option<Arc<dyn Observer>>,
 }
 
 /// What is shared by all calls to one host.
@@ -56,6 +67,8 @@ pub(crate) struct Workspace {
     /// redirects.
     pub(crate) http: Option<reqwest::Client>,
     pub(crate) settings: Settings,
+    pub(crate) gate: Gate,
+    budgets: Budgets,
     /// Whether the host turned out not to know 2.2.
     only_2_1: AtomicBool,
 }
@@ -75,6 +88,24 @@ impl Workspace {
         asked == "2.2"
     }
 
+    fn snapshot(&self, now: Instant) -> WorkspaceSnapshot {
+        let (attempts, retries, refused) = self.gate.counts();
+        let budget = |budget: &Arc<Budget>| BudgetSnapshot {
+            credential: budget.credential().to_owned(),
+            reads: lane(budget, Lane::Reads, now),
+            writes: lane(budget, Lane::Writes, now),
+        };
+        WorkspaceSnapshot {
+            host: self.host.clone(),
+            breaker: self.gate.breaker_snapshot(now),
+            budgets: self.budgets.all().iter().map(budget).collect(),
+            attempts,
+            retries,
+            refused,
+            last_failure: self.gate.last_failure(),
+        }
+    }
+
     /// `product/version client/version os/name auth/kind` (DA §4.2).
     pub(crate) fn user_agent(&self, credentials: &Credentials) -> HeaderValue {
         let text = format!(
@@ -89,6 +120,18 @@ impl Workspace {
     }
 }
 
+fn lane(budget: &Budget, lane: Lane, now: Instant) -> LaneSnapshot {
+    let load = budget.load(lane, now);
+    LaneSnapshot {
+        in_flight: load.in_flight,
+        waiting: load.waiting,
+        per_second: load.per_second,
+        waits: load.waits.granted,
+        waited: load.waits.waited,
+        refused: load.waits.refused,
+    }
+}
+
 impl ClientPool {
     /// A builder with defaults that work.
     pub fn builder() -> ClientPoolBuilder {
@@ -96,10 +139,13 @@ impl ClientPool {
             settings: Settings {
                 product: format!("databricks-client/{}", env!("CARGO_PKG_VERSION")),
                 request_timeout: Duration::from_mins(1),
+                call_timeout: Duration::from_mins(1),
                 retry: RetryPolicy::default(),
                 jobs_api: JobsApi::default(),
                 // get-output alone can hold 5 MB of logs, escaped as JSON.
                 max_response_bytes: 16 * 1024 * 1024,
+                budget: BudgetPolicy::default(),
+                observer: None,
             },
             extra_roots_pem: None,
         }
@@ -107,7 +153,19 @@ impl ClientPool {
 
     /// A client for one host and one credential. It opens no connection by itself.
     pub fn client(&self, host: &Host, credentials: Credentials) -> Client {
-        Client::new(self.workspace(host), credentials)
+        let workspace = self.workspace(host);
+        let budget = workspace.budgets.of(&credentials, Instant::now());
+        Client::new(workspace, budget, credentials)
+    }
+
+    /// How every host stands that was asked for, in the order of their names. No I/O.
+    pub fn workspaces(&self) -> Vec<WorkspaceSnapshot> {
+        let hosts = self.0.hosts.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut all: Vec<_> = hosts.values().map(Arc::clone).collect();
+        drop(hosts);
+        all.sort_by(|one, other| one.host.cmp(&other.host));
+        let now = Instant::now();
+        all.iter().map(|workspace| workspace.snapshot(now)).collect()
     }
 
     fn workspace(&self, host: &Host) -> Arc<Workspace> {
@@ -123,6 +181,8 @@ impl ClientPool {
             host: host.clone(),
             http: http_client(Some(host), &self.0.roots).ok(),
             settings: self.0.settings.clone(),
+            gate: Gate::new(host.clone(), self.0.settings.observer.clone()),
+            budgets: Budgets::new(self.0.settings.budget),
             only_2_1: AtomicBool::new(false),
         });
         hosts.insert(host.clone(), Arc::clone(&workspace));
@@ -174,6 +234,27 @@ impl ClientPoolBuilder {
     #[must_use]
     pub fn request_timeout(mut self, timeout: Duration) -> Self {
         self.settings.request_timeout = timeout;
+        self
+    }
+
+    /// How long a call may take with all its tries, when its caller sets no deadline. 60 s unless set.
+    #[must_use]
+    pub fn call_timeout(mut self, timeout: Duration) -> Self {
+        self.settings.call_timeout = timeout;
+        self
+    }
+
+    /// The bounds of each workspace and credential.
+    #[must_use]
+    pub fn budget(mut self, budget: BudgetPolicy) -> Self {
+        self.settings.budget = budget;
+        self
+    }
+
+    /// Who is told of every request and every wait.
+    #[must_use]
+    pub fn observer(mut self, observer: Arc<dyn Observer>) -> Self {
+        self.settings.observer = Some(observer);
         self
     }
 

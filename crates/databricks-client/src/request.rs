@@ -4,7 +4,7 @@ use bytes::Bytes;
 use http::Method;
 use serde::Serialize;
 
-use crate::{Error, ErrorKind};
+use crate::{Error, ErrorKind, Lane};
 
 /// What is called.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -61,6 +61,18 @@ impl<'a> Request<'a> {
     /// Marks a call that names a run.
     pub(crate) fn naming_a_run(self) -> Self {
         Self { names_a_run: true, ..self }
+    }
+
+    /// The part of the budget that it is taken from.
+    pub(crate) fn lane(&self) -> Lane {
+        if self.method == Method::GET { Lane::Reads } else { Lane::Writes }
+    }
+
+    /// What is called, without version and query.
+    pub(crate) fn name(&self) -> &'static str {
+        match self.endpoint {
+            Endpoint::Jobs(name) | Endpoint::Fixed(name) => name,
+        }
     }
 
     /// Whether the path has the version of the Jobs API in it.

@@ -4,6 +4,12 @@ use std::time::Duration;
 
 use crate::backoff::Backoff;
 
+/// How much of the time that is left a try may take, when another may follow.
+const SHARE_OF_A_TRY: f64 = 0.6;
+
+/// A try is given that much, if it is there: a shorter one would fail at a workspace that is merely slow.
+const LEAST_TRY: Duration = Duration::from_secs(2);
+
 /// Bounds of trying again. The caller's deadline is one more, whichever comes first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RetryPolicy {
@@ -45,8 +51,8 @@ pub(crate) struct Spent {
     pub(crate) attempts: u32,
     /// Since the first one began.
     pub(crate) elapsed: Duration,
-    /// Until the caller's deadline, if there is one.
-    pub(crate) left: Option<Duration>,
+    /// Until the caller's deadline.
+    pub(crate) left: Duration,
 }
 
 impl RetryPolicy {
@@ -70,9 +76,22 @@ impl RetryPolicy {
             Some(asked) => asked.saturating_add(backoff.delay(1, random)),
             None => backoff.delay(spent.attempts, random),
         };
-        let fits = spent.elapsed.saturating_add(delay) <= self.max_elapsed
-            && spent.left.is_none_or(|left| delay < left);
+        let fits = spent.elapsed.saturating_add(delay) <= self.max_elapsed && delay < spent.left;
         fits.then_some(delay)
+    }
+
+    /// How long a try may take of the time that is left. As long as another try may follow, it leaves some of the time
+    /// for that one: without this a request that is lost on its way would use up all of the caller's patience.
+    pub(crate) fn timeout(
+        &self,
+        request_timeout: Duration,
+        is_safe: bool,
+        attempt: u32,
+        left: Duration,
+    ) -> Duration {
+        let may_follow = is_safe && attempt < self.max_attempts;
+        let share = if may_follow { left.mul_f64(SHARE_OF_A_TRY).max(LEAST_TRY) } else { left };
+        share.min(left).min(request_timeout)
     }
 }
 
@@ -82,12 +101,10 @@ mod tests {
 
     const TRANSIENT: Failure = Failure { is_transient: true, retry_after: None };
 
-    fn spent(attempts: u32, elapsed: u64, left: Option<u64>) -> Spent {
-        Spent {
-            attempts,
-            elapsed: Duration::from_secs(elapsed),
-            left: left.map(Duration::from_secs),
-        }
+    const LONG: u64 = 3_600;
+
+    fn spent(attempts: u32, elapsed: u64, left: u64) -> Spent {
+        Spent { attempts, elapsed: Duration::from_secs(elapsed), left: Duration::from_secs(left) }
     }
 
     fn next(failure: Failure, is_safe: bool, spent: Spent) -> Option<Duration> {
@@ -96,33 +113,48 @@ mod tests {
 
     #[test]
     fn only_what_passes_and_is_safe_is_tried_again() {
-        assert!(next(TRANSIENT, true, spent(1, 0, None)).is_some());
-        assert_eq!(next(TRANSIENT, false, spent(1, 0, None)), None);
+        assert!(next(TRANSIENT, true, spent(1, 0, LONG)).is_some());
+        assert_eq!(next(TRANSIENT, false, spent(1, 0, LONG)), None);
         assert_eq!(
-            next(Failure { is_transient: false, retry_after: None }, true, spent(1, 0, None)),
+            next(Failure { is_transient: false, retry_after: None }, true, spent(1, 0, LONG)),
             None
         );
     }
 
     #[test]
     fn tries_are_bounded_in_number_and_in_time() {
-        assert!(next(TRANSIENT, true, spent(5, 0, None)).is_some());
-        assert_eq!(next(TRANSIENT, true, spent(6, 0, None)), None);
-        assert_eq!(next(TRANSIENT, true, spent(1, 31, None)), None);
+        assert!(next(TRANSIENT, true, spent(5, 0, LONG)).is_some());
+        assert_eq!(next(TRANSIENT, true, spent(6, 0, LONG)), None);
+        assert_eq!(next(TRANSIENT, true, spent(1, 31, LONG)), None);
     }
 
     #[test]
     fn the_service_is_given_the_time_it_asks_for() {
         let asked = Failure { is_transient: true, retry_after: Some(Duration::from_secs(3)) };
-        let delay = next(asked, true, spent(1, 0, None)).unwrap();
+        let delay = next(asked, true, spent(1, 0, LONG)).unwrap();
         assert!((3.0..=3.2).contains(&delay.as_secs_f64()), "{delay:?}");
     }
 
     #[test]
     fn a_wait_that_would_pass_the_callers_deadline_is_not_begun() {
         let asked = Failure { is_transient: true, retry_after: Some(Duration::from_secs(3)) };
-        assert_eq!(next(asked, true, spent(1, 0, Some(3))), None);
-        assert!(next(asked, true, spent(1, 0, Some(4))).is_some());
+        assert_eq!(next(asked, true, spent(1, 0, 3)), None);
+        assert!(next(asked, true, spent(1, 0, 4)).is_some());
+    }
+
+    #[test]
+    fn a_try_leaves_time_for_the_next_one() {
+        let policy = RetryPolicy::default();
+        let timeout = |is_safe, attempt, left| {
+            policy.timeout(Duration::from_mins(1), is_safe, attempt, Duration::from_millis(left))
+        };
+        assert_eq!(timeout(true, 1, 9_000), Duration::from_millis(5_400));
+        assert_eq!(timeout(true, 2, 3_000), Duration::from_secs(2));
+        assert_eq!(timeout(true, 2, 1_500), Duration::from_millis(1_500));
+        // Nothing follows on the last try, nor on what is sent once.
+        assert_eq!(timeout(true, 6, 9_000), Duration::from_secs(9));
+        assert_eq!(timeout(false, 1, 9_000), Duration::from_secs(9));
+        assert_eq!(timeout(false, 1, 600_000), Duration::from_mins(1));
     }
 
     proptest::proptest! {
@@ -132,7 +164,7 @@ mod tests {
         ) {
             let policy = RetryPolicy::default();
             let failure = Failure { is_transient: true, retry_after: asked.map(Duration::from_secs) };
-            let spent = spent(attempts, elapsed, Some(left));
+            let spent = spent(attempts, elapsed, left);
             if let Some(delay) = policy.next(failure, true, spent, &mut fastrand::Rng::with_seed(seed)) {
                 proptest::prop_assert!(attempts < policy.max_attempts);
                 proptest::prop_assert!(spent.elapsed + delay <= policy.max_elapsed);

@@ -14,12 +14,14 @@ pub(crate) fn kind_of(kind: Client) -> ErrorKind {
         Client::Forbidden => ErrorKind::Forbidden,
         Client::RunNotFound | Client::NotFound => ErrorKind::NotFound,
         Client::Conflict | Client::Config => ErrorKind::FailedPrecondition,
-        Client::RateLimited => ErrorKind::Exhausted,
+        Client::RateLimited | Client::Throttled => ErrorKind::Exhausted,
         Client::Timeout => ErrorKind::DeadlineExceeded,
         // An answer that cannot be read comes from something between us and the workspace.
-        Client::Connect | Client::Unavailable | Client::Decode | Client::TooLarge => {
-            ErrorKind::Unavailable
-        }
+        Client::Connect
+        | Client::Unavailable
+        | Client::HostDown
+        | Client::Decode
+        | Client::TooLarge => ErrorKind::Unavailable,
         // The enum is non-exhaustive across crates; a test walks every kind there is.
         _ => ErrorKind::Internal,
     }

@@ -9,6 +9,7 @@
     reason = "tests"
 )]
 
+mod budget;
 mod child;
 mod clusters;
 mod errors;

@@ -92,11 +92,11 @@ async fn what_does_not_pass_is_sent_once() {
 async fn what_lasts_is_given_up_after_the_last_attempt() {
     let server = MockServer::start().await;
     Mock::given(any()).respond_with(ResponseTemplate::new(503)).expect(18).mount(&server).await;
-    let client = client(&server);
+    // Clients of one pool would find out after ten failures that the host is down.
     for error in [
-        client.get_run(run_id()).await.unwrap_err(),
-        client.cancel_run(run_id()).await.unwrap_err(),
-        client.submit_run(&submission(Some("once"))).await.unwrap_err(),
+        client(&server).get_run(run_id()).await.unwrap_err(),
+        client(&server).cancel_run(run_id()).await.unwrap_err(),
+        client(&server).submit_run(&submission(Some("once"))).await.unwrap_err(),
     ] {
         assert_eq!((error.kind(), error.attempts()), (ErrorKind::Unavailable, 6));
     }
