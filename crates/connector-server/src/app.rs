@@ -23,8 +23,8 @@ use crate::{
     service::{AsyncConnector, Calls, ConnectorMetadata, Creations},
 };
 
-/// The largest message, both ways. Inputs travel inline, and 4 MiB, the usual limit, is not enough for some.
-const MAX_MESSAGE_BYTES: usize = 64 * 1024 * 1024;
+/// The largest answer. A Go client takes 4 MiB, others what they like.
+const MAX_ANSWER_BYTES: usize = 64 * 1024 * 1024;
 
 /// How long streams without an end, such as reflection, may hold a stop up once all calls are answered.
 const LINGER: Duration = Duration::from_secs(1);
@@ -100,8 +100,10 @@ impl App {
         let mut routes = Routes::default()
             .add_service(
                 AsyncConnectorServiceServer::new(AsyncConnector::new(calls))
-                    .max_decoding_message_size(MAX_MESSAGE_BYTES)
-                    .max_encoding_message_size(MAX_MESSAGE_BYTES),
+                    .max_decoding_message_size(
+                        usize::try_from(config.limits.message_bytes).unwrap_or(usize::MAX),
+                    )
+                    .max_encoding_message_size(MAX_ANSWER_BYTES),
             )
             .add_service(ConnectorMetadataServiceServer::new(ConnectorMetadata::new(registry)));
         if config.health != HealthAccess::Off {
@@ -125,8 +127,10 @@ impl App {
             callers: config.callers,
             health: config.health,
             limits: config.limits,
+            default_timeout: config.default_timeout,
         };
-        let mut grpc = pin!(Door::new(routes, rules, stop.clone()).serve(grpc));
+        let door = Door::new(routes, rules, Arc::clone(&metrics), tracker.clone(), stop.clone());
+        let mut grpc = pin!(door.serve(grpc));
         let pages = admin::router(metrics, readiness.clone());
         let mut prometheus = pin!(axum::serve(prometheus, pages).into_future());
         readiness.set(true);

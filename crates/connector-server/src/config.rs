@@ -158,6 +158,7 @@ impl Config {
             tls: door::tls(&args.door, &environment.door)?,
             callers: door::callers(&args.door, &environment.door)?,
             health: door::health(&args.door),
+            limits: door::limits(&args.door)?,
             abandon_grace: Duration::from_secs(args.abandon_grace),
             ..ServerConfig::default()
         };

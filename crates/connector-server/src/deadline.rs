@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use tonic::metadata::MetadataMap;
+use http::HeaderMap;
 
 /// The header with the caller's patience.
 const HEADER: &str = "grpc-timeout";
@@ -21,8 +21,8 @@ pub(crate) struct Deadline {
 
 impl Deadline {
     /// The deadline of a call that came at `now`.
-    pub(crate) fn of(metadata: &MetadataMap, now: Instant, default_timeout: Duration) -> Self {
-        let header = metadata.get(HEADER).and_then(|value| value.to_str().ok());
+    pub(crate) fn of(headers: &HeaderMap, now: Instant, default_timeout: Duration) -> Self {
+        let header = headers.get(HEADER).and_then(|value| value.to_str().ok());
         Self::after(header.and_then(parse).unwrap_or(default_timeout), now)
     }
 
@@ -88,11 +88,11 @@ mod tests {
             assert_eq!(parse(value), None, "{value}");
         }
         let now = Instant::now();
-        let mut metadata = MetadataMap::new();
-        metadata.insert(HEADER, "soon".parse().unwrap());
+        let mut headers = HeaderMap::new();
+        headers.insert(HEADER, "soon".parse().unwrap());
         let default = Duration::from_mins(1);
-        assert_eq!(Deadline::of(&metadata, now, default), Deadline::after(default, now));
-        assert_eq!(Deadline::of(&MetadataMap::new(), now, default), Deadline::after(default, now));
+        assert_eq!(Deadline::of(&headers, now, default), Deadline::after(default, now));
+        assert_eq!(Deadline::of(&HeaderMap::new(), now, default), Deadline::after(default, now));
     }
 
     #[test]

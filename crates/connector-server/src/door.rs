@@ -3,7 +3,10 @@
 //! tonic's own server is not used for this. It has no bound on connections, no certificate reload and no jitter on a
 //! connection's age, and with a grace time it cuts an old connection off without a GOAWAY first (`docs/adr/0006`).
 
+mod admission;
+mod answer;
 mod authorize;
+mod class;
 mod connection;
 mod gate;
 mod limits;
@@ -12,8 +15,13 @@ mod preface;
 mod reload;
 mod sparing;
 mod tls;
+mod upload;
 
-use std::{io, sync::Arc, time::Duration};
+use std::{
+    io,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use tokio::{
     io::{AsyncRead, AsyncWrite},
@@ -25,16 +33,35 @@ use tonic::service::Routes;
 use tracing::{debug, info, warn};
 
 pub use authorize::Callers;
-pub use gate::HealthAccess;
 pub use limits::Limits;
 pub use tls::{Tls, TlsFiles};
+
+pub(crate) use admission::Room;
 
 use gate::Gate;
 use peer::Peer;
 use sparing::Sparing;
 
+use crate::metrics::{Metrics, Refusal};
+
 /// How long no connection is taken after the system had no room for one.
 const OUT_OF_ROOM: Duration = Duration::from_millis(100);
+
+/// Who may ask the gRPC health service.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum HealthAccess {
+    /// Everybody who can connect: those who watch a server's health seldom have a token.
+    #[default]
+    Open,
+    /// Those who may call.
+    Callers,
+    /// Nobody: the service is not there.
+    Off,
+}
+
+/// When a call came. Its time runs from there, not from when its message was read.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Arrived(pub(crate) Instant);
 
 /// Who is let in, and how.
 #[derive(Debug)]
@@ -43,12 +70,14 @@ pub(crate) struct Rules {
     pub(crate) callers: Callers,
     pub(crate) health: HealthAccess,
     pub(crate) limits: Limits,
+    pub(crate) default_timeout: Duration,
 }
 
 /// What every connection of one server shares.
 #[derive(Debug)]
 pub(crate) struct Door {
     gate: Arc<Gate>,
+    metrics: Arc<Metrics>,
     tls: Option<Tls>,
     limits: Limits,
     connections: Arc<Semaphore>,
@@ -58,12 +87,20 @@ pub(crate) struct Door {
 }
 
 impl Door {
-    /// A door to those services. Once `stop` is cancelled, [`Door::serve`] takes no connection and asks those that
+    /// A door to those services. `work` is what their calls have begun and not finished. Once `stop` is cancelled, [`Door::serve`] takes no connection and asks those that
     /// are open to finish.
-    pub(crate) fn new(routes: Routes, rules: Rules, stop: CancellationToken) -> Self {
-        let Rules { tls, callers, health, limits } = rules;
+    pub(crate) fn new(
+        routes: Routes,
+        rules: Rules,
+        metrics: Arc<Metrics>,
+        work: TaskTracker,
+        stop: CancellationToken,
+    ) -> Self {
+        let gate = Gate::new(routes, &rules, Arc::clone(&metrics), work, stop.clone());
+        let Rules { tls, limits, .. } = rules;
         Self {
-            gate: Arc::new(Gate::new(routes, callers, health)),
+            gate: Arc::new(gate),
+            metrics,
             tls,
             connections: Arc::new(Semaphore::new(limits.connections)),
             handshakes: Semaphore::new(limits.handshakes),
@@ -103,7 +140,8 @@ impl Door {
     /// instead of waiting here.
     fn admit(self: &Arc<Self>, stream: TcpStream, tasks: &TaskTracker) {
         let Ok(place) = Arc::clone(&self.connections).try_acquire_owned() else {
-            debug!(most = self.limits.connections, "a connection was closed: there are too many");
+            self.metrics.refused(Refusal::Connection);
+            self.tell("there are too many connections");
             return;
         };
         let door = Arc::clone(self);
@@ -154,9 +192,14 @@ impl Door {
             }
             // Who connects and says nothing is a check of the port, not a client.
             Ok(Err(error)) if error.kind() == io::ErrorKind::UnexpectedEof => {}
-            Ok(Err(error)) => self.tell(&crate::status::chain(&error)),
-            Err(_elapsed) => self.tell("the client did not begin in time"),
+            Ok(Err(error)) => self.failed(&crate::status::chain(&error)),
+            Err(_elapsed) => self.failed("the client did not begin in time"),
         }
+    }
+
+    fn failed(&self, error: &str) {
+        self.metrics.refused(Refusal::Handshake);
+        self.tell(error);
     }
 
     fn tell(&self, error: &str) {

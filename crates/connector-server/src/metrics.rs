@@ -74,6 +74,53 @@ impl Abandoned {
     }
 }
 
+/// Why the door let somebody not in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Refusal {
+    /// Too many connections.
+    Connection,
+    /// A handshake that failed or was too slow.
+    Handshake,
+    /// A caller that is not known.
+    Unauthenticated,
+    /// A caller that is known and may not.
+    Forbidden,
+    /// Too many calls.
+    Busy,
+    /// A stop.
+    Stopping,
+    /// A message that is too large.
+    TooLarge,
+    /// A message that did not come in time.
+    Slow,
+}
+
+impl Refusal {
+    const ALL: [Self; 8] = [
+        Self::Connection,
+        Self::Handshake,
+        Self::Unauthenticated,
+        Self::Forbidden,
+        Self::Busy,
+        Self::Stopping,
+        Self::TooLarge,
+        Self::Slow,
+    ];
+
+    fn label(self) -> &'static str {
+        match self {
+            Self::Connection => "connection",
+            Self::Handshake => "handshake",
+            Self::Unauthenticated => "unauthenticated",
+            Self::Forbidden => "forbidden",
+            Self::Busy => "busy",
+            Self::Stopping => "stopping",
+            Self::TooLarge => "too_large",
+            Self::Slow => "slow",
+        }
+    }
+}
+
 /// How the numbers are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Exposition {
@@ -132,6 +179,11 @@ struct AbandonedLabels {
     outcome: &'static str,
 }
 
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct RefusedLabels {
+    reason: &'static str,
+}
+
 type Histograms<L> = Family<L, Histogram, fn() -> Histogram>;
 
 /// The numbers of one server.
@@ -144,6 +196,7 @@ pub(crate) struct Metrics {
     input_bytes: Histograms<TaskTypeLabel>,
     rpcs: Family<RpcLabels, Counter>,
     abandoned: Family<AbandonedLabels, Counter>,
+    refused: Family<RefusedLabels, Counter>,
 }
 
 impl Metrics {
@@ -186,7 +239,17 @@ impl Metrics {
             "Work that was started for a caller who was told that it was not: claimed after all, stopped, or left because it could not be stopped",
             abandoned.clone(),
         );
-        let metrics = Self { registry, success, failure, latency, input_bytes, rpcs, abandoned };
+        let refused = Family::default();
+        registry.register(
+            "flyte_connector_refused",
+            "Connections and calls that were refused at the door, before any service saw them",
+            refused.clone(),
+        );
+        for reason in Refusal::ALL.map(Refusal::label) {
+            drop(refused.get_or_create(&RefusedLabels { reason }));
+        }
+        let metrics =
+            Self { registry, success, failure, latency, input_bytes, rpcs, abandoned, refused };
         for task_type in task_types {
             metrics.start_at_zero(task_type.name());
         }
@@ -247,6 +310,11 @@ impl Metrics {
         }
         let labels = RpcLabels { task_type, method: operation.method(), code: code_name(code) };
         self.rpcs.get_or_create(&labels).inc();
+    }
+
+    /// Counts a connection or a call that was refused at the door.
+    pub(crate) fn refused(&self, reason: Refusal) {
+        self.refused.get_or_create(&RefusedLabels { reason: reason.label() }).inc();
     }
 
     /// Notes the size of the inputs of a task to create.

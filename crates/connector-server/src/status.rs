@@ -1,10 +1,13 @@
 //! A connector's error as a gRPC status. The second of the two error tables (DESIGN §4).
 
-use std::{error::Error as StdError, fmt::Write as _};
+use std::{error::Error as StdError, fmt::Write as _, time::Duration};
 
 use connector_core::{Error, ErrorKind};
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt as _};
+
+/// When a client's retry policy may try again, in milliseconds; negative for never (gRFC A6).
+const PUSHBACK: &str = "grpc-retry-pushback-ms";
 
 /// The domain of every `google.rpc.ErrorInfo`.
 const DOMAIN: &str = "flyte-connector";
@@ -53,6 +56,28 @@ pub(crate) fn from_error(error: &Error) -> Status {
         details.set_retry_info(Some(after));
     }
     Status::with_error_details(code, message(error), details)
+}
+
+/// What a refused client is told about trying again (gRFC A6).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Pushback {
+    /// After that time.
+    After(Duration),
+    /// Not at all.
+    Never,
+}
+
+/// As [`from_error`], with the trailer that the retry policy of a gRPC client obeys.
+pub(crate) fn pushed_back(error: &Error, pushback: Pushback) -> Status {
+    let (mut status, millis) = match pushback {
+        Pushback::After(wait) => {
+            let millis = i64::try_from(wait.as_millis()).unwrap_or(i64::MAX);
+            (from_error(&error.clone().with_retry_after(Some(wait))), millis)
+        }
+        Pushback::Never => (from_error(error), -1),
+    };
+    status.metadata_mut().insert(PUSHBACK, millis.into());
+    status
 }
 
 /// Message, causes and hint in one line.
@@ -112,8 +137,6 @@ pub(crate) fn code_name(code: Code) -> &'static str {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
     #[test]
@@ -171,6 +194,21 @@ mod tests {
             status.get_details_retry_info().unwrap().retry_delay,
             Some(Duration::from_secs(7))
         );
+    }
+
+    #[test]
+    fn a_pushback_travels_as_trailer_and_as_retry_info() {
+        let error = Error::new(ErrorKind::Exhausted, "too many calls");
+        let status = pushed_back(&error, Pushback::After(Duration::from_millis(700)));
+        assert_eq!(status.code(), Code::ResourceExhausted);
+        assert_eq!(status.metadata().get(PUSHBACK).unwrap(), "700");
+        assert_eq!(
+            status.get_details_retry_info().unwrap().retry_delay,
+            Some(Duration::from_millis(700))
+        );
+        let never = pushed_back(&error, Pushback::Never);
+        assert_eq!(never.metadata().get(PUSHBACK).unwrap(), "-1");
+        assert!(never.get_details_retry_info().is_none());
     }
 
     #[test]

@@ -7,7 +7,7 @@ use clap::ValueEnum;
 use super::{NotText, Variable};
 
 /// The flags of the gRPC port's door.
-#[derive(Debug, Clone, Default, clap::Args)]
+#[derive(Debug, Clone, clap::Args)]
 #[command(next_help_heading = "Who may call, and how much")]
 pub struct DoorArgs {
     /// Serve gRPC over TLS with this certificate chain, a PEM file [env: `FLYTE_CONNECTOR_TLS_CERT`].
@@ -40,6 +40,35 @@ pub struct DoorArgs {
     /// Who may ask the gRPC health service.
     #[arg(long, value_name = "WHO", default_value = "open", global = true)]
     pub health: Health,
+
+    /// How many calls run at once.
+    #[arg(long, value_name = "N", default_value_t = 1000, value_parser = at_least_one(), global = true)]
+    pub max_calls: u32,
+
+    /// How many more wait for their turn; those beyond are refused and told when to come back.
+    #[arg(long, value_name = "N", default_value_t = 4000, global = true)]
+    pub max_queued_calls: u32,
+
+    /// How many connections are open at once.
+    #[arg(long, value_name = "N", default_value_t = 1000, value_parser = at_least_one(), global = true)]
+    pub max_connections: u32,
+
+    /// The largest request.
+    #[arg(long, value_name = "MIB", default_value_t = 16, value_parser = at_least_one(), global = true)]
+    pub max_message_mib: u32,
+
+    /// All requests above 64 KiB that are worked on at once; those beyond wait for their turn.
+    #[arg(long, value_name = "MIB", default_value_t = 256, value_parser = at_least_one(), global = true)]
+    pub max_requests_mib: u32,
+
+    /// When a connection is asked to go, give or take a tenth, so that clients find new replicas; 0 for never.
+    #[arg(long, value_name = "SECONDS", default_value_t = 1800, global = true)]
+    pub max_connection_age: u32,
+}
+
+/// At most a million, so that no product of two overflows.
+fn at_least_one() -> clap::builder::RangedI64ValueParser<u32> {
+    clap::value_parser!(u32).range(1..=1_000_000)
 }
 
 /// Who may ask the gRPC health service.

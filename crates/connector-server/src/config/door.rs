@@ -1,7 +1,11 @@
 //! What was said about the gRPC port's door, checked. A flag wins over its variable.
 
+use std::time::Duration;
+
 use super::{ConfigError, comma_separated};
-use crate::{Callers, DoorArgs, DoorEnvironment, Health, HealthAccess, Tls, TlsFiles};
+use crate::{Callers, DoorArgs, DoorEnvironment, Health, HealthAccess, Limits, Tls, TlsFiles};
+
+const MIB: u64 = 1024 * 1024;
 
 /// TLS, if files were named for it.
 pub(super) fn tls(
@@ -60,6 +64,25 @@ pub(super) fn health(args: &DoorArgs) -> HealthAccess {
     }
 }
 
+/// How much is taken at once.
+pub(super) fn limits(args: &DoorArgs) -> Result<Limits, ConfigError> {
+    if args.max_requests_mib < args.max_message_mib {
+        let message = "is less than --max-message-mib: such a request would wait for ever";
+        return Err(ConfigError::new("--max-requests-mib", message));
+    }
+    let count = |number| usize::try_from(number).unwrap_or(usize::MAX);
+    let age = Duration::from_secs(args.max_connection_age.into());
+    Ok(Limits {
+        calls: count(args.max_calls),
+        queued: count(args.max_queued_calls),
+        connections: count(args.max_connections),
+        message_bytes: u64::from(args.max_message_mib) * MIB,
+        request_bytes: u64::from(args.max_requests_mib) * MIB,
+        connection_age: (!age.is_zero()).then_some(age),
+        ..Limits::default()
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use clap::Parser as _;
@@ -72,6 +95,7 @@ mod tests {
         let args = Args::try_parse_from(words).unwrap().serve.door;
         tls(&args, environment)
             .and_then(|_| callers(&args, environment))
+            .and_then(|_| limits(&args))
             .err()
             .map(|error| error.to_string())
             .unwrap_or_default()
@@ -94,11 +118,23 @@ mod tests {
             ),
             ("--tls-cert /nowhere/a --tls-key b", "--tls-cert: /nowhere/a cannot be read"),
             ("--caller-tokens /nowhere/a", "--caller-tokens: /nowhere/a cannot be read"),
+            (
+                "--max-message-mib 300",
+                "--max-requests-mib: is less than --max-message-mib: such a request would wait for ever",
+            ),
             ("--plaintext", ""),
             ("", ""),
         ] {
             assert_eq!(refused(line, &nothing), expected, "{line}");
         }
+    }
+
+    #[test]
+    fn nothing_typed_gives_the_default_limits() {
+        let args = Args::try_parse_from(["x"]).unwrap().serve.door;
+        assert_eq!(limits(&args).unwrap(), Limits::default());
+        let args = Args::try_parse_from(["x", "--max-connection-age", "0"]).unwrap().serve.door;
+        assert_eq!(limits(&args).unwrap().connection_age, None);
     }
 
     #[test]

@@ -25,10 +25,14 @@ pub(super) async fn serve(
     limits: &Limits,
     stop: &CancellationToken,
 ) {
-    let (gate, peer) = (Arc::clone(gate), Arc::new(peer));
+    let cut = CancellationToken::new();
+    let shared = Arc::new((Arc::clone(gate), peer, cut.clone()));
     let service = service_fn(move |request| {
-        let (gate, peer) = (Arc::clone(&gate), Arc::clone(&peer));
-        async move { gate.answer(&peer, request).await }
+        let shared = Arc::clone(&shared);
+        async move {
+            let (gate, peer, cut) = &*shared;
+            gate.answer(peer, cut, request).await
+        }
     });
     let mut connection = pin!(builder(limits).serve_connection(TokioIo::new(stream), service));
     let old = async {
@@ -39,6 +43,7 @@ pub(super) async fn serve(
     };
     let ended = tokio::select! {
         ended = &mut connection => Some(ended),
+        () = cut.cancelled() => Some(Ok(())),
         () = stop.cancelled() => None,
         () = old => None,
     };
@@ -47,12 +52,14 @@ pub(super) async fn serve(
     } else {
         connection.as_mut().graceful_shutdown();
         // A stop has a grace time of its own, which is shorter.
-        tokio::time::timeout(limits.connection_age_grace, connection).await.unwrap_or_else(
-            |_elapsed| {
+        tokio::select! {
+            ended = connection => ended,
+            () = cut.cancelled() => Ok(()),
+            () = tokio::time::sleep(limits.connection_age_grace) => {
                 debug!("a connection was cut off: it did not end when it was asked to");
                 Ok(())
-            },
-        )
+            }
+        }
     };
     if let Err(error) = ended {
         debug!(error = crate::status::chain(&error), "a connection failed");

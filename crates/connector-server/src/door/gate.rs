@@ -1,30 +1,35 @@
 //! Where every call passes on its way to a service.
 
-use std::convert::Infallible;
+use std::{
+    convert::Infallible,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
-use connector_core::Error;
-use flyteidl2::connector::async_connector_service_server::SERVICE_NAME as ASYNC_CONNECTOR;
+use connector_core::ErrorKind;
 use http::{Request, Response};
-use hyper::body::Incoming;
-use tonic::{body::Body, service::Routes};
+use hyper::body::{Body as _, Incoming};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tonic::{Status, body::Body, service::Routes};
 use tower::ServiceExt as _;
 
-use super::{Callers, peer::Peer, sparing::Sparing};
-use crate::status;
+use super::{
+    Arrived, Callers, HealthAccess, Rules,
+    admission::{Admission, Places, Refused},
+    answer::Holding,
+    class::Class,
+    peer::Peer,
+    sparing::Sparing,
+    upload::Upload,
+};
+use crate::{
+    deadline::Deadline,
+    metrics::{Metrics, Refusal},
+    status::{self, Pushback},
+};
 
-const HEALTH: &str = "/grpc.health.v1.Health/";
-
-/// Who may ask the gRPC health service.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum HealthAccess {
-    /// Everybody who can connect: those who watch a server's health seldom have a token.
-    #[default]
-    Open,
-    /// Those who may call.
-    Callers,
-    /// Nobody: the service is not there.
-    Off,
-}
+/// When a call that was refused for want of room may come again, at the earliest.
+const COME_BACK: Duration = Duration::from_millis(500);
 
 /// What every call of one server passes.
 #[derive(Debug)]
@@ -32,45 +37,102 @@ pub(super) struct Gate {
     routes: Routes,
     callers: Callers,
     health: HealthAccess,
+    admission: Admission,
+    default_timeout: Duration,
+    answer_time: Duration,
+    metrics: Arc<Metrics>,
     refusals: Sparing,
 }
 
 impl Gate {
-    pub(super) fn new(routes: Routes, callers: Callers, health: HealthAccess) -> Self {
-        Self { routes: routes.prepare(), callers, health, refusals: Sparing::default() }
+    pub(super) fn new(
+        routes: Routes,
+        rules: &Rules,
+        metrics: Arc<Metrics>,
+        work: TaskTracker,
+        stop: CancellationToken,
+    ) -> Self {
+        Self {
+            routes: routes.prepare(),
+            callers: rules.callers.clone(),
+            health: rules.health,
+            admission: Admission::new(&rules.limits, work, stop),
+            default_timeout: rules.default_timeout,
+            answer_time: rules.limits.answer_time,
+            metrics,
+            refusals: Sparing::default(),
+        }
     }
 
-    /// The services' answer, or the refusal.
+    /// The services' answer, or the refusal. `cut` ends the connection.
     pub(super) async fn answer(
         &self,
         peer: &Peer,
+        cut: &CancellationToken,
         request: Request<Incoming>,
     ) -> Result<Response<Body>, Infallible> {
-        if let Err(error) = self.admit(peer, &request) {
-            self.tell(&request, &error);
-            return Ok(status::from_error(&error).into_http());
+        let class = Class::of(request.uri().path());
+        let (mut places, request) = match self.admit(class, peer, request).await {
+            Ok(admitted) => admitted,
+            Err(refused) => return Ok(self.refuse(class, &refused).into_http()),
+        };
+        let answer = self.routes.clone().oneshot(request).await?;
+        places.answered();
+        if answer.body().is_end_stream() {
+            return Ok(answer);
         }
-        self.routes.clone().oneshot(request.map(Body::new)).await
+        let patience = matches!(class, Class::Call { .. }).then(|| (self.answer_time, cut.clone()));
+        Ok(answer.map(|body| Body::new(Holding::new(body, places, patience))))
     }
 
-    fn admit<B>(&self, peer: &Peer, request: &Request<B>) -> Result<(), Error> {
-        if self.health == HealthAccess::Open && request.uri().path().starts_with(HEALTH) {
-            return Ok(());
+    async fn admit(
+        &self,
+        class: Class,
+        peer: &Peer,
+        request: Request<Incoming>,
+    ) -> Result<(Places, Request<Upload>), Refused> {
+        let arrived = Instant::now();
+        if class != Class::Health || self.health != HealthAccess::Open {
+            self.callers.admit(peer, request.headers()).map_err(|error| {
+                let known = error.kind() == ErrorKind::Forbidden;
+                let reason = if known { Refusal::Forbidden } else { Refusal::Unauthenticated };
+                Refused { reason, error }
+            })?;
         }
-        self.callers.admit(peer, request.headers())
+        let deadline = Deadline::of(request.headers(), arrived, self.default_timeout);
+        let (mut parts, body) = request.into_parts();
+        let (places, upload) = self.admission.enter(class, body, deadline.answer).await?;
+        parts.extensions.insert(Arrived(arrived));
+        if let Some(room) = places.room() {
+            parts.extensions.insert(room.clone());
+        }
+        Ok((places, Request::from_parts(parts, upload)))
     }
 
-    fn tell<B>(&self, request: &Request<B>, error: &Error) {
-        let Some(untold) = self.refusals.turn() else { return };
-        // A path is made up by the caller; only ours is worth a line.
-        let service =
-            request.uri().path().split('/').nth(1).filter(|name| *name == ASYNC_CONNECTOR);
-        tracing::warn!(
-            service = service.unwrap_or("another"),
-            error = status::message(error),
-            detail = error.detail(),
-            untold,
-            "a caller was refused"
-        );
+    fn refuse(&self, class: Class, refused: &Refused) -> Status {
+        let Refused { reason, error } = refused;
+        self.metrics.refused(*reason);
+        if let Some(untold) = self.refusals.turn() {
+            tracing::warn!(
+                ?class,
+                error = status::message(error),
+                detail = error.detail(),
+                untold,
+                "a call was refused at the door"
+            );
+        }
+        match reason {
+            Refusal::Busy => {
+                status::pushed_back(error, Pushback::After(come_back(fastrand::f64())))
+            }
+            Refusal::TooLarge => status::pushed_back(error, Pushback::Never),
+            _ => status::from_error(error),
+        }
     }
+}
+
+/// Between once and three times the shortest time, so that those refused together do not come back together.
+/// `chance` is in 0..1.
+fn come_back(chance: f64) -> Duration {
+    COME_BACK.mul_f64(1.0 + 2.0 * chance)
 }

@@ -2,8 +2,10 @@
 
 use std::time::Duration;
 
+const MIB: u64 = 1024 * 1024;
+
 /// How much the gRPC port takes at once.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Limits {
     /// Connections. One more is closed at once.
     pub connections: usize,
@@ -15,6 +17,18 @@ pub struct Limits {
     pub streams: u32,
     /// The bytes of a call's headers, as HTTP/2 counts them.
     pub header_bytes: u32,
+    /// Calls that run at once.
+    pub calls: usize,
+    /// Calls that wait for their turn. One more is refused with `RESOURCE_EXHAUSTED`.
+    pub queued: usize,
+    /// The bytes of one request. A larger one is refused with `RESOURCE_EXHAUSTED`.
+    pub message_bytes: u64,
+    /// The bytes of all requests larger than 64 KiB that are being read or worked on. One more waits for its turn.
+    pub request_bytes: u64,
+    /// How long a request may take to come in.
+    pub request_time: Duration,
+    /// How long an answer may take to be read, before the connection is closed.
+    pub answer_time: Duration,
     /// How long a connection is silent before it is pinged.
     pub ping_after: Duration,
     /// How long a ping may stay unanswered before the connection is closed.
@@ -34,6 +48,12 @@ impl Default for Limits {
             handshake_time: Duration::from_secs(10),
             streams: 1000,
             header_bytes: 16 * 1024,
+            calls: 1000,
+            queued: 4000,
+            message_bytes: 16 * MIB,
+            request_bytes: 256 * MIB,
+            request_time: Duration::from_secs(30),
+            answer_time: Duration::from_mins(1),
             ping_after: Duration::from_secs(30),
             ping_answer: Duration::from_secs(20),
             connection_age: Some(Duration::from_mins(30)),

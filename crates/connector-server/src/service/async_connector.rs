@@ -59,6 +59,11 @@ impl AsyncConnector {
             Begun::Started(caller, ticket) => {
                 let cx = ticket.context(task_type, call.deadline().connector);
                 let work = creations::carry_out(ticket, connector, cx, call.abandonments());
+                let room = call.room();
+                let work = async move {
+                    work.await;
+                    drop(room);
+                };
                 self.calls.tracker().spawn(work.instrument(call.span()));
                 caller
             }

@@ -11,6 +11,7 @@ use tracing::{Span, field};
 
 use crate::{
     deadline::Deadline,
+    door::{Arrived, Room},
     metrics::{Abandoned, Metrics, Operation, UNKNOWN},
     service::Creations,
     status,
@@ -49,7 +50,10 @@ impl Calls {
 
     /// A call has come. A drain waits until it is answered.
     pub(super) fn begin<T>(&self, operation: Operation, request: &Request<T>) -> Call {
-        let started = Instant::now();
+        let started = request
+            .extensions()
+            .get::<Arrived>()
+            .map_or_else(Instant::now, |Arrived(at)| (*at).into());
         let span = tracing::info_span!(
             "rpc",
             rpc.method = operation.method(),
@@ -63,12 +67,17 @@ impl Calls {
         Call {
             calls: self.clone(),
             operation,
-            deadline: Deadline::of(request.metadata(), started.into_std(), self.default_timeout),
+            deadline: Deadline::of(
+                request.metadata().as_ref(),
+                started.into_std(),
+                self.default_timeout,
+            ),
             started,
             task_type: None,
             phase: None,
             span,
             answered: false,
+            room: request.extensions().get::<Room>().cloned(),
             _in_flight: self.tracker.token(),
         }
     }
@@ -86,6 +95,7 @@ pub(super) struct Call {
     phase: Option<Phase>,
     span: Span,
     answered: bool,
+    room: Option<Room>,
     _in_flight: TaskTrackerToken,
 }
 
@@ -147,6 +157,11 @@ impl Call {
     /// Notes the phase that is answered.
     pub(super) fn phase(&mut self, phase: Phase) {
         self.phase = Some(phase);
+    }
+
+    /// What its message takes, to be held by work that outlives the call.
+    pub(super) fn room(&self) -> Option<Room> {
+        self.room.clone()
     }
 
     pub(super) fn deadline(&self) -> Deadline {

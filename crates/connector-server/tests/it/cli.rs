@@ -8,7 +8,7 @@ use std::{
 
 use flyteidl2::connector::async_connector_service_client::AsyncConnectorServiceClient;
 use serde_json::Value;
-use tonic::transport::Channel;
+use tonic::transport::{Channel, Endpoint};
 
 fn binary(flags: &str, variables: &[(&str, &str)]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_connector-server"));
@@ -35,6 +35,7 @@ pub struct Serving {
     child: Child,
     stderr: BufReader<ChildStderr>,
     grpc: String,
+    pub http: String,
 }
 
 const FREE_PORTS: &str = "--host 127.0.0.1 --port 0 --prometheus-port 0 --log-format json";
@@ -46,9 +47,9 @@ impl Serving {
             .spawn()
             .unwrap();
         let stderr = BufReader::new(child.stderr.take().unwrap());
-        let mut serving = Self { child, stderr, grpc: String::new() };
+        let mut serving = Self { child, stderr, grpc: String::new(), http: String::new() };
         serving.grpc = serving.address("listening for gRPC");
-        serving.line("listening for Prometheus, /livez and /readyz");
+        serving.http = serving.address("listening for Prometheus, /livez and /readyz");
         serving
     }
 
@@ -72,8 +73,16 @@ impl Serving {
         self.line(message)["address"].as_str().unwrap().to_owned()
     }
 
+    pub async fn channel(&self) -> Channel {
+        Endpoint::new(format!("http://{}", self.grpc)).unwrap().connect().await.unwrap()
+    }
+
     pub async fn tasks(&self) -> AsyncConnectorServiceClient<Channel> {
-        AsyncConnectorServiceClient::connect(format!("http://{}", self.grpc)).await.unwrap()
+        AsyncConnectorServiceClient::new(self.channel().await)
+    }
+
+    pub async fn page(&self, path: &str) -> u16 {
+        reqwest::get(format!("http://{}{path}", self.http)).await.unwrap().status().as_u16()
     }
 
     pub fn signal(&self, name: &str) {

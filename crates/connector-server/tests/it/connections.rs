@@ -10,7 +10,10 @@ use tokio::{
     net::TcpStream,
 };
 
+use tonic::Code;
+
 use crate::{
+    raw,
     scripted::{Act, Meta, Scripted, category},
     server::{Running, config, start},
 };
@@ -108,19 +111,9 @@ async fn an_old_connection_is_asked_to_go_and_its_call_is_answered_on_it() {
     let mut client = client.ready().await.unwrap();
     // A task of its own: the server must see a client that reads.
     let connection = tokio::spawn(connection);
-    let uri = format!("http://{}/flyteidl2.connector.AsyncConnectorService/GetTask", server.grpc);
-    let request = http::Request::post(uri)
-        .header("content-type", "application/grpc")
-        .header("te", "trailers")
-        .body(())
-        .unwrap();
-    let (answer, mut body) = client.send_request(request, false).unwrap();
-    let message = GetTaskRequest {
-        resource_meta: Meta::bytes(Act::Wait),
-        task_category: Some(category()),
-        ..Default::default()
-    };
-    body.send_data(framed(&message).into(), true).unwrap();
+    let (answer, mut body) =
+        client.send_request(raw::request(server.grpc, "GetTask"), false).unwrap();
+    body.send_data(raw::framed(&waiting()).into(), true).unwrap();
     connector.0.entered.acquire().await.unwrap().forget();
 
     // No new call can begin once the GOAWAY has come, and the old one goes on.
@@ -128,12 +121,7 @@ async fn an_old_connection_is_asked_to_go_and_its_call_is_answered_on_it() {
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
     connector.0.go.notify_one();
-    let mut answer = answer.await.unwrap();
-    while let Some(bytes) = answer.body_mut().data().await {
-        bytes.unwrap();
-    }
-    let trailers = answer.body_mut().trailers().await.unwrap().unwrap();
-    assert_eq!(trailers["grpc-status"], "0");
+    assert_eq!(raw::code(answer.await.unwrap()).await, Code::Ok);
     drop(client);
     connection.await.unwrap().unwrap();
     // A client with a resolver goes elsewhere; this one comes back.
@@ -151,9 +139,10 @@ async fn a_call_that_outlives_the_grace_of_an_old_connection_is_cut_off() {
     get(&server, Act::Wait).await.unwrap_err();
 }
 
-/// A message as gRPC puts it on the wire.
-fn framed(message: &impl prost::Message) -> Vec<u8> {
-    let bytes = message.encode_to_vec();
-    let length = u32::try_from(bytes.len()).unwrap().to_be_bytes();
-    [&[0], length.as_slice(), &bytes].concat()
+fn waiting() -> GetTaskRequest {
+    GetTaskRequest {
+        resource_meta: Meta::bytes(Act::Wait),
+        task_category: Some(category()),
+        ..Default::default()
+    }
 }

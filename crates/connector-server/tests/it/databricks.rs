@@ -34,14 +34,14 @@ fn fixtures() -> PathBuf {
 }
 
 /// A captured request, as it was.
-fn captured(name: &str) -> CreateTaskRequest {
+pub fn captured(name: &str) -> CreateTaskRequest {
     let bytes =
         std::fs::read(fixtures().join("requests").join(format!("{name}.create.pb"))).unwrap();
     CreateTaskRequest::decode(bytes.as_slice()).unwrap()
 }
 
 /// Points a request that names a workspace at this one.
-fn pointed_at(mut request: CreateTaskRequest, host: &str) -> CreateTaskRequest {
+pub fn pointed_at(mut request: CreateTaskRequest, host: &str) -> CreateTaskRequest {
     let custom = request.template.as_mut().and_then(|template| template.custom.as_mut());
     if let Some(instance) = custom.and_then(|custom| custom.fields.get_mut("databricksInstance")) {
         *instance = Value { kind: Some(Kind::StringValue(host.to_owned())) };

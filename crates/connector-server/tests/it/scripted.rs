@@ -1,7 +1,13 @@
 //! A connector that does what a test tells it. What `create` does is in the task's `config`, what the later calls do
 //! is in the resource meta.
 
-use std::{sync::Arc, time::SystemTime};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::SystemTime,
+};
 
 use connector_core::{
     CallContext, Connector, CreateContext, Error, ErrorKind, LogLine, LogPage, LogsRequest, Metric,
@@ -21,6 +27,8 @@ pub enum Act {
     Panic,
     /// Says that it was entered, then waits to be let go.
     Wait,
+    /// As `Wait`, for many: counted while it is inside, and let go by permits.
+    Hold,
     Exhausted,
     BadTask,
 }
@@ -43,6 +51,12 @@ pub struct Script {
     pub entered: Semaphore,
     /// Lets one waiting call go.
     pub go: Notify,
+    /// Lets as many calls that are held go as it has permits.
+    pub release: Semaphore,
+    /// How many calls are held at this moment.
+    pub inside: AtomicUsize,
+    /// How many ever were at once.
+    pub most_inside: AtomicUsize,
     /// One permit for each task that was created.
     pub created: Semaphore,
 }
@@ -55,6 +69,9 @@ impl Scripted {
         Self(Arc::new(Script {
             entered: Semaphore::new(0),
             go: Notify::new(),
+            release: Semaphore::new(0),
+            inside: AtomicUsize::new(0),
+            most_inside: AtomicUsize::new(0),
             created: Semaphore::new(0),
         }))
     }
@@ -66,6 +83,14 @@ impl Scripted {
             Act::Wait => {
                 self.0.entered.add_permits(1);
                 self.0.go.notified().await;
+                Ok(())
+            }
+            Act::Hold => {
+                let inside = self.0.inside.fetch_add(1, Ordering::SeqCst) + 1;
+                self.0.most_inside.fetch_max(inside, Ordering::SeqCst);
+                self.0.entered.add_permits(1);
+                self.0.release.acquire().await.unwrap().forget();
+                self.0.inside.fetch_sub(1, Ordering::SeqCst);
                 Ok(())
             }
             Act::Exhausted => Err(Error::new(ErrorKind::Exhausted, "too many calls")

@@ -1,0 +1,202 @@
+//! How many calls are taken at once, and how many bytes with them.
+//!
+//! A call first takes a place, of which there are as many as calls may run and wait. When there is none it is refused at
+//! once. Then the head of its message is awaited, then its turn to run, then, for a large message, room for it: all of
+//! its bytes at once, so that no two half-sent messages wait for each other.
+
+use std::{sync::Arc, time::Instant};
+
+use connector_core::{Error, ErrorKind};
+use hyper::body::Incoming;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_util::{
+    sync::CancellationToken,
+    task::{TaskTracker, task_tracker::TaskTrackerToken},
+};
+
+use super::{
+    Limits,
+    class::Class,
+    upload::{Head, Upload},
+};
+use crate::metrics::Refusal;
+
+/// Messages up to this size need no room of their own: their number is bounded.
+const SMALL: u64 = 64 * 1024;
+
+/// Room is counted in these.
+const UNIT: u64 = 1024;
+
+/// How many health calls and watches may be open. They are no work, but each takes memory.
+const HEALTH: usize = 1000;
+
+/// How many reflection streams may be open. They have no end of their own.
+const REFLECTION: usize = 32;
+
+/// How much unfinished work there may be for each call that may run, before no task is created: work goes on when its
+/// caller is gone. One `CreateTask` counts three times: at the door, as a call, and as work.
+const WORK_PER_CALL: usize = 5;
+
+/// Everything that calls take.
+#[derive(Debug)]
+pub(super) struct Admission {
+    present: Arc<Semaphore>,
+    running: Arc<Semaphore>,
+    room: Arc<Semaphore>,
+    health: Arc<Semaphore>,
+    reflection: Arc<Semaphore>,
+    work: TaskTracker,
+    limits: Limits,
+    stop: CancellationToken,
+}
+
+/// Room for a message, given back when nobody holds it any more.
+#[derive(Debug, Clone)]
+pub(crate) struct Room {
+    _permit: Arc<OwnedSemaphorePermit>,
+}
+
+/// What a call has taken.
+#[derive(Debug)]
+pub(super) struct Places {
+    _present: OwnedSemaphorePermit,
+    running: Option<OwnedSemaphorePermit>,
+    room: Option<Room>,
+    in_flight: Option<TaskTrackerToken>,
+}
+
+/// A call that is not taken: why, for the numbers and for the caller.
+#[derive(Debug)]
+pub(super) struct Refused {
+    pub(super) reason: Refusal,
+    pub(super) error: Error,
+}
+
+impl Admission {
+    /// Nothing taken. `work` is what calls have begun and not finished.
+    pub(super) fn new(limits: &Limits, work: TaskTracker, stop: CancellationToken) -> Self {
+        let semaphore = |count: usize| Arc::new(Semaphore::new(count.min(Semaphore::MAX_PERMITS)));
+        let room = usize::try_from(limits.request_bytes / UNIT).unwrap_or(usize::MAX);
+        Self {
+            present: semaphore(limits.calls.saturating_add(limits.queued)),
+            running: semaphore(limits.calls),
+            room: semaphore(room),
+            health: semaphore(HEALTH),
+            reflection: semaphore(REFLECTION),
+            work,
+            limits: limits.clone(),
+            stop,
+        }
+    }
+
+    /// Takes what the call needs, waiting no longer than until `answer_by`.
+    ///
+    /// # Errors
+    ///
+    /// [`Refused`] when the server is full, is stopping, or the message is too large or too slow.
+    pub(super) async fn enter(
+        &self,
+        class: Class,
+        body: Incoming,
+        answer_by: Instant,
+    ) -> Result<(Places, Upload), Refused> {
+        let kind = match class {
+            // While the server stops, it still says so.
+            Class::Health => &self.health,
+            Class::Reflection => {
+                self.still_open()?;
+                &self.reflection
+            }
+            Class::Call { creates } => {
+                self.still_open()?;
+                let most = self.limits.calls.saturating_mul(WORK_PER_CALL);
+                if creates && self.work.len() >= most {
+                    return Err(busy("the server has too much unfinished work"));
+                }
+                &self.present
+            }
+        };
+        let present = Arc::clone(kind)
+            .try_acquire_owned()
+            .map_err(|_full| busy("the server has too many calls at once"))?;
+        let mut places = Places { _present: present, running: None, room: None, in_flight: None };
+        if class == Class::Reflection {
+            return Ok((places, Upload::endless(body)));
+        }
+        let until = Instant::now() + self.limits.request_time;
+        let (head, upload) = Upload::begin(body, until).await.map_err(Refused::slow)?;
+        if let Class::Call { .. } = class {
+            let size = head.map_or(0, Head::size);
+            if size > self.limits.message_bytes {
+                return Err(Refused::too_large(size, self.limits.message_bytes));
+            }
+            places.running = Some(self.take(&self.running, 1, answer_by).await?);
+            if size > SMALL {
+                let units = u32::try_from(size.div_ceil(UNIT)).unwrap_or(u32::MAX);
+                let permit = self.take(&self.room, units, answer_by).await?;
+                places.room = Some(Room { _permit: Arc::new(permit) });
+            }
+            places.in_flight = Some(self.work.token());
+        }
+        Ok((places, upload))
+    }
+
+    fn still_open(&self) -> Result<(), Refused> {
+        if self.stop.is_cancelled() { Err(Refused::stopping()) } else { Ok(()) }
+    }
+
+    /// In the order of asking.
+    async fn take(
+        &self,
+        semaphore: &Arc<Semaphore>,
+        count: u32,
+        answer_by: Instant,
+    ) -> Result<OwnedSemaphorePermit, Refused> {
+        let permit = tokio::select! {
+            biased;
+            () = self.stop.cancelled() => return Err(Refused::stopping()),
+            permit = Arc::clone(semaphore).acquire_many_owned(count) => permit,
+            () = tokio::time::sleep_until(answer_by.into()) => {
+                return Err(busy("the server has too many calls at once: this one waited in vain"));
+            }
+        };
+        permit.map_err(|_closed| Refused::stopping())
+    }
+}
+
+impl Places {
+    /// The room that the message takes.
+    pub(super) fn room(&self) -> Option<&Room> {
+        self.room.as_ref()
+    }
+
+    /// The call has its answer: a stop need not wait for it any more.
+    pub(super) fn answered(&mut self) {
+        self.in_flight = None;
+    }
+}
+
+/// Another replica, or this one a little later, may take the call.
+fn busy(message: &'static str) -> Refused {
+    Refused { reason: Refusal::Busy, error: Error::new(ErrorKind::Exhausted, message) }
+}
+
+impl Refused {
+    /// Another replica takes the call at once.
+    fn stopping() -> Self {
+        let error = Error::new(ErrorKind::Unavailable, "the server is stopping")
+            .with_hint("another replica can take the call");
+        Self { reason: Refusal::Stopping, error }
+    }
+
+    fn too_large(size: u64, most: u64) -> Self {
+        let message = format!("the request has {size} bytes, and this server takes {most}");
+        let error = Error::new(ErrorKind::Exhausted, message)
+            .with_hint("the connector's --max-message-mib can be raised");
+        Self { reason: Refusal::TooLarge, error }
+    }
+
+    fn slow(error: Error) -> Self {
+        Self { reason: Refusal::Slow, error }
+    }
+}
