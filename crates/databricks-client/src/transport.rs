@@ -7,6 +7,7 @@ use std::{
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use serde::de::IgnoredAny;
 
 use crate::{Credentials, Error, ErrorKind, error_body::ErrorBody};
 
@@ -84,6 +85,10 @@ async fn answer(http: &reqwest::Client, exchange: Exchange<'_>) -> Result<Receiv
             )
             .with_status(status.as_u16()));
         }
+        if is_cut(&body) {
+            return Err(Error::new(ErrorKind::Connect, "the answer broke off before its end")
+                .with_status(status.as_u16()));
+        }
         return Ok(Received { status: status.as_u16(), body });
     }
     if let Some(error) = login_redirect(status, &headers) {
@@ -135,6 +140,13 @@ fn root_cause(error: &reqwest::Error) -> String {
         cause = source;
     }
     cause.to_string()
+}
+
+/// A JSON object that lacks its end: something between us and the workspace cut it, and did so without breaking the
+/// connection. Another try may bring the whole; what is no JSON at all stays what it is.
+fn is_cut(body: &[u8]) -> bool {
+    body.trim_ascii_start().first() == Some(&b'{')
+        && serde_json::from_slice::<IgnoredAny>(body).is_err_and(|error| error.is_eof())
 }
 
 /// A page where the API answers JSON: a login page after a redirect inside Databricks, or a proxy's (DA §3.4).

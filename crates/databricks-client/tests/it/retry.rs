@@ -75,6 +75,24 @@ async fn a_read_is_sent_again_after_what_passes() {
 }
 
 #[tokio::test]
+async fn an_answer_that_breaks_off_is_asked_for_again() {
+    for cut in ["{", r#"{"run_id": "#, r#"{"run_id": 7"#, r#"{"run_id": 7, "state": {}"#] {
+        let whole = || ResponseTemplate::new(200).set_body_raw(cut, "application/json");
+        client(&failing_twice(whole()).await).get_run(run_id()).await.unwrap();
+        let server = failing_twice(whole()).await;
+        assert_eq!(client(&server).submit_run(&submission(Some("t"))).await.unwrap(), run_id());
+    }
+    // What is whole and no answer of the API does not pass.
+    for strange in ["[]", r#"{"run_id": x}"#, r#"{"run_id": "seven"}"#, ""] {
+        let server = MockServer::start().await;
+        let answer = ResponseTemplate::new(200).set_body_raw(strange, "application/json");
+        Mock::given(any()).respond_with(answer).expect(1).mount(&server).await;
+        let error = client(&server).submit_run(&submission(Some("t"))).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Decode, "{strange}");
+    }
+}
+
+#[tokio::test]
 async fn what_does_not_pass_is_sent_once() {
     for status in [400, 401, 403, 404, 409, 422, 501] {
         let server = MockServer::start().await;
