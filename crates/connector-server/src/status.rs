@@ -55,7 +55,13 @@ pub(crate) fn from_error(error: &Error) -> Status {
     if let Some(after) = error.retry_after() {
         details.set_retry_info(Some(after));
     }
-    Status::with_error_details(code, message(error), details)
+    let mut status = Status::with_error_details(code, message(error), details);
+    if error.may_have_effect() {
+        // Another replica would find the same work and hand it out, and we, who said that it failed, would stop it after
+        // the grace time. So Flyte's own retry policy must not try this attempt again; Flyte itself starts the next one.
+        status.metadata_mut().insert(PUSHBACK, (-1).into());
+    }
+    status
 }
 
 /// What a refused client is told about trying again (gRFC A6).
@@ -209,6 +215,19 @@ mod tests {
         let never = pushed_back(&error, Pushback::Never);
         assert_eq!(never.metadata().get(PUSHBACK).unwrap(), "-1");
         assert!(never.get_details_retry_info().is_none());
+    }
+
+    #[test]
+    fn an_error_after_which_work_may_be_given_up_forbids_another_try_of_the_attempt() {
+        let pushback = |error: &Error| {
+            from_error(error)
+                .metadata()
+                .get(PUSHBACK)
+                .map(|value| value.to_str().unwrap().to_owned())
+        };
+        let error = Error::new(ErrorKind::Unavailable, "the answer was lost");
+        assert_eq!(pushback(&error), None);
+        assert_eq!(pushback(&error.with_possible_effect(true)).as_deref(), Some("-1"));
     }
 
     #[test]

@@ -223,7 +223,8 @@ impl Caller {
             Ok(Ok(outcome)) => outcome.clone().unwrap_or_else(|| Err(stopping())),
             // The work cannot end without an outcome, unless the runtime itself is going down.
             Ok(Err(_gone)) => Err(stopping()),
-            Err(_elapsed) => Err(too_late()),
+            // The work goes on, and is given up if it comes of it.
+            Err(_elapsed) => Err(too_late().with_possible_effect(true)),
         };
         self.told = if answer.is_ok() { Told::Outcome } else { Told::Error };
         answer
