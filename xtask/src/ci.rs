@@ -1,6 +1,6 @@
 //! `cargo xtask ci`: everything that a change has to pass, with nothing but Rust.
 
-use crate::{codegen, tidy, tools};
+use crate::{codegen, soak, tidy, tools};
 use anyhow::{Context as _, Result, bail};
 use cargo_metadata::MetadataCommand;
 use clap::ValueEnum;
@@ -28,6 +28,8 @@ enum Step {
     Clippy,
     /// Unit and integration tests, with nextest when it is installed.
     Test,
+    /// A small soak: 300 tasks through servers that are killed.
+    Soak,
     /// The examples in the documentation.
     Doctest,
     /// The documentation itself, with warnings as errors.
@@ -106,6 +108,7 @@ impl Step {
                     ],
                 )
             }
+            Self::Soak => soak::run(sh, &soak::Args::small()),
             Self::Doctest => cargo(sh, &["test", "--workspace", "--all-features", "--doc"]),
             Self::Doc => {
                 let _env = sh.push_env("RUSTDOCFLAGS", "-D warnings");

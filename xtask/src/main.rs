@@ -11,6 +11,7 @@ mod ci;
 mod codegen;
 mod interop;
 mod nightly;
+mod soak;
 mod tidy;
 mod tools;
 
@@ -38,6 +39,8 @@ enum Command {
     Interop(interop::Args),
     /// Runs what takes longer than a minute, or needs more than Rust.
     Nightly,
+    /// Drives thousands of tasks through servers that are killed, against a workspace with faults.
+    Soak(soak::Args),
     /// Checks the repository's own rules: layers, manifests, source files, links.
     Tidy,
 }
@@ -62,6 +65,7 @@ fn run(command: Command) -> Result<()> {
         Command::Codegen(args) => codegen::run(&sh, &args),
         Command::Interop(args) => interop::run(&sh, &args),
         Command::Nightly => nightly::run(&sh),
+        Command::Soak(args) => soak::run(&sh, &args),
         Command::Tidy => tidy::run(&sh),
     }
 }

@@ -49,7 +49,7 @@ const EDGES: [(&str, u8, &[&str]); 8] = [
         4,
         &["flyteidl2", "connector-core", "databricks-connector", "databricks-emulator"],
     ),
-    ("flyte-executor-model", 10, &["flyteidl2"]),
+    ("flyte-executor-model", 10, &["flyteidl2", "databricks-emulator"]),
     ("xtask", 9, &[]),
 ];
 
@@ -64,7 +64,7 @@ const RESERVED: [(&[&str], &[&str]); 6] = [
     (&["tonic-prost-build", "protox", "anyhow", "cargo_metadata", "xshell"], &["xtask"]),
     (&["tonic"], &["flyteidl2", "connector-server", "flyte-executor-model"]),
     (&["reqwest"], &["databricks-client"]),
-    (&["clap"], &["connector-server", "databricks-emulator", "xtask"]),
+    (&["clap"], &["connector-server", "databricks-emulator", "flyte-executor-model", "xtask"]),
     (&["tracing-subscriber"], &["connector-server", "databricks-emulator"]),
     (&["prometheus-client"], &["connector-server"]),
 ];
@@ -290,7 +290,7 @@ mod tests {
         assert_eq!(
             shown,
             "[layers 5] crates/databricks-client/Cargo.toml: `databricks-client` may not depend on `clap`\n    \
-             fix: move what needs it to `connector-server`, `databricks-emulator`, `xtask`"
+             fix: move what needs it to `connector-server`, `databricks-emulator`, `flyte-executor-model`, `xtask`"
         );
     }
 }

@@ -1,0 +1,117 @@
+//! The replicas: real processes, started, killed and replaced.
+
+use rustix::process::{Pid, Signal, kill_process};
+use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::{ExitStatus, Stdio};
+use std::time::Duration;
+use tokio::fs::File;
+use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
+use tokio::process::{Child, Command};
+use tokio::time::timeout;
+
+/// How long a replica may take to listen, and to drain.
+const PATIENCE: Duration = Duration::from_secs(40);
+
+/// How to start a replica.
+#[derive(Debug)]
+pub(crate) struct Recipe {
+    pub(crate) program: PathBuf,
+    /// The workspace, as `host:port`.
+    pub(crate) workspace: String,
+    pub(crate) token: String,
+    /// The file with the workspace's authority.
+    pub(crate) authority: PathBuf,
+    /// Where the replicas' logs go.
+    pub(crate) logs: PathBuf,
+    /// Seconds until a run that Flyte was told does not exist is given up.
+    pub(crate) abandon_grace: u64,
+}
+
+/// One process.
+#[derive(Debug)]
+pub(crate) struct Replica {
+    child: Child,
+    pub(crate) address: SocketAddr,
+}
+
+impl Recipe {
+    /// Starts a process, and waits until it listens.
+    pub(crate) async fn start(&self) -> io::Result<Replica> {
+        let mut child = Command::new(&self.program)
+            .args(["--host", "127.0.0.1", "--port", "0", "--prometheus-port", "0"])
+            .args(["--log-format", "json"])
+            .args(["--abandon-grace", &self.abandon_grace.to_string()])
+            .env_clear()
+            .env("FLYTE_DATABRICKS_INSTANCE", &self.workspace)
+            .env("FLYTE_DATABRICKS_ACCESS_TOKEN", &self.token)
+            .env("FLYTE_DATABRICKS_ALLOWED_HOSTS", &self.workspace)
+            .env("SSL_CERT_FILE", &self.authority)
+            .env("RUST_LOG", "warn,connector_server::cli=info,databricks_connector=info")
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
+            .map_err(|error| {
+                io::Error::new(
+                    error.kind(),
+                    format!("{} cannot be started: {error}", self.program.display()),
+                )
+            })?;
+        let stderr =
+            child.stderr.take().ok_or_else(|| io::Error::other("a replica without stderr"))?;
+        let mut lines = BufReader::new(stderr).lines();
+        let listening = async {
+            while let Some(line) = lines.next_line().await? {
+                if let Some(address) = address_in(&line) {
+                    return Ok(address);
+                }
+            }
+            Err(io::Error::other("a replica ended before it listened"))
+        };
+        let address = timeout(PATIENCE, listening).await.map_err(|_elapsed| {
+            io::Error::other(format!("a replica did not listen within {PATIENCE:?}"))
+        })??;
+        let mut log = File::create(self.logs.join(format!("{}.log", address.port()))).await?;
+        tokio::spawn(async move {
+            while let Ok(Some(line)) = lines.next_line().await {
+                if log.write_all(line.as_bytes()).await.is_err()
+                    || log.write_all(b"\n").await.is_err()
+                {
+                    break;
+                }
+            }
+            // A log that is short of its last lines is no reason to fail.
+            drop(log.flush().await);
+        });
+        Ok(Replica { child, address })
+    }
+}
+
+/// The address in the line that tells where gRPC is served.
+fn address_in(line: &str) -> Option<SocketAddr> {
+    let line: serde_json::Value = serde_json::from_str(line).ok()?;
+    if line.get("message")?.as_str()? != "listening for gRPC" {
+        return None;
+    }
+    line.get("address")?.as_str()?.parse().ok()
+}
+
+impl Replica {
+    /// SIGKILL: nothing of it is left.
+    pub(crate) async fn kill(mut self) -> io::Result<()> {
+        self.child.kill().await
+    }
+
+    /// SIGTERM: it drains, and is awaited.
+    pub(crate) async fn drain(mut self) -> io::Result<ExitStatus> {
+        let id = self.child.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw);
+        let id = id.ok_or_else(|| io::Error::other("a replica ended by itself"))?;
+        kill_process(id, Signal::TERM)?;
+        timeout(PATIENCE, self.child.wait()).await.map_err(|_elapsed| {
+            io::Error::other(format!("a replica did not drain within {PATIENCE:?}"))
+        })?
+    }
+}
