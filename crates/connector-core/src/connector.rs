@@ -3,8 +3,8 @@
 use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{
-    CallContext, CreateContext, Error, LogPage, LogsRequest, Metric, MetricsRequest, Resource,
-    TaskType,
+    CallContext, Count, CreateContext, Error, LogPage, LogsRequest, Metric, MetricsRequest,
+    Resource, TaskType,
 };
 
 /// Runs tasks of some types on a service of its own.
@@ -20,6 +20,11 @@ pub trait Connector: Send + Sync + 'static {
 
     /// The task types this connector serves.
     fn task_types(&self) -> Vec<TaskType>;
+
+    /// What this connector counts, the same names each time. Asked for whenever metrics are read, so it must be quick.
+    fn counts(&self) -> Vec<Count> {
+        Vec::new()
+    }
 
     /// Starts the work and returns what identifies it.
     ///

@@ -3,8 +3,8 @@
 use std::pin::Pin;
 
 use crate::{
-    CallContext, Connector, CreateContext, Error, LogPage, LogsRequest, Metric, MetricsRequest,
-    Resource, TaskType, resource_meta,
+    CallContext, Connector, Count, CreateContext, Error, LogPage, LogsRequest, Metric,
+    MetricsRequest, Resource, TaskType, resource_meta,
 };
 
 pub(crate) type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = Result<T, Error>> + Send + 'a>>;
@@ -12,6 +12,7 @@ pub(crate) type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = Result<T, Error>>
 pub(crate) trait ErasedConnector: Send + Sync {
     fn name(&self) -> &'static str;
     fn task_types(&self) -> Vec<TaskType>;
+    fn counts(&self) -> Vec<Count>;
     fn create(&self, cx: CreateContext) -> BoxFuture<'_, Vec<u8>>;
     fn get<'a>(&'a self, cx: CallContext, meta: &'a [u8]) -> BoxFuture<'a, Resource>;
     fn delete<'a>(&'a self, cx: CallContext, meta: &'a [u8]) -> BoxFuture<'a, ()>;
@@ -37,6 +38,10 @@ impl<C: Connector> ErasedConnector for C {
 
     fn task_types(&self) -> Vec<TaskType> {
         Connector::task_types(self)
+    }
+
+    fn counts(&self) -> Vec<Count> {
+        Connector::counts(self)
     }
 
     fn create(&self, cx: CreateContext) -> BoxFuture<'_, Vec<u8>> {

@@ -60,6 +60,7 @@
 mod connection;
 mod connector;
 mod context;
+mod count;
 mod erased;
 mod error;
 mod logs;
@@ -73,6 +74,7 @@ pub mod value;
 pub use connection::Connection;
 pub use connector::Connector;
 pub use context::{CallContext, CreateContext};
+pub use count::Count;
 pub use error::{Error, ErrorKind};
 pub use logs::{LogLine, LogPage, LogsRequest, Originator};
 pub use metrics::{Metric, MetricsRequest, Sample, Series};

@@ -7,8 +7,8 @@ use std::{
 };
 
 use crate::{
-    CallContext, Connector, CreateContext, Error, LogPage, LogsRequest, Metric, MetricsRequest,
-    Resource, TaskType, erased::ErasedConnector,
+    CallContext, Connector, Count, CreateContext, Error, LogPage, LogsRequest, Metric,
+    MetricsRequest, Resource, TaskType, erased::ErasedConnector,
 };
 
 /// A registered connector. Meta goes in and out as bytes; only the connector knows what they mean.
@@ -24,6 +24,11 @@ impl ConnectorHandle {
     /// The task types it serves.
     pub fn task_types(&self) -> Vec<TaskType> {
         self.0.task_types()
+    }
+
+    /// What it counts.
+    pub fn counts(&self) -> Vec<Count> {
+        self.0.counts()
     }
 
     /// Starts work and returns the resource meta.

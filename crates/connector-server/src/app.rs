@@ -84,7 +84,8 @@ impl App {
     /// [`ServeError`] when a listener fails before that.
     pub async fn run(self, shutdown: impl Future<Output = ()> + Send) -> Result<(), ServeError> {
         let Self { grpc, prometheus, registry, config, .. } = self;
-        let metrics = Arc::new(Metrics::new(registry.task_types()));
+        let metrics = Metrics::new(registry.task_types()).with_counts_of(registry.clone());
+        let metrics = Arc::new(metrics);
         let readiness = Readiness::default();
         let tracker = TaskTracker::new();
         let (mut health, health_service) = health::serving().await;

@@ -1,12 +1,17 @@
 //! Every metric family. The first four have the names and labels of the Python server (FC §2.7), whose two
 //! summaries are histograms here, with the same `_count` and `_sum`.
 
-use std::{borrow::Cow, time::Duration};
+use std::{borrow::Cow, fmt, time::Duration};
 
-use connector_core::TaskType;
+use connector_core::{ConnectorHandle, Count, TaskType};
 use prometheus_client::{
-    encoding::{EncodeLabelSet, text::encode},
-    metrics::{counter::Counter, family::Family, histogram::Histogram},
+    collector::Collector,
+    encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric as _, text::encode},
+    metrics::{
+        counter::{ConstCounter, Counter},
+        family::Family,
+        histogram::Histogram,
+    },
     registry::Registry,
 };
 use tonic::Code;
@@ -256,6 +261,12 @@ impl Metrics {
         metrics
     }
 
+    /// The same numbers, and those that the connectors count themselves.
+    pub(crate) fn with_counts_of(mut self, connectors: connector_core::Registry) -> Self {
+        self.registry.register_collector(Box::new(CountsOf(connectors)));
+        self
+    }
+
     fn start_at_zero(&self, task_type: &str) {
         let task_type = Cow::<'static, str>::Owned(task_type.to_owned());
         drop(self.input_bytes.get_or_create(&TaskTypeLabel { task_type: task_type.clone() }));
@@ -332,6 +343,23 @@ impl Metrics {
             Exposition::OpenMetrics => open_metrics,
             Exposition::Text => text::from_open_metrics(&open_metrics),
         }
+    }
+}
+
+/// Asks the connectors for what they count.
+#[derive(Debug)]
+struct CountsOf(connector_core::Registry);
+
+impl Collector for CountsOf {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        for Count { name, help, value } in
+            self.0.connectors().iter().flat_map(ConnectorHandle::counts)
+        {
+            let counter = ConstCounter::new(value);
+            let metric = encoder.encode_descriptor(name, help, None, counter.metric_type())?;
+            counter.encode(metric)?;
+        }
+        Ok(())
     }
 }
 
@@ -421,6 +449,21 @@ mod tests {
                 r#"failure_total{task_type="databricks",operation="get",error_code="500"} 0"#
             ),
             "{text}"
+        );
+    }
+
+    #[test]
+    fn what_a_connector_counts_is_shown_from_the_start() {
+        let connector =
+            databricks_connector::DatabricksConnector::new(databricks_connector::Config::default())
+                .unwrap();
+        let connectors = connector_core::Registry::builder().register(connector).build().unwrap();
+        let metrics = Metrics::new([]).with_counts_of(connectors);
+        let text = metrics.write(Exposition::Text);
+        let line = "flyte_connector_databricks_unchecked_successes_total 0";
+        assert!(text.lines().any(|found| found == line), "{text}");
+        assert!(
+            text.contains("# TYPE flyte_connector_databricks_unchecked_successes_total counter")
         );
     }
 

@@ -1,13 +1,10 @@
 //! The connector: finds the workspace and the credential of a call, and hands it to the code of its verb.
 
-use std::{
-    sync::atomic::{AtomicU64, Ordering},
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use connector_core::{
-    CallContext, Connection, Connector, CreateContext, Error, ErrorKind, LogPage, LogsRequest,
-    Metric, MetricsRequest, Resource, TaskType,
+    CallContext, Connection, Connector, Count, CreateContext, Error, ErrorKind, LogPage,
+    LogsRequest, Metric, MetricsRequest, Resource, TaskType,
 };
 use databricks_client::{Client, Credentials, Host};
 
@@ -18,6 +15,7 @@ use crate::{
     submit::Choices,
     tags::Cloud,
     task::DatabricksTask,
+    unchecked::Unchecked,
     watch::Watch,
 };
 
@@ -29,8 +27,7 @@ const ANSWER_MARGIN: Duration = Duration::from_millis(100);
 pub struct DatabricksConnector {
     pub(crate) settings: Settings,
     pub(crate) watch: Watch,
-    /// Successes whose files could not be looked at.
-    pub(crate) unseen_endings: AtomicU64,
+    pub(crate) unchecked: Unchecked,
 }
 
 impl DatabricksConnector {
@@ -43,13 +40,8 @@ impl DatabricksConnector {
         Ok(Self {
             settings: Settings::try_from(config)?,
             watch: Watch::default(),
-            unseen_endings: AtomicU64::new(0),
+            unchecked: Unchecked::default(),
         })
-    }
-
-    /// How many successes could not be checked for an error file, since the start of the process.
-    pub fn unseen_endings(&self) -> u64 {
-        self.unseen_endings.load(Ordering::Relaxed)
     }
 
     /// The operator's choices for a task. The cloud of its workspace is a guess until the workspace is known to be
@@ -146,6 +138,14 @@ impl Connector for DatabricksConnector {
 
     fn task_types(&self) -> Vec<TaskType> {
         vec![TaskType::new("databricks", 0)]
+    }
+
+    fn counts(&self) -> Vec<Count> {
+        vec![Count {
+            name: "flyte_connector_databricks_unchecked_successes",
+            help: "Runs that succeeded for Databricks, and whose error.pb and outputs.pb could not be looked at",
+            value: self.unchecked.count(),
+        }]
     }
 
     async fn create(&self, cx: CreateContext) -> Result<RunMeta, Error> {

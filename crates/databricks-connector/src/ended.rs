@@ -1,9 +1,6 @@
 //! The answer for a run that is over: looks at what its work left, and tells the truth about it.
 
-use std::{
-    sync::atomic::Ordering,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use connector_core::{CallContext, Phase, Resource};
 use databricks_client::{Client, clusters::Cluster, jobs::Run};
@@ -83,9 +80,11 @@ async fn of_runtime(
     match ending::of_runtime(outcome, error, outputs, rules) {
         Ruling::AskAgain(why) => asking_again(&why),
         Ruling::Tell { phase: Phase::Succeeded, warning, .. } => {
-            if let Some(why) = warning {
-                connector.unseen_endings.fetch_add(1, Ordering::Relaxed);
-                warn!(host = %client.host(), run_id = %meta.run_id, why, "a success could not be checked for an error file");
+            if let Some(why) = warning
+                && let Some(bucket) = connector.unchecked.one_more(prefix)
+            {
+                warn!(host = %client.host(), run_id = %meta.run_id, bucket, why,
+                    "a success could not be checked for an error file; further ones of this bucket are only counted");
             }
             Resource::new(Phase::Succeeded)
         }

@@ -38,6 +38,16 @@ pub(crate) fn of_code(code: &TerminationCode) -> Option<&'static str> {
         TerminationCode::InvalidClusterRequest => {
             "correct `new_cluster` in `databricks_conf` as the message says"
         }
+        TerminationCode::InvalidRunConfiguration => "correct `databricks_conf` as the message says",
+        TerminationCode::ResourceNotFound => {
+            "something that the run needs is not there, or may not be seen: correct its name or its permissions"
+        }
+        TerminationCode::FeatureDisabled => {
+            "ask an administrator of the workspace to switch the feature on"
+        }
+        TerminationCode::StorageAccessError => {
+            "check that the compute may read the workspace's storage, and let Flyte retry"
+        }
         TerminationCode::BudgetPolicyLimitExceeded => {
             "the budget is used up: ask whoever keeps the budget policy"
         }

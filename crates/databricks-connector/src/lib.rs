@@ -60,6 +60,7 @@ mod sweep;
 mod tags;
 mod task;
 mod task_files;
+mod unchecked;
 mod watch;
 mod work;
 

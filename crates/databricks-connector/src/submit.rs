@@ -18,6 +18,9 @@ use crate::{
 /// The largest body that the Jobs API takes, in bytes (DA §1.0).
 const MAX_BODY_BYTES: usize = 10 * 1024 * 1024;
 
+/// The largest token and path that are added to a body, in bytes.
+const ADDED_BYTES: usize = 1024;
+
 /// The largest list or map of parameters of a run-now, in bytes of JSON (DA §1.2).
 const MAX_PARAMETER_BYTES: usize = 10_000;
 
@@ -91,6 +94,7 @@ pub(crate) fn plan(
         run.insert("job_id".to_owned(), job_number(&job_id)?);
         choices.defaults.complete_job_run(&mut run);
         bound_parameters(&run)?;
+        bound_body(&run)?;
         return Ok(Plan { body: run, token, is_job: true, needs_script: false, is_runtime: false });
     }
     let mut plan = if run.get("tasks").is_some_and(json::is_given) {
@@ -114,14 +118,21 @@ pub(crate) fn plan(
         body.insert("timeout_seconds".to_owned(), Value::from(seconds));
     }
     choices.defaults.complete_run(body);
-    let size = serde_json::to_vec(body).map_or(0, |bytes| bytes.len());
+    bound_body(body)?;
+    Ok(plan)
+}
+
+/// A body that is too large is refused by its size, with room for what is added last: the token, and the path of the
+/// connector's own script.
+fn bound_body(body: &Map<String, Value>) -> Result<(), Error> {
+    let size = serde_json::to_vec(body).map_or(0, |bytes| bytes.len()).saturating_add(ADDED_BYTES);
     if size > MAX_BODY_BYTES {
         return Err(Error::invalid_task(format!(
             "the job has {size} bytes, more than the {MAX_BODY_BYTES} that Databricks takes"
         ))
         .with_hint("make the configuration or the arguments of the task smaller"));
     }
-    Ok(plan)
+    Ok(())
 }
 
 /// The run of a single task, which the connector puts together from the user's keys.

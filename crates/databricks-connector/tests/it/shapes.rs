@@ -395,6 +395,26 @@ async fn what_cannot_be_meant_is_refused_before_any_call() {
 }
 
 #[tokio::test]
+async fn the_largest_body_that_is_sent_is_taken() {
+    let world = World::start().await;
+    // Just under the limit that the connector keeps, so that the workspace sees the token on top.
+    let conf =
+        |filler: usize| json!({"job_id": 7, "run_name": "x", "something_new": "y".repeat(filler)});
+    world.emulator.save_job(
+        7,
+        json!({"tasks": [{"task_key": "a", "existing_cluster_id": "c",
+        "notebook_task": {"notebook_path": "/n"}}]})
+        .as_object()
+        .unwrap()
+        .clone(),
+    );
+    let body = serde_json::to_vec(&conf(0)).unwrap().len() + 1024;
+    let most = 10 * 1024 * 1024 - body;
+    world.connector.create(with_conf(&world, &conf(most))).await.unwrap();
+    refused(conf(most + 1), "10485761 bytes, more than the 10485760").await;
+}
+
+#[tokio::test]
 async fn a_job_that_is_there_already_is_run_with_its_parameters() {
     let world = World::start().await;
     let settings = json!({"run_name": "saved", "tasks": [
