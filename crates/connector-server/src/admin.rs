@@ -15,6 +15,10 @@ use http::{Method, StatusCode, header};
 
 use crate::metrics::{Exposition, Metrics};
 
+mod serve;
+
+pub(crate) use serve::serve;
+
 /// Whether new calls should come here.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Readiness(Arc<AtomicBool>);

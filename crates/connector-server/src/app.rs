@@ -1,6 +1,6 @@
 //! The server, put together: listeners, services, and the order of a stop.
 
-use std::{future::IntoFuture as _, io, net::SocketAddr, pin::pin, sync::Arc, time::Duration};
+use std::{net::SocketAddr, pin::pin, sync::Arc, time::Duration};
 
 use connector_core::Registry;
 use flyteidl2::connector::{
@@ -40,13 +40,10 @@ pub struct App {
     config: ServerConfig,
 }
 
-/// The server ended in a way that nobody asked for.
+/// The server cannot be run.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ServeError {
-    /// The Prometheus listener failed.
-    #[error("the Prometheus listener failed")]
-    Prometheus(#[source] io::Error),
     /// The descriptors for reflection do not fit together: a fault of this program.
     #[error("the reflection service cannot be built")]
     Reflection(#[source] tonic_reflection::server::Error),
@@ -81,7 +78,7 @@ impl App {
     ///
     /// # Errors
     ///
-    /// [`ServeError`] when a listener fails before that.
+    /// [`ServeError`] when a service cannot be built.
     pub async fn run(self, shutdown: impl Future<Output = ()> + Send) -> Result<(), ServeError> {
         let Self { grpc, prometheus, registry, config, .. } = self;
         let metrics = Metrics::new(registry.task_types()).with_counts_of(registry.clone());
@@ -133,11 +130,11 @@ impl App {
         let door = Door::new(routes, rules, Arc::clone(&metrics), tracker.clone(), stop.clone());
         let mut grpc = pin!(door.serve(grpc));
         let pages = admin::router(metrics, readiness.clone());
-        let mut prometheus = pin!(axum::serve(prometheus, pages).into_future());
+        let mut prometheus = pin!(admin::serve(prometheus, pages));
         readiness.set(true);
 
         tokio::select! {
-            ended = &mut prometheus => return ended.map_err(ServeError::Prometheus),
+            never = &mut prometheus => match never {},
             () = &mut grpc => return Ok(()),
             () = shutdown => {}
         }
@@ -172,7 +169,7 @@ impl App {
                     Ok(())
                 }
             },
-            ended = &mut prometheus => ended.map_err(ServeError::Prometheus),
+            never = &mut prometheus => match never {},
         }
     }
 }

@@ -30,7 +30,7 @@ use tokio::{
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tonic::service::Routes;
-use tracing::{debug, info, warn};
+use tracing::{debug, info};
 
 pub use authorize::Callers;
 pub use limits::Limits;
@@ -42,10 +42,11 @@ use gate::Gate;
 use peer::Peer;
 use sparing::Sparing;
 
-use crate::metrics::{Metrics, Refusal};
-
-/// How long no connection is taken after the system had no room for one.
-const OUT_OF_ROOM: Duration = Duration::from_millis(100);
+use crate::{
+    listen::accept,
+    metrics::{Metrics, Refusal},
+    newest::Newest,
+};
 
 /// Who may ask the gRPC health service.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -81,7 +82,7 @@ pub(crate) struct Door {
     tls: Option<Tls>,
     limits: Limits,
     connections: Arc<Semaphore>,
-    handshakes: Semaphore,
+    handshakes: Newest,
     failures: Sparing,
     stop: CancellationToken,
 }
@@ -103,7 +104,7 @@ impl Door {
             metrics,
             tls,
             connections: Arc::new(Semaphore::new(limits.connections)),
-            handshakes: Semaphore::new(limits.handshakes),
+            handshakes: Newest::new(limits.handshakes),
             failures: Sparing::default(),
             limits,
             stop,
@@ -118,18 +119,9 @@ impl Door {
             let accepted = tokio::select! {
                 biased;
                 () = door.stop.cancelled() => break,
-                accepted = listener.accept() => accepted,
+                stream = accept(&listener) => stream,
             };
-            match accepted {
-                Ok((stream, _peer)) => door.admit(stream, &tasks),
-                Err(error) if of_the_client(&error) => {
-                    debug!(%error, "a client left before its connection was taken");
-                }
-                Err(error) => {
-                    warn!(%error, "no connection can be taken at this moment");
-                    tokio::time::sleep(OUT_OF_ROOM).await;
-                }
-            }
+            door.admit(accepted, &tasks);
         }
         drop(listener);
         tasks.close();
@@ -172,19 +164,20 @@ impl Door {
         }
     }
 
-    /// Serves the connection once TLS and the first bytes of HTTP/2 are through. A bound on how many are not keeps
-    /// those who never finish from costing more than that many handshakes.
+    /// Serves the connection once TLS and the first bytes of HTTP/2 are through.
     async fn greeted<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
         &self,
         greeting: impl Future<Output = io::Result<(S, Peer)>>,
     ) {
-        let in_turn = async {
-            let _turn = self.handshakes.acquire().await.map_err(io::Error::other)?;
-            greeting.await
-        };
-        let greeted = tokio::select! {
-            greeted = tokio::time::timeout(self.limits.handshake_time, in_turn) => greeted,
-            () = self.stop.cancelled() => return,
+        let greeted = {
+            let handshake = self.handshakes.enter();
+            tokio::select! {
+                greeted = tokio::time::timeout(self.limits.handshake_time, greeting) => greeted,
+                () = handshake.ended() => {
+                    return self.failed("others were waiting, and the client did not begin");
+                }
+                () = self.stop.cancelled() => return,
+            }
         };
         match greeted {
             Ok(Ok((stream, peer))) => {
@@ -207,15 +200,4 @@ impl Door {
             info!(error, untold, "a connection was closed before its first call");
         }
     }
-}
-
-/// Whether only that one connection is lost. Anything else, such as too many open files, lasts.
-fn of_the_client(error: &io::Error) -> bool {
-    matches!(
-        error.kind(),
-        io::ErrorKind::ConnectionAborted
-            | io::ErrorKind::ConnectionRefused
-            | io::ErrorKind::ConnectionReset
-            | io::ErrorKind::Interrupted
-    )
 }

@@ -31,6 +31,7 @@ mod door;
 mod health;
 mod listen;
 mod metrics;
+mod newest;
 mod service;
 mod shutdown;
 mod status;

@@ -1,15 +1,20 @@
-//! Binding the two ports.
+//! Binding the two ports, and taking connections from them.
 
 use std::{
     io,
     net::{Ipv4Addr, Ipv6Addr, SocketAddr},
+    time::Duration,
 };
 
 use socket2::{Domain, Protocol, Socket, Type};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
+use tracing::{debug, warn};
 
 /// How many connections may wait to be accepted.
 const BACKLOG: i32 = 1024;
+
+/// How long no connection is taken after the system had no room for one.
+const OUT_OF_ROOM: Duration = Duration::from_millis(100);
 
 /// A port could not be bound.
 #[derive(Debug, thiserror::Error)]
@@ -73,6 +78,34 @@ pub(crate) async fn bind(
     })
 }
 
+/// The next connection. A client that left before it was taken is passed over, and a system without room for one is
+/// given a moment.
+pub(crate) async fn accept(listener: &TcpListener) -> TcpStream {
+    loop {
+        match listener.accept().await {
+            Ok((stream, _peer)) => return stream,
+            Err(error) if of_the_client(&error) => {
+                debug!(%error, "a client left before its connection was taken");
+            }
+            Err(error) => {
+                warn!(%error, "no connection can be taken at this moment");
+                tokio::time::sleep(OUT_OF_ROOM).await;
+            }
+        }
+    }
+}
+
+/// Whether only that one connection is lost. Anything else, such as too many open files, lasts.
+fn of_the_client(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::ConnectionAborted
+            | io::ErrorKind::ConnectionRefused
+            | io::ErrorKind::ConnectionReset
+            | io::ErrorKind::Interrupted
+    )
+}
+
 async fn resolve(host: &str, port: u16) -> io::Result<SocketAddr> {
     let host = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(host);
     let mut found = tokio::net::lookup_host((host, port)).await?;
@@ -107,9 +140,9 @@ mod tests {
     async fn without_a_host_both_families_reach_the_port() {
         let listener = bind(None, 0, "--port").await.unwrap();
         let address = listener.local_addr().unwrap();
-        tokio::net::TcpStream::connect((Ipv4Addr::LOCALHOST, address.port())).await.unwrap();
+        TcpStream::connect((Ipv4Addr::LOCALHOST, address.port())).await.unwrap();
         if address.is_ipv6() {
-            tokio::net::TcpStream::connect((Ipv6Addr::LOCALHOST, address.port())).await.unwrap();
+            TcpStream::connect((Ipv6Addr::LOCALHOST, address.port())).await.unwrap();
         }
     }
 

@@ -9,7 +9,7 @@ const MIB: u64 = 1024 * 1024;
 pub struct Limits {
     /// Connections. One more is closed at once.
     pub connections: usize,
-    /// Connections whose TLS handshake or HTTP/2 preface is not done. One more waits, within its own time.
+    /// Connections whose TLS handshake or HTTP/2 preface is not done. One more ends the oldest of them.
     pub handshakes: usize,
     /// How long a client may take for both.
     pub handshake_time: Duration,

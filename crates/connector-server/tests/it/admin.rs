@@ -1,6 +1,7 @@
 //! The HTTP port beside the gRPC one.
 
 use flyteidl2::connector::{CreateTaskRequest, GetTaskRequest};
+use tokio::{io::AsyncReadExt as _, net::TcpStream};
 
 use crate::{
     scripted::{Act, Meta, category, create},
@@ -78,4 +79,18 @@ async fn other_methods_are_not_allowed() {
         (answer.status().as_u16(), &answer.headers()["allow"]),
         (405, &"GET".parse().unwrap())
     );
+}
+
+#[tokio::test]
+async fn those_who_connect_and_ask_nothing_do_not_keep_a_probe_out() {
+    let (server, _connector) = scripted().await;
+    let mut silent = Vec::new();
+    for _ in 0..150 {
+        silent.push(TcpStream::connect(server.http).await.unwrap());
+    }
+    assert_eq!(server.page("/livez").await.0, 200);
+    // The first of them had to go.
+    let mut nothing = Vec::new();
+    let _reset_counts_too = silent[0].read_to_end(&mut nothing).await;
+    assert!(nothing.is_empty());
 }

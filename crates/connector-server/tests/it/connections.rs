@@ -77,6 +77,23 @@ async fn a_client_that_says_nothing_is_closed_and_keeps_nobody_out() {
 }
 
 #[tokio::test]
+async fn those_who_never_begin_are_ended_by_those_who_do() {
+    let limits =
+        Limits { handshakes: 3, handshake_time: Duration::from_hours(1), ..Limits::default() };
+    let (server, _connector) = limited(limits).await;
+    let mut silent = Vec::new();
+    for _ in 0..10 {
+        silent.push(TcpStream::connect(server.grpc).await.unwrap());
+    }
+    let endpoint = tonic::transport::Endpoint::new(format!("http://{}", server.grpc)).unwrap();
+    endpoint.connect().await.unwrap();
+    // All but the three that came last, and one more for the client that came after them.
+    for stream in &mut silent[..7] {
+        closed(stream).await;
+    }
+}
+
+#[tokio::test]
 async fn what_is_not_http_2_is_closed_at_once() {
     let limits = Limits { handshake_time: Duration::from_hours(1), ..Limits::default() };
     let (server, _connector) = limited(limits).await;
