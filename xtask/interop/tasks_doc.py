@@ -19,6 +19,9 @@ from flyteidl2.connector import service_pb2_grpc
 
 RPC_TIMEOUT = 10
 
+# The run whose life scripts.json tells.
+SCRIPTED = "orders of the day"
+
 
 def examples(page: Path) -> list[tuple[str, str]]:
     """The title above each Python example, and its code."""
@@ -73,6 +76,18 @@ def program(arguments: list[str]) -> None:
                 continue
             meta = stub.CreateTask(message, timeout=RPC_TIMEOUT).resource_meta
             checks.holds(f"{title}: the example becomes a run", b"run_id" in meta, repr(meta))
+            if SCRIPTED in code:
+                checks.equal(f"{title}: the task returns what the work returned", returned(stub, message, meta), 385)
+
+
+def returned(stub: service_pb2_grpc.AsyncConnectorServiceStub, message: pb.CreateTaskRequest, meta: bytes) -> int | str:
+    """The only output of the run, or why there is none. The run ends before it is asked for."""
+    category = pb.TaskCategory(name=message.template.type, version=message.template.task_type_version)
+    asked = pb.GetTaskRequest(resource_meta=meta, task_category=category, output_prefix=message.output_prefix)
+    resource = stub.GetTask(asked, timeout=RPC_TIMEOUT).resource
+    if len(resource.outputs.literals) != 1:
+        return f"phase {resource.phase}: {resource.message}"
+    return resource.outputs.literals[0].value.scalar.primitive.integer
 
 
 def is_job_missing(stub: service_pb2_grpc.AsyncConnectorServiceStub, message: pb.CreateTaskRequest) -> tuple[bool, str]:
