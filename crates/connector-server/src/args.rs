@@ -8,8 +8,10 @@ use secrecy::SecretString;
 use crate::demo::DemoArgs;
 
 mod door;
+mod workspaces;
 
 pub use door::{DoorArgs, DoorEnvironment, Health};
+pub use workspaces::WorkspaceArgs;
 
 /// Runs Flyte tasks on Databricks: a Flyte connector server.
 ///
@@ -69,6 +71,10 @@ pub struct ServeArgs {
     /// Who may call, and how much.
     #[command(flatten)]
     pub door: DoorArgs,
+
+    /// How Databricks is called.
+    #[command(flatten)]
+    pub workspaces: WorkspaceArgs,
 
     /// Do not offer gRPC reflection.
     #[arg(long, global = true)]

@@ -12,6 +12,7 @@ use crate::{
 };
 
 mod door;
+mod workspaces;
 
 /// Everything the binary needs to serve. [`Config::new`] is the only way to one from the command line.
 #[derive(Debug, Clone)]
@@ -159,6 +160,7 @@ impl Config {
             callers: door::callers(&args.door, &environment.door)?,
             health: door::health(&args.door),
             limits: door::limits(&args.door)?,
+            default_timeout: workspaces::call_timeout(&args.workspaces),
             abandon_grace: Duration::from_secs(args.abandon_grace),
             ..ServerConfig::default()
         };
@@ -194,6 +196,7 @@ impl Config {
             },
             ..databricks_connector::Config::default()
         };
+        let databricks = workspaces::limited(&args.workspaces, databricks);
         let mut ignored = Vec::new();
         if args.worker.is_some() {
             ignored.push("--worker");

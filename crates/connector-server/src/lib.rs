@@ -40,7 +40,7 @@ mod telemetry;
 pub use app::{App, ServeError};
 pub use args::{
     Args, Command, DoorArgs, DoorEnvironment, Entrypoint, Environment, Health, LogFormat, NotText,
-    ServeArgs, UserFailures, VARIABLES, Variable,
+    ServeArgs, UserFailures, VARIABLES, Variable, WorkspaceArgs,
 };
 pub use config::{Config, ConfigError, LogConfig, ServerConfig};
 pub use connectors::registry;

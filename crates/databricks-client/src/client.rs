@@ -29,6 +29,8 @@ pub struct Client {
     budget: Arc<Budget>,
     credentials: Credentials,
     deadline: Option<Instant>,
+    /// In place of the lane that each request belongs to.
+    lane: Option<Lane>,
 }
 
 /// What came of a call that succeeded.
@@ -48,7 +50,7 @@ impl Client {
         budget: Arc<Budget>,
         credentials: Credentials,
     ) -> Self {
-        Self { workspace, budget, credentials, deadline: None }
+        Self { workspace, budget, credentials, deadline: None, lane: None }
     }
 
     /// The same client for a caller who stops waiting then. It bounds every try and every wait in between. Without one
@@ -65,6 +67,18 @@ impl Client {
         let limit = Instant::now().checked_add(limit);
         self.deadline = self.deadline.into_iter().chain(limit).min();
         self
+    }
+
+    /// The same client, whose every call is taken from one lane of the budget. What is read for a submission is a part
+    /// of it: it must not wait behind reads that can come again.
+    #[must_use]
+    pub fn in_lane(mut self, lane: Lane) -> Self {
+        self.lane = Some(lane);
+        self
+    }
+
+    fn lane_of(&self, request: &Request<'_>) -> Lane {
+        self.lane.unwrap_or_else(|| request.lane())
     }
 
     /// The host that is called.
@@ -219,7 +233,8 @@ impl Client {
                 continue;
             }
             let failure = Failure {
-                is_transient: error.is_retryable() && is_worth_waiting(&error, request.lane()),
+                is_transient: error.is_retryable()
+                    && is_worth_waiting(&error, self.lane_of(request)),
                 retry_after: error.retry_after(),
             };
             // What was not sent had no effect.
@@ -260,7 +275,7 @@ impl Client {
             )
         })?;
         let path = request.path(version);
-        let turn = self.workspace.gate.turn(&self.budget, request.lane(), deadline).await?;
+        let turn = self.workspace.gate.turn(&self.budget, self.lane_of(request), deadline).await?;
         let sent = Instant::now();
         let left = deadline.saturating_duration_since(sent);
         if left.is_zero() {

@@ -206,6 +206,21 @@ impl Error {
         self.0.transient
     }
 
+    /// Whether a write may have been done although no answer said so: an earlier try may have been lost even when the
+    /// last one was refused, or not sent.
+    pub fn may_have_effect(&self) -> bool {
+        let earlier = self.0.attempts > u32::from(!self.is_unsent());
+        earlier
+            || matches!(
+                self.0.kind,
+                ErrorKind::Connect
+                    | ErrorKind::Timeout
+                    | ErrorKind::Unavailable
+                    | ErrorKind::Decode
+                    | ErrorKind::TooLarge
+            )
+    }
+
     /// Whether the last try was not even sent.
     pub(crate) fn is_unsent(&self) -> bool {
         matches!(self.0.kind, ErrorKind::Throttled | ErrorKind::HostDown)
@@ -356,6 +371,27 @@ mod tests {
         let wait = |header| Error::of_answer(429, body(), header, false).retry_after();
         assert_eq!(wait(Some(Duration::from_secs(2))), Some(Duration::from_secs(2)));
         assert_eq!(wait(None), Some(Duration::from_secs(9)));
+    }
+
+    #[test]
+    fn a_write_may_have_been_done_unless_every_try_was_refused_or_kept_back() {
+        let may = |kind, attempts| {
+            let call = Call {
+                method: Method::POST,
+                path: "/api".to_owned(),
+                host: "h.example".parse().unwrap(),
+            };
+            Error::new(kind, "x").with_call(call, attempts, Duration::ZERO).may_have_effect()
+        };
+        for unsent in [ErrorKind::Throttled, ErrorKind::HostDown] {
+            assert_eq!([may(unsent, 0), may(unsent, 1)], [false, true], "{unsent:?}");
+        }
+        for refused in [ErrorKind::Invalid, ErrorKind::RateLimited, ErrorKind::Forbidden] {
+            assert_eq!([may(refused, 1), may(refused, 2)], [false, true], "{refused:?}");
+        }
+        for lost in [ErrorKind::Connect, ErrorKind::Timeout, ErrorKind::Unavailable] {
+            assert!(may(lost, 1), "{lost:?}");
+        }
     }
 
     #[test]

@@ -1,8 +1,8 @@
 //! What the operator decides.
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{fmt, num::NonZeroU32, sync::Arc, time::Duration};
 
-use databricks_client::{ClientPool, Host, HostPattern, HostPolicy};
+use databricks_client::{BudgetPolicy, ClientPool, Host, HostPattern, HostPolicy, Rate};
 use secrecy::SecretString;
 
 use crate::{
@@ -44,6 +44,44 @@ pub struct Config {
     pub refusal_patience: Duration,
     /// How long a run that the workspace does not know is borne before the task fails.
     pub vanished_patience: Duration,
+    /// How long a run that cannot be read, for any cause that may pass, is borne before the task fails; none: for ever.
+    pub unreachable_patience: Option<Duration>,
+    /// How many calls each workspace gets from each credential.
+    pub calls: CallLimits,
+    /// How long a call of Flyte may take that brings no deadline.
+    pub call_timeout: Duration,
+}
+
+/// How many calls each workspace gets from each credential, by each process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CallLimits {
+    /// At the same time.
+    pub at_once: NonZeroU32,
+    /// Reads a second in the long run; twice as many at once after a pause.
+    pub reads_per_second: NonZeroU32,
+    /// Writes a second in the long run; twice as many at once after a pause.
+    pub writes_per_second: NonZeroU32,
+}
+
+impl Default for CallLimits {
+    fn default() -> Self {
+        let BudgetPolicy { max_in_flight, reads, writes } = BudgetPolicy::default();
+        Self {
+            at_once: max_in_flight,
+            reads_per_second: reads.per_second,
+            writes_per_second: writes.per_second,
+        }
+    }
+}
+
+impl CallLimits {
+    fn budget(self) -> BudgetPolicy {
+        BudgetPolicy {
+            max_in_flight: self.at_once,
+            reads: Rate::per_second(self.reads_per_second),
+            writes: Rate::per_second(self.writes_per_second),
+        }
+    }
 }
 
 impl Default for Config {
@@ -62,6 +100,9 @@ impl Default for Config {
             require_error_file: false,
             refusal_patience: Duration::from_mins(15),
             vanished_patience: Duration::from_mins(1),
+            unreachable_patience: None,
+            calls: CallLimits::default(),
+            call_timeout: Duration::from_mins(1),
         }
     }
 }
@@ -126,6 +167,7 @@ pub(crate) struct Settings {
     pub(crate) task_files: Arc<dyn TaskFiles>,
     pub(crate) require_error_file: bool,
     pub(crate) patience: Patience,
+    pub(crate) call_timeout: Duration,
 }
 
 impl TryFrom<Config> for Settings {
@@ -162,6 +204,7 @@ impl TryFrom<Config> for Settings {
         };
         let mut pool = ClientPool::builder()
             .product("flyte-connector-databricks", env!("CARGO_PKG_VERSION"))
+            .budget(config.calls.budget())
             .jobs_api(match config.jobs_api {
                 JobsApi::V2_2 => databricks_client::JobsApi::V2_2,
                 JobsApi::V2_1 => databricks_client::JobsApi::V2_1,
@@ -182,7 +225,12 @@ impl TryFrom<Config> for Settings {
             cluster_tags: config.cluster_tags,
             task_files: config.task_files,
             require_error_file: config.require_error_file,
-            patience: Patience { refused: config.refusal_patience, gone: config.vanished_patience },
+            patience: Patience {
+                refused: config.refusal_patience,
+                gone: config.vanished_patience,
+                unreachable: config.unreachable_patience,
+            },
+            call_timeout: config.call_timeout,
         })
     }
 }

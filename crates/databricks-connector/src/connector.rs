@@ -103,16 +103,16 @@ impl DatabricksConnector {
             .or_else(|| self.own_credentials(host))
     }
 
-    /// The client of a workspace, bound by the caller's deadline.
+    /// The client of a workspace, bound by the caller's deadline, or by ours when the caller has none.
     pub(crate) fn client(
         &self,
         host: &Host,
         credentials: Credentials,
         deadline: Option<Instant>,
     ) -> Client {
-        let deadline =
-            deadline.map(|deadline| deadline.checked_sub(ANSWER_MARGIN).unwrap_or(deadline));
-        self.settings.pool.client(host, credentials).with_deadline(deadline)
+        let deadline = deadline.unwrap_or_else(|| Instant::now() + self.settings.call_timeout);
+        let deadline = deadline.checked_sub(ANSWER_MARGIN).unwrap_or(deadline);
+        self.settings.pool.client(host, credentials).with_deadline(Some(deadline))
     }
 }
 

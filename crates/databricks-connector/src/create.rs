@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use connector_core::{CreateContext, Error};
-use databricks_client::{Client, ErrorKind as Client_, Host};
+use databricks_client::{Client, Host, Lane};
 use tracing::{info, warn};
 
 use crate::{
@@ -47,7 +47,7 @@ pub(crate) async fn run(
     };
     let (submitted, ()) = tokio::join!(submit, earlier_attempts(connector, cx, &client));
     let run_id = submitted.map_err(|error| {
-        let may_have_effect = may_have_effect(&error);
+        let may_have_effect = error.may_have_effect();
         error::from_client("submitting the run", error).with_possible_effect(may_have_effect)
     })?;
     let credentials = client.credentials();
@@ -90,7 +90,8 @@ fn workspace_of(
     let credentials = credentials::of_task(&cx.connection)
         .or_else(|| connector.own_credentials(&host))
         .ok_or_else(|| no_credentials(&host))?;
-    let client = connector.client(&host, credentials, cx.deadline);
+    // What is read for a submission does not wait behind polls.
+    let client = connector.client(&host, credentials, cx.deadline).in_lane(Lane::Writes);
     Ok((host, client))
 }
 
@@ -108,18 +109,4 @@ async fn earlier_attempts(connector: &DatabricksConnector, cx: &CreateContext, c
         let error = error::with_causes(&error);
         warn!(host = %client.host(), %earlier, error, "runs of earlier attempts could not be looked for");
     }
-}
-
-/// Whether Databricks may have started the run although no answer said so: an earlier try may have been lost even when
-/// the last one was refused.
-fn may_have_effect(error: &databricks_client::Error) -> bool {
-    error.attempts() > 1
-        || matches!(
-            error.kind(),
-            Client_::Connect
-                | Client_::Timeout
-                | Client_::Unavailable
-                | Client_::Decode
-                | Client_::TooLarge
-        )
 }

@@ -58,9 +58,9 @@ async fn of_runtime(
         Outcome::Succeeded if prefix.is_empty() => (Looked::Absent, Looked::Found(())),
         _ if prefix.is_empty() => (Looked::Absent, Looked::Absent),
         Outcome::Succeeded | Outcome::UserFailure => {
-            let error = task_files::error_file(files, prefix).await;
+            let error = task_files::error_file(files, prefix, cx.deadline).await;
             let outputs = match error {
-                Looked::Absent => task_files::outputs_file(files, prefix).await,
+                Looked::Absent => task_files::outputs_file(files, prefix, cx.deadline).await,
                 Looked::Found(_) | Looked::Passing(_) | Looked::Lasting(_) => Looked::Absent,
             };
             (error, outputs)

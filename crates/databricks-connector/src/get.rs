@@ -112,8 +112,8 @@ fn troubled(
         Verdict::GiveUp { phase, lasted } => {
             warn!(%host, %run_id, ?phase, seconds = lasted.as_secs(), error = %told, "the run was given up");
             let still = match trouble {
-                Trouble::Refused => "; the run itself may still be alive",
-                Trouble::Passing | Trouble::Gone => "",
+                Trouble::Refused | Trouble::Passing => "; the run itself may still be alive",
+                Trouble::Gone => "",
             };
             Resource::new(phase).with_message(format!(
                 "given up after {} without news of the run: {told}{still}",

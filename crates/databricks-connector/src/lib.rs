@@ -64,7 +64,7 @@ mod unchecked;
 mod watch;
 mod work;
 
-pub use config::{Config, ConfigError, ConfigField, JobsApi};
+pub use config::{CallLimits, Config, ConfigError, ConfigField, JobsApi};
 pub use connector::DatabricksConnector;
 pub use phase::UserFailures;
 pub use run_defaults::{RunDefaults, RunDefaultsError};

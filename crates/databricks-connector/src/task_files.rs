@@ -2,7 +2,11 @@
 
 mod object_stores;
 
-use std::{fmt, pin::Pin};
+use std::{
+    fmt,
+    pin::Pin,
+    time::{Duration, Instant},
+};
 
 use flyteidl2::core::{ContainerError, ErrorDocument};
 use prost::Message as _;
@@ -41,8 +45,10 @@ pub trait TaskFiles: fmt::Debug + Send + Sync {
 pub(crate) async fn error_file(
     files: &dyn TaskFiles,
     output_prefix: &str,
+    deadline: Option<Instant>,
 ) -> Looked<ContainerError> {
-    match files.read(&below(output_prefix, "error.pb"), MAX_ERROR_BYTES).await {
+    let url = below(output_prefix, "error.pb");
+    match in_time(files.read(&url, MAX_ERROR_BYTES), &url, deadline).await {
         Looked::Found(bytes) => match ErrorDocument::decode(bytes.as_slice()) {
             Ok(document) => Looked::Found(document.error.unwrap_or_default()),
             Err(error) => Looked::Lasting(format!("error.pb cannot be read: {error}")),
@@ -54,8 +60,26 @@ pub(crate) async fn error_file(
 }
 
 /// Whether Flyte's runtime wrote outputs.
-pub(crate) async fn outputs_file(files: &dyn TaskFiles, output_prefix: &str) -> Looked<()> {
-    files.exists(&below(output_prefix, "outputs.pb")).await
+pub(crate) async fn outputs_file(
+    files: &dyn TaskFiles,
+    output_prefix: &str,
+    deadline: Option<Instant>,
+) -> Looked<()> {
+    let url = below(output_prefix, "outputs.pb");
+    in_time(files.exists(&url), &url, deadline).await
+}
+
+/// Looks for no longer than the caller has time: an answer that comes too late is an error for Flyte, and an error is
+/// worse than to be asked again (DESIGN §3.1). Half of the time is left for what else is to be read.
+async fn in_time<T>(looking: Looking<'_, T>, url: &str, deadline: Option<Instant>) -> Looked<T> {
+    let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+    let time = left.map_or(Duration::MAX, |left| left / 2);
+    tokio::time::timeout(time, looking).await.unwrap_or_else(|_| {
+        Looked::Passing(format!(
+            "{url} was not read in the {:.1} s that there were",
+            time.as_secs_f64()
+        ))
+    })
 }
 
 fn below(prefix: &str, name: &str) -> String {

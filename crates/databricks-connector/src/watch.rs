@@ -31,6 +31,8 @@ pub(crate) enum Trouble {
 pub(crate) struct Patience {
     pub(crate) refused: Duration,
     pub(crate) gone: Duration,
+    /// For whatever may pass; none: for ever.
+    pub(crate) unreachable: Option<Duration>,
 }
 
 /// What to tell Flyte about a run that could not be read.
@@ -77,12 +79,14 @@ impl Watched {
         }
     }
 
-    /// A refused credential says nothing about the run, which may still be alive: FAILED, so that Flyte does not start
-    /// another beside it. A run that is gone can be started again.
+    /// A refused credential, or a workspace that cannot be reached, says nothing about the run, which may still be alive:
+    /// FAILED, so that Flyte does not start another beside it. A run that is gone can be started again.
     fn verdict(&mut self, trouble: Trouble, patience: Patience, now: Instant) -> Verdict {
         let troubled_since = *self.troubled_since.get_or_insert(now);
         let (since, limit) = match trouble {
-            Trouble::Passing => (troubled_since, None),
+            Trouble::Passing => {
+                (troubled_since, patience.unreachable.map(|limit| (limit, Phase::Failed)))
+            }
             Trouble::Refused => {
                 (*self.refused_since.get_or_insert(now), Some((patience.refused, Phase::Failed)))
             }
@@ -201,8 +205,11 @@ fn forget_stalest(runs: &mut HashMap<(Host, RunId), Watched>) {
 mod tests {
     use super::*;
 
-    const PATIENCE: Patience =
-        Patience { refused: Duration::from_mins(15), gone: Duration::from_mins(1) };
+    const PATIENCE: Patience = Patience {
+        refused: Duration::from_mins(15),
+        gone: Duration::from_mins(1),
+        unreachable: None,
+    };
 
     struct Clock(Watch, Host, RunId, Instant);
 
@@ -221,7 +228,11 @@ mod tests {
         }
 
         fn troubled(&self, trouble: Trouble, seconds: u64) -> Verdict {
-            self.0.troubled(&self.1, self.2, trouble, PATIENCE, self.after(seconds))
+            self.troubled_with(PATIENCE, trouble, seconds)
+        }
+
+        fn troubled_with(&self, patience: Patience, trouble: Trouble, seconds: u64) -> Verdict {
+            self.0.troubled(&self.1, self.2, trouble, patience, self.after(seconds))
         }
 
         fn seen(&self, phase: Phase, seconds: u64) {
@@ -242,6 +253,21 @@ mod tests {
         assert_eq!(
             clock.troubled(Trouble::Passing, 1_000_020),
             wait(Phase::Initializing, 1_000_000)
+        );
+    }
+
+    #[test]
+    fn passing_trouble_ends_the_task_only_where_the_operator_says_so() {
+        let patience = Patience { unreachable: Some(Duration::from_hours(1)), ..PATIENCE };
+        let clock = Clock::new();
+        let troubled = |seconds| clock.troubled_with(patience, Trouble::Passing, seconds);
+        assert_eq!(troubled(0), wait(Phase::Running, 0));
+        clock.seen(Phase::Running, 10);
+        assert_eq!(troubled(20), wait(Phase::Running, 0));
+        assert_eq!(troubled(3_619), wait(Phase::Running, 3_599));
+        assert_eq!(
+            troubled(3_620),
+            Verdict::GiveUp { phase: Phase::Failed, lasted: Duration::from_hours(1) }
         );
     }
 

@@ -8,7 +8,7 @@ use std::{
 
 use databricks_client::{
     Attempt, BreakerSnapshot, BudgetPolicy, BudgetWait, ClientPool, Credentials, ErrorKind, Host,
-    Observer, Rate, RunId, WorkspaceSnapshot, jobs::SubmitRun,
+    Lane, Observer, Rate, RunId, WorkspaceSnapshot, jobs::SubmitRun,
 };
 use serde_json::json;
 use tokio::net::TcpSocket;
@@ -19,7 +19,7 @@ use wiremock::{
 
 use crate::{
     raw::{Fate, listen},
-    workspace::{answer, body, builder, token},
+    workspace::{answer, body, builder, once, token},
 };
 
 fn run_id() -> RunId {
@@ -162,6 +162,18 @@ async fn too_many_requests_slow_the_reads_and_never_open_the_breaker() {
     assert_eq!(stands.breaker, BreakerSnapshot::Closed);
     assert!(stands.budgets[0].reads.per_second < 500.0, "{stands:?}");
     assert!((stands.budgets[0].writes.per_second - 20.0).abs() < 1e-6, "{stands:?}");
+}
+
+#[tokio::test]
+async fn what_is_read_for_a_submission_is_taken_from_the_writes() {
+    let server = MockServer::start().await;
+    Mock::given(any()).respond_with(ResponseTemplate::new(429)).expect(1).mount(&server).await;
+    let pool = builder().retry(once()).build().unwrap();
+    let client = pool.client(&host(&server.uri()), token()).in_lane(Lane::Writes);
+    client.get_run(run_id()).await.unwrap_err();
+    let budget = &snapshot(&pool, &server.uri()).budgets[0];
+    assert!(budget.writes.per_second < 15.0, "{budget:?}");
+    assert!((budget.reads.per_second - 50.0).abs() < 1e-6, "{budget:?}");
 }
 
 /// Writes down what it is told.

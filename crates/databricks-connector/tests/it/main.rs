@@ -12,6 +12,7 @@
 )]
 
 mod abandoned;
+mod budget;
 mod create;
 mod delete;
 mod get;
