@@ -21,6 +21,9 @@ pub(crate) use returned::{Column, Returned, Task, last_task, of_output};
 /// How many outputs may be declared: they travel in the resource meta.
 const MAX_OUTPUTS: usize = 100;
 
+/// How long their names may be together, in bytes, for the same reason.
+const MAX_NAME_BYTES: usize = 10_000;
+
 /// The largest outputs that Flyte is told, in bytes: it refuses answers of 4 MiB, and an answer holds more than outputs
 /// (FC §1.2).
 const MAX_BYTES: usize = 3 * 1024 * 1024;
@@ -54,6 +57,13 @@ pub(crate) fn declared(cx: &CreateContext) -> Result<Declared, Error> {
         return Err(Error::invalid_task(format!(
             "the task declares {} outputs, more than the {MAX_OUTPUTS} that work without Flyte's runtime may have",
             declared.len()
+        )));
+    }
+    let size: usize = declared.keys().map(String::len).sum();
+    if size > MAX_NAME_BYTES {
+        return Err(Error::invalid_task(format!(
+            "the names of the task's outputs have {size} bytes, more than the {MAX_NAME_BYTES} that work without Flyte's \
+             runtime may have"
         )));
     }
     Ok(declared)
@@ -322,6 +332,26 @@ mod tests {
         )
         .unwrap_err();
         assert!(told.contains("more than the 3145728"), "{told}");
+    }
+
+    #[test]
+    fn what_is_declared_is_bounded_because_it_travels_with_every_call() {
+        use flyteidl2::core::{Variable, VariableEntry, VariableMap};
+        let told = |names: &[String]| {
+            let entry =
+                |key: &String| VariableEntry { key: key.clone(), value: Some(Variable::default()) };
+            let variables = names.iter().map(entry).collect();
+            let mut cx = crate::fixture::request("40_executor_first_attempt");
+            cx.template.interface = Some(TypedInterface {
+                outputs: Some(VariableMap { variables }),
+                ..TypedInterface::default()
+            });
+            super::declared(&cx).map(|declared| declared.len()).map_err(|error| error.to_string())
+        };
+        let names = |count: usize| (0..count).map(|n| format!("o{n}")).collect::<Vec<_>>();
+        assert_eq!(told(&names(100)), Ok(100));
+        assert!(told(&names(101)).unwrap_err().contains("declares 101 outputs"));
+        assert!(told(&["x".repeat(10_001)]).unwrap_err().contains("have 10001 bytes"));
     }
 
     #[test]

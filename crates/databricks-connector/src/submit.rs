@@ -47,6 +47,10 @@ const TASK_LEVEL: [&str; 15] = [
     "task_key",
 ];
 
+/// Keys of one task that the connector alone understands; Databricks never sees them.
+const OF_THE_CONNECTOR: [&str; 4] =
+    ["serverless", "python_file", "notebookPath", "notebookBaseParameters"];
+
 /// What the operator decides of every submission.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Choices<'a> {
@@ -90,7 +94,7 @@ pub(crate) fn plan(
     let users_token = json::optional_text(run.remove("idempotency_token"), "idempotency_token")?;
     let token = idempotency::token(cx, &flyte.execution, users_token.as_deref());
     if let Some(job_id) = json::take_given(&mut run, "job_id") {
-        refuse_stray_task_keys(&submit_task, "job_id")?;
+        refuse_stray_task_keys(&run, &submit_task, "job_id")?;
         run.insert("job_id".to_owned(), job_number(&job_id)?);
         choices.defaults.complete_job_run(&mut run);
         bound_parameters(&run)?;
@@ -98,7 +102,7 @@ pub(crate) fn plan(
         return Ok(Plan { body: run, token, is_job: true, needs_script: false, is_runtime: false });
     }
     let mut plan = if run.get("tasks").is_some_and(json::is_given) {
-        refuse_stray_task_keys(&submit_task, "tasks")?;
+        refuse_stray_task_keys(&run, &submit_task, "tasks")?;
         Plan { body: run, token, is_job: false, needs_script: false, is_runtime: false }
     } else {
         one_task(run, submit_task, token, &flyte, choices.entrypoint)?
@@ -208,8 +212,13 @@ fn split(conf: Map<String, Value>) -> (Map<String, Value>, Map<String, Value>) {
 }
 
 /// The user laid out `tasks`, or names a job, and wrote keys of a single task beside it: nobody can say what they mean.
-fn refuse_stray_task_keys(task: &Map<String, Value>, beside: &str) -> Result<(), Error> {
-    match task.iter().find(|(_, value)| json::is_given(value)) {
+fn refuse_stray_task_keys(
+    run: &Map<String, Value>,
+    task: &Map<String, Value>,
+    beside: &str,
+) -> Result<(), Error> {
+    let ours = OF_THE_CONNECTOR.iter().filter_map(|key| run.get_key_value(*key));
+    match task.iter().chain(ours).find(|(_, value)| json::is_given(value)) {
         None => Ok(()),
         Some((key, _)) => {
             Err(Error::invalid_task(format!("`databricks_conf` has both `{beside}` and `{key}`"))

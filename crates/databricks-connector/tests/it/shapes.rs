@@ -377,6 +377,16 @@ async fn what_cannot_be_meant_is_refused_before_any_call() {
     refused(json!({"job_id": "abc"}), "`job_id`").await;
     refused(json!({"job_id": 1.5}), "`job_id`").await;
     refused(json!({"job_id": 7, "existing_cluster_id": "c"}), "`job_id`").await;
+    for (key, value) in [
+        ("serverless", json!(true)),
+        ("python_file", json!("a.py")),
+        ("notebookPath", json!("/n")),
+        ("notebookBaseParameters", json!({"a": "b"})),
+    ] {
+        let tasks = json!([{"task_key": "a", "notebook_task": {"notebook_path": "/n"}}]);
+        refused(json!({"job_id": 7, key: value}), &format!("both `job_id` and `{key}`")).await;
+        refused(json!({"tasks": tasks, key: value}), &format!("both `tasks` and `{key}`")).await;
+    }
     refused(
         json!({"job_id": 7, "python_params": ["x".repeat(10_000)]}),
         "10004 bytes, more than the 10000",
