@@ -16,6 +16,7 @@ mod reload;
 mod sparing;
 mod tls;
 mod upload;
+mod weight;
 
 use std::{
     io,

@@ -57,7 +57,7 @@ pub struct DoorArgs {
     #[arg(long, value_name = "MIB", default_value_t = 16, value_parser = at_least_one(), global = true)]
     pub max_message_mib: u32,
 
-    /// All requests above 64 KiB that are worked on at once; those beyond wait for their turn.
+    /// The memory of all requests above 32 KiB, decoded; those beyond wait for their turn.
     #[arg(long, value_name = "MIB", default_value_t = 256, value_parser = at_least_one(), global = true)]
     pub max_requests_mib: u32,
 

@@ -1,8 +1,8 @@
-//! How many calls are taken at once, and how many bytes with them.
+//! How many calls are taken at once, and how much memory with them.
 //!
-//! A call first takes a place, of which there are as many as calls may run and wait. When there is none it is refused at
-//! once. Then the head of its message is awaited, then its turn to run, then, for a large message, room for it: all of
-//! its bytes at once, so that no two half-sent messages wait for each other.
+//! A call takes, in this order and each as a whole, so that no two wait for each other: a place, of which there are as
+//! many as calls may run and wait, and without which it is refused at once; room for its bytes, if they are many; its
+//! turn to run; and room for what the message becomes once it is decoded, if that is much.
 
 use std::{sync::Arc, time::Instant};
 
@@ -17,15 +17,19 @@ use tokio_util::{
 use super::{
     Limits,
     class::Class,
-    upload::{Head, Upload},
+    upload::{Message, Upload},
+    weight,
 };
 use crate::metrics::Refusal;
 
-/// Messages up to this size need no room of their own: their number is bounded.
-const SMALL: u64 = 64 * 1024;
+/// Messages up to this size need no room of their own, neither before nor after they are decoded: their number is
+/// bounded.
+const SMALL: u64 = 32 * 1024;
 
 /// Room is counted in these.
 const UNIT: u64 = 1024;
+
+const MIB: u64 = 1024 * 1024;
 
 /// How many health calls and watches may be open. They are no work, but each takes memory.
 const HEALTH: usize = 1000;
@@ -42,7 +46,8 @@ const WORK_PER_CALL: usize = 5;
 pub(super) struct Admission {
     present: Arc<Semaphore>,
     running: Arc<Semaphore>,
-    room: Arc<Semaphore>,
+    bytes: Arc<Semaphore>,
+    memory: Arc<Semaphore>,
     health: Arc<Semaphore>,
     reflection: Arc<Semaphore>,
     work: TaskTracker,
@@ -60,6 +65,7 @@ pub(crate) struct Room {
 #[derive(Debug)]
 pub(super) struct Places {
     _present: OwnedSemaphorePermit,
+    bytes: Option<OwnedSemaphorePermit>,
     running: Option<OwnedSemaphorePermit>,
     room: Option<Room>,
     in_flight: Option<TaskTrackerToken>,
@@ -80,7 +86,8 @@ impl Admission {
         Self {
             present: semaphore(limits.calls.saturating_add(limits.queued)),
             running: semaphore(limits.calls),
-            room: semaphore(room),
+            bytes: semaphore(room),
+            memory: semaphore(room),
             health: semaphore(HEALTH),
             reflection: semaphore(REFLECTION),
             work,
@@ -99,7 +106,7 @@ impl Admission {
         class: Class,
         body: Incoming,
         answer_by: Instant,
-    ) -> Result<(Places, Upload), Refused> {
+    ) -> Result<(Places, Message), Refused> {
         let kind = match class {
             // While the server stops, it still says so.
             Class::Health => &self.health,
@@ -119,26 +126,42 @@ impl Admission {
         let present = Arc::clone(kind)
             .try_acquire_owned()
             .map_err(|_full| busy("the server has too many calls at once"))?;
-        let mut places = Places { _present: present, running: None, room: None, in_flight: None };
+        let mut places =
+            Places { _present: present, bytes: None, running: None, room: None, in_flight: None };
         if class == Class::Reflection {
-            return Ok((places, Upload::endless(body)));
+            return Ok((places, Message::Endless(body)));
         }
-        let until = Instant::now() + self.limits.request_time;
-        let (head, upload) = Upload::begin(body, until).await.map_err(Refused::slow)?;
+        let mut upload = Upload::new(body, Instant::now() + self.limits.request_time);
+        let size = upload.size().await.map_err(Refused::slow)?.unwrap_or(0);
+        if size > self.limits.message_bytes {
+            return Err(Refused::too_large(size, self.limits.message_bytes));
+        }
+        places.bytes = self.room(&self.bytes, size, answer_by).await?;
+        let message = upload.whole().await.map_err(Refused::slow)?;
         if let Class::Call { .. } = class {
-            let size = head.map_or(0, Head::size);
-            if size > self.limits.message_bytes {
-                return Err(Refused::too_large(size, self.limits.message_bytes));
-            }
             places.running = Some(self.take(&self.running, 1, answer_by).await?);
-            if size > SMALL {
-                let units = u32::try_from(size.div_ceil(UNIT)).unwrap_or(u32::MAX);
-                let permit = self.take(&self.room, units, answer_by).await?;
-                places.room = Some(Room { _permit: Arc::new(permit) });
+            let weight = weight::decoded(message.bytes());
+            if weight > self.limits.request_bytes {
+                return Err(Refused::too_heavy(weight, self.limits.request_bytes));
             }
+            let room = self.room(&self.memory, weight, answer_by).await?;
+            places.room = room.map(|permit| Room { _permit: Arc::new(permit) });
             places.in_flight = Some(self.work.token());
         }
-        Ok((places, upload))
+        Ok((places, message))
+    }
+
+    async fn room(
+        &self,
+        semaphore: &Arc<Semaphore>,
+        bytes: u64,
+        answer_by: Instant,
+    ) -> Result<Option<OwnedSemaphorePermit>, Refused> {
+        if bytes <= SMALL {
+            return Ok(None);
+        }
+        let units = u32::try_from(bytes.div_ceil(UNIT)).unwrap_or(u32::MAX);
+        self.take(semaphore, units, answer_by).await.map(Some)
     }
 
     fn still_open(&self) -> Result<(), Refused> {
@@ -155,10 +178,11 @@ impl Admission {
         let permit = tokio::select! {
             biased;
             () = self.stop.cancelled() => return Err(Refused::stopping()),
-            permit = Arc::clone(semaphore).acquire_many_owned(count) => permit,
+            // Whose turn comes now has no time left for it.
             () = tokio::time::sleep_until(answer_by.into()) => {
                 return Err(busy("the server has too many calls at once: this one waited in vain"));
             }
+            permit = Arc::clone(semaphore).acquire_many_owned(count) => permit,
         };
         permit.map_err(|_closed| Refused::stopping())
     }
@@ -193,6 +217,17 @@ impl Refused {
         let message = format!("the request has {size} bytes, and this server takes {most}");
         let error = Error::new(ErrorKind::Exhausted, message)
             .with_hint("the connector's --max-message-mib can be raised");
+        Self { reason: Refusal::TooLarge, error }
+    }
+
+    fn too_heavy(weight: u64, most: u64) -> Self {
+        let message = format!(
+            "the request would take {} MiB of memory, and this server has {} for all of them",
+            weight.div_ceil(MIB),
+            most / MIB
+        );
+        let error = Error::new(ErrorKind::Exhausted, message)
+            .with_hint("the connector's --max-requests-mib can be raised");
         Self { reason: Refusal::TooLarge, error }
     }
 

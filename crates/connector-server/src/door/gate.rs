@@ -20,7 +20,7 @@ use super::{
     class::Class,
     peer::Peer,
     sparing::Sparing,
-    upload::Upload,
+    upload::Message,
 };
 use crate::{
     deadline::Deadline,
@@ -90,7 +90,7 @@ impl Gate {
         class: Class,
         peer: &Peer,
         request: Request<Incoming>,
-    ) -> Result<(Places, Request<Upload>), Refused> {
+    ) -> Result<(Places, Request<Message>), Refused> {
         let arrived = Instant::now();
         if class != Class::Health || self.health != HealthAccess::Open {
             self.callers.admit(peer, request.headers()).map_err(|error| {
@@ -101,12 +101,12 @@ impl Gate {
         }
         let deadline = Deadline::of(request.headers(), arrived, self.default_timeout);
         let (mut parts, body) = request.into_parts();
-        let (places, upload) = self.admission.enter(class, body, deadline.answer).await?;
+        let (places, message) = self.admission.enter(class, body, deadline.answer).await?;
         parts.extensions.insert(Arrived(arrived));
         if let Some(room) = places.room() {
             parts.extensions.insert(room.clone());
         }
-        Ok((places, Request::from_parts(parts, upload)))
+        Ok((places, Request::from_parts(parts, message)))
     }
 
     fn refuse(&self, class: Class, refused: &Refused) -> Status {

@@ -23,7 +23,8 @@ pub struct Limits {
     pub queued: usize,
     /// The bytes of one request. A larger one is refused with `RESOURCE_EXHAUSTED`.
     pub message_bytes: u64,
-    /// The bytes of all requests larger than 64 KiB that are being read or worked on. One more waits for its turn.
+    /// The memory of all requests larger than 32 KiB: their bytes while they come in and, counted apart, what they take
+    /// once they are decoded, by an estimate. One more waits for its turn.
     pub request_bytes: u64,
     /// How long a request may take to come in.
     pub request_time: Duration,

@@ -1,150 +1,166 @@
-//! The body of a request: one message that must come within a time and be no longer than it said.
+//! The body of a request: one message, read as a whole before it is decoded, within a time and no longer than it said.
 
 use std::{
-    collections::VecDeque,
-    future::{Future as _, poll_fn},
+    future::poll_fn,
     pin::Pin,
-    task::{Context, Poll, ready},
+    task::{Context, Poll},
     time::Instant,
 };
 
 use connector_core::{Error, ErrorKind};
 use hyper::body::{Body, Bytes, Frame, Incoming, SizeHint};
-use tokio::time::Sleep;
-use tonic::Status;
-
-use crate::status;
 
 /// What stands before a message: whether it is compressed, and its length.
 const PREFIX: usize = 5;
 
-/// More pieces than this hold no five bytes only if somebody plays.
-const MOST_PIECES: usize = 16;
-
-/// What is known of a message before it is there.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Head {
-    size: u64,
-}
-
-impl Head {
-    /// The message's size in bytes.
-    pub(super) fn size(self) -> u64 {
-        self.size
-    }
-
-    fn of(pieces: &VecDeque<Bytes>) -> Option<Self> {
-        let mut bytes = pieces.iter().flatten().skip(1).map(|byte| u64::from(*byte));
-        let mut size = 0;
-        for _ in 1..PREFIX {
-            size = size << 8 | bytes.next()?;
-        }
-        Some(Self { size })
-    }
-}
-
-/// The rest of a request's body, with what was read of it put back.
+/// A message that is coming in.
 #[derive(Debug)]
 pub(super) struct Upload {
-    pieces: VecDeque<Bytes>,
-    rest: Incoming,
-    bounds: Option<Bounds>,
+    read: Read,
+    body: Incoming,
+    until: Instant,
 }
 
-#[derive(Debug)]
-struct Bounds {
-    /// How many bytes may still come.
-    left: u64,
-    until: Pin<Box<Sleep>>,
+/// What has come so far. Most requests come in one piece, which is not copied.
+#[derive(Debug, Default)]
+enum Read {
+    #[default]
+    Nothing,
+    One(Bytes),
+    More(Vec<u8>),
+}
+
+impl Read {
+    fn add(&mut self, piece: Bytes) {
+        *self = match std::mem::take(self) {
+            Self::Nothing => Self::One(piece),
+            Self::One(first) => Self::More([first, piece].concat()),
+            Self::More(mut bytes) => {
+                bytes.extend_from_slice(&piece);
+                Self::More(bytes)
+            }
+        };
+    }
+
+    fn bytes(&self) -> &[u8] {
+        match self {
+            Self::Nothing => &[],
+            Self::One(piece) => piece,
+            Self::More(bytes) => bytes,
+        }
+    }
+
+    /// The size of the message, once its prefix is there.
+    fn size(&self) -> Option<u64> {
+        let length = self.bytes().get(1..PREFIX)?;
+        Some(length.iter().fold(0, |size, byte| size << 8 | u64::from(*byte)))
+    }
 }
 
 impl Upload {
-    /// A body that is as long as it likes and takes all its time.
-    pub(super) fn endless(body: Incoming) -> Self {
-        Self { pieces: VecDeque::new(), rest: body, bounds: None }
+    /// Nothing of it is read. All of it must be there at `until`.
+    pub(super) fn new(body: Incoming, until: Instant) -> Self {
+        Self { read: Read::default(), body, until }
     }
 
-    /// Reads until the size of the message is known, if there is one. All of it must be there at `until`.
+    /// Reads until the size of the message is known. None when there is no message.
     ///
     /// # Errors
     ///
-    /// `DeadlineExceeded` when it is not known by then, `InvalidRequest` when the client broke off.
-    pub(super) async fn begin(
-        mut body: Incoming,
-        until: Instant,
-    ) -> Result<(Option<Head>, Self), Error> {
-        let sleep = Box::pin(tokio::time::sleep_until(until.into()));
-        let mut pieces = VecDeque::new();
-        let read = async {
-            while Head::of(&pieces).is_none() && pieces.len() < MOST_PIECES {
-                let next = poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await;
-                match next.transpose() {
-                    Ok(None) => break,
-                    Ok(Some(frame)) => pieces.extend(frame.into_data().ok()),
-                    Err(error) => {
-                        return Err(
-                            Error::invalid_request("the request broke off").with_source(error)
-                        );
-                    }
-                }
+    /// `DeadlineExceeded` when it does not come in time, `InvalidRequest` when the client breaks off.
+    pub(super) async fn size(&mut self) -> Result<Option<u64>, Error> {
+        while self.read.size().is_none() {
+            if !self.next().await? {
+                return Ok(None);
             }
-            Ok(())
-        };
-        tokio::time::timeout_at(until.into(), read)
-            .await
-            .unwrap_or_else(|_elapsed| Err(too_slow()))?;
-        let head = Head::of(&pieces);
-        let left = head.map_or(0, Head::size).saturating_add(PREFIX as u64);
-        let bounds = Some(Bounds { left, until: sleep });
-        Ok((head, Self { pieces, rest: body, bounds }))
+        }
+        Ok(self.read.size())
+    }
+
+    /// Reads the rest of the message.
+    ///
+    /// # Errors
+    ///
+    /// As [`Upload::size`], and `InvalidRequest` when there is more than one message.
+    pub(super) async fn whole(mut self) -> Result<Message, Error> {
+        if let Some(size) = self.size().await? {
+            let whole = size.saturating_add(PREFIX as u64);
+            while (self.read.bytes().len() as u64) < whole && self.next().await? {}
+            if self.read.bytes().len() as u64 > whole {
+                return Err(Error::invalid_request("the request is longer than its one message"));
+            }
+        }
+        Ok(Message::Whole(match self.read {
+            Read::Nothing => None,
+            Read::One(piece) => Some(piece),
+            Read::More(bytes) => Some(bytes.into()),
+        }))
+    }
+
+    /// Reads one more piece, and says whether there was one.
+    async fn next(&mut self) -> Result<bool, Error> {
+        let piece = poll_fn(|cx| Pin::new(&mut self.body).poll_frame(cx));
+        match tokio::time::timeout_at(self.until.into(), piece).await {
+            Ok(None) => Ok(false),
+            Ok(Some(Ok(frame))) => {
+                if let Ok(piece) = frame.into_data() {
+                    self.read.add(piece);
+                }
+                Ok(true)
+            }
+            Ok(Some(Err(error))) => {
+                Err(Error::invalid_request("the request broke off").with_source(error))
+            }
+            Err(_elapsed) => {
+                Err(Error::new(ErrorKind::DeadlineExceeded, "the request did not come in time"))
+            }
+        }
     }
 }
 
-impl Body for Upload {
+/// The body that a service gets.
+#[derive(Debug)]
+pub(super) enum Message {
+    /// All there is.
+    Whole(Option<Bytes>),
+    /// As it comes in.
+    Endless(Incoming),
+}
+
+impl Message {
+    /// The message without what stands before it, if it is there.
+    pub(super) fn bytes(&self) -> &[u8] {
+        match self {
+            Self::Whole(Some(bytes)) => bytes.get(PREFIX..).unwrap_or_default(),
+            Self::Whole(None) | Self::Endless(_) => &[],
+        }
+    }
+}
+
+impl Body for Message {
     type Data = Bytes;
-    type Error = Status;
+    type Error = hyper::Error;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
-        let this = &mut *self;
-        let frame = match this.pieces.pop_front() {
-            Some(piece) => Frame::data(piece),
-            None => match Pin::new(&mut this.rest).poll_frame(cx) {
-                Poll::Ready(None) => return Poll::Ready(None),
-                Poll::Ready(Some(Ok(frame))) => frame,
-                Poll::Ready(Some(Err(error))) => {
-                    return Poll::Ready(Some(Err(Status::from_error(error.into()))));
-                }
-                Poll::Pending => {
-                    let Some(bounds) = &mut this.bounds else { return Poll::Pending };
-                    ready!(bounds.until.as_mut().poll(cx));
-                    return Poll::Ready(Some(Err(status::from_error(&too_slow()))));
-                }
-            },
-        };
-        if let (Some(bounds), Some(piece)) = (&mut this.bounds, frame.data_ref()) {
-            let Some(left) = bounds.left.checked_sub(piece.len() as u64) else {
-                let error = Error::invalid_request("the request is longer than its one message");
-                return Poll::Ready(Some(Err(status::from_error(&error))));
-            };
-            bounds.left = left;
+    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        match &mut *self {
+            Self::Whole(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
+            Self::Endless(body) => Pin::new(body).poll_frame(cx),
         }
-        Poll::Ready(Some(Ok(frame)))
     }
 
     fn is_end_stream(&self) -> bool {
-        self.pieces.is_empty() && self.rest.is_end_stream()
+        match self {
+            Self::Whole(bytes) => bytes.is_none(),
+            Self::Endless(body) => body.is_end_stream(),
+        }
     }
 
     fn size_hint(&self) -> SizeHint {
         SizeHint::default()
     }
-}
-
-fn too_slow() -> Error {
-    Error::new(ErrorKind::DeadlineExceeded, "the request did not come in time")
 }
 
 #[cfg(test)]
@@ -153,13 +169,18 @@ mod tests {
 
     #[test]
     fn the_size_is_read_from_pieces_of_any_length() {
-        let head = |pieces: &[&'static [u8]]| {
-            Head::of(&pieces.iter().copied().map(Bytes::from_static).collect()).map(Head::size)
+        let size = |pieces: &[&'static [u8]]| {
+            let mut read = Read::default();
+            for piece in pieces {
+                read.add(Bytes::from_static(piece));
+            }
+            assert_eq!(read.bytes(), pieces.concat());
+            read.size()
         };
-        assert_eq!(head(&[&[0, 0, 0, 1, 2, 9, 9]]), Some(258));
-        assert_eq!(head(&[&[0], &[], &[0, 0], &[1, 2]]), Some(258));
-        assert_eq!(head(&[&[1, 255, 255, 255, 255]]), Some(u64::from(u32::MAX)));
-        assert_eq!(head(&[&[0, 0, 0, 1]]), None);
-        assert_eq!(head(&[]), None);
+        assert_eq!(size(&[&[0, 0, 0, 1, 2, 9, 9]]), Some(258));
+        assert_eq!(size(&[&[0], &[], &[0, 0], &[1, 2]]), Some(258));
+        assert_eq!(size(&[&[1, 255, 255, 255, 255]]), Some(u64::from(u32::MAX)));
+        assert_eq!(size(&[&[0, 0, 0, 1]]), None);
+        assert_eq!(size(&[]), None);
     }
 }

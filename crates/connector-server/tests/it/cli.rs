@@ -34,7 +34,7 @@ fn refused(flags: &str, variables: &[(&str, &str)]) -> (i32, String) {
 pub struct Serving {
     child: Child,
     stderr: BufReader<ChildStderr>,
-    grpc: String,
+    pub grpc: String,
     pub http: String,
 }
 
@@ -83,6 +83,14 @@ impl Serving {
 
     pub async fn page(&self, path: &str) -> u16 {
         reqwest::get(format!("http://{}{path}", self.http)).await.unwrap().status().as_u16()
+    }
+
+    /// The most memory that it ever had, in MiB.
+    #[cfg(target_os = "linux")]
+    pub fn most_memory(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
+        let line = status.lines().find(|line| line.starts_with("VmHWM:")).unwrap();
+        line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() / 1024
     }
 
     pub fn signal(&self, name: &str) {

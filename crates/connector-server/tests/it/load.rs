@@ -5,7 +5,7 @@ use std::{sync::atomic::Ordering, time::Duration};
 use connector_core::Registry;
 use connector_server::{Limits, ServerConfig};
 use flyteidl2::connector::{
-    GetTaskRequest, async_connector_service_client::AsyncConnectorServiceClient,
+    CreateTaskRequest, GetTaskRequest, async_connector_service_client::AsyncConnectorServiceClient,
 };
 use futures_util::{StreamExt as _, stream::FuturesUnordered};
 use tokio::net::TcpStream;
@@ -15,7 +15,7 @@ use tonic_types::StatusExt as _;
 
 use crate::{
     raw,
-    scripted::{Act, Meta, Scripted, category},
+    scripted::{Act, Meta, Scripted, category, create},
     server::{Running, config, start},
 };
 
@@ -157,6 +157,45 @@ async fn large_messages_wait_for_room_and_small_ones_pass_them() {
         call.await.unwrap().unwrap();
     }
     assert_eq!(connector.0.most_inside.load(Ordering::SeqCst), 1);
+}
+
+/// Begins to create a task and goes away, and waits until the server has seen that for the n-th time.
+async fn create_and_leave(server: &Running, connector: &Scripted, bytes: usize, nth: usize) {
+    let mut tasks = server.tasks();
+    let request = CreateTaskRequest { output_prefix: "x".repeat(bytes), ..create(Act::Hold) };
+    let caller = tokio::spawn(async move { tasks.create_task(request).await });
+    connector.0.entered.acquire().await.unwrap().forget();
+    caller.abort();
+    let counted = format!(r#"method="CreateTask",code="CANCELLED"}} {nth}"#);
+    server.scrape_until(&counted).await;
+}
+
+#[tokio::test]
+async fn creating_that_goes_on_without_its_caller_keeps_the_room_of_its_message() {
+    let limits = Limits { request_bytes: 1024 * 1024, ..Limits::default() };
+    let (server, connector) = limited(limits).await;
+    create_and_leave(&server, &connector, 700 * 1024, 1).await;
+    let request = || GetTaskRequest { output_prefix: "x".repeat(700 * 1024), ..message(Act::Ok) };
+    let mut waiting = Request::new(request());
+    waiting.set_timeout(Duration::from_millis(300));
+    let refused = server.tasks().get_task(waiting).await.unwrap_err();
+    assert_eq!(refused.code(), Code::ResourceExhausted, "{refused:?}");
+    connector.0.release.add_permits(1);
+    server.tasks().get_task(request()).await.unwrap();
+}
+
+#[tokio::test]
+async fn with_much_unfinished_work_no_task_is_created_and_other_calls_go_on() {
+    let (server, connector) = limited(Limits { calls: 1, ..Limits::default() }).await;
+    for nth in 1..=5 {
+        create_and_leave(&server, &connector, 0, nth).await;
+    }
+    let refused = server.tasks().create_task(create(Act::Ok)).await.unwrap_err();
+    assert_eq!(refused.code(), Code::ResourceExhausted, "{refused:?}");
+    get(&server, Act::Ok).await.unwrap();
+    connector.0.release.add_permits(5);
+    // Until the work is done.
+    while server.tasks().create_task(create(Act::Ok)).await.is_err() {}
 }
 
 #[tokio::test]

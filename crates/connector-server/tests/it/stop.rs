@@ -1,65 +1,10 @@
 //! Stops of the real binary by real signals, while a task is being created.
 
-use std::{net::Ipv4Addr, sync::Arc};
-
-use databricks_emulator::Emulator;
-use flyteidl2::connector::CreateTaskRequest;
-use tokio::{
-    net::{TcpListener, TcpStream},
-    sync::Semaphore,
-    task::JoinHandle,
-};
 use tonic_health::pb::{
     HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient,
 };
 
-use crate::{
-    cli::Serving,
-    databricks::{captured, pointed_at},
-};
-
-/// A fake workspace behind a gate: connections to it are held until they are let through.
-struct Gated {
-    emulator: Emulator,
-    host: String,
-    come: Arc<Semaphore>,
-    go: Arc<Semaphore>,
-}
-
-impl Gated {
-    async fn start() -> Self {
-        let emulator = Emulator::builder().token("dapi-DATABRICKS_TOKEN").start().await.unwrap();
-        let behind = emulator.http_url().replace("http://", "");
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
-        let host = format!("http://127.0.0.1:{}", listener.local_addr().unwrap().port());
-        let (come, go) = (Arc::new(Semaphore::new(0)), Arc::new(Semaphore::new(0)));
-        let (coming, going) = (Arc::clone(&come), Arc::clone(&go));
-        tokio::spawn(async move {
-            while let Ok((mut client, _)) = listener.accept().await {
-                coming.add_permits(1);
-                let (going, behind) = (Arc::clone(&going), behind.clone());
-                tokio::spawn(async move {
-                    // One permit opens the gate for good.
-                    drop(going.acquire().await.unwrap());
-                    let mut server = TcpStream::connect(behind).await.unwrap();
-                    let _until_either_ends =
-                        tokio::io::copy_bidirectional(&mut client, &mut server).await;
-                });
-            }
-        });
-        Self { emulator, host, come, go }
-    }
-
-    /// A server, and a task that it is creating.
-    async fn creating(&self) -> (Serving, JoinHandle<bool>) {
-        let serving = Serving::start("", &[("FLYTE_DATABRICKS_ALLOWED_HOSTS", "127.0.0.1:*")]);
-        let mut tasks = serving.tasks().await;
-        let request: CreateTaskRequest = pointed_at(captured("01_new_cluster"), &self.host);
-        let call = tokio::spawn(async move { tasks.create_task(request).await.is_ok() });
-        self.come.acquire().await.unwrap().forget();
-        (serving, call)
-    }
-}
+use crate::{cli::Serving, gated::Gated};
 
 /// Asks until it is so. A hang is ended by the test runner.
 async fn until_not_ready(serving: &Serving) {
