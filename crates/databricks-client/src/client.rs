@@ -199,6 +199,11 @@ impl Client {
         })
     }
 
+    /// Sends the request and hands over the bytes of the answer.
+    pub(crate) async fn bytes(&self, request: &Request<'_>) -> Result<Bytes, Error> {
+        self.send(request).await.map(|answer| answer.body)
+    }
+
     /// Sends the request until it succeeds, its failure is final, or a bound is reached.
     pub(crate) async fn send(&self, request: &Request<'_>) -> Result<Answer, Error> {
         let settings = &self.workspace.settings;
@@ -291,8 +296,9 @@ impl Client {
             http,
             Exchange {
                 method: request.method.clone(),
-                url: format!("{}{path}", self.workspace.host.base_url()),
+                url: format!("{}{path}{}", self.workspace.host.base_url(), request.suffix),
                 query: request.query,
+                span: request.span,
                 body: request.body.as_ref(),
                 names_a_run: request.names_a_run,
                 credentials: &self.credentials,

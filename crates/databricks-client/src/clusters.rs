@@ -1,5 +1,7 @@
 //! Clusters: where a run's work happened, and why that ended (DA §1.10).
 
+mod events;
+
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Deserializer};
@@ -10,6 +12,8 @@ use crate::{
     open_enum::open_enum,
     request::{Endpoint, Request},
 };
+
+pub use events::{ClusterEvent, ClusterEventDetails, ListClusterEvents};
 
 open_enum! {
     /// Where a cluster is in its life.
@@ -53,6 +57,58 @@ pub struct Cluster {
     /// Its Spark context. A number here, too large for a double; text in a run's `cluster_instance`.
     #[serde(deserialize_with = "int64::optional")]
     pub spark_context_id: Option<i64>,
+    /// Who made it: `JOB` for one that lives for a run, others for one that outlives it.
+    pub cluster_source: Option<String>,
+    /// Where its logs are delivered to, if anywhere.
+    #[serde(deserialize_with = "known_or_none")]
+    pub cluster_log_conf: Option<ClusterLogConf>,
+    /// How that went last.
+    #[serde(deserialize_with = "known_or_none")]
+    pub cluster_log_status: Option<LogSyncStatus>,
+    /// When it ended, in milliseconds since the epoch.
+    #[serde(deserialize_with = "int64::optional")]
+    pub terminated_time: Option<i64>,
+}
+
+/// Where the logs of a cluster are delivered to: one of these (DA §5.1).
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+pub struct ClusterLogConf {
+    /// A folder of DBFS.
+    pub dbfs: Option<LogFolder>,
+    /// A folder of a Unity Catalog volume.
+    pub volumes: Option<LogFolder>,
+    /// A folder of an S3 bucket.
+    pub s3: Option<LogFolder>,
+}
+
+/// A folder that logs are delivered to.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+pub struct LogFolder {
+    /// Its address, such as `dbfs:/logs`, `/Volumes/c/s/v/logs` or `s3://bucket/logs`.
+    pub destination: String,
+    /// The region of a bucket.
+    pub region: Option<String>,
+}
+
+/// How the delivery of logs went.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+pub struct LogSyncStatus {
+    /// When it was tried last, in milliseconds since the epoch.
+    #[serde(deserialize_with = "int64::optional")]
+    pub last_attempted: Option<i64>,
+    /// Why that failed, if it did.
+    pub last_exception: Option<String>,
+}
+
+/// What is no such thing must not hide the rest of the cluster.
+fn known_or_none<'de, D: Deserializer<'de>, T: serde::de::DeserializeOwned>(
+    deserializer: D,
+) -> Result<Option<T>, D::Error> {
+    let value = Option::<Value>::deserialize(deserializer)?;
+    Ok(value.and_then(|value| serde_json::from_value(value).ok()))
 }
 
 /// Why a cluster ended.

@@ -27,7 +27,11 @@ pub use submit::SubmitRun;
 pub(crate) use submit::Submitted;
 
 /// A value that may be null, which means the same as absent.
-fn null_as_default<'de, D: serde::Deserializer<'de>, T: Default + serde::Deserialize<'de>>(
+pub(crate) fn null_as_default<
+    'de,
+    D: serde::Deserializer<'de>,
+    T: Default + serde::Deserialize<'de>,
+>(
     deserializer: D,
 ) -> Result<T, D::Error> {
     <Option<T> as serde::Deserialize>::deserialize(deserializer).map(Option::unwrap_or_default)

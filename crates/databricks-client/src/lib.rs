@@ -28,6 +28,7 @@ mod budget;
 mod client;
 pub mod clusters;
 mod credentials;
+pub mod dbfs;
 mod error;
 mod error_body;
 mod gate;
@@ -43,6 +44,7 @@ mod retry;
 mod roots;
 mod run_id;
 mod transport;
+pub mod volumes;
 pub mod workspace;
 
 pub use budget::{BudgetPolicy, Lane, Rate};

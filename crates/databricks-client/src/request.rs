@@ -15,12 +15,25 @@ pub(crate) enum Endpoint {
     Fixed(&'static str),
 }
 
+/// A part of a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Span {
+    /// The first byte.
+    pub(crate) offset: u64,
+    /// How many bytes, at most.
+    pub(crate) length: usize,
+}
+
 /// One call.
 #[derive(Debug)]
 pub(crate) struct Request<'a> {
     pub(crate) method: Method,
     pub(crate) endpoint: Endpoint,
+    /// What follows the endpoint in the path, escaped; it has a user's names in it, so errors and logs leave it out.
+    pub(crate) suffix: String,
     pub(crate) query: &'a [(&'static str, String)],
+    /// The part of a file that is wanted. The answer is bytes then, and not JSON.
+    pub(crate) span: Option<Span>,
     pub(crate) body: Option<Bytes>,
     /// Whether it may be sent again although its first sending may have had its effect.
     pub(crate) is_safe: bool,
@@ -31,7 +44,27 @@ pub(crate) struct Request<'a> {
 impl<'a> Request<'a> {
     /// A read.
     pub(crate) fn get(endpoint: Endpoint, query: &'a [(&'static str, String)]) -> Self {
-        Self { method: Method::GET, endpoint, query, body: None, is_safe: true, names_a_run: false }
+        Self {
+            method: Method::GET,
+            endpoint,
+            suffix: String::new(),
+            query,
+            span: None,
+            body: None,
+            is_safe: true,
+            names_a_run: false,
+        }
+    }
+
+    /// The same call of what lies at an absolute path below the endpoint. Each segment is escaped by itself (DA §1.12).
+    pub(crate) fn below(mut self, path: &str) -> Self {
+        self.suffix = escaped(path);
+        self
+    }
+
+    /// Asks for a part of a file.
+    pub(crate) fn part(self, span: Span) -> Self {
+        Self { span: Some(span), ..self }
     }
 
     /// A write. It is sent once, unless it is said to be safe.
@@ -46,7 +79,9 @@ impl<'a> Request<'a> {
         Ok(Self {
             method: Method::POST,
             endpoint,
+            suffix: String::new(),
             query: &[],
+            span: None,
             body: Some(body),
             is_safe: false,
             names_a_run: false,
@@ -86,5 +121,32 @@ impl<'a> Request<'a> {
             Endpoint::Jobs(endpoint) => format!("/api/{version}/jobs/{endpoint}"),
             Endpoint::Fixed(path) => path.to_owned(),
         }
+    }
+}
+
+/// A path whose every byte that a segment may not hold is escaped.
+fn escaped(path: &str) -> String {
+    use std::fmt::Write as _;
+
+    let mut text = String::with_capacity(path.len());
+    for byte in path.bytes() {
+        match byte {
+            b'/' | b'-' | b'_' | b'.' | b'~' | b'0'..=b'9' | b'a'..=b'z' | b'A'..=b'Z' => {
+                text.push(char::from(byte));
+            }
+            // Writing to a string cannot fail.
+            _ => drop(write!(text, "%{byte:02X}")),
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn segments_are_escaped_and_slashes_are_kept() {
+        assert_eq!(escaped("/Volumes/a b/ü%?#/x-1.log"), "/Volumes/a%20b/%C3%BC%25%3F%23/x-1.log");
     }
 }

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use serde::de::IgnoredAny;
 
-use crate::{Credentials, Error, ErrorKind, error_body::ErrorBody};
+use crate::{Credentials, Error, ErrorKind, error_body::ErrorBody, request::Span};
 
 /// The largest body of a failed answer that is read, in bytes.
 const MAX_ERROR_BYTES: usize = 64 * 1024;
@@ -21,6 +21,8 @@ pub(crate) struct Exchange<'a> {
     /// The address without the query.
     pub(crate) url: String,
     pub(crate) query: &'a [(&'static str, String)],
+    /// The part of a file that is wanted: the answer is bytes then, and not JSON.
+    pub(crate) span: Option<Span>,
     pub(crate) body: Option<&'a Bytes>,
     /// Whether the answer may be that there is no such run.
     pub(crate) names_a_run: bool,
@@ -70,9 +72,17 @@ async fn answer(http: &reqwest::Client, exchange: Exchange<'_>) -> Result<Receiv
     if let Some(body) = exchange.body {
         request = request.header(header::CONTENT_TYPE, "application/json").body(body.clone());
     }
+    if let Some(span) = exchange.span {
+        request = request.header(header::RANGE, range(span));
+    }
     let mut response = request.send().await.map_err(no_answer)?;
     let status = response.status();
     let headers = response.headers().clone();
+    if let Some(span) = exchange.span
+        && let Some(part) = part(&mut response, span, &headers).await?
+    {
+        return Ok(part);
+    }
     if status.is_success() {
         let (body, is_whole) = read(&mut response, exchange.max_response_bytes).await?;
         if is_page(&headers, &body) {
@@ -103,6 +113,45 @@ async fn answer(http: &reqwest::Client, exchange: Exchange<'_>) -> Result<Receiv
         retry_after(&headers, SystemTime::now()),
         exchange.names_a_run,
     ))
+}
+
+/// The header that asks for a part. Its last byte counts.
+fn range(Span { offset, length }: Span) -> String {
+    let last = offset.saturating_add(length as u64).saturating_sub(1);
+    format!("bytes={offset}-{}", last.max(offset))
+}
+
+/// The part of a file that an answer brings; none when it is a refusal. What an answer brings beyond the part is not
+/// read, and what lies before it is thrown away as it comes, for a service that sends the whole file all the same.
+async fn part(
+    response: &mut reqwest::Response,
+    span: Span,
+    headers: &HeaderMap,
+) -> Result<Option<Received>, Error> {
+    let status = response.status();
+    let mut before = match status {
+        StatusCode::PARTIAL_CONTENT => 0,
+        // The part begins behind the end of the file.
+        StatusCode::RANGE_NOT_SATISFIABLE => {
+            return Ok(Some(Received { status: status.as_u16(), body: Bytes::new() }));
+        }
+        _ if status.is_success() => usize::try_from(span.offset).unwrap_or(usize::MAX),
+        _ => return Ok(None),
+    };
+    if says_html(headers) {
+        return Err(login_page(status));
+    }
+    let mut body = Vec::new();
+    while body.len() < span.length
+        && let Some(mut chunk) = response.chunk().await.map_err(no_answer)?
+    {
+        let skipped = before.min(chunk.len());
+        before -= skipped;
+        let wanted = chunk.split_off(skipped);
+        let room = wanted.len().min(span.length - body.len());
+        body.extend(wanted.into_iter().take(room));
+    }
+    Ok(Some(Received { status: status.as_u16(), body: Bytes::from(body) }))
 }
 
 /// The body up to the limit, and whether that is all of it.
@@ -151,11 +200,14 @@ fn is_cut(body: &[u8]) -> bool {
 
 /// A page where the API answers JSON: a login page after a redirect inside Databricks, or a proxy's (DA §3.4).
 fn is_page(headers: &HeaderMap, body: &[u8]) -> bool {
-    let html = headers
+    says_html(headers) || body.trim_ascii_start().first() == Some(&b'<')
+}
+
+fn says_html(headers: &HeaderMap) -> bool {
+    headers
         .get(header::CONTENT_TYPE)
         .and_then(|value| value.to_str().ok())
-        .is_some_and(|kind| kind.to_ascii_lowercase().contains("html"));
-    html || body.trim_ascii_start().first() == Some(&b'<')
+        .is_some_and(|kind| kind.to_ascii_lowercase().contains("html"))
 }
 
 fn login_page(status: StatusCode) -> Error {

@@ -1,10 +1,12 @@
 //! Runs as the JSON of the API (DA §1.3). Pure.
 
 mod cluster;
+mod cluster_events;
 mod output;
 mod state;
 
-pub(crate) use cluster::cluster;
+pub(crate) use cluster::{cluster, log_folder};
+pub(crate) use cluster_events::{Wanted, cluster_events};
 pub(crate) use output::{OUTPUT_LIMIT, output};
 
 use crate::endpoint::ApiVersion;

@@ -1,8 +1,10 @@
 //! The listeners' one router: admin calls, and everything else as a call of the workspace.
 
 mod admin;
+mod clusters;
 mod list;
 mod query;
+mod storage;
 
 use crate::answers::{self, Asked};
 use crate::emulator::Shared;
@@ -99,6 +101,9 @@ fn decide(
     let host = parts.headers.get(header::HOST).and_then(|host| host.to_str().ok()).or(authority);
     let call = Call { shared, version, host: host.unwrap_or("localhost") };
     let query = Query::of(&parts.uri);
+    if endpoint == Endpoint::ReadVolumeFile {
+        return storage::read_volume_file(shared, parts);
+    }
     let answer = query.and_then(|query| match endpoint {
         Endpoint::SubmitRun => call.submit_run(body, recorded),
         Endpoint::RunNow => call.run_now(body),
@@ -113,6 +118,17 @@ fn decide(
         Endpoint::WorkspaceImport => shared.files.import(&validate::object(body)?),
         Endpoint::WorkspaceDelete => shared.files.delete(&validate::object(body)?),
         Endpoint::GetCluster => call.get_cluster(&query),
+        Endpoint::ListClusterEvents => call.list_cluster_events(&validate::object(body)?),
+        Endpoint::DbfsList => shared.storage.dbfs_list(query.path()?),
+        Endpoint::DbfsGetStatus => shared.storage.dbfs_status(query.path()?),
+        Endpoint::DbfsRead => shared.storage.dbfs_read(
+            query.path()?,
+            query.integer("offset")?,
+            query.integer("length")?,
+        ),
+        Endpoint::ListVolume => storage::list_volume(shared, parts, &query),
+        // Answered above: it is no JSON.
+        Endpoint::ReadVolumeFile => Ok(Value::Null),
         Endpoint::Me => Ok(json!({"userName": shared.settings.user_name, "active": true})),
     });
     match answer {
@@ -176,19 +192,6 @@ impl Call<'_> {
             Some(place) => answers::task_as_run(run, place, &self.asked(now)),
             None => answers::run(run, first_task, &self.asked(now)),
         })
-    }
-
-    /// Only clusters that runs work on are known; the latest run tells.
-    fn get_cluster(&self, query: &Query) -> Result<Value, Refusal> {
-        let cluster_id = query
-            .text("cluster_id")
-            .ok_or_else(|| invalid("Missing required parameter: cluster_id."))?;
-        let clusters = self
-            .shared
-            .workspace
-            .read_all(|run, now| answers::cluster(run, cluster_id, &self.asked(now)));
-        let latest = clusters.into_iter().next();
-        latest.ok_or_else(|| invalid(format!("Cluster {cluster_id} does not exist")))
     }
 
     fn get_run_output(&self, query: &Query) -> Result<Value, Refusal> {

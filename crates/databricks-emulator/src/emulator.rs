@@ -8,6 +8,7 @@ use crate::faults::{CannedAnswer, Faults};
 use crate::files::Files;
 use crate::recorded::{RecordedRequest, Recorder};
 use crate::script::Script;
+use crate::storage::Storage;
 use crate::tls::Tls;
 use crate::workspace::{RunSummary, Workspace};
 use axum_server::Handle;
@@ -30,6 +31,7 @@ pub(crate) struct Shared {
     pub(crate) recorder: Recorder,
     pub(crate) faults: Faults,
     pub(crate) files: Arc<Files>,
+    pub(crate) storage: Storage,
 }
 
 /// A fake workspace that listens on 127.0.0.1 until it is dropped.
@@ -86,6 +88,7 @@ impl Emulator {
             recorder: Recorder::default(),
             faults: Faults::default(),
             files,
+            storage: Storage::default(),
             settings,
         });
         let router = api::router(Arc::clone(&shared));
@@ -190,6 +193,32 @@ impl Emulator {
     /// The content of a file of the workspace; none when there is no such file.
     pub fn workspace_file(&self, path: &str) -> Option<Vec<u8>> {
         self.shared.files.content(path)
+    }
+
+    /// Puts a file into DBFS, or below `/Volumes` into a volume, over whatever is there.
+    pub fn put_file(&self, path: &str, content: impl Into<Vec<u8>>) {
+        self.shared.storage.put(path, content.into());
+    }
+
+    /// Adds to the end of a file of DBFS or of a volume; makes it when it is not there.
+    pub fn append_file(&self, path: &str, content: impl AsRef<[u8]>) {
+        self.shared.storage.append(path, content.as_ref());
+    }
+
+    /// Gives a file of DBFS or of a volume another name, as a rotation does; says whether there was one.
+    pub fn rename_file(&self, from: &str, to: &str) -> bool {
+        self.shared.storage.rename(from, to)
+    }
+
+    /// The content of a file of DBFS or of a volume; none when there is no such file.
+    pub fn file(&self, path: &str) -> Option<Vec<u8>> {
+        self.shared.storage.content(path)
+    }
+
+    /// The folder that the cluster of a task delivers its driver's logs to (DA §5.1): the destination that its
+    /// `cluster_log_conf` names, the cluster, `driver`. None for a task without one, or before its cluster was asked for.
+    pub fn log_folder(&self, run_id: i64, task_key: &str) -> Option<String> {
+        self.shared.workspace.log_folder(run_id, task_key)
     }
 
     /// Gives this answer to the next `times` calls of the endpoint, in place of the workspace's own and before the call

@@ -37,6 +37,18 @@ pub enum Endpoint {
     WorkspaceDelete,
     /// `GET clusters/get`, not in version 2.2 (DA §1.10).
     GetCluster,
+    /// `POST clusters/events`, likewise.
+    ListClusterEvents,
+    /// `GET dbfs/list`, version 2.0 alone (DA §1.11).
+    DbfsList,
+    /// `GET dbfs/get-status`, likewise.
+    DbfsGetStatus,
+    /// `GET dbfs/read`, likewise.
+    DbfsRead,
+    /// `GET fs/directories/Volumes/…`, version 2.0 alone (DA §1.12).
+    ListVolume,
+    /// `GET fs/files/Volumes/…`, likewise.
+    ReadVolumeFile,
 }
 
 /// A version of the API, as in `/api/2.1/…`.
@@ -87,6 +99,20 @@ impl Endpoint {
             ("GET", "workspace/export") if version == ApiVersion::V2_0 => Self::WorkspaceExport,
             ("POST", "workspace/delete") if version == ApiVersion::V2_0 => Self::WorkspaceDelete,
             ("GET", "clusters/get") if version != ApiVersion::V2_2 => Self::GetCluster,
+            ("POST", "clusters/events") if version != ApiVersion::V2_2 => Self::ListClusterEvents,
+            ("GET", "dbfs/list") if version == ApiVersion::V2_0 => Self::DbfsList,
+            ("GET", "dbfs/get-status") if version == ApiVersion::V2_0 => Self::DbfsGetStatus,
+            ("GET", "dbfs/read") if version == ApiVersion::V2_0 => Self::DbfsRead,
+            ("GET", path)
+                if version == ApiVersion::V2_0 && path.starts_with("fs/directories/Volumes/") =>
+            {
+                Self::ListVolume
+            }
+            ("GET", path)
+                if version == ApiVersion::V2_0 && path.starts_with("fs/files/Volumes/") =>
+            {
+                Self::ReadVolumeFile
+            }
             _ => return None,
         };
         Some((version, endpoint))

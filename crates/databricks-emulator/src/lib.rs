@@ -35,7 +35,8 @@
 //!
 //! Under `/api/2.0`, `/api/2.1` and `/api/2.2`: `jobs/run-now` and `jobs/runs/submit`, `get`, `get-output`, `cancel`,
 //! `list` and `delete`; under `/api/2.0` also `preview/scim/v2/Me` and `workspace/get-status`, `mkdirs`, `import`,
-//! `export` and `delete`; under `/api/2.0` and `/api/2.1` `clusters/get`. Any other path or method is 404
+//! `export` and `delete`, `dbfs/list`, `get-status` and `read`, `fs/files/Volumes/…` and `fs/directories/Volumes/…` for
+//! reading; under `/api/2.0` and `/api/2.1` `clusters/get` and `clusters/events`. Any other path or method is 404
 //! `ENDPOINT_NOT_FOUND`.
 //!
 //! - **Tokens** (DA §3.5, §10.3). None is 401 UNAUTHENTICATED; one that is not known is 403 with a page of HTML.
@@ -58,6 +59,11 @@
 //! - **Files** (DA §10.1). A file needs its folder, is overwritten only when that is asked for, and goes to the user's
 //!   home or an [`EmulatorBuilder::writable_folder`]; elsewhere the answer is 403. `/Workspace/Users/…` is `/Users/…`.
 //! - **Clusters** (DA §1.10) are those that runs work on. Why they ended is [`Script::cluster_termination`].
+//!   Events are those that the life of the run tells: CREATING, RUNNING, `DRIVER_HEALTHY`, TERMINATING.
+//! - **Files of DBFS and of volumes** (DA §1.11, §1.12) are those of [`Emulator::put_file`], [`Emulator::append_file`] and
+//!   [`Emulator::rename_file`]. One read of DBFS gives 1 MB at most; volumes know `Range` and pages.
+//! - **Delivered logs** (DA §5.1). A cluster shows its `cluster_log_conf`; [`Emulator::log_folder`] tells where its logs
+//!   belong, and the test that plays the driver appends to them there and rotates them.
 //! - **Idempotency** (DA §3.1). The same token answers the same run, ended or not; a deleted run's token is an error.
 //! - **List** (DA §1.5). `runs` is absent when there is none, and `active_only` covers the four states that it names.
 //!
@@ -109,6 +115,7 @@ mod recorded;
 mod refusal;
 mod schema;
 mod script;
+mod storage;
 mod timeline;
 mod tls;
 mod validate;

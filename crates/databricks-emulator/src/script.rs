@@ -53,6 +53,9 @@ pub struct Script {
     pub state_form: StateForm,
     /// Why the clusters of the run ended, once it has. Absent: its own because the job was done, others not at all.
     pub cluster_termination: Option<ClusterTermination>,
+    /// Whether the last logs of a cluster are still to be delivered when the run has ended: `cluster_log_status` then
+    /// tells of no delivery after the end.
+    pub late_logs: bool,
     /// What differs for single tasks, by `task_key`.
     pub tasks: BTreeMap<String, TaskScript>,
 }
@@ -71,6 +74,7 @@ impl Default for Script {
             triggered_run_id: None,
             state_form: StateForm::default(),
             cluster_termination: None,
+            late_logs: false,
             tasks: BTreeMap::new(),
         }
     }

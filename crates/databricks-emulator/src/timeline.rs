@@ -93,6 +93,12 @@ impl Timeline {
         self.steps.iter().take(self.index + 1).any(|step| step.state == *state)
     }
 
+    /// When it entered a state for the first time, if it has.
+    pub(crate) fn entered(&self, state: &LifeCycle) -> Option<Duration> {
+        let mut steps = self.steps.iter().zip(&self.entered);
+        steps.find(|(step, _)| step.state == *state).map(|(_, at)| *at)
+    }
+
     /// Lets the time that has passed move it.
     pub(crate) fn settle(&mut self, now: Duration) {
         let Pace::Elapsed(pace) = self.pace else { return };

@@ -4,6 +4,7 @@ mod run;
 
 pub(crate) use run::{Run, Standing};
 
+use crate::answers;
 use crate::builder::EmulatorBuilder;
 use crate::clock::now;
 use crate::exec::Executor;
@@ -220,6 +221,16 @@ impl Workspace {
         let run = state.runs.get_mut(&run_id)?;
         run.advance(now());
         Some(run.summary())
+    }
+
+    /// Where the cluster of a task delivers its driver's logs to.
+    pub(crate) fn log_folder(&self, run_id: i64, task_key: &str) -> Option<String> {
+        let find = |run: &Run| {
+            let mut tasks = run.submission.tasks.iter().enumerate();
+            let (place, task) = tasks.find(|(_, task)| task.key == task_key)?;
+            answers::log_folder(run, place, task)
+        };
+        self.read(run_id, false, |run, _, _| find(run)).ok().flatten()
     }
 
     /// Ends what is being executed, and executes nothing from now on. Does not wait.

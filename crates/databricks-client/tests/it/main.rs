@@ -19,6 +19,7 @@ mod proxy;
 mod raw;
 mod redaction;
 mod retry;
+mod storage;
 mod tls;
 mod versions;
 mod workspace;

@@ -26,6 +26,14 @@ pub(crate) fn cluster_id(run: &Run, place: usize, task: &SubmittedTask) -> Optio
     }
 }
 
+/// Where the driver's logs of a task's cluster are delivered to, once it was asked for.
+pub(crate) fn log_folder(run: &Run, place: usize, task: &SubmittedTask) -> Option<String> {
+    let id = cluster_id(run, place, task)?;
+    let conf = task.body.get("new_cluster")?.get("cluster_log_conf")?.as_object()?;
+    let destination = conf.values().next()?.get("destination")?.as_str()?;
+    Some(format!("{}/{id}/driver", destination.trim_end_matches('/')))
+}
+
 /// The cluster of this id, when a task of the run works on it.
 pub(crate) fn cluster(run: &Run, cluster_id: &str, asked: &Asked<'_>) -> Option<Value> {
     let mut tasks = run.submission.tasks.iter().enumerate();
@@ -50,6 +58,7 @@ fn described(
         "custom_tags",
         "spark_env_vars",
         "spark_conf",
+        "cluster_log_conf",
     ];
     for (key, value) in copied.iter().filter_map(|key| Some((*key, spec?.get(*key)?))) {
         insert(&mut answer, key, value.clone());
@@ -68,6 +77,13 @@ fn described(
         insert(&mut answer, "spark_context_id", spark_context_id(run, place));
         let node = format!("{:032x}", run.task_id(place));
         insert(&mut answer, "driver", json!({"node_id": node, "private_ip": "10.0.0.10"}));
+    }
+    if answer.contains_key("cluster_log_conf")
+        && let Some(running) = run.timeline.entered(&LifeCycle::Running)
+    {
+        // What is delivered last comes with the end (DA §5.1).
+        let attempted = run.timeline.end().filter(|_| !run.script.late_logs).unwrap_or(running);
+        insert(&mut answer, "cluster_log_status", json!({"last_attempted": millis(attempted)}));
     }
     let (state, message) = state(run, place, spec.is_some());
     insert(&mut answer, "state", state);

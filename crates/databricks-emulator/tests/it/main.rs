@@ -19,4 +19,5 @@ mod exec;
 mod files;
 mod lifecycle;
 mod listing;
+mod storage;
 mod submitting;

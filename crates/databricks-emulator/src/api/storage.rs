@@ -1,0 +1,74 @@
+//! The calls about files of volumes (DA §1.12), whose paths are a part of the address.
+
+use super::query::Query;
+use crate::emulator::Shared;
+use crate::refusal::{Refusal, invalid};
+use crate::storage::Part;
+use axum::http::request::Parts;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse as _, Response};
+use serde_json::Value;
+
+pub(super) fn list_volume(shared: &Shared, parts: &Parts, query: &Query) -> Result<Value, Refusal> {
+    let path = path(parts, "/api/2.0/fs/directories")?;
+    shared.storage.volume_list(&path, query.integer("page_size")?, query.text("page_token"))
+}
+
+pub(super) fn read_volume_file(shared: &Shared, parts: &Parts) -> Response {
+    let range = parts.headers.get(header::RANGE).and_then(|range| range.to_str().ok());
+    let (first, last) = match range.map(parse_range) {
+        None => (0, None),
+        Some(Some(range)) => range,
+        Some(None) => return invalid("Invalid range.").into_response(),
+    };
+    let read = path(parts, "/api/2.0/fs/files")
+        .and_then(|path| shared.storage.volume_read(&path, first, last));
+    match read {
+        Err(refusal) => refusal.into_response(),
+        Ok(Part { first, whole, .. }) if range.is_some() && first >= whole => (
+            StatusCode::RANGE_NOT_SATISFIABLE,
+            [(header::CONTENT_RANGE, format!("bytes */{whole}"))],
+        )
+            .into_response(),
+        Ok(part) => {
+            let end = part.first + part.content.len();
+            let written = std::time::SystemTime::UNIX_EPOCH + part.written;
+            let headers = [
+                (header::CONTENT_TYPE, "application/octet-stream".to_owned()),
+                (header::LAST_MODIFIED, httpdate::fmt_http_date(written)),
+            ];
+            if range.is_none() {
+                return (headers, part.content).into_response();
+            }
+            let range = format!("bytes {}-{}/{}", part.first, end.saturating_sub(1), part.whole);
+            let range = [(header::CONTENT_RANGE, range)];
+            (StatusCode::PARTIAL_CONTENT, headers, range, part.content).into_response()
+        }
+    }
+}
+
+/// `bytes=first-last` or `bytes=first-`; none for what is neither.
+fn parse_range(text: &str) -> Option<(usize, Option<usize>)> {
+    let (first, last) = text.strip_prefix("bytes=")?.split_once('-')?;
+    let last = if last.is_empty() { None } else { Some(last.parse().ok()?) };
+    Some((first.parse().ok()?, last))
+}
+
+/// The path of the file, without its escapes.
+fn path(parts: &Parts, endpoint: &str) -> Result<String, Refusal> {
+    let text = parts.uri.path().strip_prefix(endpoint).unwrap_or_default();
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.bytes();
+    while let Some(byte) = rest.next() {
+        if byte != b'%' {
+            bytes.push(byte);
+            continue;
+        }
+        let digit = |byte: Option<u8>| char::from(byte?).to_digit(16);
+        let (Some(high), Some(low)) = (digit(rest.next()), digit(rest.next())) else {
+            return Err(invalid("Invalid escape in the path."));
+        };
+        bytes.push(u8::try_from(high * 16 + low).unwrap_or_default());
+    }
+    String::from_utf8(bytes).map_err(|_invalid| invalid("The path is not UTF-8."))
+}
