@@ -68,14 +68,6 @@ pub struct ServeArgs {
     #[arg(long, value_name = "FORMAT", global = true)]
     pub log_format: Option<LogFormat>,
 
-    /// Who may call, and how much.
-    #[command(flatten)]
-    pub door: DoorArgs,
-
-    /// How Databricks is called.
-    #[command(flatten)]
-    pub workspaces: WorkspaceArgs,
-
     /// Do not offer gRPC reflection.
     #[arg(long, global = true)]
     pub no_reflection: bool,
@@ -111,6 +103,14 @@ pub struct ServeArgs {
     /// Accepted because `c0` has it; means nothing here. Repeatable, or several names after one flag.
     #[arg(long, value_name = "MODULE", num_args = 1.., global = true)]
     pub modules: Vec<String>,
+
+    /// Who may call, and how much.
+    #[command(flatten)]
+    pub door: DoorArgs,
+
+    /// How Databricks is called.
+    #[command(flatten)]
+    pub workspaces: WorkspaceArgs,
 }
 
 /// How log lines look.

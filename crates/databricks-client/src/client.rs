@@ -15,7 +15,7 @@ use crate::{
     jobs::{ListRuns, Run, RunNow, RunOutput, RunsPage, SubmitRun, Submitted},
     pool::Workspace,
     request::{Endpoint, Request},
-    retry::{Failure, Spent},
+    retry::{self, Failure, Spent},
     transport::{self, Exchange, Received},
 };
 
@@ -214,7 +214,8 @@ impl Client {
         loop {
             let version = self.workspace.jobs_version();
             attempts += 1;
-            let outcome = self.attempt(request, version, attempts, deadline).await;
+            // On the heap: every future of a caller would carry it otherwise.
+            let outcome = Box::pin(self.attempt(request, version, attempts, deadline)).await;
             let error = match outcome {
                 Ok(Received { status, body }) => {
                     let elapsed = started.elapsed();
@@ -266,7 +267,8 @@ impl Client {
     ) -> Result<Received, Error> {
         let settings = &self.workspace.settings;
         let out_of_time = || Error::new(ErrorKind::Timeout, "the caller's time ran out");
-        if Instant::now() >= deadline {
+        let left = deadline.saturating_duration_since(Instant::now());
+        if left.is_zero() {
             return Err(out_of_time());
         }
         let http =
@@ -280,7 +282,9 @@ impl Client {
             )
         })?;
         let path = request.path(version);
-        let turn = self.workspace.gate.turn(&self.budget, self.lane_of(request), deadline).await?;
+        let wait_until = Instant::now() + retry::wait(left);
+        let turn =
+            self.workspace.gate.turn(&self.budget, self.lane_of(request), wait_until).await?;
         let sent = Instant::now();
         let left = deadline.saturating_duration_since(sent);
         if left.is_zero() {

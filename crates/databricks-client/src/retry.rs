@@ -7,6 +7,10 @@ use crate::backoff::Backoff;
 /// How much of the time that is left a try may take, when another may follow.
 const SHARE_OF_A_TRY: f64 = 0.6;
 
+/// How much of the time that is left a call may wait for its turn: one that is sent at the last moment is cut off, and
+/// nobody knows what came of it.
+const SHARE_OF_A_WAIT: f64 = 0.6;
+
 /// A try is given that much, if it is there: a shorter one would fail at a workspace that is merely slow.
 const LEAST_TRY: Duration = Duration::from_secs(2);
 
@@ -93,6 +97,11 @@ impl RetryPolicy {
         let share = if may_follow { left.mul_f64(SHARE_OF_A_TRY).max(LEAST_TRY) } else { left };
         share.min(left).min(request_timeout)
     }
+}
+
+/// How long a call may wait for its turn in the budget, of the time that is left.
+pub(crate) fn wait(left: Duration) -> Duration {
+    left.mul_f64(SHARE_OF_A_WAIT)
 }
 
 #[cfg(test)]

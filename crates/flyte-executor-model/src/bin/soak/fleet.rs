@@ -43,6 +43,9 @@ impl Recipe {
             .args(["--host", "127.0.0.1", "--port", "0", "--prometheus-port", "0"])
             .args(["--log-format", "json"])
             .args(["--abandon-grace", &self.abandon_grace.to_string()])
+            // The executor's waits are that much shorter, so the budgets that suit real ones are that much too small.
+            .args(["--reads-per-second", "10000", "--writes-per-second", "4000"])
+            .args(["--calls-at-once", "1000"])
             .env_clear()
             .env("FLYTE_DATABRICKS_INSTANCE", &self.workspace)
             .env("FLYTE_DATABRICKS_ACCESS_TOKEN", &self.token)

@@ -32,7 +32,8 @@ fn fault(rng: &mut Rng) -> (Endpoint, CannedAnswer) {
             429,
             r#"{"error_code": "REQUEST_LIMIT_EXCEEDED", "message": "slow down"}"#,
         )
-        .with_header("retry-after", "1"),
+        // The whole workspace is left alone for as long as this says. No whole second is as short as all else here.
+        .with_header("retry-after", "0"),
         1 => CannedAnswer::json(500, r#"{"error_code": "INTERNAL_ERROR", "message": "oops"}"#),
         2 => CannedAnswer::json(
             503,
