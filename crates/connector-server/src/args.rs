@@ -104,6 +104,7 @@ pub struct ServeArgs {
     #[arg(long, value_name = "MODULE", num_args = 1.., global = true)]
     pub modules: Vec<String>,
 
+    // These come last: what follows them would stand under their headings in the help text.
     /// Who may call, and how much.
     #[command(flatten)]
     pub door: DoorArgs,

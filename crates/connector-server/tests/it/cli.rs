@@ -36,6 +36,8 @@ pub struct Serving {
     stderr: BufReader<ChildStderr>,
     pub grpc: String,
     pub http: String,
+    /// The line that says who may call.
+    pub door: Value,
 }
 
 const FREE_PORTS: &str = "--host 127.0.0.1 --port 0 --prometheus-port 0 --log-format json";
@@ -47,7 +49,9 @@ impl Serving {
             .spawn()
             .unwrap();
         let stderr = BufReader::new(child.stderr.take().unwrap());
-        let mut serving = Self { child, stderr, grpc: String::new(), http: String::new() };
+        let mut serving =
+            Self { child, stderr, grpc: String::new(), http: String::new(), door: Value::Null };
+        serving.door = serving.line("gRPC door");
         serving.grpc = serving.address("listening for gRPC");
         serving.http = serving.address("listening for Prometheus, /livez and /readyz");
         serving

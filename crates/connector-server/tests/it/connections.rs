@@ -46,7 +46,9 @@ async fn closed(stream: &mut TcpStream) {
 #[tokio::test]
 async fn one_connection_too_many_is_closed_and_a_place_is_free_again_when_one_leaves() {
     // The channel of the helper has one of the two.
-    let (server, _connector) = limited(Limits { connections: 2, ..Limits::default() }).await;
+    let limits =
+        Limits { connections: 2, handshake_time: Duration::from_hours(1), ..Limits::default() };
+    let (server, _connector) = limited(limits).await;
     let second = TcpStream::connect(server.grpc).await.unwrap();
     closed(&mut TcpStream::connect(server.grpc).await.unwrap()).await;
     get(&server, Act::Ok).await.unwrap();

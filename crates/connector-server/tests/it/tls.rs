@@ -3,18 +3,19 @@
 use std::time::Duration;
 
 use connector_core::Registry;
-use connector_server::{Limits, ServerConfig, Tls};
+use connector_server::{Limits, ServerConfig, Tls, TlsFiles};
 use flyteidl2::connector::{
-    GetTaskRequest, async_connector_service_client::AsyncConnectorServiceClient,
+    GetTaskRequest, TaskCategory, async_connector_service_client::AsyncConnectorServiceClient,
 };
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,
 };
-use tonic::transport::Channel;
+use tonic::{Code, transport::Channel};
 
 use crate::{
     authority::{Authority, Client, Files},
+    cli::Serving,
     scripted::{Act, Meta, Scripted, category},
     server::{Running, config, start_unmet},
 };
@@ -127,6 +128,38 @@ async fn a_handshake_that_never_ends_keeps_nobody_out_and_is_ended() {
     for mut stream in stuck {
         let _reset_counts_too = stream.read_to_end(&mut Vec::new()).await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_binary_takes_the_files_by_flag_and_by_variable_and_says_so() {
+    let authority = Authority::new();
+    let server = authority.identity(&["localhost"]);
+    let files = Files::new(&server, Some(&authority));
+    let TlsFiles { cert, key, client_ca } = files.named();
+    let client_ca = client_ca.unwrap();
+    let flags = format!("--tls-cert {} --tls-key {}", cert.display(), key.display());
+    let variables = [
+        ("FLYTE_CONNECTOR_TLS_CLIENT_CA", client_ca.to_str().unwrap()),
+        ("FLYTE_CONNECTOR_CALLER_NAMES", "flyte.example"),
+    ];
+    let serving = Serving::start(&flags, &variables);
+    let address = serving.grpc.parse().unwrap();
+    for (name, expected) in
+        [("flyte.example", Code::InvalidArgument), ("other.example", Code::PermissionDenied)]
+    {
+        let client = Client::new(&authority, Some(&authority.identity(&[name])));
+        let channel = client.channel(address).await.unwrap();
+        // The meta is of no run, which only those who may call are told.
+        let request = GetTaskRequest {
+            resource_meta: b"{}".to_vec(),
+            task_category: Some(TaskCategory { name: "databricks".to_owned(), version: 0 }),
+            ..Default::default()
+        };
+        let answer = AsyncConnectorServiceClient::new(channel).get_task(request).await;
+        assert_eq!(answer.unwrap_err().code(), expected, "{name}");
+    }
+    assert_eq!(serving.door["transport"], "TLS, clients show a certificate");
+    assert!(serving.door["callers"].as_str().unwrap().contains("--caller-names"));
 }
 
 #[test]
