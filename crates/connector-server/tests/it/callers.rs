@@ -19,6 +19,7 @@ use tonic_types::StatusExt as _;
 
 use crate::{
     authority::{Authority, Client, Files},
+    cli::Serving,
     scripted::{Act, Meta, Scripted, category},
     server::{Running, config, start_unmet},
 };
@@ -142,4 +143,24 @@ async fn health_can_be_for_callers_only_or_not_there() {
         assert_eq!(code(health(server.channel.clone(), None).await), without, "{access:?}");
         assert_eq!(code(health(server.channel.clone(), Some(TOKEN)).await), with, "{access:?}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_callers_token_is_in_no_log_line_of_any_level() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), TOKEN).unwrap();
+    let flags = format!("--caller-tokens {}", file.path().display());
+    let mut serving = Serving::start(&flags, &[("RUST_LOG", "trace")]);
+    let wrong = "canary-which-is-wrong-0123456789";
+    // The log is read in between, for a full pipe would stop the server.
+    assert_eq!(code(get(serving.channel().await, Some(TOKEN)).await), Code::NotFound);
+    serving.line("call answered with an error");
+    assert_eq!(code(get(serving.channel().await, Some(wrong)).await), Code::Unauthenticated);
+    serving.line("a call was refused at the door");
+    serving.signal("TERM");
+    let before = std::mem::take(&mut serving.read);
+    let (code, after) = serving.end();
+    assert_eq!(code, Some(0));
+    assert!(before.contains(r#""level":"TRACE""#), "{before}");
+    assert!(!before.contains("canary") && !after.contains("canary"), "{before}{after}");
 }

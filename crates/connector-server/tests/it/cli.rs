@@ -38,6 +38,8 @@ pub struct Serving {
     pub http: String,
     /// The line that says who may call.
     pub door: Value,
+    /// The log as far as it was read.
+    pub read: String,
 }
 
 const FREE_PORTS: &str = "--host 127.0.0.1 --port 0 --prometheus-port 0 --log-format json";
@@ -49,8 +51,14 @@ impl Serving {
             .spawn()
             .unwrap();
         let stderr = BufReader::new(child.stderr.take().unwrap());
-        let mut serving =
-            Self { child, stderr, grpc: String::new(), http: String::new(), door: Value::Null };
+        let mut serving = Self {
+            child,
+            stderr,
+            grpc: String::new(),
+            http: String::new(),
+            door: Value::Null,
+            read: String::new(),
+        };
         serving.door = serving.line("gRPC door");
         serving.grpc = serving.address("listening for gRPC");
         serving.http = serving.address("listening for Prometheus, /livez and /readyz");
@@ -66,6 +74,7 @@ impl Serving {
                 0,
                 "the log ended before `{message}`"
             );
+            self.read.push_str(&line);
             let line: Value = serde_json::from_str(&line).unwrap();
             if line["message"] == message {
                 return line;
