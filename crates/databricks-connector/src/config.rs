@@ -11,6 +11,7 @@ use crate::{
     phase::UserFailures,
     run_defaults::RunDefaults,
     task_files::{ObjectStores, TaskFiles},
+    upstream::Observer,
     watch::Patience,
     work::Entrypoint,
 };
@@ -50,6 +51,8 @@ pub struct Config {
     pub calls: CallLimits,
     /// How long a call of Flyte may take that brings no deadline.
     pub call_timeout: Duration,
+    /// Who is told of every request to Databricks, and of every wait for one.
+    pub observer: Option<Arc<dyn Observer>>,
 }
 
 /// How many calls each workspace gets from each credential, by each process.
@@ -103,6 +106,7 @@ impl Default for Config {
             unreachable_patience: None,
             calls: CallLimits::default(),
             call_timeout: Duration::from_mins(1),
+            observer: None,
         }
     }
 }
@@ -209,6 +213,9 @@ impl TryFrom<Config> for Settings {
                 JobsApi::V2_2 => databricks_client::JobsApi::V2_2,
                 JobsApi::V2_1 => databricks_client::JobsApi::V2_1,
             });
+        if let Some(observer) = config.observer {
+            pool = pool.observer(observer);
+        }
         if let Some(pem) = config.extra_roots_pem {
             pool = pool.extra_roots_pem(pem);
         }

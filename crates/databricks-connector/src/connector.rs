@@ -16,6 +16,7 @@ use crate::{
     tags::Cloud,
     task::DatabricksTask,
     unchecked::Unchecked,
+    upstream::Workspaces,
     watch::Watch,
 };
 
@@ -42,6 +43,11 @@ impl DatabricksConnector {
             watch: Watch::default(),
             unchecked: Unchecked::default(),
         })
+    }
+
+    /// The workspaces that are called. Taken before the connector moves into a registry.
+    pub fn workspaces(&self) -> Workspaces {
+        Workspaces::new(self.settings.pool.clone())
     }
 
     /// The operator's choices for a task. The cloud of its workspace is a guess until the workspace is known to be

@@ -61,6 +61,7 @@ mod tags;
 mod task;
 mod task_files;
 mod unchecked;
+pub mod upstream;
 mod watch;
 mod work;
 

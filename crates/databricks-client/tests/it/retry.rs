@@ -227,6 +227,19 @@ async fn nothing_is_sent_for_a_caller_whose_time_is_over() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_request_that_is_lost_on_its_way_leaves_time_for_others() {
+    let (address, requests) = listen(vec![Fate::Hang, Fate::Hang, Fate::Hang]);
+    let deadline = tokio::time::Instant::now() + Duration::from_secs(10);
+    let client = client_of(builder(), &address).with_deadline(Some(deadline.into_std()));
+    let call = tokio::spawn(async move { client.get_run(run_id()).await });
+    one_more(requests).await;
+    let error = call.await.unwrap().unwrap_err();
+    // 6 s, then 2.4 s, then the rest.
+    assert_eq!((error.kind(), error.attempts()), (ErrorKind::Timeout, 3));
+    assert_eq!(error.elapsed().as_secs(), 10);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_silent_server_is_left_at_the_callers_deadline() {
     let (address, requests) = listen(vec![Fate::Hang]);
     let patient = builder().retry(once()).request_timeout(Duration::from_hours(1));

@@ -3,16 +3,33 @@
 use std::{
     net::TcpListener,
     num::NonZeroU32,
-    sync::Arc,
+    sync::{Arc, Mutex},
     time::{Duration, Instant},
 };
 
 use connector_core::{CallContext, Connector, ErrorKind, Phase};
-use databricks_connector::{CallLimits, Config, Looked, Looking, TaskFiles};
+use databricks_connector::{
+    CallLimits, Config, Looked, Looking, TaskFiles,
+    upstream::{Attempt, BreakerSnapshot, BudgetWait, Host, Observer},
+};
 use databricks_emulator::{CannedAnswer, Endpoint, Outcome, Pace, Script};
 use serde_json::json;
 
 use crate::setup::{World, call, meta};
+
+/// The statuses of every answer.
+#[derive(Debug, Default)]
+struct Seen(Mutex<Vec<Option<u16>>>);
+
+impl Observer for Seen {
+    fn attempted(&self, attempt: &Attempt<'_>) {
+        self.0.lock().unwrap().push(attempt.status);
+    }
+
+    fn waited(&self, _wait: &BudgetWait<'_>) {}
+
+    fn refused(&self, _host: &Host) {}
+}
 
 fn running() -> Script {
     Script { pace: Pace::PerPoll(1_000), ..Script::default() }
@@ -47,13 +64,20 @@ async fn a_pause_that_a_workspace_asks_for_is_told_and_no_call_breaks_it() {
 
 #[tokio::test]
 async fn a_429_without_a_pause_is_tried_again_within_the_call() {
-    let world = World::start().await;
+    let seen = Arc::new(Seen::default());
+    let observer = Arc::<Seen>::clone(&seen);
+    let world = World::with(|config| Config { observer: Some(observer), ..config }).await;
     let run = world.started(running()).await;
     world.emulator.answer_next(Endpoint::GetRun, CannedAnswer::json(429, ""), 2);
-    let before = requests(&world);
+    let (before, sent) = (requests(&world), world.connector.workspaces().snapshots()[0].attempts);
     let told = world.get(&run).await;
     assert!(!told.message.contains("no news"), "{}", told.message);
     assert_eq!(requests(&world) - before, 3);
+    let stands = world.connector.workspaces().snapshots().remove(0);
+    assert_eq!((stands.attempts - sent, stands.retries), (3, 2));
+    assert_eq!(stands.breaker, BreakerSnapshot::Closed);
+    let statuses = seen.0.lock().unwrap();
+    assert_eq!(statuses[statuses.len() - 3..], [Some(429), Some(429), Some(200)]);
 }
 
 #[tokio::test]
