@@ -11,6 +11,10 @@ use tokio::time::Instant;
 /// Failures in a row, with no sign of life between them, that open it.
 pub(crate) const FAILURES_TO_OPEN: u32 = 10;
 
+/// Failures this close together, of calls that were under way at the same time, are one: a connection that breaks fails
+/// every call that it carries.
+pub(crate) const BURST: Duration = Duration::from_millis(50);
+
 /// How long no call goes through before a probe may.
 pub(crate) const OPEN_FOR: Duration = Duration::from_secs(2);
 
@@ -27,8 +31,16 @@ pub(crate) struct Breaker {
 
 #[derive(Debug)]
 enum State {
-    Closed { failures: u32, since: Option<Instant> },
+    Closed { failures: u32, row: Option<Row> },
     Open { outage: Outage, probe: Probe },
+}
+
+/// The times of a row of failures.
+#[derive(Debug, Clone, Copy)]
+struct Row {
+    since: Instant,
+    /// When the last one was that counts.
+    last: Instant,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,10 +61,10 @@ pub(crate) struct Outage {
 }
 
 /// A call that may be sent. What came of it must be recorded.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Pass {
-    /// One of many.
-    Plain,
+    /// One of many, let through after so many failures in a row.
+    Plain(u32),
     /// The only one that finds out whether the host is back, by its number.
     Probe(u64),
 }
@@ -89,7 +101,7 @@ pub(crate) enum Position {
 
 impl Default for Breaker {
     fn default() -> Self {
-        Self { state: State::Closed { failures: 0, since: None }, probes: 0 }
+        Self { state: State::Closed { failures: 0, row: None }, probes: 0 }
     }
 }
 
@@ -113,7 +125,7 @@ impl Breaker {
     pub(crate) fn admit(&mut self, now: Instant) -> Result<Pass, Refused> {
         self.check(now)?;
         match &mut self.state {
-            State::Closed { .. } => Ok(Pass::Plain),
+            State::Closed { failures, .. } => Ok(Pass::Plain(*failures)),
             State::Open { probe, .. } => {
                 self.probes += 1;
                 *probe = Probe::Out(self.probes);
@@ -126,10 +138,13 @@ impl Breaker {
     pub(crate) fn record(&mut self, pass: Pass, sign: Sign, now: Instant) {
         match (sign, &mut self.state) {
             // Whichever call it was: the host lives.
-            (Sign::Alive, _) => self.state = State::Closed { failures: 0, since: None },
-            (Sign::Failing(why), State::Closed { failures, since }) => {
+            (Sign::Alive, _) => self.state = State::Closed { failures: 0, row: None },
+            (Sign::Failing(_), State::Closed { failures, row: Some(row) })
+                if now < row.last + BURST && pass < Pass::Plain(*failures) => {}
+            (Sign::Failing(why), State::Closed { failures, row }) => {
                 *failures += 1;
-                let since = *since.get_or_insert(now);
+                let since = row.map_or(now, |row| row.since);
+                *row = Some(Row { since, last: now });
                 if *failures >= FAILURES_TO_OPEN {
                     self.state = State::Open {
                         outage: Outage { since, why },
@@ -179,8 +194,11 @@ mod tests {
         let mut breaker = Breaker::default();
         for n in 0..FAILURES_TO_OPEN {
             let pass = breaker.admit(start).unwrap();
-            let end = if n == 0 { start } else { start + Duration::from_secs(1) };
-            breaker.record(pass, failing(), end);
+            breaker.record(
+                pass,
+                failing(),
+                if n == 0 { start } else { start + Duration::from_secs(1) },
+            );
         }
         breaker
     }
@@ -201,6 +219,20 @@ mod tests {
     }
 
     #[test]
+    fn a_connection_that_breaks_under_many_calls_is_one_failure() {
+        let start = Instant::now();
+        let mut breaker = Breaker::default();
+        for n in 0..FAILURES_TO_OPEN - 1 {
+            for _ in 0..100 {
+                breaker.record(Pass::Plain(0), failing(), start + BURST * n);
+            }
+        }
+        assert_eq!(breaker.position(start + BURST * 8), Position::Closed);
+        breaker.record(Pass::Plain(0), failing(), start + BURST * 9);
+        assert_eq!(breaker.position(start + BURST * 9), Position::Open(start));
+    }
+
+    #[test]
     fn after_two_seconds_one_probe_goes_through_and_its_success_closes_it() {
         let start = Instant::now();
         let mut breaker = opened(start);
@@ -211,7 +243,7 @@ mod tests {
         assert_eq!(breaker.admit(later).unwrap_err().again_in, OPEN_FOR);
         breaker.record(probe, Sign::Alive, later);
         assert_eq!(breaker.position(later), Position::Closed);
-        assert_eq!(breaker.admit(later), Ok(Pass::Plain));
+        assert_eq!(breaker.admit(later), Ok(Pass::Plain(0)));
     }
 
     #[test]
@@ -241,14 +273,14 @@ mod tests {
         let start = Instant::now();
         let mut breaker = opened(start);
         let later = start + Duration::from_secs(1) + OPEN_FOR;
-        breaker.record(Pass::Plain, failing(), later);
+        breaker.record(Pass::Plain(0), failing(), later);
         assert!(matches!(breaker.admit(later), Ok(Pass::Probe(_))));
-        breaker.record(Pass::Plain, Sign::None, later);
-        breaker.record(Pass::Plain, failing(), later);
+        breaker.record(Pass::Plain(0), Sign::None, later);
+        breaker.record(Pass::Plain(0), failing(), later);
         assert!(breaker.admit(later).is_err());
         // An answer is an answer.
-        breaker.record(Pass::Plain, Sign::Alive, later);
-        assert_eq!(breaker.admit(later), Ok(Pass::Plain));
+        breaker.record(Pass::Plain(0), Sign::Alive, later);
+        assert_eq!(breaker.admit(later), Ok(Pass::Plain(0)));
     }
 
     #[derive(Debug, Clone)]

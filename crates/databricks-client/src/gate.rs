@@ -154,7 +154,7 @@ impl Turn<'_> {
     /// How long the try may take, of the time that there is.
     pub(crate) fn timeout(&self, timeout: Duration) -> Duration {
         match self.pass {
-            Pass::Plain => timeout,
+            Pass::Plain(_) => timeout,
             Pass::Probe(_) => timeout.min(PROBE_TIMEOUT),
         }
     }
