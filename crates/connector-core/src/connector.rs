@@ -78,6 +78,20 @@ pub trait Connector: Send + Sync + 'static {
         }
     }
 
+    /// Stops what earlier attempts of the same action left alive: Flyte gave it up, or never knew of it. Comes beside
+    /// the [`create`](Self::create) of a later attempt, whose answer does not wait long for it, and once more after a
+    /// grace time: what an earlier attempt asked for may have been under way when its server died.
+    ///
+    /// # Errors
+    ///
+    /// Whatever keeps that work from being found or stopped; the server tries again a few times.
+    fn stop_earlier_attempts(
+        &self,
+        _cx: CreateContext,
+    ) -> impl Future<Output = Result<(), Error>> + Send {
+        async { Ok(()) }
+    }
+
     /// Time series of the work, for the asked names and window.
     ///
     /// # Errors

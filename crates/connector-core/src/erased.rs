@@ -17,6 +17,7 @@ pub(crate) trait ErasedConnector: Send + Sync {
     fn get<'a>(&'a self, cx: CallContext, meta: &'a [u8]) -> BoxFuture<'a, Resource>;
     fn delete<'a>(&'a self, cx: CallContext, meta: &'a [u8]) -> BoxFuture<'a, ()>;
     fn abandon<'a>(&'a self, cx: CreateContext, meta: Option<&'a [u8]>) -> BoxFuture<'a, ()>;
+    fn stop_earlier_attempts(&self, cx: CreateContext) -> BoxFuture<'_, ()>;
     fn metrics<'a>(
         &'a self,
         cx: CallContext,
@@ -60,6 +61,10 @@ impl<C: Connector> ErasedConnector for C {
         Box::pin(async move {
             Connector::abandon(self, cx, meta.map(resource_meta::decode).transpose()?).await
         })
+    }
+
+    fn stop_earlier_attempts(&self, cx: CreateContext) -> BoxFuture<'_, ()> {
+        Box::pin(Connector::stop_earlier_attempts(self, cx))
     }
 
     fn metrics<'a>(

@@ -67,6 +67,15 @@ impl ConnectorHandle {
         self.0.abandon(cx, meta).await
     }
 
+    /// Stops what earlier attempts of the same action left alive.
+    ///
+    /// # Errors
+    ///
+    /// As [`Connector::stop_earlier_attempts`].
+    pub async fn stop_earlier_attempts(&self, cx: CreateContext) -> Result<(), Error> {
+        self.0.stop_earlier_attempts(cx).await
+    }
+
     /// Time series of the work.
     ///
     /// # Errors

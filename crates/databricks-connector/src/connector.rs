@@ -173,6 +173,10 @@ impl Connector for DatabricksConnector {
         delete::run(self, &cx, &meta).await
     }
 
+    async fn stop_earlier_attempts(&self, cx: CreateContext) -> Result<(), Error> {
+        create::stop_earlier_attempts(self, &cx).await
+    }
+
     async fn metrics(
         &self,
         cx: CallContext,

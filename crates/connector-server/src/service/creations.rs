@@ -134,6 +134,13 @@ impl Creations {
         }
     }
 
+    /// Waits out the grace time, or until the server stops.
+    async fn grace_over_or_stop(&self) {
+        let mut stop = self.0.stop.subscribe();
+        // Over, or stopping: either is an end.
+        drop(tokio::time::timeout(self.0.grace, stop.wait_for(Option::is_some)).await);
+    }
+
     /// Joins or starts; else what another request for the attempt, which differs, is waiting for.
     fn try_begin(
         &self,

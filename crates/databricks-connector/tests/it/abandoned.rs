@@ -25,11 +25,13 @@ async fn the_next_attempt_cancels_what_an_earlier_one_left_alive() {
     for conf in [json!({}), json!({"run_name": "nightly"})] {
         let world = World::start().await;
         let [first, second] = attempts(&world, &conf);
-        world.connector.create(first).await.unwrap();
+        world.connector.create(first.clone()).await.unwrap();
         world.connector.create(second.clone()).await.unwrap();
-        assert_eq!(cancelled(&world), [true, false], "{conf}");
-        // The same attempt again finds its own run, and leaves it alone.
-        world.connector.create(second).await.unwrap();
+        // A first attempt has none before it, and looks for none.
+        world.connector.stop_earlier_attempts(first).await.unwrap();
+        assert_eq!(cancelled(&world), [false, false], "{conf}");
+        // Its own run is left alone.
+        world.connector.stop_earlier_attempts(second).await.unwrap();
         assert_eq!(cancelled(&world), [true, false], "{conf}");
     }
 }
@@ -44,17 +46,21 @@ async fn runs_of_other_actions_and_other_installations_are_left_alone() {
     installation.output_prefix = installation.output_prefix.replacen("s3://", "s3://other-", 1);
     world.connector.create(action).await.unwrap();
     world.connector.create(installation).await.unwrap();
-    world.connector.create(second).await.unwrap();
+    world.connector.create(second.clone()).await.unwrap();
+    world.connector.stop_earlier_attempts(second).await.unwrap();
     assert_eq!(cancelled(&world), [false, false, false]);
 }
 
 #[tokio::test]
-async fn a_workspace_that_cannot_list_runs_fails_no_create() {
+async fn a_look_for_earlier_runs_that_failed_says_so_and_can_be_repeated() {
     let world = World::start().await;
-    let [_, second] = attempts(&world, &json!({}));
+    let [first, second] = attempts(&world, &json!({}));
+    world.connector.create(first).await.unwrap();
     world.emulator.answer_next(Endpoint::ListRuns, CannedAnswer::json(403, "{}"), 1);
-    world.connector.create(second).await.unwrap();
+    world.connector.stop_earlier_attempts(second.clone()).await.unwrap_err();
     assert_eq!(cancelled(&world), [false]);
+    world.connector.stop_earlier_attempts(second).await.unwrap();
+    assert_eq!(cancelled(&world), [true]);
 }
 
 #[tokio::test]

@@ -186,3 +186,83 @@ async fn memory_of_work_that_was_given_up_is_bounded() {
     let (_caller, ticket) = start(&creations, request("a", u32::try_from(MAX_PAST).unwrap())).await;
     assert_eq!(ticket.abandoned, 1);
 }
+
+/// A connector that notes when it was to stop earlier attempts, and cannot the first few times.
+#[derive(Debug, Clone, Default)]
+struct Sweeper {
+    failures: usize,
+    looks: Arc<Mutex<Vec<Instant>>>,
+}
+
+impl connector_core::Connector for Sweeper {
+    const NAME: &'static str = "Sweeper";
+    type ResourceMeta = String;
+
+    fn task_types(&self) -> Vec<TaskType> {
+        vec![TaskType::new("x", 0)]
+    }
+
+    async fn create(&self, _cx: CreateContext) -> Result<String, Error> {
+        Ok(String::new())
+    }
+
+    async fn get(
+        &self,
+        _cx: connector_core::CallContext,
+        _meta: String,
+    ) -> Result<connector_core::Resource, Error> {
+        Err(Error::internal("never asked"))
+    }
+
+    async fn delete(&self, _cx: connector_core::CallContext, _meta: String) -> Result<(), Error> {
+        Ok(())
+    }
+
+    async fn stop_earlier_attempts(&self, _cx: CreateContext) -> Result<(), Error> {
+        let mut looks = self.looks.lock().unwrap();
+        looks.push(Instant::now());
+        if looks.len() > self.failures { Ok(()) } else { Err(Error::internal("no")) }
+    }
+}
+
+/// When that attempt had earlier ones stopped, in seconds from its creation, of which the first few were in vain.
+async fn looks(attempt: u32, failures: usize) -> Vec<u64> {
+    let sweeper = Sweeper { failures, ..Sweeper::default() };
+    let registry = connector_core::Registry::builder().register(sweeper.clone()).build().unwrap();
+    let task_type = TaskType::new("x", 0);
+    let connector = registry.find(&task_type).unwrap().clone();
+    let creations = Creations::new(GRACE);
+    let began = Instant::now();
+    let (caller, ticket) = start(&creations, request("a", attempt)).await;
+    let cx = ticket.context(task_type, std::time::Instant::now());
+    let carried = tokio::spawn(carry_out(ticket, connector, cx, |_| {}));
+    caller.answer(in_a_second()).await.unwrap();
+    // The answer has waited for the first one alone.
+    assert_eq!(began.elapsed(), Duration::ZERO);
+    carried.await.unwrap();
+    let looks = sweeper.looks.lock().unwrap();
+    looks.iter().map(|at| at.duration_since(began).as_secs()).collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_later_attempt_has_earlier_ones_stopped_at_once_and_after_the_grace_time() {
+    assert_eq!(looks(0, 0).await, [0; 0]);
+    assert_eq!(looks(1, 0).await, [0, 30]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stop_brings_the_second_look_at_once() {
+    let creations = Creations::new(GRACE);
+    let began = Instant::now();
+    creations.end_graces(began + GRACE);
+    creations.grace_over_or_stop().await;
+    assert_eq!(began.elapsed(), Duration::ZERO);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_look_for_earlier_attempts_that_fails_is_repeated() {
+    assert_eq!(looks(2, 1).await, [0, 30]);
+    assert_eq!(looks(2, 3).await, [0, 30, 32, 36]);
+    // Not for ever.
+    assert_eq!(looks(2, 99).await, [0, 30, 32, 36, 44, 60]);
+}

@@ -6,19 +6,23 @@ use std::{
 };
 
 use connector_core::{ConnectorHandle, CreateContext};
+use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
-use super::{Abandonment, Ticket};
+use super::{Abandonment, Creations, Ticket};
 use crate::{metrics::Abandoned, service::outcome};
 
 /// How often giving up is tried.
 const TRIES: u32 = 5;
 
+/// How long the first look for earlier attempts may hold the answer up once the work is created.
+const LOOK_PATIENCE: Duration = Duration::from_secs(3);
+
 /// How long each try may take.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Creates the work, answers everybody who asked for it, and gives it up if it belongs to nobody. `count` is told what
-/// became of work that belonged to nobody.
+/// became of work that belonged to nobody. A later attempt has the work of earlier ones stopped beside that.
 pub(in crate::service) async fn carry_out(
     ticket: Ticket,
     connector: ConnectorHandle,
@@ -26,17 +30,77 @@ pub(in crate::service) async fn carry_out(
     count: impl FnOnce(Abandoned) + Send,
 ) {
     let remembered = without_inputs(&mut cx);
+    let creations = ticket.creations.clone();
+    let looked = CancellationToken::new();
+    let create = create(ticket, &connector, cx, &remembered, &looked, count);
+    let look = stop_earlier_attempts(&creations, &connector, &remembered, &looked);
+    tokio::join!(Box::pin(create), Box::pin(look));
+}
+
+async fn create(
+    ticket: Ticket,
+    connector: &ConnectorHandle,
+    cx: CreateContext,
+    remembered: &CreateContext,
+    looked: &CancellationToken,
+    count: impl FnOnce(Abandoned) + Send,
+) {
     let outcome = outcome::caught(connector.create(cx)).await;
+    // Only a favour: a server that is killed after its answer has looked before it. The caller has a deadline, though.
+    let left = remembered.deadline.map(|at| at.saturating_duration_since(Instant::now()));
+    let patience = left.map_or(LOOK_PATIENCE, |left| (left / 2).min(LOOK_PATIENCE));
+    drop(tokio::time::timeout(patience, looked.cancelled()).await);
     let Some(abandonment) = ticket.settle(outcome).await else { return };
     warn!(
         is_started = abandonment.meta.is_some(),
         "the caller was told that the task could not be created; what was started is given up after the grace time"
     );
     if abandonment.is_due().await {
-        count(give_up(&connector, &remembered, &abandonment).await);
+        count(give_up(connector, remembered, &abandonment).await);
     } else {
         info!("the attempt was asked for again; its work is kept");
         count(Abandoned::Claimed);
+    }
+}
+
+/// Flyte has given up the earlier attempts of this action, so that what is left of them belongs to nobody. Once at once,
+/// and once more after the grace time, for what was on its way when its server died.
+async fn stop_earlier_attempts(
+    creations: &Creations,
+    connector: &ConnectorHandle,
+    remembered: &CreateContext,
+    looked: &CancellationToken,
+) {
+    let attempt = remembered.execution.task_execution_id.as_ref().map(|id| id.retry_attempt);
+    if attempt.is_none_or(|attempt| attempt == 0) {
+        looked.cancel();
+        return;
+    }
+    let look = || {
+        let until = Instant::now() + PATIENCE;
+        let cx = CreateContext { deadline: Some(until), ..remembered.clone() };
+        outcome::guarded(until, connector.stop_earlier_attempts(cx))
+    };
+    let first = look().await;
+    looked.cancel();
+    if let Err(error) = first {
+        info!(
+            error = crate::status::message(&error),
+            "the work of earlier attempts is looked for later"
+        );
+    }
+    // A server that stops has no later.
+    creations.grace_over_or_stop().await;
+    for tried in 1..=TRIES {
+        let Err(error) = look().await else { return };
+        warn!(
+            tried,
+            error = crate::status::message(&error),
+            "the work of earlier attempts could not be looked for"
+        );
+        if tried < TRIES {
+            tokio::time::sleep(Duration::from_secs(1 << tried)).await;
+        }
     }
 }
 
