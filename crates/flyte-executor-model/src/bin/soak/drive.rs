@@ -5,8 +5,9 @@ use crate::cast::{Flavour, Role};
 use crate::fleet::{Recipe, Replica};
 use crate::job::{Job, Stage};
 use crate::ledger::{self, Ledger, Record};
+use crate::network::Network;
 use crate::summary::{self, Figures};
-use crate::weather;
+use crate::weather::Weather;
 use databricks_emulator::Emulator;
 use fastrand::Rng;
 use flyte_executor_model::{
@@ -42,8 +43,9 @@ struct World {
     stage: Arc<Stage>,
     recipe: Recipe,
     balancers: Vec<Arc<Balancer>>,
+    network: Network,
     ledger: Mutex<Ledger>,
-    faults: AtomicU64,
+    faults: Arc<AtomicU64>,
     drains: AtomicU64,
     /// Replicas that did not drain as they should.
     bad_drains: Mutex<Vec<String>>,
@@ -120,6 +122,7 @@ pub(crate) async fn run(args: &Args) -> Result<bool, BoxError> {
         kills: ledger.kills.len(),
         drains: world.drains.load(Ordering::Relaxed),
         faults: world.faults.load(Ordering::Relaxed),
+        network: world.network.struck(),
         took: started.elapsed(),
     };
     summary::print(args, &ledger, &figures, &violations, &bad_drains);
@@ -130,6 +133,17 @@ pub(crate) async fn run(args: &Args) -> Result<bool, BoxError> {
         println!("the replicas' logs stay in {}; the last ones were at {last:?}", kept.display());
     }
     Ok(is_good)
+}
+
+/// Of a thousand pieces on the network, which are two a call, so many meet a fault: with the rest of the faults, which
+/// are answers of the workspace, they make up the percentage.
+fn network_share(percent: u8) -> u16 {
+    u16::from(percent) * 2
+}
+
+/// Of a thousand calls so many are answered with a fault.
+fn weather_share(percent: u8) -> u16 {
+    u16::from(percent) * 6
 }
 
 fn settings(args: &Args) -> Settings {
@@ -146,13 +160,17 @@ async fn set_up(
     std::fs::write(&authority, emulator.certificate_pem())?;
     std::fs::create_dir(&logs)?;
     std::fs::create_dir(&outputs)?;
+    let upstream = emulator.https_host().replacen("localhost", "127.0.0.1", 1).parse()?;
+    let network = Network::start(upstream, args.seed, network_share(args.faults)).await?;
+    let workspace = format!("localhost:{}", network.address.port());
     let recipe = Recipe {
         program: args.server.clone(),
-        workspace: emulator.https_host(),
+        workspace: workspace.clone(),
         token: TOKEN.to_owned(),
         authority,
         logs,
         abandon_grace: ABANDON_GRACE.as_secs(),
+        further: args.server_flags.clone(),
     };
     let mut replicas = Vec::new();
     for _ in 0..args.replicas {
@@ -166,11 +184,12 @@ async fn set_up(
         balancer.all_ready().await;
     }
     let world = World {
-        stage: Arc::new(Stage::new(emulator, outputs)?),
+        stage: Arc::new(Stage::new(emulator, workspace, outputs)?),
         recipe,
         balancers,
+        network,
         ledger: Mutex::new(Ledger { abandon_grace: ABANDON_GRACE, ..Ledger::default() }),
-        faults: AtomicU64::new(0),
+        faults: Arc::new(AtomicU64::new(0)),
         drains: AtomicU64::new(0),
         bad_drains: Mutex::new(Vec::new()),
     };
@@ -206,12 +225,11 @@ async fn play(args: &Args, world: &Arc<World>, done: &Arc<AtomicU64>) -> Result<
         let executor = place.and_then(|place| executors.get(place)).cloned();
         let executor = executor.ok_or("a flavour without an executor")?;
         let (world, done) = (Arc::clone(world), Arc::clone(done));
-        let (seed, percent, settings) = (args.seed, args.faults, settings(args));
+        let (seed, share, settings) = (args.seed, weather_share(args.faults), settings(args));
         tasks.spawn(async move {
             let _room = room;
-            let job = Job::prepare(Arc::clone(&world.stage), number, &role)?;
-            let struck = weather::strike(&world.stage.emulator, seed, number, percent);
-            world.faults.fetch_add(struck, Ordering::Relaxed);
+            let weather = Weather::new(seed, number, share, Arc::clone(&world.faults));
+            let job = Job::prepare(Arc::clone(&world.stage), number, &role, weather)?;
             let task = Task::new(settings, role.retries, Outputs::Fine, None);
             let fate =
                 Fate { abort_after: role.abort_after, unstored: role.unstored, patience: PATIENCE };
@@ -316,7 +334,7 @@ async fn progress(tasks: u64, done: Arc<AtomicU64>, world: Arc<World>, started: 
             "{seconds} s: {done} of {tasks} tasks done, {} kills, {} drains, {} faults",
             world.ledger().kills.len(),
             world.drains.load(Ordering::Relaxed),
-            world.faults.load(Ordering::Relaxed),
+            world.faults.load(Ordering::Relaxed) + world.network.struck().iter().sum::<u64>(),
         );
     }
 }

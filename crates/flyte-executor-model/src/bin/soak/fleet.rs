@@ -14,6 +14,11 @@ use tokio::time::timeout;
 /// How long a replica may take to listen, and to drain.
 const PATIENCE: Duration = Duration::from_secs(40);
 
+/// What the servers may call of the workspace. The executor's waits are shorter, so its calls come denser than the
+/// stock bounds, which are for a workspace that a soak does not have.
+const BOUNDS: [&str; 6] =
+    ["--reads-per-second", "100000", "--writes-per-second", "100000", "--calls-at-once", "1000"];
+
 /// How to start a replica.
 #[derive(Debug)]
 pub(crate) struct Recipe {
@@ -27,6 +32,8 @@ pub(crate) struct Recipe {
     pub(crate) logs: PathBuf,
     /// Seconds until a run that Flyte was told does not exist is given up.
     pub(crate) abandon_grace: u64,
+    /// Further flags of the server.
+    pub(crate) further: Vec<String>,
 }
 
 /// One process.
@@ -43,9 +50,8 @@ impl Recipe {
             .args(["--host", "127.0.0.1", "--port", "0", "--prometheus-port", "0"])
             .args(["--log-format", "json"])
             .args(["--abandon-grace", &self.abandon_grace.to_string()])
-            // The executor's waits are that much shorter, so the budgets that suit real ones are that much too small.
-            .args(["--reads-per-second", "10000", "--writes-per-second", "4000"])
-            .args(["--calls-at-once", "1000"])
+            .args(BOUNDS)
+            .args(&self.further)
             .env_clear()
             .env("FLYTE_DATABRICKS_INSTANCE", &self.workspace)
             .env("FLYTE_DATABRICKS_ACCESS_TOKEN", &self.token)

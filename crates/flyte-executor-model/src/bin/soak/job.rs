@@ -1,7 +1,8 @@
 //! The requests of one task: a real one, captured from a Flyte backend (FC §8.2), made this task's own.
 
 use crate::cast::{Fortune, Role};
-use databricks_emulator::Emulator;
+use crate::weather::Weather;
+use databricks_emulator::{Emulator, Endpoint};
 use flyte_executor_model::Requests;
 use flyteidl2::connector::{CreateTaskRequest, DeleteTaskRequest, GetTaskRequest, TaskCategory};
 use flyteidl2::core::{ContainerError, ErrorDocument, container_error};
@@ -22,13 +23,19 @@ const CAPTURED: &[u8] = include_bytes!(concat!(
 pub(crate) struct Stage {
     pub(crate) emulator: Emulator,
     captured: CreateTaskRequest,
+    /// Where the servers find the workspace, as `host:port`.
+    workspace: String,
     /// Where the tasks' outputs are.
     outputs: PathBuf,
 }
 
 impl Stage {
-    pub(crate) fn new(emulator: Emulator, outputs: PathBuf) -> Result<Self, prost::DecodeError> {
-        Ok(Self { emulator, captured: CreateTaskRequest::decode(CAPTURED)?, outputs })
+    pub(crate) fn new(
+        emulator: Emulator,
+        workspace: String,
+        outputs: PathBuf,
+    ) -> Result<Self, prost::DecodeError> {
+        Ok(Self { emulator, captured: CreateTaskRequest::decode(CAPTURED)?, workspace, outputs })
     }
 }
 
@@ -37,6 +44,7 @@ impl Stage {
 pub(crate) struct Job {
     stage: Arc<Stage>,
     number: u64,
+    weather: Weather,
 }
 
 /// The name that the run of an attempt has in the workspace.
@@ -52,8 +60,13 @@ pub(crate) fn owner(run_name: &str) -> Option<(u64, u32)> {
 
 impl Job {
     /// Tells the workspace what the runs of this task do, and leaves the files that its functions leave.
-    pub(crate) fn prepare(stage: Arc<Stage>, number: u64, role: &Role) -> io::Result<Self> {
-        let job = Self { stage, number };
+    pub(crate) fn prepare(
+        stage: Arc<Stage>,
+        number: u64,
+        role: &Role,
+        weather: Weather,
+    ) -> io::Result<Self> {
+        let job = Self { stage, number, weather };
         for attempt in 0..=role.retries {
             let fortune = role.fortune(attempt);
             job.stage.emulator.script(&run_name(number, attempt), fortune.script());
@@ -70,6 +83,10 @@ impl Job {
             }
         }
         Ok(job)
+    }
+
+    fn strike(&self, endpoint: Endpoint, tenths: u16) {
+        self.weather.strike(&self.stage.emulator, endpoint, tenths);
     }
 
     fn folder(&self) -> PathBuf {
@@ -105,13 +122,18 @@ fn error_file(kind: container_error::Kind) -> Vec<u8> {
 
 impl Requests for Job {
     fn create(&self, attempt: u32) -> CreateTaskRequest {
+        self.strike(Endpoint::SubmitRun, 10);
+        if attempt > 0 {
+            // A page of the runs of earlier attempts, twice.
+            self.strike(Endpoint::ListRuns, 20);
+        }
         let mut request = self.stage.captured.clone();
         let old = std::mem::replace(&mut request.output_prefix, self.prefix(attempt));
         let prefix = request.output_prefix.clone();
         let (run, name) = (format!("soak{}", self.number), run_name(self.number, attempt));
         if let Some(template) = &mut request.template {
             if let Some(custom) = &mut template.custom {
-                put(custom, "databricksInstance", &self.stage.emulator.https_host());
+                put(custom, "databricksInstance", &self.stage.workspace);
                 if let Some(Kind::StructValue(conf)) =
                     custom.fields.get_mut("databricksConf").and_then(|conf| conf.kind.as_mut())
                 {
@@ -145,6 +167,7 @@ impl Requests for Job {
     }
 
     fn get(&self, attempt: u32, resource_meta: Vec<u8>) -> GetTaskRequest {
+        self.strike(Endpoint::GetRun, 10);
         GetTaskRequest {
             resource_meta,
             task_category: Some(category()),
@@ -154,6 +177,8 @@ impl Requests for Job {
     }
 
     fn delete(&self, _attempt: u32, resource_meta: Vec<u8>) -> DeleteTaskRequest {
+        // A run that the same server saw end is deleted without a call.
+        self.strike(Endpoint::CancelRun, 4);
         DeleteTaskRequest {
             resource_meta,
             task_category: Some(category()),

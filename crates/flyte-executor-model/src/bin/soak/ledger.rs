@@ -9,8 +9,9 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-/// How long after its answer a replica may still be busy with a run that is to be given up, beside the grace.
-const GIVING_UP: Duration = Duration::from_secs(10);
+/// How long after its answer a replica may still be busy with runs that are to be given up, beside the grace: it tries
+/// five times.
+const GIVING_UP: Duration = Duration::from_secs(40);
 
 /// Something that must not be.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -40,6 +41,8 @@ enum Leftover {
     KilledBeforeAnswer,
     /// Its server had answered with an error and was killed before it could give the run up, and no later attempt came.
     KilledBeforeGivingUp,
+    /// A later attempt came, and its server was killed before it could find the run.
+    KilledBeforeLooking,
     /// Nothing excuses it.
     Unexcused,
 }
@@ -61,6 +64,7 @@ pub(crate) struct Runs {
     pub(crate) all: usize,
     pub(crate) killed_before_answer: usize,
     pub(crate) killed_before_giving_up: usize,
+    pub(crate) killed_before_looking: usize,
 }
 
 /// Whether a run still does something, or would.
@@ -142,6 +146,7 @@ impl Ledger {
             match self.excuse(task, attempt) {
                 Leftover::KilledBeforeAnswer => figures.killed_before_answer += 1,
                 Leftover::KilledBeforeGivingUp => figures.killed_before_giving_up += 1,
+                Leftover::KilledBeforeLooking => figures.killed_before_looking += 1,
                 Leftover::Unexcused => violations.push(Violation {
                     task,
                     what: format!(
@@ -158,33 +163,54 @@ impl Ledger {
     /// Why a run of this attempt may be left alive.
     fn excuse(&self, task: u64, attempt: u32) -> Leftover {
         let Some(record) = self.tasks.get(&task) else { return Leftover::Unexcused };
-        // A later attempt looks for runs of earlier ones, unless its own server is killed before it could.
-        let later = record.finished.calls.iter().filter(|call| call.attempt > attempt);
-        let has_later = later
-            .flat_map(|call| &call.tries)
-            .any(|each| each.ended != Ended::Unsent && each.ended != Ended::Broken);
         let was_taken = record.creates(attempt).any(|call| call.outcome.is_ok() && call.stored);
-        if has_later || was_taken {
+        if was_taken {
             return Leftover::Unexcused;
+        }
+        // A later attempt looks for runs of earlier ones, unless its own server is killed before it could.
+        let mut has_later = false;
+        for call in &record.finished.calls {
+            if call.verb != Verb::Create || call.attempt <= attempt {
+                continue;
+            }
+            for each in &call.tries {
+                match each.ended {
+                    Ended::Unsent => {}
+                    Ended::Broken => has_later |= !self.kills.contains_key(&each.replica),
+                    Ended::TimedOut | Ended::Answered(_) => {
+                        if !self.was_killed_soon_after(record, call, each.replica) {
+                            return Leftover::Unexcused;
+                        }
+                        has_later = true;
+                    }
+                }
+            }
+        }
+        if has_later {
+            return Leftover::KilledBeforeLooking;
         }
         let mut answered = false;
         for call in record.creates(attempt) {
-            let ended = record.began + call.began + call.took;
             for each in &call.tries {
-                let Some(killed) = self.kills.get(&each.replica) else { continue };
                 match each.ended {
-                    Ended::Broken => return Leftover::KilledBeforeAnswer,
-                    // Our own patience ended first: the server was at it, or was to give it up.
-                    Ended::TimedOut | Ended::Answered(_)
-                        if *killed <= ended + self.abandon_grace + GIVING_UP =>
-                    {
-                        answered = true;
+                    Ended::Broken if self.kills.contains_key(&each.replica) => {
+                        return Leftover::KilledBeforeAnswer;
                     }
-                    Ended::TimedOut | Ended::Answered(_) | Ended::Unsent => {}
+                    // Its server was at it, or was to give it up.
+                    Ended::TimedOut | Ended::Answered(_) => {
+                        answered |= self.was_killed_soon_after(record, call, each.replica);
+                    }
+                    Ended::Broken | Ended::Unsent => {}
                 }
             }
         }
         if answered { Leftover::KilledBeforeGivingUp } else { Leftover::Unexcused }
+    }
+
+    /// Whether that replica was killed while it may still have been busy with what comes of the call.
+    fn was_killed_soon_after(&self, record: &Record, call: &Traced, replica: SocketAddr) -> bool {
+        let busy = record.began + call.began + call.took + self.abandon_grace + GIVING_UP;
+        self.kills.get(&replica).is_some_and(|killed| *killed <= busy)
     }
 
     /// The life of a task, call by call.

@@ -16,6 +16,7 @@ mod drive;
 mod fleet;
 mod job;
 mod ledger;
+mod network;
 mod summary;
 mod weather;
 
@@ -59,6 +60,10 @@ struct Args {
     /// How many times shorter the executor's waits between two polls and two looks are than the stock 30 s and 10 s.
     #[arg(long, value_name = "FACTOR", default_value_t = 150, value_parser = clap::value_parser!(u32).range(1..))]
     faster: u32,
+
+    /// Further flags of the server.
+    #[arg(last = true)]
+    server_flags: Vec<String>,
 }
 
 fn main() -> ExitCode {

@@ -15,6 +15,8 @@ pub(crate) struct Figures {
     pub(crate) kills: usize,
     pub(crate) drains: u64,
     pub(crate) faults: u64,
+    /// Before the request, after it, and held up.
+    pub(crate) network: [u64; 3],
     pub(crate) took: Duration,
 }
 
@@ -75,12 +77,20 @@ pub(crate) fn print(
         errors(Verb::Delete),
     );
     println!(
-        "workspace  {} runs, {} faults; servers killed {} times, drained {} times",
-        figures.runs.all, figures.faults, figures.kills, figures.drains
+        "workspace  {} runs; servers killed {} times, drained {} times",
+        figures.runs.all, figures.kills, figures.drains
+    );
+    let [before, after, held_up] = figures.network;
+    println!(
+        "faults     {}: {} answers of the workspace, {before} connections broken on the way there, {after} on the way back, {held_up} held up",
+        figures.faults + before + after + held_up,
+        figures.faults
     );
     println!(
-        "left alive {} whose server was killed between submit and answer, {} whose server was killed before it could give them up",
-        figures.runs.killed_before_answer, figures.runs.killed_before_giving_up
+        "left alive {} whose server was killed between submit and answer; {} whose server was killed before it could give them up; {} whose next attempt's server was killed before it could find them",
+        figures.runs.killed_before_answer,
+        figures.runs.killed_before_giving_up,
+        figures.runs.killed_before_looking,
     );
     println!("time       {:.1} s", figures.took.as_secs_f64());
 
