@@ -9,6 +9,7 @@
 
 mod ci;
 mod codegen;
+mod fuzz;
 mod interop;
 mod nightly;
 mod soak;

@@ -8,6 +8,7 @@ use xshell::{Shell, cmd};
 pub(crate) const FOLDER: &str = ".tools";
 
 const CARGO_DENY: &str = "0.20.2";
+const CARGO_FUZZ: &str = "0.13.2";
 /// Reports of grpcurl's own version are "dev build" when Go built it, so the version is in the folder's name.
 const GRPCURL: &str = "v1.9.3";
 /// minio's release tags are no Go versions, so a commit it is.
@@ -28,24 +29,31 @@ pub(crate) fn require_component(sh: &Shell, component: &str, subcommand: &str) -
 
 /// The program `cargo-deny` in the pinned version, which is built when it is not there.
 pub(crate) fn cargo_deny(sh: &Shell, target: &Path) -> Result<PathBuf> {
-    let wanted = format!("cargo-deny {CARGO_DENY}");
-    let own = sh.current_dir().join(FOLDER).join("bin/cargo-deny");
-    for program in [PathBuf::from("cargo-deny"), own.clone()] {
-        let version = cmd!(sh, "{program} --version").quiet().ignore_stderr().read();
-        if version.is_ok_and(|version| version.trim() == wanted) {
+    built_by_cargo(sh, target, "cargo-deny", CARGO_DENY)
+}
+
+/// The program `cargo-fuzz` in the pinned version, which is built when it is not there.
+pub(crate) fn cargo_fuzz(sh: &Shell, target: &Path) -> Result<PathBuf> {
+    built_by_cargo(sh, target, "cargo-fuzz", CARGO_FUZZ)
+}
+
+fn built_by_cargo(sh: &Shell, target: &Path, name: &str, version: &str) -> Result<PathBuf> {
+    let wanted = format!("{name} {version}");
+    let own = sh.current_dir().join(FOLDER).join("bin").join(name);
+    for program in [PathBuf::from(name), own.clone()] {
+        let found = cmd!(sh, "{program} --version").quiet().ignore_stderr().read();
+        if found.is_ok_and(|found| found.trim() == wanted) {
             return Ok(program);
         }
     }
-    println!(
-        "cargo-deny {CARGO_DENY} is not there: building it into {FOLDER}/, about a minute, once"
-    );
+    println!("{wanted} is not there: building it into {FOLDER}/, about a minute, once");
     let built = target.join("tools");
     cmd!(
         sh,
-        "cargo install cargo-deny --locked --version {CARGO_DENY} --debug --force --root {FOLDER} --target-dir {built}"
+        "cargo install {name} --locked --version {version} --debug --force --root {FOLDER} --target-dir {built}"
     )
     .run()
-    .context("cargo-deny cannot be built; is crates.io reachable?")?;
+    .with_context(|| format!("{name} cannot be built; is crates.io reachable?"))?;
     Ok(own)
 }
 

@@ -31,6 +31,9 @@ mod credentials;
 pub mod dbfs;
 mod error;
 mod error_body;
+#[cfg(any(fuzzing, test))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod gate;
 mod host;
 mod host_policy;

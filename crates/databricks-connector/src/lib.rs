@@ -40,6 +40,9 @@ mod execution;
 #[cfg(test)]
 mod fixture;
 mod flyte_side;
+#[cfg(any(fuzzing, test))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod get;
 mod hints;
 mod idempotency;

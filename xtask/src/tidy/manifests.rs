@@ -9,7 +9,10 @@ pub(super) fn check(tree: &Tree) -> Vec<Violation> {
     let mut found = Vec::new();
     for (path, text) in tree {
         // The one at the root is the workspace's own.
-        if let (Some(folder), Some(text)) = (path.strip_suffix("/Cargo.toml"), text) {
+        // A workspace of its own inherits nothing.
+        if let (Some(folder), Some(text)) = (path.strip_suffix("/Cargo.toml"), text)
+            && !text.lines().any(|line| line == "[workspace]")
+        {
             found.extend(check_manifest(path, folder, text));
         }
     }

@@ -1,0 +1,44 @@
+//! The fuzz targets of `fuzz/`, each for a minute, from the committed corpus on.
+
+use crate::tools;
+use anyhow::{Result, bail};
+use cargo_metadata::MetadataCommand;
+use xshell::{Shell, cmd};
+
+/// How long each target runs, in seconds.
+const SECONDS: u32 = 60;
+
+/// The longest input, in bytes.
+const MAX_BYTES: u32 = 16 * 1024;
+
+/// Runs every target. What it finds beyond the corpus stays outside of the tree.
+pub(crate) fn run(sh: &Shell) -> Result<String> {
+    let metadata = MetadataCommand::new().current_dir(sh.current_dir()).no_deps().exec()?;
+    let target_folder = metadata.target_directory.as_std_path().join("fuzz");
+    let cargo_fuzz = tools::cargo_fuzz(sh, metadata.target_directory.as_std_path())?;
+    let targets: Vec<String> = sh
+        .read_dir("fuzz/fuzz_targets")?
+        .iter()
+        .filter_map(|path| Some(path.file_stem()?.to_str()?.to_owned()))
+        .collect();
+    for target in &targets {
+        println!("fuzz: {target} for {SECONDS} s");
+        let found = target_folder.join("found").join(target);
+        sh.create_dir(&found)?;
+        let corpus = format!("fuzz/corpus/{target}");
+        let seconds = format!("-max_total_time={SECONDS}");
+        let bytes = format!("-max_len={MAX_BYTES}");
+        let outcome = cmd!(
+            sh,
+            "{cargo_fuzz} fuzz run --sanitizer none {target} {found} {corpus} -- {seconds} {bytes} -verbosity=0"
+        )
+        .env("CARGO_TARGET_DIR", &target_folder)
+        .run();
+        if outcome.is_err() {
+            bail!(
+                "{target} failed; its input is under fuzz/artifacts/{target}: make it a file of fuzz/corpus/{target}, and mend what it shows"
+            );
+        }
+    }
+    Ok(format!("{} targets for {SECONDS} s each, nothing found", targets.len()))
+}
