@@ -83,6 +83,33 @@ async fn a_host_that_is_down_is_left_alone_and_another_is_served() {
     assert_eq!((up.breaker, up.attempts, up.refused), (BreakerSnapshot::Closed, 1, 0));
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_submission_waits_for_a_host_that_is_down_and_a_read_does_not() {
+    let (_taken, down) = deaf();
+    let client = builder().build().unwrap().client(&host(&down), token());
+    while client.get_run(run_id()).await.unwrap_err().kind() != ErrorKind::HostDown {}
+    let read = client.get_run(run_id()).await.unwrap_err();
+    assert_eq!(
+        (read.kind(), read.attempts(), read.elapsed()),
+        (ErrorKind::HostDown, 0, Duration::ZERO)
+    );
+    assert!(!read.may_have_effect());
+    // What was not sent had no effect, so this is true of a submission without a token too.
+    for submission in [
+        SubmitRun::new(body(json!({}))),
+        SubmitRun::new(body(json!({}))).with_idempotency_token("once"),
+    ] {
+        let error = client.submit_run(&submission).await.unwrap_err();
+        assert!(error.attempts() > 0, "{error}");
+        assert!(error.elapsed() > Duration::from_secs(1), "{error}");
+    }
+    // Without time for it, it is told at once.
+    let soon = tokio::time::Instant::now() + Duration::from_millis(500);
+    let hurried = client.with_deadline(Some(soon.into_std()));
+    let error = hurried.submit_run(&SubmitRun::new(body(json!({})))).await.unwrap_err();
+    assert_eq!((error.kind(), error.attempts()), (ErrorKind::HostDown, 0));
+}
+
 #[tokio::test]
 async fn a_host_that_does_not_answer_takes_no_place_of_another() {
     let (silent, requests) = listen(vec![Fate::Hang]);
