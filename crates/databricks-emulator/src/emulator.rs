@@ -154,7 +154,7 @@ impl Emulator {
         self.shared.recorder.all()
     }
 
-    /// The bodies that started a run, in order. One that repeated an `idempotency_token` is not among them.
+    /// The latest 10,000 bodies that started a run, in order. One that repeated an `idempotency_token` is not among them.
     pub fn submissions(&self) -> Vec<Value> {
         self.shared.workspace.submissions()
     }

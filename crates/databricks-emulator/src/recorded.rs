@@ -6,7 +6,8 @@ use serde_json::Value;
 use std::collections::VecDeque;
 use std::sync::{Mutex, PoisonError};
 
-/// How many requests are remembered; older ones are forgotten first, so that a soak does not fill the memory.
+/// How many requests are remembered, and how many submissions; older ones are forgotten first, so that a soak does not
+/// fill the memory.
 pub(crate) const REMEMBERED: usize = 10_000;
 
 /// One call of the workspace API, whatever its answer. Admin calls are not recorded.

@@ -8,13 +8,14 @@ use crate::answers;
 use crate::builder::EmulatorBuilder;
 use crate::clock::now;
 use crate::exec::Executor;
+use crate::recorded::REMEMBERED;
 use crate::refusal::{Refusal, invalid, unknown_run};
 use crate::script::Script;
 use crate::validate::{Format, Submission};
 use axum::http::StatusCode;
 use serde::Serialize;
 use serde_json::{Map, Value};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -56,7 +57,8 @@ struct State {
     task_runs: HashMap<i64, i64>,
     /// The run that each idempotency token started; it may be deleted since.
     tokens: HashMap<String, i64>,
-    submissions: Vec<Arc<Map<String, Value>>>,
+    /// The latest ones.
+    submissions: VecDeque<Arc<Map<String, Value>>>,
     /// Saved jobs: the body that each submits.
     jobs: HashMap<i64, Map<String, Value>>,
     next_id: i64,
@@ -73,7 +75,7 @@ impl Workspace {
                 runs: BTreeMap::new(),
                 task_runs: HashMap::new(),
                 tokens: HashMap::new(),
-                submissions: Vec::new(),
+                submissions: VecDeque::new(),
                 jobs: HashMap::new(),
                 next_id: settings.first_run_id,
             }),
@@ -126,7 +128,10 @@ impl Workspace {
         if let Some(token) = &submission.idempotency_token {
             state.tokens.insert(token.clone(), run_id);
         }
-        state.submissions.push(Arc::clone(&submission.body));
+        if state.submissions.len() == REMEMBERED {
+            state.submissions.pop_front();
+        }
+        state.submissions.push_back(Arc::clone(&submission.body));
         let own_script = state.scripts.get(&submission.run_name);
         let executor = self.executor.as_ref().filter(|_| own_script.is_none());
         let script = own_script.unwrap_or(&self.default_script).clone();

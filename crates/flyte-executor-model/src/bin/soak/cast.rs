@@ -33,12 +33,10 @@ impl Fortune {
         }
     }
 
-    /// What the run does.
-    pub(crate) fn script(self) -> Script {
-        match self {
-            Self::Success | Self::Recoverable | Self::NonRecoverable | Self::Silent => {
-                Script::success()
-            }
+    /// What the run does; `None` is what runs do by themselves.
+    pub(crate) fn script(self) -> Option<Script> {
+        Some(match self {
+            Self::Success | Self::Recoverable | Self::NonRecoverable | Self::Silent => return None,
             Self::CodeFailed => Script::failed("ValueError: no such table", "Traceback …"),
             Self::CloudFailed => Script::ending(Outcome::Termination(Termination {
                 life_cycle_state: Some("INTERNAL_ERROR".to_owned()),
@@ -47,7 +45,7 @@ impl Fortune {
                 message: Some("the spot instance was lost".to_owned()),
                 ..Termination::default()
             })),
-        }
+        })
     }
 }
 

@@ -69,7 +69,9 @@ impl Job {
         let job = Self { stage, number, weather };
         for attempt in 0..=role.retries {
             let fortune = role.fortune(attempt);
-            job.stage.emulator.script(&run_name(number, attempt), fortune.script());
+            if let Some(script) = fortune.script() {
+                job.stage.emulator.script(&run_name(number, attempt), script);
+            }
             let folder = job.folder().join(format!("a0/{}", attempt + 1));
             match fortune {
                 Fortune::Success => leave(&folder, "outputs.pb", &[])?,
