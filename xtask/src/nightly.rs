@@ -1,6 +1,6 @@
 //! `cargo xtask nightly`: what takes longer than a minute or needs more than Rust.
 
-use crate::{fuzz, interop};
+use crate::{fuzz, interop, soak};
 use anyhow::{Result, bail};
 use std::time::Instant;
 use xshell::Shell;
@@ -8,7 +8,8 @@ use xshell::Shell;
 /// A part: its name, and what it says of itself when it passed.
 type Part = (&'static str, fn(&Shell) -> Result<String>);
 
-const PARTS: [Part; 2] = [("interop", interop::run_full), ("fuzz", fuzz::run)];
+const PARTS: [Part; 3] =
+    [("interop", interop::run_full), ("soak", soak::run_large), ("fuzz", fuzz::run)];
 
 /// Runs every part, whatever became of the ones before, and ends with a summary.
 pub(crate) fn run(sh: &Shell) -> Result<()> {

@@ -31,6 +31,18 @@ impl Args {
         let further = ["--at-once", "100", "--kill-every", "1000"].map(str::to_owned).into();
         Self { tasks: 300, seed: 1, release: false, further }
     }
+
+    /// The one of every night.
+    fn large() -> Self {
+        Self { tasks: 10_000, seed: 1, release: true, further: Vec::new() }
+    }
+}
+
+/// The soak of every night.
+pub(crate) fn run_large(sh: &Shell) -> Result<String> {
+    let args = Args::large();
+    run(sh, &args)?;
+    Ok(format!("{} tasks", args.tasks))
 }
 
 /// Builds both programs and runs the soak. It fails when a promise was broken.

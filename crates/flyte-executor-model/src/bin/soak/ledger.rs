@@ -1,5 +1,8 @@
 //! What must be true when all is over.
 
+#[cfg(test)]
+mod tests;
+
 use crate::cast::{Flavour, Fortune, Role};
 use crate::job;
 use databricks_emulator::RunSummary;
@@ -176,7 +179,9 @@ impl Ledger {
             for each in &call.tries {
                 match each.ended {
                     Ended::Unsent => {}
-                    Ended::Broken => has_later |= !self.kills.contains_key(&each.replica),
+                    // Killed before it answered, so perhaps before it looked.
+                    Ended::Broken if self.kills.contains_key(&each.replica) => {}
+                    Ended::Broken => return Leftover::Unexcused,
                     Ended::TimedOut | Ended::Answered(_) => {
                         if !self.was_killed_soon_after(record, call, each.replica) {
                             return Leftover::Unexcused;
