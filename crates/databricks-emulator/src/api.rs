@@ -2,6 +2,7 @@
 
 mod admin;
 mod clusters;
+pub(crate) mod faulty;
 mod list;
 mod query;
 mod storage;
@@ -9,22 +10,30 @@ mod storage;
 use crate::answers::{self, Asked};
 use crate::emulator::Shared;
 use crate::endpoint::{ApiVersion, Endpoint};
+use crate::faults::TokenClock;
 use crate::recorded::{AuthorizationSeen, Incoming, RecordedRequest};
 use crate::refusal::{self, Refusal, invalid};
 use crate::validate::{self, Format};
+use crate::workspace::Run;
 use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, header};
 use axum::response::{IntoResponse as _, Response};
 use axum::{Json, Router};
+use faulty::Course;
 use query::Query;
-use secrecy::ExposeSecret as _;
+use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::{Value, json};
+use std::num::NonZeroU32;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// The largest request body (DA §1.0).
 pub(crate) const MAX_BODY: usize = 10 * 1024 * 1024;
+
+/// A token with less time left is not taken any more (DA §4.5).
+const TOKEN_MARGIN: Duration = Duration::from_secs(30);
 
 /// How much of a larger body is read and thrown away, so that its sender hears the refusal.
 const MAX_DISCARDED: usize = 64 * 1024 * 1024;
@@ -36,19 +45,79 @@ pub(crate) fn router(shared: Arc<Shared>) -> Router {
 async fn answer(State(shared): State<Arc<Shared>>, request: Request) -> Response {
     let (parts, body) = request.into_parts();
     let body = read(body).await;
-    let authorization = authorization(&parts.headers, &shared);
-    let incoming = Incoming {
-        method: &parts.method,
-        uri: &parts.uri,
-        headers: &parts.headers,
-        body: body.as_deref().unwrap_or_default(),
+    let call = Endpoint::parse(&parts.method, parts.uri.path());
+    let strike = call.and_then(|(_, endpoint)| {
+        let subject = || faulty::subject(&shared, endpoint, &parts, body.as_deref());
+        shared.faults.strike_call(endpoint, subject)
+    });
+    let (fault, mut course) = match strike {
+        Some(strike) => (Some(strike.rule), Course::of(strike.fault)),
+        None => (None, Course::default()),
     };
-    let mut recorded = RecordedRequest::new(&incoming, authorization);
-    let response = decide(&shared, &parts, body.as_deref(), &mut recorded);
-    recorded.status = response.status().as_u16();
-    tracing::debug!(method = %recorded.method, path = %recorded.path, status = recorded.status, "answered");
-    shared.recorder.push(recorded);
-    response
+    let after = course.after.take();
+    let delay = course.delay;
+    let arrived = Arrived { parts, body, call, fault, course };
+    let response = match delay {
+        None => arrived.answer(&shared),
+        Some(delay) => {
+            // Apart from the connection: what was sent arrives, also when its sender has given up.
+            let late = tokio::spawn(async move {
+                tokio::time::sleep(delay).await;
+                arrived.answer(&shared)
+            });
+            late.await.unwrap_or_else(|_| faulty::dropped())
+        }
+    };
+    match after {
+        Some(after) => faulty::after(after, response).await,
+        None => response,
+    }
+}
+
+/// A request that is wholly here, and what is to go wrong with it.
+struct Arrived {
+    parts: Parts,
+    /// None when it is too large.
+    body: Option<Vec<u8>>,
+    call: Option<(ApiVersion, Endpoint)>,
+    /// The rule that struck.
+    fault: Option<String>,
+    course: Course,
+}
+
+impl Arrived {
+    /// Has its effect, and is recorded.
+    fn answer(mut self, shared: &Shared) -> Response {
+        let parts = &self.parts;
+        let body = self.body.as_deref();
+        let authorization = authorization(&parts.headers, shared, self.course.seen.token_clock);
+        let incoming = Incoming {
+            method: &parts.method,
+            uri: &parts.uri,
+            headers: &parts.headers,
+            body: body.unwrap_or_default(),
+        };
+        let mut recorded = RecordedRequest::new(&incoming, authorization);
+        recorded.fault = self.fault;
+        let response = self.course.instead.take().unwrap_or_else(|| {
+            if self.course.forgets_run
+                && let Some((_, endpoint)) = self.call
+                && let Some(run_id) = faulty::subject(shared, endpoint, parts, body).run_id
+            {
+                shared.workspace.forget(run_id);
+            }
+            decide(shared, parts, body, &self.course, &mut recorded)
+        });
+        if !faulty::is_dropped(&response) {
+            recorded.status = response.status().as_u16();
+        }
+        tracing::debug!(
+            method = %recorded.method, path = %recorded.path, status = recorded.status,
+            fault = recorded.fault.as_deref(), "answered"
+        );
+        shared.recorder.push(recorded);
+        response
+    }
 }
 
 /// The body, or `None` when it is too large.
@@ -60,36 +129,56 @@ async fn read(body: Body) -> Option<Vec<u8>> {
 }
 
 /// What the request brings as proof of who asks.
-fn authorization(headers: &HeaderMap, shared: &Shared) -> AuthorizationSeen {
+fn authorization(
+    headers: &HeaderMap,
+    shared: &Shared,
+    clock: Option<TokenClock>,
+) -> AuthorizationSeen {
     let Some(value) = headers.get(header::AUTHORIZATION) else { return AuthorizationSeen::Missing };
     let value = String::from_utf8_lossy(value.as_bytes());
     let (scheme, credential) = value.split_once(' ').unwrap_or_default();
-    let known = shared.settings.tokens.iter().any(|token| token.expose_secret() == credential);
-    AuthorizationSeen::Present { scheme: scheme.to_owned(), accepted: is_bearer(scheme) && known }
+    let known = |token: &SecretString| token.expose_secret() == credential;
+    let accepted = shared.settings.tokens.iter().any(known)
+        || shared.expiring.iter().any(|(token, until)| {
+            known(token) && TokenClock::now(clock).saturating_add(TOKEN_MARGIN) < *until
+        });
+    AuthorizationSeen::Present {
+        scheme: scheme.to_owned(),
+        accepted: is_bearer(scheme) && accepted,
+    }
 }
 
 fn is_bearer(scheme: &str) -> bool {
     scheme.eq_ignore_ascii_case("Bearer")
 }
 
-/// The answer: a fault if one waits, else what stands in the way, else the call itself.
+/// Whether the token of a request was good once.
+fn has_expired(headers: &HeaderMap, shared: &Shared) -> bool {
+    let value = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
+    let credential = value.and_then(|value| Some(value.split_once(' ')?.1));
+    shared.expiring.iter().any(|(token, _)| Some(token.expose_secret()) == credential)
+}
+
+/// The answer: what stands in the way, else the call itself.
 fn decide(
     shared: &Shared,
     parts: &Parts,
     body: Option<&[u8]>,
+    course: &Course,
     recorded: &mut RecordedRequest,
 ) -> Response {
     let call = Endpoint::parse(&parts.method, parts.uri.path());
-    if let Some(canned) = call.and_then(|(_, endpoint)| shared.faults.take(endpoint)) {
-        return canned;
-    }
     if call.is_some_and(|(version, _)| shared.settings.bad_targets.contains(&version)) {
         return refusal::bad_target(parts.uri.path());
     }
     match &recorded.authorization {
         AuthorizationSeen::Present { accepted: true, .. } => {}
         AuthorizationSeen::Present { scheme, .. } if is_bearer(scheme) => {
-            return refusal::unknown_token();
+            return if has_expired(&parts.headers, shared) {
+                refusal::expired_token().into_response()
+            } else {
+                refusal::unknown_token()
+            };
         }
         _ => return refusal::no_credential().into_response(),
     }
@@ -99,7 +188,8 @@ fn decide(
     let Some(body) = body else { return refusal::too_large(MAX_BODY).into_response() };
     let authority = parts.uri.authority().map(axum::http::uri::Authority::as_str);
     let host = parts.headers.get(header::HOST).and_then(|host| host.to_str().ok()).or(authority);
-    let call = Call { shared, version, host: host.unwrap_or("localhost") };
+    let earlier = course.seen.earlier;
+    let call = Call { shared, version, host: host.unwrap_or("localhost"), earlier };
     let query = Query::of(&parts.uri);
     if endpoint == Endpoint::ReadVolumeFile {
         return storage::read_volume_file(shared, parts);
@@ -146,15 +236,30 @@ struct Call<'a> {
     shared: &'a Shared,
     version: ApiVersion,
     host: &'a str,
+    /// Steps that a run is shown too early.
+    earlier: Option<NonZeroU32>,
 }
 
 impl Call<'_> {
-    fn asked(&self, now: std::time::Duration) -> Asked<'_> {
+    fn asked(&self, now: Duration) -> Asked<'_> {
         Asked {
             version: self.version,
             host: self.host,
             user_name: &self.shared.settings.user_name,
             now,
+        }
+    }
+
+    /// Reads a run as the workspace is seen.
+    fn read<T>(
+        &self,
+        id: i64,
+        counts_as_poll: bool,
+        reader: impl FnOnce(&Run, Option<usize>, Duration) -> T,
+    ) -> Result<T, Refusal> {
+        match self.earlier {
+            Some(steps) => self.shared.workspace.read_earlier(id, steps.get(), reader),
+            None => self.shared.workspace.read(id, counts_as_poll, reader),
         }
     }
 
@@ -188,14 +293,14 @@ impl Call<'_> {
             }
             None => 0,
         };
-        self.shared.workspace.read(run_id, page_token.is_none(), |run, task, now| match task {
+        self.read(run_id, page_token.is_none(), |run, task, now| match task {
             Some(place) => answers::task_as_run(run, place, &self.asked(now)),
             None => answers::run(run, first_task, &self.asked(now)),
         })
     }
 
     fn get_run_output(&self, query: &Query) -> Result<Value, Refusal> {
-        self.shared.workspace.read(query.run_id()?, false, |run, task, now| match (task, run.submission.format) {
+        self.read(query.run_id()?, false, |run, task, now| match (task, run.submission.format) {
             (Some(place), _) => Ok(answers::output(run, place, &self.asked(now))),
             (None, Format::SingleTask) => Ok(answers::output(run, 0, &self.asked(now))),
             (None, Format::MultiTask) => Err(invalid(

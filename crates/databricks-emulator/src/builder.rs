@@ -3,10 +3,12 @@
 use crate::emulator::Emulator;
 use crate::endpoint::ApiVersion;
 use crate::exec::ExecConfig;
+use crate::faults::FaultPlan;
 use crate::script::Script;
 use secrecy::SecretString;
 use std::collections::BTreeSet;
 use std::io;
+use std::time::Duration;
 
 /// The token that is accepted when none was named.
 pub const DEFAULT_TOKEN: &str = "dapi-emulator";
@@ -16,6 +18,9 @@ pub const DEFAULT_TOKEN: &str = "dapi-emulator";
 #[must_use = "an emulator listens only once it is started"]
 pub struct EmulatorBuilder {
     pub(crate) tokens: Vec<SecretString>,
+    /// Each with its life from the start on.
+    pub(crate) expiring_tokens: Vec<(SecretString, Duration)>,
+    pub(crate) faults: FaultPlan,
     pub(crate) user_name: String,
     pub(crate) http_port: u16,
     pub(crate) https_port: u16,
@@ -31,6 +36,8 @@ impl Default for EmulatorBuilder {
     fn default() -> Self {
         Self {
             tokens: Vec::new(),
+            expiring_tokens: Vec::new(),
+            faults: FaultPlan::default(),
             user_name: "someone@example.com".to_owned(),
             http_port: 0,
             https_port: 0,
@@ -48,6 +55,19 @@ impl EmulatorBuilder {
     /// One more bearer token that the workspace knows. Without any it is [`DEFAULT_TOKEN`].
     pub fn token(mut self, token: impl Into<String>) -> Self {
         self.tokens.push(token.into().into());
+        self
+    }
+
+    /// One more bearer token, which lives so long from the start on. The workspace refuses it from 30 s before its end
+    /// (DA §4.5).
+    pub fn expiring_token(mut self, token: impl Into<String>, lifetime: Duration) -> Self {
+        self.expiring_tokens.push((token.into().into(), lifetime));
+        self
+    }
+
+    /// What goes wrong from the start on; [`Emulator::set_faults`] and [`Emulator::inject`] say so later.
+    pub fn faults(mut self, plan: FaultPlan) -> Self {
+        self.faults = plan;
         self
     }
 
@@ -117,7 +137,7 @@ impl EmulatorBuilder {
     ///
     /// A port that is taken, or a certificate that cannot be made.
     pub async fn start(mut self) -> Result<Emulator, StartError> {
-        if self.tokens.is_empty() {
+        if self.tokens.is_empty() && self.expiring_tokens.is_empty() {
             self.tokens.push(DEFAULT_TOKEN.into());
         }
         Emulator::start(self).await

@@ -1,24 +1,31 @@
 //! The running emulator and what its owner may ask of it.
 
 use crate::api;
+use crate::api::faulty::drop_or_answer;
 use crate::builder::{EmulatorBuilder, StartError};
+use crate::clock;
+use crate::connection::Acceptor;
 use crate::endpoint::Endpoint;
 use crate::exec::Executor;
-use crate::faults::{CannedAnswer, Faults};
+use crate::faults::{CannedAnswer, FaultCount, FaultPlan, FaultRule, Faults};
 use crate::files::Files;
 use crate::recorded::{RecordedRequest, Recorder};
 use crate::script::Script;
 use crate::storage::Storage;
 use crate::tls::Tls;
 use crate::workspace::{RunSummary, Workspace};
+use axum::ServiceExt;
+use axum::extract::Request;
 use axum_server::Handle;
-use axum_server::tls_rustls::{RustlsAcceptor, RustlsConfig};
+use secrecy::SecretString;
 use serde_json::Value;
 use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::task::JoinHandle;
+use tower::util::MapResult;
 
 /// How long [`Emulator::shutdown`] lets calls in flight finish.
 const GRACE: Duration = Duration::from_secs(5);
@@ -27,6 +34,8 @@ const GRACE: Duration = Duration::from_secs(5);
 #[derive(Debug)]
 pub(crate) struct Shared {
     pub(crate) settings: EmulatorBuilder,
+    /// Tokens with an end, as time since the epoch.
+    pub(crate) expiring: Vec<(SecretString, Duration)>,
     pub(crate) workspace: Workspace,
     pub(crate) recorder: Recorder,
     pub(crate) faults: Faults,
@@ -76,32 +85,38 @@ impl Emulator {
         EmulatorBuilder::default()
     }
 
-    pub(crate) async fn start(settings: EmulatorBuilder) -> Result<Self, StartError> {
+    pub(crate) async fn start(mut settings: EmulatorBuilder) -> Result<Self, StartError> {
         let tls = Tls::throw_away()?;
         let http = bind("HTTP", settings.http_port)?;
         let https = bind("HTTPS", settings.https_port)?;
         let files = Arc::new(Files::new(&settings));
         let executor =
             settings.exec.clone().map(|config| Executor::new(config, Arc::clone(&files)));
+        let started = clock::now();
+        let expiring = settings.expiring_tokens.iter();
+        let expiring = expiring.map(|(token, life)| (token.clone(), started.saturating_add(*life)));
+        let expiring = expiring.collect();
         let shared = Arc::new(Shared {
             workspace: Workspace::new(&settings, executor),
             recorder: Recorder::default(),
-            faults: Faults::default(),
+            faults: Faults::of(std::mem::take(&mut settings.faults)),
+            expiring,
             files,
             storage: Storage::default(),
             settings,
         });
-        let router = api::router(Arc::clone(&shared));
+        let router = MapResult::new(api::router(Arc::clone(&shared)), drop_or_answer);
+        let service = ServiceExt::<Request>::into_make_service(router);
 
         let (handle, address) = (Handle::new(), http.address);
         let server = http.server()?.handle(handle.clone());
-        let task = tokio::spawn(report(server.serve(router.clone().into_make_service())));
+        let task = tokio::spawn(report(server.serve(service.clone())));
         let http = Listener { address, handle, task };
 
         let (handle, address) = (Handle::new(), https.address);
-        let acceptor = RustlsAcceptor::new(RustlsConfig::from_config(tls.config));
+        let acceptor = Acceptor::new(Arc::clone(&shared), &tls);
         let server = https.server()?.handle(handle.clone()).acceptor(acceptor);
-        let task = tokio::spawn(report(server.serve(router.into_make_service())));
+        let task = tokio::spawn(report(server.serve(service)));
         let https = Listener { address, handle, task };
 
         for listener in [&http, &https] {
@@ -221,10 +236,37 @@ impl Emulator {
         self.shared.workspace.log_folder(run_id, task_key)
     }
 
+    /// Forgets every rule and every count, and takes these rules with their seed.
+    pub fn set_faults(&self, plan: FaultPlan) {
+        self.shared.faults.replace(plan);
+    }
+
+    /// Takes one more rule. Rules are asked in the order in which they came, and the first that strikes is the only one.
+    pub fn inject(&self, rule: FaultRule) {
+        self.shared.faults.add(rule);
+    }
+
+    /// Takes the rules of this name out of force, and says whether there was one. Their strikes stay counted.
+    pub fn remove_fault(&self, name: &str) -> bool {
+        self.shared.faults.remove(name)
+    }
+
+    /// How often the rules of this name struck.
+    pub fn struck(&self, name: &str) -> u64 {
+        self.shared.faults.struck(name)
+    }
+
+    /// How often the rules of each name struck, by name.
+    pub fn fault_counts(&self) -> Vec<FaultCount> {
+        self.shared.faults.counts()
+    }
+
     /// Gives this answer to the next `times` calls of the endpoint, in place of the workspace's own and before the call
-    /// has any effect. Several wait for each other in order.
+    /// has any effect. Several wait for each other in order. They are counted as `answer_next`.
     pub fn answer_next(&self, endpoint: Endpoint, answer: CannedAnswer, times: u32) {
-        self.shared.faults.push(endpoint, answer, times);
+        if let Some(times) = NonZeroU32::new(times) {
+            self.inject(FaultRule::canned(endpoint, answer, times));
+        }
     }
 }
 

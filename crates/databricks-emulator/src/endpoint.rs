@@ -1,11 +1,11 @@
 //! The calls that the workspace answers, told apart by method and path.
 
 use axum::http::Method;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::fmt;
 
-/// One call of the workspace API (DA §1.0), in any of its versions.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+/// One call of the workspace API (DA §1.0), in any of its versions. As JSON `"submit_run"` and so on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Endpoint {

@@ -84,7 +84,29 @@
 //!
 //! # Faults
 //!
-//! [`Emulator::answer_next`] gives a [`CannedAnswer`] to the next calls of an [`Endpoint`], before they have any effect.
+//! A [`FaultRule`] says what goes wrong, with which calls or connections, and [`When`]. Rules come with
+//! [`EmulatorBuilder::faults`], [`Emulator::inject`], `--faults` and `--fault` of the program, or from outside; they are
+//! asked in their order, and the first that strikes is the only one. [`Emulator::struck`] counts by the rule's name, and
+//! [`RecordedRequest::fault`] names the rule that struck a call. The same seed and the same calls give the same faults,
+//! however fast the calls come. [`Emulator::answer_next`] is the short form for a [`CannedAnswer`] to the next calls.
+//!
+//! As JSON ([`FaultPlan`]) a rule has `on`, perhaps `name`, `run_name` or `run_id`, and either `script`, a list of faults
+//! with `null` where all goes well, or `fault`, which strikes always, the next `times`, or with a `probability`:
+//!
+//! ```json
+//! {"seed": 7, "rules": [
+//!     {"name": "lost", "on": ["submit_run"], "times": 1, "fault": "drop_after"},
+//!     {"name": "busy", "on": "calls", "probability": 0.1, "fault": {"rate_limited": {"seconds": 1}}},
+//!     {"on": ["get_run"], "run_name": "etl", "script": [null, {"earlier_state": 1}, "run_deleted"]},
+//!     {"on": "connections", "times": 2, "fault": "untrusted_certificate"}
+//! ]}
+//! ```
+//!
+//! | `on` | faults |
+//! | --- | --- |
+//! | `"calls"`, or a list of [`Endpoint`]s | [`Fault`]: `{"answer": {"status", "body", "headers", "content_type"}}`, `{"rate_limited": "unsaid"}`, `{"rate_limited": {"seconds": 1}}`, `{"rate_limited": {"date_in": 1}}`, `{"redirect": "/login.html"}`, `"drop_before"`, `"drop_after"`, `{"delay_before_ms": 50}`, `{"delay_after_ms": 50}`, `{"slow_body": {"piece": 8, "pause_ms": 20}}`, `{"cut_body": 10}`, `{"content_type": "text/html"}`, `{"token_clock": {"ahead_seconds": 60}}`, `{"token_clock": {"behind_seconds": 60}}` |
+//! | a list of `"get_run"`, `"get_run_output"`, `"cancel_run"` alone | those, `"run_deleted"`, and without `"cancel_run"` also `{"earlier_state": 1}` |
+//! | `"connections"`: new ones for HTTPS | [`ConnectionFault`]: `"closed"`, `"not_tls"`, `"untrusted_certificate"`, `"expired_certificate"` |
 //!
 //! # The same from outside the process
 //!
@@ -94,6 +116,10 @@
 //! | call | effect |
 //! | --- | --- |
 //! | `PUT /emulator/v1/scripts/{run_name}` | the body, a [`Script`], is for runs of that name submitted from now on; 204 |
+//! | `PUT /emulator/v1/faults` | the body, a [`FaultPlan`], is in force from now on; every rule and count before is forgotten; 204 |
+//! | `POST /emulator/v1/faults` | the body is one more [`FaultRule`]; 204 |
+//! | `GET /emulator/v1/faults` | how often each rule struck, as [`FaultCount`] |
+//! | `DELETE /emulator/v1/faults/{name}` | takes the rules of that name out of force; 204 |
 //! | `GET /emulator/v1/requests` | the latest 10,000 calls of the workspace, as [`RecordedRequest`] |
 //! | `GET /emulator/v1/runs` | every run, as [`RunSummary`] |
 //! | `POST /emulator/v1/runs/{run_id}/advance` | moves the run one step, and answers its [`RunSummary`] |
@@ -105,6 +131,7 @@ mod answers;
 mod api;
 mod builder;
 mod clock;
+mod connection;
 mod emulator;
 mod ending;
 mod endpoint;
@@ -121,11 +148,15 @@ mod tls;
 mod validate;
 mod workspace;
 
+pub use axum::http::HeaderValue;
 pub use builder::{DEFAULT_TOKEN, EmulatorBuilder, StartError};
 pub use emulator::Emulator;
 pub use endpoint::{ApiVersion, Endpoint};
 pub use exec::ExecConfig;
-pub use faults::CannedAnswer;
+pub use faults::{
+    Calls, CannedAnswer, ConnectionFault, Dribble, Fault, FaultCount, FaultPlan, FaultPlanError,
+    FaultRule, Probability, RetryAfter, RunCall, RunCalls, RunFault, TokenClock, When,
+};
 pub use recorded::{AuthorizationSeen, RecordedRequest};
 pub use script::{
     ClusterTermination, LifeCycle, Outcome, Pace, Script, StateForm, Step, TaskScript, Termination,

@@ -3,7 +3,9 @@
 #![forbid(unsafe_code)]
 
 use clap::Parser;
-use databricks_emulator::{DEFAULT_TOKEN, Emulator, ExecConfig, Pace, Script};
+use databricks_emulator::{
+    DEFAULT_TOKEN, Emulator, ExecConfig, FaultPlan, FaultRule, Pace, Script,
+};
 use std::collections::BTreeMap;
 use std::error::Error;
 use std::io::Write as _;
@@ -46,6 +48,14 @@ struct Args {
     #[arg(long, value_name = "FILE")]
     script: Option<PathBuf>,
 
+    /// A JSON file of what goes wrong: `{"seed": 7, "rules": [...]}`.
+    #[arg(long, value_name = "FILE")]
+    faults: Option<PathBuf>,
+
+    /// One thing that goes wrong, as JSON, after those of --faults; repeat for more.
+    #[arg(long = "fault", value_name = "JSON")]
+    extra_faults: Vec<FaultRule>,
+
     /// Execute runs really, but for those with a script: a Python task whose file was imported into the workspace runs
     /// with this Python, and any other fails. The files run as you, without any fence.
     #[arg(long, value_name = "PATH")]
@@ -84,11 +94,28 @@ const EXAMPLES: &str = r#"Examples:
                      "code": "CLUSTER_ERROR", "type": "CLOUD_FAILURE", "message": "..."}}
   Other paces: {"per_poll": 1}, "manual" (then: curl -X POST .../emulator/v1/runs/RUN_ID/advance)
 
+  Lose the answer of the first submit, and let one call in ten be refused for a second:
+    databricks-emulator --fault '{"on": ["submit_run"], "times": 1, "fault": "drop_after"}' \
+      --fault '{"name": "busy", "on": "calls", "probability": 0.1, "fault": {"rate_limited": {"seconds": 1}}}'
+  A rule is "on" "calls", "connections" (of HTTPS) or a list such as ["get_run", "cancel_run"], perhaps of one "run_name"
+    or "run_id". It strikes always, "times" times, with a "probability" by the seed, or as a "script" says:
+    {"on": ["get_run"], "script": [null, "drop_before", {"earlier_state": 1}, "run_deleted"]}
+  Faults of calls: "drop_before", "drop_after", {"delay_before_ms": 50}, {"delay_after_ms": 50}, {"cut_body": 10},
+    {"slow_body": {"piece": 8, "pause_ms": 20}}, {"content_type": "text/html"}, {"redirect": "/login.html"},
+    {"rate_limited": "unsaid"} or {"seconds": 1} or {"date_in": 2}, {"token_clock": {"ahead_seconds": 60}} or
+    {"behind_seconds": 60}, {"answer": {"status": 503, "body": {"error_code": "..."}, "headers": [["name", "value"]]}}
+  Faults of calls about runs: also "run_deleted", and of reads {"earlier_state": 1}
+  Faults of connections: "closed", "not_tls", "untrusted_certificate", "expired_certificate"
+
   Execute tasks with a Python of this machine, with one more variable:
     databricks-emulator --exec-python .venv/bin/python --exec-env SPARK_LOCAL_IP=127.0.0.1
 
   While it runs, without a token:
     PUT    /emulator/v1/scripts/RUN_NAME   a script, for runs of that name from now on
+    PUT    /emulator/v1/faults             what goes wrong from now on, as in --faults; forgets all before
+    POST   /emulator/v1/faults             one more rule, as in --fault
+    GET    /emulator/v1/faults             how often each struck
+    DELETE /emulator/v1/faults/NAME        no more of this rule
     GET    /emulator/v1/requests           what was asked of it
     GET    /emulator/v1/runs               what became of it
     DELETE /emulator/v1/runs/RUN_ID        forget a run, as retention does
@@ -142,6 +169,9 @@ async fn run(args: Args) -> Result<(), Failure> {
         .http_port(args.http_port)
         .https_port(args.https_port)
         .default_script(Script::success().with_pace(pace));
+    if let Some(path) = &args.faults {
+        builder = builder.faults(read_faults(path)?);
+    }
     for token in &args.tokens {
         builder = builder.token(token);
     }
@@ -156,6 +186,9 @@ async fn run(args: Args) -> Result<(), Failure> {
         .start()
         .await
         .map_err(|error| Failure { code: 1, said: chain("cannot start", &error) })?;
+    for rule in &args.extra_faults {
+        emulator.inject(rule.clone());
+    }
     for (run_name, script) in scripts {
         emulator.script(&run_name, script);
     }
@@ -174,6 +207,12 @@ fn read_scripts(path: &Path) -> Result<BTreeMap<String, Script>, Failure> {
     let what = format!("--script {}", path.display());
     let text = std::fs::read_to_string(path).map_err(|error| Failure::usage(&what, &error))?;
     serde_json::from_str(&text).map_err(|error| Failure::usage(&what, &error))
+}
+
+fn read_faults(path: &Path) -> Result<FaultPlan, Failure> {
+    let what = format!("--faults {}", path.display());
+    let text = std::fs::read_to_string(path).map_err(|error| Failure::usage(&what, &error))?;
+    text.parse().map_err(|error| Failure::usage(&what, &error))
 }
 
 /// Says where it listens. Nobody has to read it.

@@ -32,8 +32,10 @@ pub struct RecordedRequest {
     /// Keys of a submitted body that no known field has. The service ignores them, and so does the emulator:
     /// `job_name` at the top, or `tasks[0].retries` (paths from the top of the body).
     pub ignored_keys: Vec<String>,
-    /// The status code of the answer.
+    /// The status code of the answer, also of one that was lost on its way; 0 when there was none.
     pub status: u16,
+    /// The rule whose fault struck, by its name.
+    pub fault: Option<String>,
 }
 
 impl RecordedRequest {
@@ -89,6 +91,7 @@ impl RecordedRequest {
             body_bytes: incoming.body.len(),
             ignored_keys: Vec::new(),
             status: 0,
+            fault: None,
         }
     }
 }

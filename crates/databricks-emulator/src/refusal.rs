@@ -84,6 +84,24 @@ pub(crate) fn unknown_token() -> Response {
         .into_response()
 }
 
+/// 403 for a token that has expired, or will so soon that the workspace does not take it any more (DA §4.5).
+pub(crate) fn expired_token() -> Refusal {
+    Refusal {
+        status: StatusCode::FORBIDDEN,
+        error_code: "PERMISSION_DENIED",
+        message: "Token is expiring within 30 seconds. (token expired)".to_owned(),
+    }
+}
+
+/// 429 of the limit on calls (DA §3.5).
+pub(crate) fn rate_limited() -> Refusal {
+    Refusal {
+        status: StatusCode::TOO_MANY_REQUESTS,
+        error_code: "REQUEST_LIMIT_EXCEEDED",
+        message: "The workspace gets more calls than it takes.".to_owned(),
+    }
+}
+
 /// 404 of a gateway that does not know this version of the API (DA §1.0, §10.3).
 pub(crate) fn bad_target(path: &str) -> Response {
     (StatusCode::NOT_FOUND, Json(json!({"error": format!("Bad Target: {path}")}))).into_response()

@@ -4,7 +4,7 @@ use crate::script::{LifeCycle, Pace, Step};
 use std::time::Duration;
 
 /// The way of one run through its steps, and when it entered each.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Timeline {
     pace: Pace,
     steps: Vec<Step>,
@@ -144,6 +144,15 @@ impl Timeline {
         self.steps.truncate(self.index + 1);
         self.steps.push(Step::new(LifeCycle::Terminating));
         self.enter_next(now);
+    }
+
+    /// The same way so many steps ago, or at its first step.
+    pub(crate) fn stepped_back(&self, steps: u32) -> Self {
+        let mut earlier = self.clone();
+        let steps = usize::try_from(steps).unwrap_or(usize::MAX);
+        earlier.index = self.index.saturating_sub(steps);
+        earlier.entered.truncate(earlier.index + 1);
+        earlier
     }
 
     /// How long it was in each measured state so far.
@@ -315,6 +324,21 @@ mod tests {
         let mut timeline = timeline(Pace::Elapsed(at(1)));
         timeline.cancel(at(500));
         assert!(timeline.ended() && !timeline.cancelled());
+    }
+
+    #[test]
+    fn a_way_is_told_as_it_was_some_steps_ago() {
+        let mut timeline = timeline(Pace::PerPoll(1));
+        polled(&mut timeline, 4);
+        assert!(timeline.ended());
+        let earlier = timeline.stepped_back(1);
+        assert_eq!((state(&earlier), earlier.end()), ("RUNNING", None));
+        assert_eq!(earlier, {
+            let mut same = self::timeline(Pace::PerPoll(1));
+            polled(&mut same, 3);
+            Timeline { seen: earlier.seen, ..same }
+        });
+        assert_eq!(state(&timeline.stepped_back(9)), "QUEUED");
     }
 
     #[test]

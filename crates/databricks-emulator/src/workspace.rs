@@ -161,12 +161,33 @@ impl Workspace {
         } else {
             run.settle(now);
         }
-        let task = if run.id == id {
-            None
-        } else {
-            run.task_ids.iter().position(|task_id| *task_id == id)
-        };
+        let task = run.place_of(id);
         Ok(reader(run, task, now))
+    }
+
+    /// The same for a read that sees the run so many steps earlier than it is.
+    pub(crate) fn read_earlier<T>(
+        &self,
+        id: i64,
+        steps: u32,
+        reader: impl FnOnce(&Run, Option<usize>, Duration) -> T,
+    ) -> Result<T, Refusal> {
+        let now = now();
+        let mut state = self.lock();
+        let run = state.run_mut(id).ok_or_else(|| unknown_run(id))?;
+        run.settle(now);
+        let task = run.place_of(id);
+        let earlier = run.timeline.stepped_back(steps);
+        let real = std::mem::replace(&mut run.timeline, earlier);
+        let answer = reader(run, task, now);
+        run.timeline = real;
+        Ok(answer)
+    }
+
+    /// The run that this is the id of, or of a task of it, and its name.
+    pub(crate) fn run_around(&self, id: i64) -> Option<(i64, String)> {
+        let mut state = self.lock();
+        state.run_mut(id).map(|run| (run.id, run.submission.run_name.clone()))
     }
 
     /// Reads every run, latest first.

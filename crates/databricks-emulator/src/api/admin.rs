@@ -2,6 +2,7 @@
 
 use super::MAX_BODY;
 use crate::emulator::Shared;
+use crate::faults::{FaultCount, FaultPlan, FaultPlanError, FaultRule};
 use crate::recorded::RecordedRequest;
 use crate::refusal::{Refusal, invalid, malformed, unknown_endpoint};
 use crate::script::Script;
@@ -11,11 +12,14 @@ use axum::extract::{DefaultBodyLimit, Path, State};
 use axum::http::{Method, StatusCode, Uri};
 use axum::routing::{delete, get, post, put};
 use axum::{Json, Router};
+use std::str::FromStr;
 use std::sync::Arc;
 
 pub(super) fn router() -> Router<Arc<Shared>> {
     Router::new()
         .route("/scripts/{*run_name}", put(put_script))
+        .route("/faults", get(faults).put(put_faults).post(post_fault))
+        .route("/faults/{*name}", delete(delete_fault))
         .route("/requests", get(requests))
         .route("/runs", get(runs))
         .route("/runs/{run_id}", delete(delete_run))
@@ -34,6 +38,37 @@ async fn put_script(
         .map_err(|error| malformed(format!("The body is no script: {error}.")))?;
     shared.workspace.script(&run_name, script);
     Ok(StatusCode::NO_CONTENT)
+}
+
+async fn faults(State(shared): State<Arc<Shared>>) -> Json<Vec<FaultCount>> {
+    Json(shared.faults.counts())
+}
+
+async fn put_faults(State(shared): State<Arc<Shared>>, body: Bytes) -> Result<StatusCode, Refusal> {
+    shared.faults.replace(parsed::<FaultPlan>(&body)?);
+    Ok(StatusCode::NO_CONTENT)
+}
+
+async fn post_fault(State(shared): State<Arc<Shared>>, body: Bytes) -> Result<StatusCode, Refusal> {
+    shared.faults.add(parsed::<FaultRule>(&body)?);
+    Ok(StatusCode::NO_CONTENT)
+}
+
+async fn delete_fault(
+    State(shared): State<Arc<Shared>>,
+    Path(name): Path<String>,
+) -> Result<StatusCode, Refusal> {
+    if shared.faults.remove(&name) {
+        Ok(StatusCode::NO_CONTENT)
+    } else {
+        Err(missing(format!("No fault named {name} is in force.")))
+    }
+}
+
+fn parsed<T: FromStr<Err = FaultPlanError>>(body: &[u8]) -> Result<T, Refusal> {
+    let text = std::str::from_utf8(body)
+        .map_err(|error| malformed(format!("The body is no text: {error}.")))?;
+    text.parse().map_err(|error| malformed(format!("The body is no fault: {error}.")))
 }
 
 async fn requests(State(shared): State<Arc<Shared>>) -> Json<Vec<RecordedRequest>> {
@@ -73,6 +108,9 @@ fn parse(run_id: &str) -> Result<i64, Refusal> {
 }
 
 fn not_found(run_id: &str) -> Refusal {
-    let message = format!("The emulator has no run {run_id}.");
+    missing(format!("The emulator has no run {run_id}."))
+}
+
+fn missing(message: String) -> Refusal {
     Refusal { status: StatusCode::NOT_FOUND, error_code: "RESOURCE_DOES_NOT_EXIST", message }
 }

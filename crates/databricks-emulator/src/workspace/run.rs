@@ -135,6 +135,12 @@ impl Run {
         self.timeline.release(finished.at);
     }
 
+    /// The place of the task whose run has this id; none for the id of the run itself.
+    pub(crate) fn place_of(&self, id: i64) -> Option<usize> {
+        let place = || self.task_ids.iter().position(|task_id| *task_id == id);
+        if self.id == id { None } else { place() }
+    }
+
     /// The id of the run of the task at this place.
     pub(crate) fn task_id(&self, place: usize) -> i64 {
         self.task_ids.get(place).copied().unwrap_or(self.id)

@@ -90,6 +90,36 @@ fn bad_settings_are_one_line_and_exit_64() {
     assert!(said.contains("--script") && said.contains("outcom"), "{said}");
 }
 
+#[tokio::test]
+async fn it_fails_calls_as_its_file_and_its_flags_say() {
+    let plan = temporary("faults.json");
+    let rule =
+        r#"{"on": ["list_runs"], "times": 1, "fault": {"answer": {"status": 503, "body": {}}}}"#;
+    std::fs::write(&plan, format!(r#"{{"rules": [{rule}]}}"#)).unwrap();
+    let mut program = Command::new(PROGRAM);
+    program.arg("--faults").arg(&plan).args(["--fault", &rule.replace("503", "504")]);
+    let mut started = Started(program.stdout(Stdio::piped()).spawn().unwrap());
+    let mut first = String::new();
+    BufReader::new(started.0.stdout.take().unwrap()).read_line(&mut first).unwrap();
+    let client = crate::client::Client::at(first.split_whitespace().nth(1).unwrap());
+    for expected in [503, 504, 200] {
+        assert_eq!(client.get("/api/2.2/jobs/runs/list").await.0, expected);
+    }
+}
+
+#[test]
+fn a_fault_that_makes_no_sense_is_refused_with_its_place() {
+    let plan = temporary("bad-faults.json");
+    std::fs::write(&plan, r#"{"rules": [{"on": "calls", "script": [null, "drop"]}]}"#).unwrap();
+    let output = Command::new(PROGRAM).arg("--faults").arg(&plan).output().unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(64), "{said}");
+    assert!(said.contains("rules[0].script[1]: unknown variant `drop`"), "{said}");
+    let output = Command::new(PROGRAM).args(["--fault", r#"{"on": "all"}"#]).output().unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.code() == Some(2) && said.contains("the rule.on: "), "{said}");
+}
+
 #[cfg(unix)]
 #[tokio::test]
 async fn it_executes_with_the_python_and_the_variables_that_it_is_given() {

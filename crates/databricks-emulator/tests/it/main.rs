@@ -16,6 +16,7 @@ mod client;
 mod clusters;
 #[cfg(unix)]
 mod exec;
+mod faults;
 mod files;
 mod lifecycle;
 mod listing;

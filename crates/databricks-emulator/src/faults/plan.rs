@@ -1,0 +1,365 @@
+//! Rules as JSON.
+
+use super::fault::{ConnectionFault, Fault, RunFault};
+use super::rule::{Calls, FaultRule, Probability, RunCall, RunCalls, When};
+use crate::endpoint::Endpoint;
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+use std::num::NonZeroU32;
+use std::str::FromStr;
+
+/// All that is to go wrong, and the seed of what is left to chance. As JSON it is what the crate's documentation shows.
+///
+/// ```
+/// use databricks_emulator::FaultPlan;
+///
+/// let plan: FaultPlan = r#"{
+///     "seed": 7,
+///     "rules": [
+///         {"name": "lost", "on": ["submit_run"], "times": 1, "fault": "drop_after"},
+///         {"on": "calls", "run_name": "etl", "probability": 0.1, "fault": {"rate_limited": {"seconds": 1}}},
+///         {"on": ["get_run"], "script": [null, {"delay_after_ms": 20}, "run_deleted"]},
+///         {"on": "connections", "fault": "expired_certificate"}
+///     ]
+/// }"#.parse()?;
+/// let error = r#"{"rules": [{"on": ["me"], "fault": "run_deleted"}]}"#.parse::<FaultPlan>().unwrap_err();
+/// assert!(error.to_string().starts_with("rules[0].fault: "));
+/// # Ok::<(), databricks_emulator::FaultPlanError>(())
+/// ```
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct FaultPlan {
+    /// Where chance comes from: the same seed and the same calls give the same faults.
+    pub seed: u64,
+    /// In the order in which they are asked; the first that strikes is the only one.
+    pub rules: Vec<FaultRule>,
+}
+
+/// Why a plan or a rule cannot be used, and where in it.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{place}: {what}")]
+pub struct FaultPlanError {
+    place: String,
+    what: String,
+}
+
+impl FaultPlanError {
+    fn new(place: impl Into<String>, what: impl Into<String>) -> Self {
+        Self { place: place.into(), what: what.into() }
+    }
+
+    fn below(mut self, parent: &str) -> Self {
+        self.place = format!("{parent}.{}", self.place);
+        self
+    }
+}
+
+impl FromStr for FaultPlan {
+    type Err = FaultPlanError;
+
+    fn from_str(text: &str) -> Result<Self, FaultPlanError> {
+        #[derive(Deserialize)]
+        #[serde(deny_unknown_fields)]
+        struct Form {
+            #[serde(default)]
+            seed: u64,
+            #[serde(default)]
+            rules: Vec<Value>,
+        }
+        let form: Form = serde_json::from_str(text)
+            .map_err(|error| FaultPlanError::new("the plan", error.to_string()))?;
+        let rules = form.rules.into_iter().enumerate().map(|(place, rule)| {
+            let place = format!("rules[{place}]");
+            let form = read(rule, &place)?;
+            rule_of(form).map_err(|error| error.below(&place))
+        });
+        Ok(Self { seed: form.seed, rules: rules.collect::<Result<_, _>>()? })
+    }
+}
+
+impl FromStr for FaultRule {
+    type Err = FaultPlanError;
+
+    fn from_str(text: &str) -> Result<Self, FaultPlanError> {
+        let form: RuleForm = serde_json::from_str(text)
+            .map_err(|error| FaultPlanError::new("the rule", error.to_string()))?;
+        rule_of(form).map_err(|error| error.below("the rule"))
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RuleForm {
+    name: Option<String>,
+    on: Value,
+    run_name: Option<String>,
+    run_id: Option<i64>,
+    times: Option<Value>,
+    probability: Option<f64>,
+    script: Option<Vec<Value>>,
+    fault: Option<Value>,
+}
+
+fn rule_of(mut form: RuleForm) -> Result<FaultRule, FaultPlanError> {
+    let name = form.name.take();
+    let rule = match &form.on {
+        Value::String(on) if on == "connections" => on_connections(form)?,
+        Value::String(on) if on == "calls" => on_calls(form, Vec::new())?,
+        Value::Array(endpoints) if !endpoints.is_empty() => {
+            let endpoints: Vec<Endpoint> = read(Value::Array(endpoints.clone()), "on")?;
+            match endpoints.iter().map(|endpoint| RunCall::of(*endpoint)).collect() {
+                Some(calls) => on_runs(form, calls)?,
+                None => on_calls(form, endpoints)?,
+            }
+        }
+        _ => {
+            let what =
+                r#"expected "calls", "connections", or a list of endpoints such as ["get_run"]"#;
+            return Err(FaultPlanError::new("on", what));
+        }
+    };
+    Ok(FaultRule { name, ..rule })
+}
+
+fn on_calls(form: RuleForm, endpoints: Vec<Endpoint>) -> Result<FaultRule, FaultPlanError> {
+    let mut calls = Calls::to(endpoints);
+    match of_run(&form)? {
+        Some(Run::Named(name)) => calls = calls.of_run_named(name),
+        Some(Run::Id(id)) => calls = calls.of_run(id),
+        None => {}
+    }
+    let when = when(form, |fault, place| {
+        if fault == "run_deleted" || fault.get("earlier_state").is_some() {
+            let what =
+                "only for calls about runs: `on` may name get_run, get_run_output and cancel_run";
+            return Err(FaultPlanError::new(place, what));
+        }
+        read::<Fault>(fault, place)
+    })?;
+    Ok(FaultRule::on_calls(calls, when))
+}
+
+fn on_runs(form: RuleForm, calls: Vec<RunCall>) -> Result<FaultRule, FaultPlanError> {
+    let cancels = calls.contains(&RunCall::CancelRun);
+    let mut calls = RunCalls::to(calls);
+    match of_run(&form)? {
+        Some(Run::Named(name)) => calls = calls.of_run_named(name),
+        Some(Run::Id(id)) => calls = calls.of_run(id),
+        None => {}
+    }
+    let when = when(form, |fault, place| match &fault {
+        Value::String(name) if name == "run_deleted" => Ok(RunFault::Deleted),
+        Value::Object(fields) if fields.len() == 1 && fields.contains_key("earlier_state") => {
+            if cancels {
+                let what = "earlier_state is for reads: `on` may not name cancel_run";
+                return Err(FaultPlanError::new(place, what));
+            }
+            let steps = fields.get("earlier_state").cloned().unwrap_or_default();
+            read(steps, &format!("{place}.earlier_state")).map(RunFault::Earlier)
+        }
+        _ => read(fault, place).map(RunFault::Call),
+    })?;
+    Ok(FaultRule::on_runs(calls, when))
+}
+
+fn on_connections(form: RuleForm) -> Result<FaultRule, FaultPlanError> {
+    if let Some(run) = of_run(&form)? {
+        let place = match run {
+            Run::Named(_) => "run_name",
+            Run::Id(_) => "run_id",
+        };
+        return Err(FaultPlanError::new(place, "a connection is of no run"));
+    }
+    let when = when(form, read::<ConnectionFault>)?;
+    Ok(FaultRule::on_connections(when))
+}
+
+enum Run {
+    Named(String),
+    Id(i64),
+}
+
+fn of_run(form: &RuleForm) -> Result<Option<Run>, FaultPlanError> {
+    match (&form.run_name, form.run_id) {
+        (None, None) => Ok(None),
+        (Some(name), None) => Ok(Some(Run::Named(name.clone()))),
+        (None, Some(id)) => Ok(Some(Run::Id(id))),
+        (Some(_), Some(_)) => {
+            Err(FaultPlanError::new("run_id", "run_name and run_id exclude each other"))
+        }
+    }
+}
+
+fn when<F>(
+    form: RuleForm,
+    mut fault: impl FnMut(Value, &str) -> Result<F, FaultPlanError>,
+) -> Result<When<F>, FaultPlanError> {
+    let RuleForm { times, probability, script, fault: one, .. } = form;
+    if let Some(script) = script {
+        if times.is_some() || probability.is_some() || one.is_some() {
+            let what = "with a script there is no times, probability or fault";
+            return Err(FaultPlanError::new("script", what));
+        }
+        let faults = script.into_iter().enumerate().map(|(place, value)| {
+            let given = Some(value).filter(|value| !value.is_null());
+            given.map(|value| fault(value, &format!("script[{place}]"))).transpose()
+        });
+        return faults.collect::<Result<_, _>>().map(When::Script);
+    }
+    let one = one.ok_or_else(|| FaultPlanError::new("fault", "missing; or give a script"))?;
+    let one = fault(one, "fault")?;
+    match (times, probability) {
+        (None, None) => Ok(When::Always(one)),
+        (Some(times), None) => Ok(When::Next(read::<NonZeroU32>(times, "times")?, one)),
+        (None, Some(given)) => match Probability::new(given) {
+            Some(probability) => Ok(When::Chance(probability, one)),
+            None => Err(FaultPlanError::new("probability", format!("{given} is not from 0 to 1"))),
+        },
+        (Some(_), Some(_)) => {
+            Err(FaultPlanError::new("probability", "times and probability exclude each other"))
+        }
+    }
+}
+
+fn read<T: DeserializeOwned>(value: Value, place: &str) -> Result<T, FaultPlanError> {
+    serde_json::from_value(value).map_err(|error| FaultPlanError::new(place, error.to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{CannedAnswer, Dribble, RetryAfter, TokenClock};
+    use axum::http::HeaderValue;
+    use std::time::Duration;
+
+    fn rule(text: &str) -> Result<FaultRule, String> {
+        text.parse().map_err(|error: FaultPlanError| error.to_string())
+    }
+
+    #[test]
+    fn every_fault_of_calls_has_its_form() {
+        let ms = Duration::from_millis;
+        let dribble = Dribble { piece: 4.try_into().unwrap(), pause: ms(9) };
+        for (form, fault) in [
+            (
+                r#"{"answer": {"status": 503}}"#,
+                Fault::Answer(CannedAnswer { status: 503, ..CannedAnswer::default() }),
+            ),
+            (r#"{"rate_limited": "unsaid"}"#, Fault::RateLimited(RetryAfter::Unsaid)),
+            (r#"{"rate_limited": {"seconds": 2}}"#, Fault::RateLimited(RetryAfter::Seconds(2))),
+            (r#"{"rate_limited": {"date_in": 2}}"#, Fault::RateLimited(RetryAfter::DateIn(2))),
+            (
+                r#"{"redirect": "/login.html"}"#,
+                Fault::Redirect(HeaderValue::from_static("/login.html")),
+            ),
+            (r#""drop_before""#, Fault::DropBefore),
+            (r#""drop_after""#, Fault::DropAfter),
+            (r#"{"delay_before_ms": 5}"#, Fault::DelayBefore(ms(5))),
+            (r#"{"delay_after_ms": 5}"#, Fault::DelayAfter(ms(5))),
+            (r#"{"slow_body": {"piece": 4, "pause_ms": 9}}"#, Fault::SlowBody(dribble)),
+            (r#"{"cut_body": 10}"#, Fault::CutBody(10)),
+            (
+                r#"{"content_type": "text/html"}"#,
+                Fault::ContentType(HeaderValue::from_static("text/html")),
+            ),
+            (
+                r#"{"token_clock": {"ahead_seconds": 60}}"#,
+                Fault::TokenClock(TokenClock::Ahead(ms(60_000))),
+            ),
+            (
+                r#"{"token_clock": {"behind_seconds": 60}}"#,
+                Fault::TokenClock(TokenClock::Behind(ms(60_000))),
+            ),
+        ] {
+            let read = rule(&format!(r#"{{"on": "calls", "fault": {form}}}"#));
+            assert_eq!(read, Ok(FaultRule::on_calls(Calls::any(), When::Always(fault))), "{form}");
+        }
+    }
+
+    #[test]
+    fn runs_scripts_and_connections_have_theirs() {
+        let gone = RunCalls::to([RunCall::GetRun]).of_run_named("etl");
+        let script = vec![
+            None,
+            Some(Fault::DropBefore.into()),
+            Some(RunFault::Earlier(2.try_into().unwrap())),
+        ];
+        assert_eq!(
+            rule(
+                r#"{"name": "x", "on": ["get_run"], "run_name": "etl", "script": [null, "drop_before", {"earlier_state": 2}]}"#
+            ),
+            Ok(FaultRule::on_runs(gone, When::Script(script)).named("x"))
+        );
+        let half = Probability::new(0.5).unwrap();
+        assert_eq!(
+            rule(
+                r#"{"on": ["submit_run", "get_run"], "run_id": 5, "probability": 0.5, "fault": "drop_after"}"#
+            ),
+            Ok(FaultRule::on_calls(
+                Calls::to([Endpoint::GetRun, Endpoint::SubmitRun]).of_run(5),
+                When::Chance(half, Fault::DropAfter)
+            ))
+        );
+        for (form, fault) in [
+            ("closed", ConnectionFault::Closed),
+            ("not_tls", ConnectionFault::NotTls),
+            ("untrusted_certificate", ConnectionFault::UntrustedCertificate),
+            ("expired_certificate", ConnectionFault::ExpiredCertificate),
+        ] {
+            let read = rule(&format!(r#"{{"on": "connections", "times": 1, "fault": "{form}"}}"#));
+            assert_eq!(read, Ok(FaultRule::on_connections(When::once(fault))));
+        }
+    }
+
+    #[test]
+    fn what_is_wrong_is_told_with_its_place() {
+        for (rules, place, word) in [
+            (r#"[{"on": "calls", "fault": "drop"}]"#, "rules[0].fault: ", "drop_before"),
+            (r#"[{"on": "calls", "script": [null, 5]}]"#, "rules[0].script[1]: ", "invalid type"),
+            (r#"[{"on": ["get_ran"], "fault": "drop_after"}]"#, "rules[0].on: ", "get_ran"),
+            (r#"[{"on": [], "fault": "drop_after"}]"#, "rules[0].on: ", "list of endpoints"),
+            (r#"[{"on": "calls", "falt": "drop_after"}]"#, "rules[0]: ", "falt"),
+            (r#"[{"on": "calls"}]"#, "rules[0].fault: ", "script"),
+            (
+                r#"[{"on": "calls", "times": 0, "fault": "drop_after"}]"#,
+                "rules[0].times: ",
+                "nonzero",
+            ),
+            (
+                r#"[{"on": "calls", "probability": 1.5, "fault": "drop_after"}]"#,
+                "rules[0].probability: ",
+                "1.5",
+            ),
+            (
+                r#"[{"on": "calls", "times": 1, "probability": 1, "fault": "drop_after"}]"#,
+                "rules[0].probability: ",
+                "times",
+            ),
+            (r#"[{"on": "calls", "script": [], "times": 1}]"#, "rules[0].script: ", "times"),
+            (r#"[{"on": "calls", "fault": "run_deleted"}]"#, "rules[0].fault: ", "get_run"),
+            (
+                r#"[{"on": ["cancel_run"], "fault": {"earlier_state": 1}}]"#,
+                "rules[0].fault: ",
+                "reads",
+            ),
+            (r#"[{"on": "connections", "fault": "drop_after"}]"#, "rules[0].fault: ", "not_tls"),
+            (
+                r#"[{"on": "connections", "run_id": 1, "fault": "closed"}]"#,
+                "rules[0].run_id: ",
+                "no run",
+            ),
+            (
+                r#"[{"on": "calls", "run_id": 1, "run_name": "a", "fault": "drop_after"}]"#,
+                "rules[0].run_id: ",
+                "run_name",
+            ),
+            (r#"[{"on": "calls", "fault": {"answer": {"status": 20}}}]"#, "rules[0].fault: ", "20"),
+        ] {
+            let error =
+                format!(r#"{{"rules": {rules}}}"#).parse::<FaultPlan>().unwrap_err().to_string();
+            assert!(error.starts_with(place) && error.contains(word), "{error}");
+        }
+        let error = "{".parse::<FaultPlan>().unwrap_err().to_string();
+        assert!(error.starts_with("the plan: ") && error.contains("line 1"), "{error}");
+    }
+}
