@@ -171,13 +171,14 @@ pub(crate) const ALLOWED_HOSTS: &str = "FLYTE_DATABRICKS_ALLOWED_HOSTS";
 pub(crate) const RUN_DEFAULTS: &str = "FLYTE_DATABRICKS_RUN_DEFAULTS";
 pub(crate) const SSL_CERT_FILE: &str = "SSL_CERT_FILE";
 pub(crate) const OUTPUT_BUCKETS: &str = "FLYTE_OUTPUT_BUCKETS";
+pub(crate) const LOG_TOKEN_KEY: &str = "FLYTE_LOG_TOKEN_KEY";
 pub(crate) const S3_ENDPOINT: &str = "FLYTE_AWS_ENDPOINT";
 pub(crate) const S3_ACCESS_KEY_ID: &str = "FLYTE_AWS_ACCESS_KEY_ID";
 pub(crate) const S3_SECRET_ACCESS_KEY: &str = "FLYTE_AWS_SECRET_ACCESS_KEY";
 
 /// Every environment variable that is read by this program, in the order of the help text. An empty one counts as
 /// unset.
-pub const VARIABLES: [Variable; 17] = [
+pub const VARIABLES: [Variable; 18] = [
     Variable {
         name: INSTANCE,
         help: "the workspace of tasks that name none, such as adb-1.2.azuredatabricks.net",
@@ -200,7 +201,11 @@ pub const VARIABLES: [Variable; 17] = [
     },
     Variable {
         name: OUTPUT_BUCKETS,
-        help: "the only buckets whose error.pb and outputs.pb are read, comma-separated [default: all, and files]",
+        help: "the only buckets whose error.pb, outputs.pb and delivered logs are read, comma-separated [default: all, and files]",
+    },
+    Variable {
+        name: LOG_TOKEN_KEY,
+        help: "a secret of at least 16 characters, the same for every replica, so that nobody else can make the tokens of log pages",
     },
     Variable {
         name: S3_ENDPOINT,
@@ -245,6 +250,8 @@ pub struct Environment {
     pub ssl_cert_file: Option<PathBuf>,
     /// `FLYTE_OUTPUT_BUCKETS`.
     pub output_buckets: Option<String>,
+    /// `FLYTE_LOG_TOKEN_KEY`.
+    pub log_token_key: Option<SecretString>,
     /// `FLYTE_AWS_ENDPOINT`.
     pub s3_endpoint: Option<String>,
     /// `FLYTE_AWS_ACCESS_KEY_ID`.
@@ -289,6 +296,7 @@ impl Environment {
             run_defaults: text(RUN_DEFAULTS)?,
             ssl_cert_file: path(&get, SSL_CERT_FILE),
             output_buckets: text(OUTPUT_BUCKETS)?,
+            log_token_key: text(LOG_TOKEN_KEY)?.map(SecretString::from),
             s3_endpoint: text(S3_ENDPOINT)?,
             s3_access_key_id: text(S3_ACCESS_KEY_ID)?.map(SecretString::from),
             s3_secret_access_key: text(S3_SECRET_ACCESS_KEY)?.map(SecretString::from),

@@ -3,8 +3,9 @@
 use std::{error::Error as StdError, fmt, path::Path, sync::Arc, time::Duration};
 
 use clap::ValueEnum as _;
+use secrecy::{ExposeSecret as _, SecretString};
 
-use databricks_connector::{ObjectStores, RunDefaults};
+use databricks_connector::{LogReading, ObjectStores, RunDefaults};
 
 use crate::{
     Callers, HealthAccess, Limits, Tls,
@@ -164,6 +165,7 @@ impl Config {
             abandon_grace: Duration::from_secs(args.abandon_grace),
             ..ServerConfig::default()
         };
+        let stores = Arc::new(object_stores(environment));
         let databricks = databricks_connector::Config {
             instance: environment.instance.clone(),
             access_token: environment.access_token.clone(),
@@ -188,7 +190,12 @@ impl Config {
                 .transpose()?
                 .unwrap_or_default(),
             cluster_tags: !args.no_cluster_tags,
-            task_files: Arc::new(object_stores(environment)),
+            task_files: Arc::<ObjectStores>::clone(&stores),
+            logs: LogReading {
+                files: stores,
+                token_key: log_token_key(environment)?,
+                ..LogReading::default()
+            },
             require_error_file: args.require_error_file,
             user_failures: match args.user_failures {
                 UserFailures::Retryable => databricks_connector::UserFailures::Retryable,
@@ -227,6 +234,20 @@ fn object_stores(environment: &Environment) -> ObjectStores {
         None => stores,
     }
 }
+
+/// What seals log tokens. A short key could be guessed from a token.
+fn log_token_key(environment: &Environment) -> Result<Option<SecretString>, ConfigError> {
+    match &environment.log_token_key {
+        Some(key) if key.expose_secret().len() < MIN_KEY => {
+            let message = format!("has fewer than {MIN_KEY} characters; give a long random one");
+            Err(ConfigError::new(args::LOG_TOKEN_KEY, message))
+        }
+        key => Ok(key.clone()),
+    }
+}
+
+/// The shortest key of log tokens, in bytes.
+const MIN_KEY: usize = 16;
 
 fn comma_separated(list: &str) -> Vec<String> {
     list.split(',').map(str::trim).filter(|entry| !entry.is_empty()).map(str::to_owned).collect()
@@ -324,6 +345,18 @@ mod tests {
         assert!(config.server.reflection);
         assert_eq!(config.log, LogConfig { format: LogFormat::Human, filter: "info".to_owned() });
         assert!(config.ignored.is_empty());
+    }
+
+    #[test]
+    fn a_key_of_log_tokens_that_could_be_guessed_is_refused() {
+        let with = |key: &str| {
+            let key = Some(SecretString::from(key.to_owned()));
+            config("", &Environment { log_token_key: key, ..Environment::default() })
+        };
+        let error = with("short").unwrap_err();
+        assert_eq!(error.name(), "FLYTE_LOG_TOKEN_KEY");
+        assert!(!error.to_string().contains("short"), "{error}");
+        assert!(with("0123456789abcdef").unwrap().databricks.logs.token_key.is_some());
     }
 
     #[test]

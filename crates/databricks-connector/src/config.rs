@@ -8,6 +8,7 @@ use secrecy::SecretString;
 use crate::{
     credentials::OwnCredentials,
     error,
+    logs::{LogReading, TokenKey},
     phase::UserFailures,
     run_defaults::RunDefaults,
     task_files::{ObjectStores, TaskFiles},
@@ -51,6 +52,8 @@ pub struct Config {
     pub calls: CallLimits,
     /// How long a call of Flyte may take that brings no deadline.
     pub call_timeout: Duration,
+    /// How the logs of runs are read.
+    pub logs: LogReading,
     /// Who is told of every request to Databricks, and of every wait for one.
     pub observer: Option<Arc<dyn Observer>>,
 }
@@ -106,6 +109,7 @@ impl Default for Config {
             unreachable_patience: None,
             calls: CallLimits::default(),
             call_timeout: Duration::from_mins(1),
+            logs: LogReading::default(),
             observer: None,
         }
     }
@@ -172,6 +176,8 @@ pub(crate) struct Settings {
     pub(crate) require_error_file: bool,
     pub(crate) patience: Patience,
     pub(crate) call_timeout: Duration,
+    pub(crate) logs: LogReading,
+    pub(crate) log_tokens: TokenKey,
 }
 
 impl TryFrom<Config> for Settings {
@@ -238,6 +244,8 @@ impl TryFrom<Config> for Settings {
                 unreachable: config.unreachable_patience,
             },
             call_timeout: config.call_timeout,
+            log_tokens: TokenKey::new(config.logs.token_key.as_ref()),
+            logs: config.logs,
         })
     }
 }

@@ -10,7 +10,9 @@ use databricks_client::{Client, Credentials, Host};
 
 use crate::{
     config::{Config, ConfigError, Settings},
-    create, credentials, delete, get, logs, metrics,
+    create, credentials, delete, get,
+    logs::{self, KnownClusters},
+    metrics,
     run_meta::RunMeta,
     submit::Choices,
     tags::Cloud,
@@ -29,6 +31,7 @@ pub struct DatabricksConnector {
     pub(crate) settings: Settings,
     pub(crate) watch: Watch,
     pub(crate) unchecked: Unchecked,
+    pub(crate) known_clusters: KnownClusters,
 }
 
 impl DatabricksConnector {
@@ -42,6 +45,7 @@ impl DatabricksConnector {
             settings: Settings::try_from(config)?,
             watch: Watch::default(),
             unchecked: Unchecked::default(),
+            known_clusters: KnownClusters::default(),
         })
     }
 

@@ -70,8 +70,9 @@ mod work;
 
 pub use config::{CallLimits, Config, ConfigError, ConfigField, JobsApi};
 pub use connector::DatabricksConnector;
+pub use logs::LogReading;
 pub use phase::UserFailures;
 pub use run_defaults::{RunDefaults, RunDefaultsError};
 pub use run_meta::RunMeta;
-pub use task_files::{Looked, Looking, ObjectStores, TaskFiles};
+pub use task_files::{LogFile, LogFiles, Looked, Looking, ObjectStores, S3Folder, TaskFiles};
 pub use work::Entrypoint;

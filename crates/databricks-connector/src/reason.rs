@@ -141,10 +141,14 @@ fn of_failed_task(failed: &FailedTask<'_>, several: bool) -> String {
 
 /// What a waiting, preparing or running run says of itself: the queue's reason, else its state message.
 pub(crate) fn of_progress(run: &Run) -> String {
-    let queue = run.status.as_ref().and_then(|status| status.queue_details.as_ref());
+    of_waiting(run.status.as_ref(), run.state.as_ref())
+}
+
+/// The same of a run or of a task; empty when it says nothing.
+pub(crate) fn of_waiting(status: Option<&RunStatus>, state: Option<&RunState>) -> String {
+    let queue = status.and_then(|status| status.queue_details.as_ref());
     let queue_message = queue.and_then(|details| given(details.message.as_deref()));
     let queue_code = queue.and_then(|details| details.code.as_ref()).map(QueueCode::as_str);
-    let state = run.state.as_ref();
     let text = queue_message
         .or_else(|| state.and_then(|state| given(state.queue_reason.as_deref())))
         .or(queue_code)
@@ -154,7 +158,7 @@ pub(crate) fn of_progress(run: &Run) -> String {
 }
 
 /// The message and code of an ended run or task, as far as they are there.
-fn of_state(status: Option<&RunStatus>, state: Option<&RunState>) -> String {
+pub(crate) fn of_state(status: Option<&RunStatus>, state: Option<&RunState>) -> String {
     let details = status.and_then(|status| status.termination_details.as_ref());
     let message = details
         .and_then(|details| given(details.message.as_deref()))
@@ -168,7 +172,10 @@ fn of_state(status: Option<&RunStatus>, state: Option<&RunState>) -> String {
 }
 
 /// The termination code, else the legacy result, else the legacy life cycle.
-fn code<'a>(status: Option<&'a RunStatus>, state: Option<&'a RunState>) -> Option<&'a str> {
+pub(crate) fn code<'a>(
+    status: Option<&'a RunStatus>,
+    state: Option<&'a RunState>,
+) -> Option<&'a str> {
     status
         .and_then(|status| status.termination_details.as_ref())
         .and_then(|details| details.code.as_ref())

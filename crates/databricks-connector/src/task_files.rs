@@ -1,5 +1,6 @@
 //! The files that Flyte's runtime leaves under the output prefix: `error.pb` and `outputs.pb`.
 
+mod log_files;
 mod object_stores;
 
 use std::{
@@ -11,6 +12,7 @@ use std::{
 use flyteidl2::core::{ContainerError, ErrorDocument};
 use prost::Message as _;
 
+pub use log_files::{LogFile, LogFiles, S3Folder};
 pub use object_stores::ObjectStores;
 
 /// The largest error file that is read, in bytes.

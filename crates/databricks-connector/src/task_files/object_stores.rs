@@ -16,7 +16,7 @@ use secrecy::{ExposeSecret as _, SecretString};
 use super::{Looked, Looking, TaskFiles};
 
 /// How long a look may take.
-const PATIENCE: Duration = Duration::from_secs(2);
+pub(super) const PATIENCE: Duration = Duration::from_secs(2);
 
 /// How many buckets keep a store of their own.
 const MAX_STORES: usize = 1_000;
@@ -59,6 +59,15 @@ impl ObjectStores {
     }
 
     fn find(&self, url: &str) -> Result<(Arc<dyn ObjectStore>, Path), String> {
+        self.find_in(url, None)
+    }
+
+    /// The same for a bucket of S3 whose region is known.
+    pub(super) fn find_in(
+        &self,
+        url: &str,
+        region: Option<&str>,
+    ) -> Result<(Arc<dyn ObjectStore>, Path), String> {
         let place = Place::parse(url)?;
         if let Some(buckets) = &self.buckets
             && !buckets.iter().any(|bucket| bucket == place.bucket_name())
@@ -70,19 +79,25 @@ impl ObjectStores {
         }
         let path = Path::parse(place.key).map_err(|error| error.to_string())?;
         let name = format!("{}://{}", place.scheme, place.bucket);
+        let key = format!("{name} {}", region.unwrap_or_default());
         let mut stores = self.stores.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(store) = stores.get(&name) {
+        if let Some(store) = stores.get(&key) {
             return Ok((Arc::clone(store), path));
         }
         if stores.len() >= MAX_STORES {
             stores.clear();
         }
-        let store = self.open(&place, &name).map_err(|error| error.to_string())?;
-        stores.insert(name, Arc::clone(&store));
+        let store = self.open(&place, &name, region).map_err(|error| error.to_string())?;
+        stores.insert(key, Arc::clone(&store));
         Ok((store, path))
     }
 
-    fn open(&self, place: &Place<'_>, name: &str) -> Result<Arc<dyn ObjectStore>, Error> {
+    fn open(
+        &self,
+        place: &Place<'_>,
+        name: &str,
+        region: Option<&str>,
+    ) -> Result<Arc<dyn ObjectStore>, Error> {
         let retry = RetryConfig {
             max_retries: 0,
             retry_timeout: PATIENCE,
@@ -94,6 +109,9 @@ impl ObjectStores {
             Kind::S3 => {
                 let mut builder =
                     AmazonS3Builder::from_env().with_bucket_name(place.bucket).with_retry(retry);
+                if let Some(region) = region.filter(|_| self.s3_endpoint.is_none()) {
+                    builder = builder.with_region(region);
+                }
                 if let Some(endpoint) = &self.s3_endpoint {
                     builder =
                         builder.with_endpoint(endpoint).with_virtual_hosted_style_request(false);
@@ -174,7 +192,7 @@ impl TaskFiles for ObjectStores {
 }
 
 /// What a failure means. The crate's words name the object and the store's answer, never a credential.
-fn refused<T>(url: &str, error: &Error) -> Looked<T> {
+pub(super) fn refused<T>(url: &str, error: &Error) -> Looked<T> {
     match error {
         Error::NotFound { .. } => Looked::Absent,
         Error::Generic { .. } | Error::JoinError { .. } => {

@@ -18,34 +18,6 @@ fn script() -> Script {
 }
 
 #[tokio::test]
-async fn the_log_is_what_the_task_wrote_and_then_its_error() {
-    let world = World::start().await;
-    let run = world.started(script()).await;
-    while !world.get(&run).await.phase.is_terminal() {}
-    let page = world.connector.logs(call(), run.clone(), LogsRequest::default()).await.unwrap();
-    let lines: Vec<&str> = page.lines.iter().map(|line| line.message.as_str()).collect();
-    assert_eq!(lines, ["one\n", "two\n", "ValueError\n", "trace\n"]);
-    assert_eq!(page.next_token, None);
-
-    let first = world
-        .connector
-        .logs(call(), run.clone(), LogsRequest { lines: 3, token: String::new() })
-        .await
-        .unwrap();
-    let rest = LogsRequest { lines: 3, token: first.next_token.unwrap() };
-    assert_eq!(world.connector.logs(call(), run, rest).await.unwrap().lines.len(), 1);
-}
-
-#[tokio::test]
-async fn nothing_yet_is_an_empty_page() {
-    let world = World::start().await;
-    let run = world.started(Script { pace: Pace::Manual, ..script() }).await;
-    let page = world.connector.logs(call(), run, LogsRequest::default()).await.unwrap();
-    assert!(page.lines.is_empty());
-    assert_eq!(page.next_token, None);
-}
-
-#[tokio::test]
 async fn a_call_without_a_connection_uses_the_credential_last_seen_for_the_run() {
     let world = World::with(|config| Config { access_token: None, ..config }).await;
     let mut cx = world.request("40_executor_first_attempt", json!({}));

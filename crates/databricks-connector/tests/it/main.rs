@@ -16,6 +16,8 @@ mod budget;
 mod create;
 mod delete;
 mod get;
+mod log_sources;
+mod logs;
 mod logs_and_metrics;
 mod outputs;
 mod refusals;

@@ -5,6 +5,7 @@ use crate::script::LifeCycle;
 use crate::validate::SubmittedTask;
 use crate::workspace::{Run, Standing};
 use serde_json::{Map, Value, json};
+use std::time::Duration;
 
 /// The id of the cluster of a task, once it was asked for.
 pub(crate) fn cluster_id(run: &Run, place: usize, task: &SubmittedTask) -> Option<String> {
@@ -82,7 +83,11 @@ fn described(
         && let Some(running) = run.timeline.entered(&LifeCycle::Running)
     {
         // What is delivered last comes with the end (DA §5.1).
-        let attempted = run.timeline.end().filter(|_| !run.script.late_logs).unwrap_or(running);
+        let attempted = match run.timeline.end() {
+            Some(end) if run.script.late_logs => end.saturating_sub(Duration::from_millis(1)),
+            Some(end) => end,
+            None => running,
+        };
         insert(&mut answer, "cluster_log_status", json!({"last_attempted": millis(attempted)}));
     }
     let (state, message) = state(run, place, spec.is_some());
