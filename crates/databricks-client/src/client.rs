@@ -10,6 +10,7 @@ use tracing::debug;
 use crate::{
     Credentials, Error, ErrorKind, Host, RunId,
     budget::{Budget, Lane},
+    credentials::Minting,
     error::Call,
     gate::Tried,
     jobs::{ListRuns, Run, RunNow, RunOutput, RunsPage, SubmitRun, Submitted},
@@ -211,6 +212,7 @@ impl Client {
         let mut random = fastrand::Rng::new();
         let deadline = self.deadline.unwrap_or_else(|| started + settings.call_timeout);
         let mut attempts = 0;
+        let mut was_refused = false;
         loop {
             let version = self.workspace.jobs_version();
             attempts += 1;
@@ -232,6 +234,13 @@ impl Client {
                 elapsed: started.elapsed(),
                 left: deadline.saturating_duration_since(Instant::now()),
             };
+            // A refused token had no effect: a new one, where one can be had, is tried once.
+            if !was_refused && error.is_refused_token() {
+                was_refused = true;
+                if error.proof().is_some_and(|proof| self.credentials.refused(self.host(), proof)) {
+                    continue;
+                }
+            }
             // The request was not understood, so it had no effect: it is sent again whatever it is. Only one that asked
             // for 2.2 can be, so this happens once.
             if request.is_versioned() && error.is_bad_target() && self.workspace.fall_back(version)
@@ -275,12 +284,10 @@ impl Client {
             self.workspace.http.as_ref().ok_or_else(|| {
                 Error::new(ErrorKind::Config, "the HTTP client could not be set up")
             })?;
-        let authorization = self.credentials.authorization().ok_or_else(|| {
-            Error::new(
-                ErrorKind::Config,
-                format!("{} holds characters that no header may hold", self.credentials.name()),
-            )
-        })?;
+        // Before the turn: a failing authority is no fault of the workspace.
+        let minting = Minting { host: self.host(), http, cloud: &self.workspace.cloud, deadline };
+        let proofs = self.credentials.proofs(minting).await?;
+        let generation = proofs.generation;
         let path = request.path(version);
         let wait_until = Instant::now() + retry::wait(left);
         let turn =
@@ -306,7 +313,7 @@ impl Client {
                 body: request.body.as_ref(),
                 names_a_run: request.names_a_run,
                 credentials: &self.credentials,
-                authorization,
+                proofs: proofs.headers,
                 user_agent: self.workspace.user_agent(&self.credentials),
                 timeout,
                 max_response_bytes: settings.max_response_bytes,
@@ -328,7 +335,7 @@ impl Client {
             failure = failure.map(tracing::field::debug),
             "databricks request"
         );
-        outcome
+        outcome.map_err(|error| error.with_proof(generation))
     }
 
     fn called(&self, request: &Request<'_>, version: &str) -> Call {

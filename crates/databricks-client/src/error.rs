@@ -78,6 +78,10 @@ struct Inner {
     attempts: u32,
     elapsed: Duration,
     transient: bool,
+    /// Failed before anything was sent to the API.
+    before_sending: bool,
+    /// The token that the failed call bore.
+    proof: Option<u64>,
     source: Option<Box<dyn StdError + Send + Sync>>,
 }
 
@@ -110,6 +114,8 @@ impl Error {
                     | ErrorKind::HostDown
                     | ErrorKind::Unavailable
             ),
+            before_sending: false,
+            proof: None,
             source: None,
         }))
     }
@@ -143,6 +149,37 @@ impl Error {
 
     pub(crate) fn with_retry_after(mut self, retry_after: Duration) -> Self {
         self.0.retry_after = Some(retry_after);
+        self
+    }
+
+    /// Adds which token the call bore.
+    pub(crate) fn with_proof(mut self, proof: u64) -> Self {
+        self.0.proof = Some(proof);
+        self
+    }
+
+    /// Which token the call bore; none when it was not sent.
+    pub(crate) fn proof(&self) -> Option<u64> {
+        self.0.proof
+    }
+
+    /// Whether the API refused the token itself: 401, a login page, or the 403 of a token that ends too soon
+    /// (DA §4.5).
+    pub(crate) fn is_refused_token(&self) -> bool {
+        let ends = |message: &str| {
+            let message = message.to_ascii_lowercase();
+            message.contains("token is expir") || message.contains("token expired")
+        };
+        match self.0.kind {
+            ErrorKind::Unauthenticated => !self.0.before_sending,
+            ErrorKind::Forbidden => self.api_message().is_some_and(ends),
+            _ => false,
+        }
+    }
+
+    /// The same failure, from before anything was sent to the API.
+    pub(crate) fn before_sending(mut self) -> Self {
+        self.0.before_sending = true;
         self
     }
 
@@ -211,19 +248,20 @@ impl Error {
     pub fn may_have_effect(&self) -> bool {
         let earlier = self.0.attempts > u32::from(!self.is_unsent());
         earlier
-            || matches!(
-                self.0.kind,
-                ErrorKind::Connect
-                    | ErrorKind::Timeout
-                    | ErrorKind::Unavailable
-                    | ErrorKind::Decode
-                    | ErrorKind::TooLarge
-            )
+            || !self.0.before_sending
+                && matches!(
+                    self.0.kind,
+                    ErrorKind::Connect
+                        | ErrorKind::Timeout
+                        | ErrorKind::Unavailable
+                        | ErrorKind::Decode
+                        | ErrorKind::TooLarge
+                )
     }
 
     /// Whether the last try was not even sent.
     pub(crate) fn is_unsent(&self) -> bool {
-        matches!(self.0.kind, ErrorKind::Throttled | ErrorKind::HostDown)
+        self.0.before_sending || matches!(self.0.kind, ErrorKind::Throttled | ErrorKind::HostDown)
     }
 
     /// Whether a gateway does not know the version of the API.

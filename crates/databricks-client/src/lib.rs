@@ -52,7 +52,9 @@ pub mod workspace;
 
 pub use budget::{BudgetPolicy, Lane, Rate};
 pub use client::Client;
-pub use credentials::Credentials;
+pub use credentials::{
+    AuthError, Authorities, AzureCloud, Credentials, Environment, FromEnvironment, SubjectToken,
+};
 pub use error::{Error, ErrorKind};
 pub use host::{Host, HostError};
 pub use host_policy::{HostPattern, HostPolicy, HostRefused, InvalidHostPattern};

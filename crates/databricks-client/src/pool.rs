@@ -43,6 +43,7 @@ pub struct ClientPool(Arc<Pool>);
 struct Pool {
     settings: Settings,
     roots: Vec<reqwest::Certificate>,
+    cloud: reqwest::Client,
     hosts: Mutex<HashMap<Host, Arc<Workspace>>>,
 }
 
@@ -66,6 +67,8 @@ pub(crate) struct Workspace {
     /// None when it could not be set up, which the pool has tried before: a client with other settings might follow
     /// redirects.
     pub(crate) http: Option<reqwest::Client>,
+    /// Calls the authorities of the clouds, for tokens.
+    pub(crate) cloud: reqwest::Client,
     pub(crate) settings: Settings,
     pub(crate) gate: Gate,
     budgets: Budgets,
@@ -180,6 +183,7 @@ impl ClientPool {
         let workspace = Arc::new(Workspace {
             host: host.clone(),
             http: http_client(Some(host), &self.0.roots).ok(),
+            cloud: self.0.cloud.clone(),
             settings: self.0.settings.clone(),
             gate: Gate::new(host.clone(), self.0.settings.observer.clone()),
             budgets: Budgets::new(self.0.settings.budget),
@@ -292,13 +296,14 @@ impl ClientPoolBuilder {
             ));
         }
         let roots = roots::trusted(self.extra_roots_pem.as_deref())?;
-        http_client(None, &roots).map_err(|error| {
+        let cloud = http_client(None, &roots).map_err(|error| {
             Error::new(ErrorKind::Config, "the HTTP client could not be set up")
                 .with_source(error.without_url())
         })?;
         Ok(ClientPool(Arc::new(Pool {
             settings: self.settings,
             roots,
+            cloud,
             hosts: Mutex::new(HashMap::new()),
         })))
     }

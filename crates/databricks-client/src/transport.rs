@@ -6,7 +6,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use serde::de::IgnoredAny;
 
 use crate::{Credentials, Error, ErrorKind, error_body::ErrorBody, request::Span};
@@ -28,7 +28,7 @@ pub(crate) struct Exchange<'a> {
     pub(crate) names_a_run: bool,
     /// Kept out of what is told of a failed answer.
     pub(crate) credentials: &'a Credentials,
-    pub(crate) authorization: HeaderValue,
+    pub(crate) proofs: Vec<(HeaderName, HeaderValue)>,
     pub(crate) user_agent: HeaderValue,
     /// How long the exchange may take.
     pub(crate) timeout: Duration,
@@ -66,7 +66,7 @@ async fn answer(http: &reqwest::Client, exchange: Exchange<'_>) -> Result<Receiv
     let mut request = http
         .request(exchange.method, exchange.url)
         .query(exchange.query)
-        .header(header::AUTHORIZATION, exchange.authorization)
+        .headers(exchange.proofs.into_iter().collect())
         .header(header::USER_AGENT, exchange.user_agent)
         .header(header::ACCEPT, "application/json");
     if let Some(body) = exchange.body {

@@ -8,6 +8,7 @@ mod query;
 mod storage;
 
 use crate::answers::{self, Asked};
+use crate::authority::{self, Standing};
 use crate::emulator::Shared;
 use crate::endpoint::{ApiVersion, Endpoint};
 use crate::faults::TokenClock;
@@ -23,7 +24,6 @@ use axum::response::{IntoResponse as _, Response};
 use axum::{Json, Router};
 use faulty::Course;
 use query::Query;
-use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::{Value, json};
 use std::num::NonZeroU32;
 use std::sync::Arc;
@@ -32,14 +32,15 @@ use std::time::Duration;
 /// The largest request body (DA §1.0).
 pub(crate) const MAX_BODY: usize = 10 * 1024 * 1024;
 
-/// A token with less time left is not taken any more (DA §4.5).
-const TOKEN_MARGIN: Duration = Duration::from_secs(30);
-
 /// How much of a larger body is read and thrown away, so that its sender hears the refusal.
 const MAX_DISCARDED: usize = 64 * 1024 * 1024;
 
 pub(crate) fn router(shared: Arc<Shared>) -> Router {
-    Router::new().nest("/emulator/v1", admin::router()).fallback(answer).with_state(shared)
+    Router::new()
+        .nest("/emulator/v1", admin::router())
+        .merge(authority::router())
+        .fallback(answer)
+        .with_state(shared)
 }
 
 async fn answer(State(shared): State<Arc<Shared>>, request: Request) -> Response {
@@ -137,26 +138,29 @@ fn authorization(
     let Some(value) = headers.get(header::AUTHORIZATION) else { return AuthorizationSeen::Missing };
     let value = String::from_utf8_lossy(value.as_bytes());
     let (scheme, credential) = value.split_once(' ').unwrap_or_default();
-    let known = |token: &SecretString| token.expose_secret() == credential;
-    let accepted = shared.settings.tokens.iter().any(known)
-        || shared.expiring.iter().any(|(token, until)| {
-            known(token) && TokenClock::now(clock).saturating_add(TOKEN_MARGIN) < *until
-        });
+    let standing = authority::standing_of(shared, credential, TokenClock::now(clock));
     AuthorizationSeen::Present {
         scheme: scheme.to_owned(),
-        accepted: is_bearer(scheme) && accepted,
+        accepted: is_bearer(scheme) && standing == Standing::Accepted,
+    }
+}
+
+/// The refusal of a bearer token: one that never was, one that has ended, or one that is about to.
+fn refused_token(shared: &Shared, headers: &HeaderMap, course: &Course) -> Response {
+    let token = headers
+        .get(header::AUTHORIZATION)
+        .and_then(|value| value.to_str().ok()?.split_once(' '))
+        .map_or("", |(_, token)| token);
+    let now = TokenClock::now(course.seen.token_clock);
+    match authority::standing_of(shared, token, now) {
+        Standing::Ended => refusal::ended_token().into_response(),
+        Standing::EndsSoon => refusal::expired_token().into_response(),
+        Standing::Unknown | Standing::Accepted => refusal::unknown_token(),
     }
 }
 
 fn is_bearer(scheme: &str) -> bool {
     scheme.eq_ignore_ascii_case("Bearer")
-}
-
-/// Whether the token of a request was good once.
-fn has_expired(headers: &HeaderMap, shared: &Shared) -> bool {
-    let value = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
-    let credential = value.and_then(|value| Some(value.split_once(' ')?.1));
-    shared.expiring.iter().any(|(token, _)| Some(token.expose_secret()) == credential)
 }
 
 /// The answer: what stands in the way, else the call itself.
@@ -174,11 +178,7 @@ fn decide(
     match &recorded.authorization {
         AuthorizationSeen::Present { accepted: true, .. } => {}
         AuthorizationSeen::Present { scheme, .. } if is_bearer(scheme) => {
-            return if has_expired(&parts.headers, shared) {
-                refusal::expired_token().into_response()
-            } else {
-                refusal::unknown_token()
-            };
+            return refused_token(shared, &parts.headers, course);
         }
         _ => return refusal::no_credential().into_response(),
     }

@@ -1,5 +1,6 @@
 //! What an emulator is started with.
 
+use crate::authority::Minting;
 use crate::emulator::Emulator;
 use crate::endpoint::ApiVersion;
 use crate::exec::ExecConfig;
@@ -30,6 +31,9 @@ pub struct EmulatorBuilder {
     pub(crate) read_only_home: bool,
     pub(crate) writable_folders: Vec<String>,
     pub(crate) exec: Option<ExecConfig>,
+    pub(crate) minting: Minting,
+    /// In place of the host that was asked, in what OAuth discovery answers.
+    pub(crate) oidc_base: Option<String>,
 }
 
 impl Default for EmulatorBuilder {
@@ -47,6 +51,8 @@ impl Default for EmulatorBuilder {
             read_only_home: false,
             writable_folders: Vec::new(),
             exec: None,
+            minting: Minting::default(),
+            oidc_base: None,
         }
     }
 }
@@ -68,6 +74,34 @@ impl EmulatorBuilder {
     /// What goes wrong from the start on; [`Emulator::set_faults`] and [`Emulator::inject`] say so later.
     pub fn faults(mut self, plan: FaultPlan) -> Self {
         self.faults = plan;
+        self
+    }
+
+    /// A service principal that may ask for tokens, at the workspace and at the stand-in for Azure.
+    pub fn service_principal(
+        mut self,
+        client_id: impl Into<String>,
+        secret: impl Into<String>,
+    ) -> Self {
+        self.minting.principals.insert(client_id.into(), secret.into().into());
+        self
+    }
+
+    /// Takes tokens of others in exchange: the JWK set of their issuer, in JSON, and the audience that they must name.
+    pub fn trust_issuer(mut self, jwks: impl Into<String>, audience: Option<String>) -> Self {
+        self.minting.trusted = Some((jwks.into(), audience));
+        self
+    }
+
+    /// How long minted tokens last; an hour unless set.
+    pub fn token_lifetime(mut self, lifetime: Duration) -> Self {
+        self.minting.lifetime = lifetime;
+        self
+    }
+
+    /// Lets OAuth discovery name endpoints below another address, as a hostile workspace might.
+    pub fn oidc_base(mut self, base: impl Into<String>) -> Self {
+        self.oidc_base = Some(base.into());
         self
     }
 

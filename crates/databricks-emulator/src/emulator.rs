@@ -2,8 +2,8 @@
 
 use crate::api;
 use crate::api::faulty::drop_or_answer;
+use crate::authority::Authority;
 use crate::builder::{EmulatorBuilder, StartError};
-use crate::clock;
 use crate::connection::Acceptor;
 use crate::endpoint::Endpoint;
 use crate::exec::Executor;
@@ -17,7 +17,6 @@ use crate::workspace::{RunSummary, Workspace};
 use axum::ServiceExt;
 use axum::extract::Request;
 use axum_server::Handle;
-use secrecy::SecretString;
 use serde_json::Value;
 use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
@@ -34,13 +33,12 @@ const GRACE: Duration = Duration::from_secs(5);
 #[derive(Debug)]
 pub(crate) struct Shared {
     pub(crate) settings: EmulatorBuilder,
-    /// Tokens with an end, as time since the epoch.
-    pub(crate) expiring: Vec<(SecretString, Duration)>,
     pub(crate) workspace: Workspace,
     pub(crate) recorder: Recorder,
     pub(crate) faults: Faults,
     pub(crate) files: Arc<Files>,
     pub(crate) storage: Storage,
+    pub(crate) authority: Authority,
 }
 
 /// A fake workspace that listens on 127.0.0.1 until it is dropped.
@@ -92,17 +90,13 @@ impl Emulator {
         let files = Arc::new(Files::new(&settings));
         let executor =
             settings.exec.clone().map(|config| Executor::new(config, Arc::clone(&files)));
-        let started = clock::now();
-        let expiring = settings.expiring_tokens.iter();
-        let expiring = expiring.map(|(token, life)| (token.clone(), started.saturating_add(*life)));
-        let expiring = expiring.collect();
         let shared = Arc::new(Shared {
             workspace: Workspace::new(&settings, executor),
             recorder: Recorder::default(),
             faults: Faults::of(std::mem::take(&mut settings.faults)),
-            expiring,
             files,
             storage: Storage::default(),
+            authority: Authority::new(&settings),
             settings,
         });
         let router = MapResult::new(api::router(Arc::clone(&shared)), drop_or_answer);
@@ -198,6 +192,21 @@ impl Emulator {
     /// Saves a job: `settings` is what a run of it submits, with `tasks` and perhaps `run_name`.
     pub fn save_job(&self, job_id: i64, settings: serde_json::Map<String, Value>) {
         self.shared.workspace.save_job(job_id, settings);
+    }
+
+    /// Lets every token that was minted so far end after that time: at once, or so soon that it is not taken any more.
+    pub fn end_tokens_in(&self, left: Duration) {
+        self.shared.authority.end_in(left);
+    }
+
+    /// How many tokens were minted since the start.
+    pub fn tokens_minted(&self) -> usize {
+        self.shared.authority.count()
+    }
+
+    /// The base of the stand-ins for the clouds' authorities.
+    pub fn cloud_url(&self) -> String {
+        format!("{}/emulator/cloud", self.http_url())
     }
 
     /// Puts a file into the workspace, over whatever is there.

@@ -129,6 +129,7 @@
 
 mod answers;
 mod api;
+mod authority;
 mod builder;
 mod clock;
 mod connection;

@@ -36,6 +36,14 @@ struct Args {
     #[arg(long = "token", value_name = "TOKEN", default_value = DEFAULT_TOKEN)]
     tokens: Vec<String>,
 
+    /// A service principal that may ask for OAuth tokens at /oidc/v1/token; repeat for more.
+    #[arg(long = "principal", value_name = "ID=SECRET", value_parser = variable)]
+    principals: Vec<(String, String)>,
+
+    /// A file with the JWK set of an issuer whose tokens are taken in exchange.
+    #[arg(long, value_name = "FILE")]
+    trusted_jwks: Option<PathBuf>,
+
     /// Write the certificate that HTTPS clients have to trust to this file, as PEM. It is new at every start.
     #[arg(long, value_name = "PATH")]
     certificate: Option<PathBuf>,
@@ -174,6 +182,15 @@ async fn run(args: Args) -> Result<(), Failure> {
     }
     for token in &args.tokens {
         builder = builder.token(token);
+    }
+    for (id, secret) in &args.principals {
+        builder = builder.service_principal(id, secret);
+    }
+    if let Some(path) = &args.trusted_jwks {
+        let keys = std::fs::read_to_string(path).map_err(|error| {
+            Failure::usage(&format!("--trusted-jwks {}", path.display()), &error)
+        })?;
+        builder = builder.trust_issuer(keys, None);
     }
     if let Some(python) = &args.exec_python {
         let environment = args.exec_env.iter().cloned().collect();

@@ -76,6 +76,15 @@ pub(crate) fn unsayable(message: String) -> Refusal {
     Refusal { status: StatusCode::INTERNAL_SERVER_ERROR, error_code: "EMULATOR_FAULT", message }
 }
 
+/// 401 for a token that has ended or was revoked.
+pub(crate) fn ended_token() -> Refusal {
+    Refusal {
+        status: StatusCode::UNAUTHORIZED,
+        error_code: "UNAUTHENTICATED",
+        message: "Credential was not sent or was of an unsupported type for this API.".to_owned(),
+    }
+}
+
 /// 403 for a token that the workspace does not know: a page, not JSON (DA §10.3).
 pub(crate) fn unknown_token() -> Response {
     let page = "<html>\n<head><title>Error 403</title></head>\n<body><h2>HTTP ERROR 403</h2>\n\

@@ -9,6 +9,7 @@
     reason = "tests"
 )]
 
+mod auth;
 mod budget;
 mod child;
 mod clusters;
