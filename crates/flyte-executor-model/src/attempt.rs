@@ -63,6 +63,13 @@ impl Attempt {
         }
     }
 
+    /// The executor was started anew: the errors are written down with the task, the answers are not. So an attempt that
+    /// was frozen fails (read in the executor's source, not seen running).
+    pub fn restarted(&mut self) {
+        self.latest = None;
+        self.gave_up = false;
+    }
+
     /// `GetTask` errors so far.
     pub fn failures(&self) -> u32 {
         self.failures

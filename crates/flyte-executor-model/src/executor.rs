@@ -44,6 +44,8 @@ pub struct Fate {
     pub abort_after: Option<Duration>,
     /// How many of its creates the executor cannot write down, and sends again (FC §0.5).
     pub unstored: u32,
+    /// When the executor is started anew, from the task's beginning; `None`: never. The calls under way break off.
+    pub restart_after: Option<Duration>,
     /// When to stop looking, whatever has become of it.
     pub patience: Duration,
 }
@@ -127,6 +129,7 @@ impl Executor {
         let mut calls: FuturesUnordered<BoxFuture<'_, (Traced, Event)>> = FuturesUnordered::new();
         let mut timers: Vec<(Instant, Event)> = vec![(began, Task::BEGIN)];
         timers.extend(fate.abort_after.map(|after| (began + after, Event::Abort)));
+        timers.extend(fate.restart_after.map(|after| (began + after, Event::Restarted)));
         let mut unstored = fate.unstored;
         let mut trace = Vec::new();
         let over = began + fate.patience;
@@ -146,6 +149,10 @@ impl Executor {
                     timers.swap_remove(due).1
                 }
             };
+            if event == Event::Restarted {
+                calls.clear();
+                timers.retain(|(_, event)| *event == Event::Abort);
+            }
             for action in task.step(event) {
                 match action {
                     Action::Wake { after, timer } => {

@@ -40,6 +40,9 @@ pub enum Event {
     Deleted(Result<(), Fault>),
     /// The user aborts the task.
     Abort,
+    /// The executor was started anew. What it waited for, times and answers, never comes: whoever drives the model drops
+    /// them.
+    Restarted,
 }
 
 /// A time that comes.
@@ -124,8 +127,8 @@ enum Stage {
     Creating,
     /// It has a handle and is polled.
     Watching(Attempt),
-    /// The failed attempt is being deleted, before the next one.
-    DeletingFailed,
+    /// The failed attempt is being deleted, before the next one; nothing of that is written down yet.
+    DeletingFailed(Attempt),
     /// The task has ended with a handle, and waits to be collected.
     Ended(Option<Attempt>),
     /// The last attempt is being deleted; the finalizer stays until that is OK.
@@ -242,6 +245,33 @@ impl Task {
                     _ => Vec::new(),
                 }
             }
+            Event::Restarted => self.restarted(),
+        }
+    }
+
+    /// The executor finds the task as it is written down, and looks at it.
+    fn restarted(&mut self) -> Vec<Action> {
+        match std::mem::replace(&mut self.stage, Stage::Fresh) {
+            // An answer that never comes was never written down.
+            Stage::Fresh | Stage::Creating => vec![self.look_after(Duration::ZERO)],
+            Stage::Watching(mut attempt) | Stage::DeletingFailed(mut attempt) => {
+                attempt.restarted();
+                self.stage = Stage::Watching(attempt);
+                let poll = Action::Wake { after: Duration::ZERO, timer: Timer::Poll(self.number) };
+                vec![poll, self.look_after(Duration::ZERO)]
+            }
+            Stage::Deleting(attempt) => {
+                self.stage = Stage::Deleting(attempt);
+                vec![self.look_after(Duration::ZERO)]
+            }
+            Stage::Ended(attempt) => {
+                self.stage = Stage::Ended(attempt);
+                vec![Action::Wake { after: self.settings.collect_after, timer: Timer::Collect }]
+            }
+            Stage::Collected => {
+                self.stage = Stage::Collected;
+                Vec::new()
+            }
         }
     }
 
@@ -259,7 +289,7 @@ impl Task {
             },
             // A delete that failed: it is tried again.
             Stage::Deleting(attempt) => self.delete_last(attempt.clone()),
-            Stage::Creating | Stage::DeletingFailed | Stage::Ended(_) | Stage::Collected => {
+            Stage::Creating | Stage::DeletingFailed(_) | Stage::Ended(_) | Stage::Collected => {
                 Vec::new()
             }
         }
@@ -358,8 +388,8 @@ impl Task {
         }
         match launched {
             Some(attempt) => {
-                self.stage = Stage::DeletingFailed;
                 let resource_meta = attempt.resource_meta().to_vec();
+                self.stage = Stage::DeletingFailed(attempt);
                 vec![Action::Call(Call::Delete { attempt: self.number, resource_meta })]
             }
             // Without a handle there is nothing to delete (FC §1.7).
@@ -416,12 +446,12 @@ impl Task {
     fn deleted(&mut self, is_ok: bool) -> Vec<Action> {
         match self.stage {
             // Before another attempt an error is only logged (FC §1.7).
-            Stage::DeletingFailed if self.abort => {
+            Stage::DeletingFailed(_) if self.abort => {
                 self.stage = Stage::Collected;
                 self.end = Some(End::Aborted);
                 Vec::new()
             }
-            Stage::DeletingFailed => self.next_attempt(),
+            Stage::DeletingFailed(_) => self.next_attempt(),
             Stage::Deleting(_) if is_ok => {
                 self.stage = Stage::Collected;
                 Vec::new()

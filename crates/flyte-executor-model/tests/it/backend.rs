@@ -246,3 +246,38 @@ fn links_are_merged_by_name_and_the_latest_wins() {
     let links: Vec<&str> = stage.task.history().links().map(|link| link.uri.as_str()).collect();
     assert_eq!(links, ["https://b"]);
 }
+
+#[test]
+fn a_restart_during_the_create_sends_it_again_for_the_same_attempt() {
+    let mut stage = Stage::new(0, vec![answer(Wire::Succeeded, "")]);
+    // The answer would come a millisecond after the call.
+    stage.at(Duration::from_micros(500), Event::Restarted);
+    stage.run_to_collection();
+    assert_eq!(stage.names(), ["create 0", "create 0", "get 0", "delete 0"]);
+}
+
+#[test]
+fn a_restart_gives_no_error_back() {
+    let gets =
+        [vec![answer(Wire::Running, "")], errors(5), vec![answer(Wire::Running, "")], errors(9)];
+    let mut stage = Stage::new(0, gets.concat());
+    stage.at(seconds(200), Event::Restarted);
+    stage.run_until(Duration::from_hours(2));
+    // Six errors in all; the answers are forgotten, so that the attempt does not freeze but fails.
+    assert_eq!(stage.count("get"), 8);
+    assert_eq!(stage.failure().0, "AutoRefreshCacheFailed");
+}
+
+#[test]
+fn a_restart_repeats_the_delete_that_was_under_way_and_loses_no_collection() {
+    let mut stage = Stage::new(0, vec![answer(Wire::Running, "")]);
+    stage.at(seconds(40), Event::Abort);
+    stage.at(seconds(40) + Duration::from_micros(500), Event::Restarted);
+    stage.run_to_collection();
+    assert_eq!(stage.count("delete"), 2);
+
+    let mut ended = Stage::new(0, vec![answer(Wire::Succeeded, "")]);
+    ended.at(seconds(600), Event::Restarted);
+    ended.run_to_collection();
+    assert_eq!(ended.names(), ["create 0", "get 0", "delete 0"]);
+}

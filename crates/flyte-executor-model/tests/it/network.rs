@@ -55,7 +55,8 @@ impl Requests for Empty {
     }
 }
 
-const FATE: Fate = Fate { abort_after: None, unstored: 0, patience: Duration::from_mins(1) };
+const FATE: Fate =
+    Fate { abort_after: None, unstored: 0, restart_after: None, patience: Duration::from_mins(1) };
 
 fn task(retries: u32) -> Task {
     Task::new(Settings::default().faster(3000), retries, Outputs::Fine, None)

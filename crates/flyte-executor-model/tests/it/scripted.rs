@@ -74,6 +74,10 @@ impl Stage {
         while let Some(entry) = self.queue.first_entry().filter(|entry| entry.key().0 <= end) {
             self.now = entry.key().0;
             let event = entry.remove();
+            if event == Event::Restarted {
+                // What it waited for went with it; what its users do comes all the same.
+                self.queue.retain(|_, event| matches!(event, Event::Abort | Event::Restarted));
+            }
             for action in self.task.step(event) {
                 match action {
                     Action::Wake { after, timer } => self.at(self.now + after, Event::Due(timer)),

@@ -75,6 +75,8 @@ pub(crate) struct Role {
     pub(crate) abort_after: Option<Duration>,
     /// How many of its creates the executor cannot write down.
     pub(crate) unstored: u32,
+    /// When its executor is started anew.
+    pub(crate) restart_after: Option<Duration>,
 }
 
 impl Role {
@@ -91,7 +93,10 @@ impl Role {
         let fortunes = (0..=retries).map(|_| Fortune::of(&mut rng)).collect();
         let abort_after = (rng.u8(0..100) < 4).then(|| Duration::from_millis(rng.u64(0..2000)));
         let unstored = if abort_after.is_none() && rng.u8(0..100) < 3 { rng.u32(1..=2) } else { 0 };
-        Self { flavour, retries, fortunes, abort_after, unstored }
+        // Early ones break creates off, later ones polls.
+        let latest = if rng.bool() { 20 } else { 1500 };
+        let restart_after = (rng.u8(0..100) < 6).then(|| Duration::from_millis(rng.u64(0..latest)));
+        Self { flavour, retries, fortunes, abort_after, unstored, restart_after }
     }
 
     pub(crate) fn fortune(&self, attempt: u32) -> Fortune {
@@ -129,6 +134,7 @@ mod tests {
         }
         assert!(roles.iter().any(|role| role.abort_after.is_some()));
         assert!(roles.iter().any(|role| role.unstored > 0));
+        assert!(roles.iter().any(|role| role.restart_after.is_some()));
         assert!(roles.iter().all(|role| role.fortunes.len() == role.retries as usize + 1));
     }
 }

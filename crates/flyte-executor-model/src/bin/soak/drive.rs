@@ -231,8 +231,12 @@ async fn play(args: &Args, world: &Arc<World>, done: &Arc<AtomicU64>) -> Result<
             let weather = Weather::new(seed, number, share, Arc::clone(&world.faults));
             let job = Job::prepare(Arc::clone(&world.stage), number, &role, weather)?;
             let task = Task::new(settings, role.retries, Outputs::Fine, None);
-            let fate =
-                Fate { abort_after: role.abort_after, unstored: role.unstored, patience: PATIENCE };
+            let fate = Fate {
+                abort_after: role.abort_after,
+                unstored: role.unstored,
+                restart_after: role.restart_after,
+                patience: PATIENCE,
+            };
             let began = Instant::now();
             let finished = executor.run(task, &job, fate).await;
             keep(&world, &finished);

@@ -46,6 +46,9 @@ enum Leftover {
     KilledBeforeGivingUp,
     /// A later attempt came, and its server was killed before it could find the run.
     KilledBeforeLooking,
+    /// The executor had the answer of its create, or was about to get it, and lost it; the create that it sent in its
+    /// place was refused, so that it knows of no run, and no later attempt came.
+    LostByTheExecutor,
     /// Nothing excuses it.
     Unexcused,
 }
@@ -68,6 +71,7 @@ pub(crate) struct Runs {
     pub(crate) killed_before_answer: usize,
     pub(crate) killed_before_giving_up: usize,
     pub(crate) killed_before_looking: usize,
+    pub(crate) lost_by_the_executor: usize,
 }
 
 /// Whether a run still does something, or would.
@@ -150,6 +154,7 @@ impl Ledger {
                 Leftover::KilledBeforeAnswer => figures.killed_before_answer += 1,
                 Leftover::KilledBeforeGivingUp => figures.killed_before_giving_up += 1,
                 Leftover::KilledBeforeLooking => figures.killed_before_looking += 1,
+                Leftover::LostByTheExecutor => figures.lost_by_the_executor += 1,
                 Leftover::Unexcused => violations.push(Violation {
                     task,
                     what: format!(
@@ -209,7 +214,14 @@ impl Ledger {
                 }
             }
         }
-        if answered { Leftover::KilledBeforeGivingUp } else { Leftover::Unexcused }
+        let has_lost = record.role.restart_after.is_some()
+            || record.creates(attempt).any(|call| call.outcome.is_ok() && !call.stored);
+        let was_refused = record.creates(attempt).last().is_some_and(|call| call.outcome.is_err());
+        match (answered, has_lost && was_refused) {
+            (true, _) => Leftover::KilledBeforeGivingUp,
+            (false, true) => Leftover::LostByTheExecutor,
+            (false, false) => Leftover::Unexcused,
+        }
     }
 
     /// Whether that replica was killed while it may still have been busy with what comes of the call.

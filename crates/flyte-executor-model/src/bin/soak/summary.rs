@@ -87,10 +87,11 @@ pub(crate) fn print(
         figures.faults
     );
     println!(
-        "left alive {} whose server was killed between submit and answer; {} whose server was killed before it could give them up; {} whose next attempt's server was killed before it could find them",
+        "left alive {} whose server was killed between submit and answer; {} whose server was killed before it could give them up; {} whose next attempt's server was killed before it could find them; {} of which the executor itself lost the answer",
         figures.runs.killed_before_answer,
         figures.runs.killed_before_giving_up,
         figures.runs.killed_before_looking,
+        figures.runs.lost_by_the_executor,
     );
     println!("time       {:.1} s", figures.took.as_secs_f64());
 

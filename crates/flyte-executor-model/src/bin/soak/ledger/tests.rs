@@ -15,6 +15,7 @@ fn role(fortunes: &[Fortune]) -> Role {
         fortunes: fortunes.to_vec(),
         abort_after: None,
         unstored: 0,
+        restart_after: None,
     }
 }
 
@@ -131,6 +132,8 @@ async fn a_run_that_is_left_alive_is_excused_by_kills_alone() {
     let nobody = Runs::default();
     let before_answer = Runs { killed_before_answer: 1, ..nobody };
     let before_giving_up = Runs { killed_before_giving_up: 1, ..nobody };
+    let lost = Runs { lost_by_the_executor: 1, ..nobody };
+    let unstored = || Traced { stored: false, ..create(0, 1, ok()) };
     let before_looking = Runs { killed_before_looking: 1, ..nobody };
     for (what, calls, kills, expected) in [
         ("the executor had it", vec![create(0, 1, ok())], &[1][..], (1, nobody)),
@@ -151,6 +154,8 @@ async fn a_run_that_is_left_alive_is_excused_by_kills_alone() {
             &[1, 2],
             (0, before_answer),
         ),
+        ("lost and refused", vec![unstored(), create(0, 2, refused())], &[], (0, lost)),
+        ("lost and had again", vec![unstored(), create(0, 2, ok())], &[], (1, nobody)),
     ] {
         assert_eq!(leftover(calls, kills).await, expected, "{what}");
     }
