@@ -7,7 +7,7 @@ use crate::job::{Job, Stage};
 use crate::ledger::{self, Ledger, Record};
 use crate::network::Network;
 use crate::summary::{self, Figures};
-use crate::weather::Weather;
+use crate::weather;
 use databricks_emulator::Emulator;
 use fastrand::Rng;
 use flyte_executor_model::{
@@ -45,7 +45,6 @@ struct World {
     balancers: Vec<Arc<Balancer>>,
     network: Network,
     ledger: Mutex<Ledger>,
-    faults: Arc<AtomicU64>,
     drains: AtomicU64,
     /// Replicas that did not drain as they should.
     bad_drains: Mutex<Vec<String>>,
@@ -61,6 +60,13 @@ impl World {
         for balancer in &self.balancers {
             balancer.moved(place, address);
         }
+    }
+
+    /// How many faults there were, of the workspace and of the network.
+    fn struck(&self) -> u64 {
+        let counts = self.stage.emulator.fault_counts();
+        let workspace: u64 = counts.iter().map(|count| count.struck).sum();
+        workspace + self.network.struck().iter().sum::<u64>()
     }
 
     /// Drains a replica, and notes when that does not end well.
@@ -121,7 +127,7 @@ pub(crate) async fn run(args: &Args) -> Result<bool, BoxError> {
         runs,
         kills: ledger.kills.len(),
         drains: world.drains.load(Ordering::Relaxed),
-        faults: world.faults.load(Ordering::Relaxed),
+        faults: world.stage.emulator.fault_counts(),
         network: world.network.struck(),
         took: started.elapsed(),
     };
@@ -141,9 +147,9 @@ fn network_share(percent: u8) -> u16 {
     u16::from(percent) * 2
 }
 
-/// Of a thousand calls so many are answered with a fault.
-fn weather_share(percent: u8) -> u16 {
-    u16::from(percent) * 6
+/// Of ten thousand calls so many meet a fault of the workspace.
+fn weather_share(percent: u8) -> u32 {
+    u32::from(percent) * 60
 }
 
 fn settings(args: &Args) -> Settings {
@@ -154,7 +160,11 @@ async fn set_up(
     args: &Args,
     folder: &std::path::Path,
 ) -> Result<(Arc<World>, Vec<Replica>), BoxError> {
-    let emulator = Emulator::builder().token(TOKEN).start().await?;
+    let emulator = Emulator::builder()
+        .token(TOKEN)
+        .faults(weather::plan(args.seed, weather_share(args.faults)))
+        .start()
+        .await?;
     let (authority, logs, outputs) =
         (folder.join("authority.pem"), folder.join("logs"), folder.join("outputs"));
     std::fs::write(&authority, emulator.certificate_pem())?;
@@ -189,7 +199,6 @@ async fn set_up(
         balancers,
         network,
         ledger: Mutex::new(Ledger { abandon_grace: ABANDON_GRACE, ..Ledger::default() }),
-        faults: Arc::new(AtomicU64::new(0)),
         drains: AtomicU64::new(0),
         bad_drains: Mutex::new(Vec::new()),
     };
@@ -225,11 +234,10 @@ async fn play(args: &Args, world: &Arc<World>, done: &Arc<AtomicU64>) -> Result<
         let executor = place.and_then(|place| executors.get(place)).cloned();
         let executor = executor.ok_or("a flavour without an executor")?;
         let (world, done) = (Arc::clone(world), Arc::clone(done));
-        let (seed, share, settings) = (args.seed, weather_share(args.faults), settings(args));
+        let settings = settings(args);
         tasks.spawn(async move {
             let _room = room;
-            let weather = Weather::new(seed, number, share, Arc::clone(&world.faults));
-            let job = Job::prepare(Arc::clone(&world.stage), number, &role, weather)?;
+            let job = Job::prepare(Arc::clone(&world.stage), number, &role)?;
             let task = Task::new(settings, role.retries, Outputs::Fine, None);
             let fate = Fate {
                 abort_after: role.abort_after,
@@ -338,7 +346,7 @@ async fn progress(tasks: u64, done: Arc<AtomicU64>, world: Arc<World>, started: 
             "{seconds} s: {done} of {tasks} tasks done, {} kills, {} drains, {} faults",
             world.ledger().kills.len(),
             world.drains.load(Ordering::Relaxed),
-            world.faults.load(Ordering::Relaxed) + world.network.struck().iter().sum::<u64>(),
+            world.struck(),
         );
     }
 }

@@ -1,8 +1,7 @@
 //! The requests of one task: a real one, captured from a Flyte backend (FC §8.2), made this task's own.
 
 use crate::cast::{Fortune, Role};
-use crate::weather::Weather;
-use databricks_emulator::{Emulator, Endpoint};
+use databricks_emulator::Emulator;
 use flyte_executor_model::Requests;
 use flyteidl2::connector::{CreateTaskRequest, DeleteTaskRequest, GetTaskRequest, TaskCategory};
 use flyteidl2::core::{ContainerError, ErrorDocument, container_error};
@@ -44,7 +43,6 @@ impl Stage {
 pub(crate) struct Job {
     stage: Arc<Stage>,
     number: u64,
-    weather: Weather,
 }
 
 /// The name that the run of an attempt has in the workspace.
@@ -60,13 +58,8 @@ pub(crate) fn owner(run_name: &str) -> Option<(u64, u32)> {
 
 impl Job {
     /// Tells the workspace what the runs of this task do, and leaves the files that its functions leave.
-    pub(crate) fn prepare(
-        stage: Arc<Stage>,
-        number: u64,
-        role: &Role,
-        weather: Weather,
-    ) -> io::Result<Self> {
-        let job = Self { stage, number, weather };
+    pub(crate) fn prepare(stage: Arc<Stage>, number: u64, role: &Role) -> io::Result<Self> {
+        let job = Self { stage, number };
         for attempt in 0..=role.retries {
             let fortune = role.fortune(attempt);
             if let Some(script) = fortune.script() {
@@ -85,10 +78,6 @@ impl Job {
             }
         }
         Ok(job)
-    }
-
-    fn strike(&self, endpoint: Endpoint, tenths: u16) {
-        self.weather.strike(&self.stage.emulator, endpoint, tenths);
     }
 
     fn folder(&self) -> PathBuf {
@@ -124,11 +113,6 @@ fn error_file(kind: container_error::Kind) -> Vec<u8> {
 
 impl Requests for Job {
     fn create(&self, attempt: u32) -> CreateTaskRequest {
-        self.strike(Endpoint::SubmitRun, 10);
-        if attempt > 0 {
-            // A page of the runs of earlier attempts, twice.
-            self.strike(Endpoint::ListRuns, 20);
-        }
         let mut request = self.stage.captured.clone();
         let old = std::mem::replace(&mut request.output_prefix, self.prefix(attempt));
         let prefix = request.output_prefix.clone();
@@ -169,7 +153,6 @@ impl Requests for Job {
     }
 
     fn get(&self, attempt: u32, resource_meta: Vec<u8>) -> GetTaskRequest {
-        self.strike(Endpoint::GetRun, 10);
         GetTaskRequest {
             resource_meta,
             task_category: Some(category()),
@@ -179,8 +162,6 @@ impl Requests for Job {
     }
 
     fn delete(&self, _attempt: u32, resource_meta: Vec<u8>) -> DeleteTaskRequest {
-        // A run that the same server saw end is deleted without a call.
-        self.strike(Endpoint::CancelRun, 4);
         DeleteTaskRequest {
             resource_meta,
             task_category: Some(category()),

@@ -3,6 +3,7 @@
 use crate::Args;
 use crate::cast::Flavour;
 use crate::ledger::{Ledger, Runs, Violation};
+use databricks_emulator::FaultCount;
 use flyte_executor_model::{End, Ended, Standing, Traced, Verb};
 use std::time::Duration;
 
@@ -14,7 +15,7 @@ pub(crate) struct Figures {
     pub(crate) runs: Runs,
     pub(crate) kills: usize,
     pub(crate) drains: u64,
-    pub(crate) faults: u64,
+    pub(crate) faults: Vec<FaultCount>,
     /// Before the request, after it, and held up.
     pub(crate) network: [u64; 3],
     pub(crate) took: Duration,
@@ -81,11 +82,13 @@ pub(crate) fn print(
         figures.runs.all, figures.kills, figures.drains
     );
     let [before, after, held_up] = figures.network;
+    let of_workspace: u64 = figures.faults.iter().map(|count| count.struck).sum();
     println!(
-        "faults     {}: {} answers of the workspace, {before} connections broken on the way there, {after} on the way back, {held_up} held up",
-        figures.faults + before + after + held_up,
-        figures.faults
+        "faults     {}: {of_workspace} of the workspace, and on the network {before} connections broken on the way there, {after} on the way back, {held_up} pieces held up",
+        of_workspace + before + after + held_up,
     );
+    let each = figures.faults.iter().map(|count| format!("{} {}", count.struck, count.name));
+    println!("           {}", each.collect::<Vec<_>>().join(", "));
     println!(
         "left alive {} whose server was killed between submit and answer; {} whose server was killed before it could give them up; {} whose next attempt's server was killed before it could find them; {} of which the executor itself lost the answer",
         figures.runs.killed_before_answer,

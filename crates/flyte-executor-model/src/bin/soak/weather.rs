@@ -1,54 +1,72 @@
-//! Faults of the workspace.
+//! Faults of the workspace, each with its share of all calls.
 
-use databricks_emulator::{CannedAnswer, Emulator, Endpoint};
-use fastrand::Rng;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use databricks_emulator::{
+    Calls, CannedAnswer, Dribble, Fault, FaultPlan, FaultRule, Probability, RetryAfter, RunCall,
+    RunCalls, RunFault, When,
+};
+use http::HeaderValue;
+use std::num::{NonZeroU32, NonZeroUsize};
+use std::time::Duration;
 
-/// The faults that one task brings: each is for the next call of its kind, whoever makes it.
-#[derive(Debug)]
-pub(crate) struct Weather {
-    rng: Mutex<Rng>,
-    per_thousand: u16,
-    struck: Arc<AtomicU64>,
+/// How long a delayed call is held up.
+const DELAY: Duration = Duration::from_millis(500);
+
+/// Pieces of a slow body, and the pause before each.
+const DRIBBLE: Dribble =
+    Dribble { piece: NonZeroUsize::MIN.saturating_add(1023), pause: Duration::from_millis(20) };
+
+/// Faults of calls, by name, and what share of all of them each is, in thousandths.
+fn of_calls() -> [(&'static str, u16, Fault); 13] {
+    let json = |status, body: &str| Fault::Answer(CannedAnswer::json(status, body));
+    let page = |status| Fault::Answer(CannedAnswer::html(status, "<html>no</html>"));
+    [
+        ("500", 120, json(500, r#"{"error_code": "INTERNAL_ERROR", "message": "oops"}"#)),
+        ("503", 120, json(503, r#"{"error_code": "TEMPORARILY_UNAVAILABLE", "message": "later"}"#)),
+        ("502 page", 90, page(502)),
+        ("504 page", 60, page(504)),
+        // Few: each of them slows the budget of a server down for seconds, as it should. And no wait in whole seconds is
+        // as short as all else is here.
+        ("429", 4, Fault::RateLimited(RetryAfter::Unsaid)),
+        ("429 with Retry-After", 4, Fault::RateLimited(RetryAfter::Seconds(0))),
+        ("dropped before its effect", 120, Fault::DropBefore),
+        ("dropped after its effect", 180, Fault::DropAfter),
+        ("late effect", 50, Fault::DelayBefore(DELAY)),
+        ("late answer", 50, Fault::DelayAfter(DELAY)),
+        ("slow body", 30, Fault::SlowBody(DRIBBLE)),
+        ("cut body", 150, Fault::CutBody(20)),
+        ("wrong content type", 10, Fault::ContentType(HeaderValue::from_static("text/html"))),
+    ]
 }
 
-impl Weather {
-    /// So many faults per thousand calls, counted there.
-    pub(crate) fn new(seed: u64, number: u64, per_thousand: u16, struck: Arc<AtomicU64>) -> Self {
-        let seed = seed.wrapping_mul(0xd134_2543_de82_ef95) ^ number;
-        Self { rng: Mutex::new(Rng::with_seed(seed)), per_thousand, struck }
-    }
-
-    /// About so many calls of that kind come now, in tenths.
-    pub(crate) fn strike(&self, emulator: &Emulator, endpoint: Endpoint, tenths: u16) {
-        let mut rng = self.rng.lock().unwrap_or_else(PoisonError::into_inner);
-        let chance = u32::from(self.per_thousand) * u32::from(tenths);
-        if rng.u32(0..10_000) < chance {
-            emulator.answer_next(endpoint, fault(&mut rng, endpoint), 1);
-            self.struck.fetch_add(1, Ordering::Relaxed);
-        }
-    }
+/// Faults that strike so many calls in ten thousand.
+pub(crate) fn plan(seed: u64, per_ten_thousand: u32) -> FaultPlan {
+    let chance = |thousandths: u16| {
+        let share = f64::from(per_ten_thousand) * f64::from(thousandths) / 10_000_000.0;
+        Probability::new(share.min(1.0))
+    };
+    let mut rules: Vec<FaultRule> = of_calls()
+        .into_iter()
+        .filter_map(|(name, share, fault)| {
+            let when = When::Chance(chance(share)?, fault);
+            Some(FaultRule::on_calls(Calls::any(), when).named(name))
+        })
+        .collect();
+    let earlier = RunFault::Earlier(NonZeroU32::MIN);
+    rules.extend(chance(12).map(|chance| {
+        let when = When::Chance(chance, earlier);
+        FaultRule::on_runs(RunCalls::to([RunCall::GetRun]), when).named("older state")
+    }));
+    FaultPlan { seed, rules }
 }
 
-fn fault(rng: &mut Rng, endpoint: Endpoint) -> CannedAnswer {
-    match rng.u8(0..100) {
-        // Few: each of them slows a server's budget down for seconds, as it should.
-        0..2 => CannedAnswer::json(
-            429,
-            r#"{"error_code": "REQUEST_LIMIT_EXCEEDED", "message": "slow down"}"#,
-        )
-        // The whole workspace is left alone for as long as this says. No whole second is as short as all else here.
-        .with_header("retry-after", "0"),
-        2..25 => CannedAnswer::json(500, r#"{"error_code": "INTERNAL_ERROR", "message": "oops"}"#),
-        25..50 => CannedAnswer::json(
-            503,
-            r#"{"error_code": "TEMPORARILY_UNAVAILABLE", "message": "later"}"#,
-        ),
-        50..70 => CannedAnswer::html(502, "<html>bad gateway</html>"),
-        70..85 => CannedAnswer::html(504, "<html>gateway timeout</html>"),
-        // A success that was none would be a lie, and no fault, where its effect is what counts.
-        _ if endpoint == Endpoint::CancelRun => CannedAnswer::json(500, "{}"),
-        _ => CannedAnswer::json(200, "{\"run_id\": "),
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_shares_make_up_the_whole() {
+        let shares: u16 = of_calls().iter().map(|(_, share, _)| share).sum();
+        assert_eq!(shares + 12, 1000);
+        assert_eq!(plan(1, 0).rules.len(), of_calls().len() + 1);
     }
 }
