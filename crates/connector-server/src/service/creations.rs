@@ -134,11 +134,19 @@ impl Creations {
         }
     }
 
-    /// Waits out the grace time, or until the server stops.
-    async fn grace_over_or_stop(&self) {
+    fn grace(&self) -> Duration {
+        self.0.grace
+    }
+
+    fn is_stopping(&self) -> bool {
+        self.0.stop.borrow().is_some()
+    }
+
+    /// Waits for that time, or until the server stops.
+    async fn time_or_stop(&self, time: Duration) {
         let mut stop = self.0.stop.subscribe();
         // Over, or stopping: either is an end.
-        drop(tokio::time::timeout(self.0.grace, stop.wait_for(Option::is_some)).await);
+        drop(tokio::time::timeout(time, stop.wait_for(Option::is_some)).await);
     }
 
     /// Joins or starts; else what another request for the attempt, which differs, is waiting for.

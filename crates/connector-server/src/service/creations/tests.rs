@@ -188,9 +188,10 @@ async fn memory_of_work_that_was_given_up_is_bounded() {
 }
 
 /// A connector that notes when it was to stop earlier attempts, and cannot the first few times.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 struct Sweeper {
     failures: usize,
+    kind: ErrorKind,
     looks: Arc<Mutex<Vec<Instant>>>,
 }
 
@@ -221,13 +222,13 @@ impl connector_core::Connector for Sweeper {
     async fn stop_earlier_attempts(&self, _cx: CreateContext) -> Result<(), Error> {
         let mut looks = self.looks.lock().unwrap();
         looks.push(Instant::now());
-        if looks.len() > self.failures { Ok(()) } else { Err(Error::internal("no")) }
+        if looks.len() > self.failures { Ok(()) } else { Err(Error::new(self.kind, "no")) }
     }
 }
 
 /// When that attempt had earlier ones stopped, in seconds from its creation, of which the first few were in vain.
-async fn looks(attempt: u32, failures: usize) -> Vec<u64> {
-    let sweeper = Sweeper { failures, ..Sweeper::default() };
+async fn looks(attempt: u32, failures: usize, kind: ErrorKind) -> Vec<u64> {
+    let sweeper = Sweeper { failures, kind, looks: Arc::default() };
     let registry = connector_core::Registry::builder().register(sweeper.clone()).build().unwrap();
     let task_type = TaskType::new("x", 0);
     let connector = registry.find(&task_type).unwrap().clone();
@@ -246,8 +247,8 @@ async fn looks(attempt: u32, failures: usize) -> Vec<u64> {
 
 #[tokio::test(start_paused = true)]
 async fn a_later_attempt_has_earlier_ones_stopped_at_once_and_after_the_grace_time() {
-    assert_eq!(looks(0, 0).await, [0; 0]);
-    assert_eq!(looks(1, 0).await, [0, 30]);
+    assert_eq!(looks(0, 0, ErrorKind::Unavailable).await, [0; 0]);
+    assert_eq!(looks(1, 0, ErrorKind::Unavailable).await, [0, 30]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -255,14 +256,19 @@ async fn a_stop_brings_the_second_look_at_once() {
     let creations = Creations::new(GRACE);
     let began = Instant::now();
     creations.end_graces(began + GRACE);
-    creations.grace_over_or_stop().await;
+    creations.time_or_stop(GRACE).await;
     assert_eq!(began.elapsed(), Duration::ZERO);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_look_for_earlier_attempts_that_fails_is_repeated() {
-    assert_eq!(looks(2, 1).await, [0, 30]);
-    assert_eq!(looks(2, 3).await, [0, 30, 32, 36]);
-    // Not for ever.
-    assert_eq!(looks(2, 99).await, [0, 30, 32, 36, 44, 60]);
+    assert_eq!(looks(2, 1, ErrorKind::Unavailable).await, [0, 30]);
+    assert_eq!(looks(2, 3, ErrorKind::Unavailable).await, [0, 30, 32, 36]);
+    // What a human must mend is not tried for long.
+    assert_eq!(looks(2, 99, ErrorKind::Forbidden).await, [0, 30, 32, 36, 44, 60]);
+    // An outage is sat out, and no outage for ever.
+    let long = looks(2, 999, ErrorKind::Unavailable).await;
+    assert_eq!(long[..8], [0, 30, 32, 36, 44, 60, 92, 152]);
+    let last = *long.last().unwrap();
+    assert!((3_600..3_700).contains(&last), "{last}");
 }

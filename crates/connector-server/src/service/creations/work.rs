@@ -5,15 +5,21 @@ use std::{
     time::{Duration, Instant},
 };
 
-use connector_core::{ConnectorHandle, CreateContext};
+use connector_core::{ConnectorHandle, CreateContext, Error, ErrorKind};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
 use super::{Abandonment, Creations, Ticket};
 use crate::{metrics::Abandoned, service::outcome};
 
-/// How often giving up is tried.
+/// How often something is tried that fails in a way that does not pass by itself.
 const TRIES: u32 = 5;
+
+/// How long something is tried that fails in a way that passes: most outages are shorter.
+const LASTING: Duration = Duration::from_hours(1);
+
+/// The longest wait between two tries.
+const LONGEST_WAIT: Duration = Duration::from_mins(1);
 
 /// How long the first look for earlier attempts may hold the answer up once the work is created.
 const LOOK_PATIENCE: Duration = Duration::from_secs(3);
@@ -90,16 +96,16 @@ async fn stop_earlier_attempts(
         );
     }
     // A server that stops has no later.
-    creations.grace_over_or_stop().await;
-    for tried in 1..=TRIES {
-        let Err(error) = look().await else { return };
+    creations.time_or_stop(creations.grace()).await;
+    let mut tries = Tries::new(creations);
+    while let Err(error) = look().await {
         warn!(
-            tried,
+            tried = tries.failed,
             error = crate::status::message(&error),
             "the work of earlier attempts could not be looked for"
         );
-        if tried < TRIES {
-            tokio::time::sleep(Duration::from_secs(1 << tried)).await;
+        if !tries.again_after(&error).await {
+            return;
         }
     }
 }
@@ -109,31 +115,58 @@ async fn give_up(
     remembered: &CreateContext,
     abandonment: &Abandonment,
 ) -> Abandoned {
-    for tried in 1..=TRIES {
+    let mut tries = Tries::new(&abandonment.creations);
+    loop {
         let cx = CreateContext { deadline: Some(Instant::now() + PATIENCE), ..remembered.clone() };
         let given_up = outcome::guarded(
             Instant::now() + PATIENCE,
             connector.abandon(cx, abandonment.meta.as_deref()),
         );
-        match given_up.await {
-            Ok(()) => {
-                info!("the work was given up");
-                return Abandoned::Stopped;
-            }
-            Err(error) => {
-                warn!(
-                    tried,
-                    error = crate::status::message(&error),
-                    "the work could not be given up"
-                );
-                if tried < TRIES {
-                    tokio::time::sleep(Duration::from_secs(1 << tried)).await;
-                }
-            }
+        let Err(error) = given_up.await else {
+            info!("the work was given up");
+            return Abandoned::Stopped;
+        };
+        warn!(
+            tried = tries.failed,
+            error = crate::status::message(&error),
+            "the work could not be given up"
+        );
+        if !tries.again_after(&error).await {
+            break;
         }
     }
     error!("work that belongs to nobody could not be stopped and may still be alive");
     Abandoned::Left
+}
+
+/// How often, and for how long, something is tried that nobody waits for.
+struct Tries<'a> {
+    creations: &'a Creations,
+    since: tokio::time::Instant,
+    failed: u32,
+}
+
+impl<'a> Tries<'a> {
+    fn new(creations: &'a Creations) -> Self {
+        Self { creations, since: tokio::time::Instant::now(), failed: 0 }
+    }
+
+    /// Waits until it makes sense to try again after that error; not at all when it does not. An outage of the workspace
+    /// is sat out, for nobody else will ever stop the work. A server that stops tries once more, at once.
+    async fn again_after(&mut self, error: &Error) -> bool {
+        self.failed += 1;
+        let passes = matches!(
+            error.kind(),
+            ErrorKind::Exhausted | ErrorKind::Unavailable | ErrorKind::DeadlineExceeded
+        );
+        let is_over = if passes { self.since.elapsed() >= LASTING } else { self.failed >= TRIES };
+        if is_over || self.creations.is_stopping() {
+            return false;
+        }
+        let wait = Duration::from_secs(1 << self.failed.min(6)).min(LONGEST_WAIT);
+        self.creations.time_or_stop(wait).await;
+        true
+    }
 }
 
 /// The parts of a request that outlive it, should its work have to be given up. Inputs can be large, and are not needed.

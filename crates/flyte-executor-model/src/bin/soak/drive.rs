@@ -141,15 +141,15 @@ pub(crate) async fn run(args: &Args) -> Result<bool, BoxError> {
     Ok(is_good)
 }
 
-/// Of a thousand pieces on the network, which are two a call, so many meet a fault: with the rest of the faults, which
-/// are answers of the workspace, they make up the percentage.
+/// Of ten thousand pieces on the network so many break their connection or are held up. Few: a connection carries many
+/// calls, and a break is a fault for each of them.
 fn network_share(percent: u8) -> u16 {
-    u16::from(percent) * 2
+    u16::from(percent) * 3
 }
 
 /// Of ten thousand calls so many meet a fault of the workspace.
 fn weather_share(percent: u8) -> u32 {
-    u32::from(percent) * 60
+    u32::from(percent) * 100
 }
 
 fn settings(args: &Args) -> Settings {

@@ -87,6 +87,14 @@ impl Record {
         matches!(&self.finished.end, Some(End::Failure(error)) if error.message.starts_with("failed to create task"))
     }
 
+    /// Whether the executor lost the error that a create was answered with, sent the create again, and so got the run
+    /// that the one who had answered gave up: the race that a connector cannot see.
+    pub(crate) fn lost_an_error(&self) -> bool {
+        let was_cancelled = matches!(&self.finished.end, Some(End::Failure(error)) if error.message.contains("USER_CANCELED"));
+        was_cancelled
+            && self.creates(self.finished.attempt).any(|call| call.outcome.is_err() && !call.stored)
+    }
+
     /// What is wrong with how it ended.
     fn fault(&self) -> Option<String> {
         let Finished { standing, end, attempt, .. } = &self.finished;
@@ -103,7 +111,7 @@ impl Record {
             Some(End::Success) => Some(format!("succeeded, but its run was {fortune:?}")),
             Some(End::Aborted) if self.role.abort_after.is_some() => None,
             Some(End::Aborted) => Some("was aborted by nobody".to_owned()),
-            Some(End::Failure(_)) if self.is_lost_to_creates() => None,
+            Some(End::Failure(_)) if self.is_lost_to_creates() || self.lost_an_error() => None,
             Some(End::Failure(error)) if fortune == Fortune::Success => {
                 Some(format!("failed, but its run succeeded: {}: {}", error.code, error.message))
             }

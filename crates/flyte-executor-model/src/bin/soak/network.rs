@@ -47,8 +47,8 @@ enum Fate {
 
 impl Fate {
     /// One in ten faults is a delay.
-    fn of(rng: &mut Rng, per_thousand: u16) -> Self {
-        if rng.u16(0..1000) >= per_thousand {
+    fn of(rng: &mut Rng, per_ten_thousand: u16) -> Self {
+        if rng.u16(0..10_000) >= per_ten_thousand {
             return Self::Passes;
         }
         if rng.u8(0..10) == 0 { Self::HeldUp(LONGEST.mul_f64(rng.f64())) } else { Self::Breaks }
@@ -62,12 +62,16 @@ impl Drop for Network {
 }
 
 impl Network {
-    /// Carries everything to that address; of a thousand pieces so many meet a fault.
+    /// Carries everything to that address; of ten thousand pieces so many meet a fault.
     ///
     /// # Errors
     ///
     /// When nothing can be listened on.
-    pub(crate) async fn start(to: SocketAddr, seed: u64, per_thousand: u16) -> io::Result<Self> {
+    pub(crate) async fn start(
+        to: SocketAddr,
+        seed: u64,
+        per_ten_thousand: u16,
+    ) -> io::Result<Self> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
         let address = listener.local_addr()?;
         let struck = Arc::new(Struck::default());
@@ -80,7 +84,7 @@ impl Network {
                 let (rng, struck) = (seeds.fork(), Arc::clone(&counted));
                 tokio::spawn(async move {
                     // However it ends, it is over.
-                    drop(carry(near, to, rng, per_thousand, &struck).await);
+                    drop(carry(near, to, rng, per_ten_thousand, &struck).await);
                 });
             }
         });
@@ -99,7 +103,7 @@ async fn carry(
     near: TcpStream,
     to: SocketAddr,
     mut rng: Rng,
-    per_thousand: u16,
+    per_ten_thousand: u16,
     struck: &Struck,
 ) -> io::Result<()> {
     let far = TcpStream::connect(to).await?;
@@ -110,11 +114,11 @@ async fn carry(
     let (mut near_reads, mut near_writes) = near.into_split();
     let (mut far_reads, mut far_writes) = far.into_split();
     let upward = async {
-        let chance = (up, per_thousand);
+        let chance = (up, per_ten_thousand);
         pass(&mut near_reads, &mut far_writes, chance, (&struck.before, &struck.held_up)).await
     };
     let downward = async {
-        let chance = (down, per_thousand);
+        let chance = (down, per_ten_thousand);
         pass(&mut far_reads, &mut near_writes, chance, (&struck.after, &struck.held_up)).await
     };
     // Whichever way ends first, both ends are dropped.
@@ -128,7 +132,7 @@ async fn carry(
 async fn pass(
     from: &mut (impl AsyncRead + Unpin),
     to: &mut (impl AsyncWrite + Unpin),
-    (mut rng, per_thousand): (Rng, u16),
+    (mut rng, per_ten_thousand): (Rng, u16),
     (broken, held_up): (&AtomicU64, &AtomicU64),
 ) -> io::Result<()> {
     let mut buffer = vec![0; PIECE];
@@ -137,7 +141,7 @@ async fn pass(
         let Some(piece) = buffer.get(..read).filter(|piece| !piece.is_empty()) else {
             return Ok(());
         };
-        match Fate::of(&mut rng, per_thousand) {
+        match Fate::of(&mut rng, per_ten_thousand) {
             Fate::Passes => {}
             Fate::HeldUp(wait) => {
                 held_up.fetch_add(1, Ordering::Relaxed);
@@ -188,7 +192,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_bad_one_breaks_connections_before_and_after_the_request() {
-        let network = Network::start(echo().await, 1, 400).await.unwrap();
+        let network = Network::start(echo().await, 1, 4_000).await.unwrap();
         let answers = futures_util::future::join_all((0..60).map(|_| asked(&network))).await;
         let [before, after, _] = network.struck();
         assert!(before > 0 && after > 0, "{:?}", network.struck());

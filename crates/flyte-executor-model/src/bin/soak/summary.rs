@@ -60,8 +60,9 @@ pub(crate) fn print(
     println!("frozen     {}", standing(Standing::Frozen));
     println!("unfinished {}", standing(Standing::Underway) + standing(Standing::Ended));
     println!(
-        "attempts   {retries} retries; {} tasks ended because no create of theirs was taken",
-        records().filter(|record| record.is_lost_to_creates()).count()
+        "attempts   {retries} retries; {} tasks ended because no create of theirs was taken; {} because the executor lost the error of a create",
+        records().filter(|record| record.is_lost_to_creates()).count(),
+        records().filter(|record| record.lost_an_error()).count(),
     );
     println!(
         "calls      {} ({} CreateTask, {} GetTask, {} DeleteTask) in {tries} tries, {broken} broken by a kill, the slowest {:.1} s",
