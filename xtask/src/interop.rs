@@ -6,6 +6,7 @@
 mod grpcurl;
 mod programs;
 mod python;
+pub(crate) mod s3_logs;
 mod spark;
 mod store;
 mod tally;

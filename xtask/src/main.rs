@@ -39,7 +39,7 @@ enum Command {
     /// Checks bindings and server against programs that others wrote. Needs Python.
     Interop(interop::Args),
     /// Runs what takes longer than a minute, or needs more than Rust.
-    Nightly,
+    Nightly(nightly::Args),
     /// Drives thousands of tasks through servers that are killed, against a workspace with faults.
     Soak(soak::Args),
     /// Checks the repository's own rules: layers, manifests, source files, links.
@@ -65,7 +65,7 @@ fn run(command: Command) -> Result<()> {
         Command::Ci(args) => ci::run(&sh, &args),
         Command::Codegen(args) => codegen::run(&sh, &args),
         Command::Interop(args) => interop::run(&sh, &args),
-        Command::Nightly => nightly::run(&sh),
+        Command::Nightly(args) => nightly::run(&sh, &args),
         Command::Soak(args) => soak::run(&sh, &args),
         Command::Tidy => tidy::run(&sh),
     }

@@ -1,6 +1,10 @@
 //! `cargo xtask nightly`: what takes longer than a minute or needs more than Rust.
 
-use crate::{fuzz, interop, soak};
+use crate::{
+    fuzz,
+    interop::{self, s3_logs},
+    soak,
+};
 use anyhow::{Result, bail};
 use std::time::Instant;
 use xshell::Shell;
@@ -8,15 +12,32 @@ use xshell::Shell;
 /// A part: its name, and what it says of itself when it passed.
 type Part = (&'static str, fn(&Shell) -> Result<String>);
 
-const PARTS: [Part; 3] =
-    [("interop", interop::run_full), ("soak", soak::run_large), ("fuzz", fuzz::run)];
+const PARTS: [Part; 4] = [
+    ("interop", interop::run_full),
+    ("s3-logs", s3_logs::run),
+    ("soak", soak::run_large),
+    ("fuzz", fuzz::run),
+];
+
+/// Flags of `nightly`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// Runs the parts of these names alone.
+    #[arg(long, value_name = "PART")]
+    only: Vec<String>,
+}
 
 /// Runs every part, whatever became of the ones before, and ends with a summary.
-pub(crate) fn run(sh: &Shell) -> Result<()> {
+pub(crate) fn run(sh: &Shell, args: &Args) -> Result<()> {
+    let is_wanted = |name: &str| args.only.is_empty() || args.only.iter().any(|only| only == name);
+    let parts: Vec<&Part> = PARTS.iter().filter(|(name, _)| is_wanted(name)).collect();
+    if parts.is_empty() {
+        bail!("no part has that name: the parts are {}", PARTS.map(|(name, _)| name).join(", "));
+    }
     let mut summary = Vec::new();
     let mut failed = 0;
-    for (index, (name, part)) in PARTS.iter().enumerate() {
-        println!("part {}/{} {name} …", index + 1, PARTS.len());
+    for (index, (name, part)) in parts.iter().enumerate() {
+        println!("part {}/{} {name} …", index + 1, parts.len());
         let started = Instant::now();
         let outcome = match part(sh) {
             Ok(said) => format!("ok    {name}: {said}"),
@@ -31,7 +52,7 @@ pub(crate) fn run(sh: &Shell) -> Result<()> {
     }
     println!("\nnightly\n{}", summary.join("\n"));
     if failed > 0 {
-        bail!("{failed} of {} parts failed", PARTS.len());
+        bail!("{failed} of {} parts failed", parts.len());
     }
     Ok(())
 }

@@ -54,8 +54,9 @@ pub(crate) async fn page(
     let client = client_of_run(connector, cx, meta)?;
     let (lines, is_over) = match client.get_run(run_id).await {
         Ok(run) => {
-            let reader = reader::Reader::new(connector, &client, run_id, &run, request.lines);
-            reader.read(&mut cursor, SystemTime::now()).await?
+            let page = page::Page::new(request.lines);
+            let reader = reader::Reader::new(connector, &client, run_id, &run, page);
+            reader.until(cx.deadline).read(&mut cursor, SystemTime::now()).await?
         }
         Err(failed) if files::passes(&failed) => {
             tracing::debug!(%host, %run_id, error = %failed, "a page of the log ends early");

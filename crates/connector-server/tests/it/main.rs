@@ -26,6 +26,7 @@ mod memory;
 mod parity;
 mod raw;
 mod reflection;
+mod s3_logs;
 mod scripted;
 mod server;
 mod stop;

@@ -148,7 +148,8 @@ impl Reader<'_> {
         };
         let shown = destination.folder().to_owned();
         let connector = self.connector;
-        let folder = Folder::new(destination, self.client, &connector.settings.logs.files);
+        let folder =
+            Folder::new(destination, self.client, &connector.settings.logs.files, self.deadline);
         // Asked before the files: what is delivered afterwards is there then.
         let has_all = self.has_all(unit, told, id, now).await?;
         let mut delivery = Delivery { folder, has_all, files: Vec::new() };

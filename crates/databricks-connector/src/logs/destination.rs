@@ -37,7 +37,9 @@ impl Destination {
                 Self::Dbfs(format!("/{}", path.trim_start_matches('/')))
             }
             ClusterLogConf { volumes: Some(volume), .. } => {
-                Self::Volume(Some(folder(volume)).filter(|folder| folder.starts_with("/Volumes/"))?)
+                let folder = folder(volume);
+                let path = folder.strip_prefix("dbfs:").unwrap_or(&folder);
+                Self::Volume(Some(path).filter(|path| path.starts_with("/Volumes/"))?.to_owned())
             }
             ClusterLogConf { s3: Some(s3), .. } => Self::S3 {
                 url: Some(folder(s3)).filter(|url| url.starts_with("s3://"))?,
@@ -80,6 +82,8 @@ mod tests {
         let dbfs = of("JOB", "c-1", &json!({"dbfs": {"destination": "dbfs:/logs/"}}));
         assert_eq!(dbfs, Some(Destination::Dbfs("/logs/c-1/driver".to_owned())));
         let volume = of("JOB", "c-1", &json!({"volumes": {"destination": "/Volumes/a/b/c"}}));
+        assert_eq!(volume, Some(Destination::Volume("/Volumes/a/b/c/c-1/driver".to_owned())));
+        let volume = of("JOB", "c-1", &json!({"volumes": {"destination": "dbfs:/Volumes/a/b/c"}}));
         assert_eq!(volume, Some(Destination::Volume("/Volumes/a/b/c/c-1/driver".to_owned())));
         let s3 =
             of("JOB", "c-1", &json!({"s3": {"destination": "s3://b/p", "region": "eu-west-1"}}));

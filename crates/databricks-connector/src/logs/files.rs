@@ -1,11 +1,14 @@
 //! The files of a driver, wherever they are delivered to.
 
-use std::sync::Arc;
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use databricks_client::{Client, Error, ErrorKind};
 
 use super::{destination::Destination, rotation::Listed};
-use crate::task_files::{LogFiles, Looked, S3Folder};
+use crate::task_files::{LogFiles, Looked, Looking, S3Folder};
 
 /// Why files could not be looked at.
 #[derive(Debug)]
@@ -21,7 +24,7 @@ pub(super) enum Trouble {
 pub(super) enum Folder<'a> {
     Dbfs(&'a Client, String),
     Volume(&'a Client, String),
-    S3(Arc<dyn LogFiles>, S3Folder),
+    S3(Arc<dyn LogFiles>, S3Folder, Option<Instant>),
 }
 
 impl<'a> Folder<'a> {
@@ -29,12 +32,13 @@ impl<'a> Folder<'a> {
         destination: Destination,
         client: &'a Client,
         files: &Arc<dyn LogFiles>,
+        deadline: Option<Instant>,
     ) -> Self {
         match destination {
             Destination::Dbfs(path) => Self::Dbfs(client, path),
             Destination::Volume(path) => Self::Volume(client, path),
             Destination::S3 { url, region } => {
-                Self::S3(Arc::clone(files), S3Folder { url, region })
+                Self::S3(Arc::clone(files), S3Folder { url, region }, deadline)
             }
         }
     }
@@ -62,8 +66,8 @@ impl<'a> Folder<'a> {
                     .map(|file| listed(&file.name, file.file_size, file.last_modified))
                     .collect())
             }
-            Self::S3(files, folder) => {
-                let files = looked(files.list(folder).await)?.unwrap_or_default();
+            Self::S3(files, folder, deadline) => {
+                let files = looked(files.list(folder), *deadline).await?.unwrap_or_default();
                 Ok(files
                     .into_iter()
                     .map(|file| Listed {
@@ -94,7 +98,9 @@ impl<'a> Folder<'a> {
                 let part = client.read_volume_file(&file, offset, length).await.map_err(trouble)?;
                 Ok(part.map(Vec::from))
             }
-            Self::S3(files, folder) => looked(files.read_part(folder, name, offset, length).await),
+            Self::S3(files, folder, deadline) => {
+                looked(files.read_part(folder, name, offset, length), *deadline).await
+            }
         }
     }
 }
@@ -110,11 +116,16 @@ fn trouble(error: Error) -> Trouble {
     if passes(&error) { Trouble::Passing } else { Trouble::Lasting(error.to_string()) }
 }
 
-fn looked<T>(looked: Looked<T>) -> Result<Option<T>, Trouble> {
-    match looked {
-        Looked::Found(found) => Ok(Some(found)),
-        Looked::Absent => Ok(None),
-        Looked::Passing(_) => Err(Trouble::Passing),
-        Looked::Lasting(why) => Err(Trouble::Lasting(why)),
+/// Looks for no longer than the caller waits; what the caller has by then is told.
+async fn looked<T>(
+    looking: Looking<'_, T>,
+    deadline: Option<Instant>,
+) -> Result<Option<T>, Trouble> {
+    let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+    match tokio::time::timeout(left.unwrap_or(Duration::MAX), looking).await {
+        Ok(Looked::Found(found)) => Ok(Some(found)),
+        Ok(Looked::Absent) => Ok(None),
+        Ok(Looked::Passing(_)) | Err(_) => Err(Trouble::Passing),
+        Ok(Looked::Lasting(why)) => Err(Trouble::Lasting(why)),
     }
 }

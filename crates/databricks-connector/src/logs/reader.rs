@@ -1,6 +1,6 @@
 //! Fills one page from the attempts of a run.
 
-use std::time::SystemTime;
+use std::time::{Instant, SystemTime};
 
 use connector_core::{Error, LogLine};
 use databricks_client::{
@@ -43,6 +43,8 @@ pub(super) struct Reader<'a> {
     pub(super) client: &'a Client,
     run_id: RunId,
     run: &'a Run,
+    /// When the caller stops waiting.
+    pub(super) deadline: Option<Instant>,
     pub(super) page: Page,
 }
 
@@ -52,9 +54,14 @@ impl<'a> Reader<'a> {
         client: &'a Client,
         run_id: RunId,
         run: &'a Run,
-        lines: u64,
+        page: Page,
     ) -> Self {
-        Self { connector, client, run_id, run, page: Page::new(lines) }
+        Self { connector, client, run_id, run, deadline: None, page }
+    }
+
+    /// The same for a caller who stops waiting then.
+    pub(super) fn until(self, deadline: Option<Instant>) -> Self {
+        Self { deadline, ..self }
     }
 
     /// The lines of the page, and whether it is the last one; moves the cursor behind them.
@@ -119,8 +126,8 @@ impl<'a> Reader<'a> {
                 let stays = unit.has_ended() || self.page.is_mid_line();
                 let next = if stays { place } else { place + 1 };
                 cursor.next = units.get(next % units.len()).map(|unit| unit.run_id.get());
+                return outcome;
             }
-            outcome?;
         }
         if !self.page.is_full() {
             cursor.next = None;

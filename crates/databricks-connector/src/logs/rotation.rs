@@ -183,6 +183,8 @@ impl Position {
             }
             match file.size.cmp(&self.place.offset) {
                 std::cmp::Ordering::Greater => return Step::Read { file, grows: false },
+                // It may not be whole yet, as long as nothing came behind it.
+                std::cmp::Ordering::Equal if files.is_last(file) => return Step::Wait,
                 std::cmp::Ordering::Equal => {
                     *self = Self { after: Some(name.clone()), place: Place::default() };
                 }

@@ -172,6 +172,41 @@ async fn the_tasks_of_a_run_have_their_names_before_their_lines_and_errors_come_
     assert_eq!(users(&Reading::of(run).rest(&world, 2).await), expected);
 }
 
+#[tokio::test]
+async fn a_run_of_many_tasks_is_told_whole_however_small_the_pages() {
+    let world = world().await;
+    let key = |n: usize| format!("t{n:02}");
+    let task = |n: usize| json!({"task_key": key(n), "existing_cluster_id": "c-1", "spark_python_task": {"python_file": "dbfs:/x.py"}});
+    let logs = |n: usize| TaskScript {
+        logs: Some(format!("{n}\n").repeat(n % 5)),
+        ..TaskScript::default()
+    };
+    let script = Script {
+        tasks: (0..70).map(|n| (key(n), logs(n))).collect(),
+        pace: Pace::Manual,
+        ..Script::default()
+    };
+    world.emulator.script("many", script);
+    let conf = json!({"run_name": "many", "new_cluster": null, "tasks": (0..70).map(task).collect::<Vec<_>>()});
+    let request = world.request("40_executor_first_attempt", conf);
+    let run = world.connector.create(request).await.unwrap();
+    let run_id = world.emulator.runs()[0].run_id;
+    let expected: Vec<String> =
+        (0..70).flat_map(|n| vec![format!("{}: {n}\n", key(n)); n % 5]).collect();
+    let mut reading = Reading::of(run.clone());
+    let mut early = Vec::new();
+    for _ in 0..3 {
+        early.extend(reading.page(&world, 50).await.0);
+        world.emulator.advance(run_id);
+    }
+    early.extend(reading.rest(&world, 50).await);
+    // While they run, each has its turn; afterwards they are told in their order.
+    let mut told = users(&early);
+    told.sort_by_key(|line| line.split(':').next().map(str::to_owned));
+    assert_eq!(told, expected);
+    assert_eq!(users(&Reading::of(run).rest(&world, 3).await), expected);
+}
+
 /// What `runs/get` tells of a run with two attempts of its task.
 fn attempts(run_id: i64, second: &str) -> CannedAnswer {
     let first = json!({"task_key": "t", "run_id": 11, "attempt_number": 0, "end_time": 5,

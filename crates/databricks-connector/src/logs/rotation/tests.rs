@@ -47,6 +47,17 @@ fn a_file_that_was_rotated_away_is_read_on_under_its_new_name() {
 }
 
 #[test]
+fn a_rotated_file_that_grows_while_it_is_delivered_is_read_to_its_end() {
+    let mut position = Position { after: None, place: Place::default().on(5, b"12345") };
+    let name = "stdout--2026-01-01--00-00";
+    let files = [listed(name, 5, 7), listed("stdout", 0, 8)];
+    assert_eq!(position.step(&Sequence::of(Stream::Out, &files)), Step::Wait);
+    let files = [listed(name, 9, 7)];
+    let sequence = Sequence::of(Stream::Out, &files);
+    assert_eq!(position.step(&sequence), Step::Read { file: &files[0], grows: false });
+}
+
+#[test]
 fn a_growing_file_that_got_shorter_waits_for_the_rotated_one() {
     let mut position = Position { after: None, place: Place::default().on(5, b"12345") };
     let files = [listed("stdout", 3, 8)];

@@ -1,0 +1,152 @@
+//! Logs that a cluster delivers to a real S3, read by the server as its variables configure it.
+
+use std::{ffi::OsString, fmt::Write as _, time::Duration};
+
+use clap::Parser as _;
+use connector_core::value;
+use connector_server::{Args, Config, Environment, registry};
+use databricks_emulator::{Emulator, Pace, Script};
+use flyteidl2::{
+    connector::{GetTaskLogsRequest, TaskCategory, get_task_logs_response::Part},
+    logs::dataplane::LogLineOriginator,
+};
+use object_store::{ObjectStore, ObjectStoreExt as _, aws::AmazonS3Builder, path::Path};
+use serde_json::json;
+
+use crate::{
+    databricks::{captured, pointed_at},
+    server::{Running, config, start},
+};
+
+const TOKEN: &str = "dapi-connector";
+
+/// The bucket of `cargo xtask nightly`.
+const BUCKET: &str = "flyte-data";
+
+#[expect(clippy::disallowed_methods, reason = "the program that starts the store says where it is")]
+fn variable(name: &str) -> String {
+    std::env::var(name).unwrap_or_else(|_| panic!("{name} is not set: run `cargo xtask nightly`"))
+}
+
+fn bucket() -> impl ObjectStore {
+    AmazonS3Builder::new()
+        .with_bucket_name(BUCKET)
+        .with_endpoint(variable("FLYTE_AWS_ENDPOINT"))
+        .with_access_key_id(variable("FLYTE_AWS_ACCESS_KEY_ID"))
+        .with_secret_access_key(variable("FLYTE_AWS_SECRET_ACCESS_KEY"))
+        .with_region("us-east-1")
+        .with_allow_http(true)
+        .build()
+        .unwrap()
+}
+
+/// A server as its variables configure it: those of the store come from the environment of the test.
+async fn serving(emulator: &Emulator, folder: &std::path::Path) -> Running {
+    let certificate = folder.join("workspace.pem");
+    std::fs::write(&certificate, emulator.certificate_pem()).unwrap();
+    let environment = Environment::read(|name| match name {
+        "FLYTE_DATABRICKS_INSTANCE" => Some(OsString::from(emulator.https_host())),
+        "FLYTE_DATABRICKS_ACCESS_TOKEN" => Some(OsString::from(TOKEN)),
+        "SSL_CERT_FILE" => Some(certificate.clone().into_os_string()),
+        "FLYTE_LOG_TOKEN_KEY" => Some(OsString::from("0123456789abcdef0123456789abcdef")),
+        name if name.starts_with("FLYTE_AWS_") => Some(OsString::from(variable(name))),
+        _ => None,
+    });
+    let args = Args::try_parse_from(["connector-server"]).unwrap();
+    let mut databricks = Config::new(&args.serve, &environment.unwrap()).unwrap().databricks;
+    databricks.logs.pause = Duration::ZERO;
+    start(config(), registry(databricks).unwrap()).await
+}
+
+/// A page: what the user's program wrote, and the token of the next page, if there is one.
+async fn page(server: &Running, resource_meta: &[u8], token: String) -> (String, Option<String>) {
+    let request = GetTaskLogsRequest {
+        resource_meta: resource_meta.to_vec(),
+        task_category: Some(TaskCategory { name: "databricks".to_owned(), version: 0 }),
+        token,
+        ..GetTaskLogsRequest::default()
+    };
+    let mut stream = server.tasks().get_task_logs(request).await.unwrap().into_inner();
+    let (mut text, mut next) = (String::new(), None);
+    while let Some(message) = stream.message().await.unwrap() {
+        match message.part.unwrap() {
+            Part::Body(body) => {
+                let lines = body.lines.iter();
+                let written = lines.filter(|line| line.originator() == LogLineOriginator::User);
+                text.extend(written.map(|line| line.message.as_str()));
+            }
+            Part::Header(header) => next = Some(header.token),
+        }
+    }
+    (text, next)
+}
+
+#[tokio::test]
+#[ignore = "it needs a store, which `cargo xtask nightly` starts"]
+async fn a_log_in_a_bucket_is_read_whole_while_it_is_written_and_rotated() {
+    let folder = tempfile::tempdir().unwrap();
+    let emulator = Emulator::builder().token(TOKEN).start().await.unwrap();
+    emulator.script("s3 logs", Script::success().with_pace(Pace::Manual));
+    let server = serving(&emulator, folder.path()).await;
+    let mut request = pointed_at(captured("40_executor_first_attempt"), &emulator.https_host());
+    let template = request.template.as_mut().unwrap();
+    let mut custom = value::json_from_struct(template.custom.as_ref().unwrap()).unwrap();
+    custom.insert(
+        "databricksConf".to_owned(),
+        json!({"run_name": "s3 logs", "new_cluster": {
+            "spark_version": "15.4.x-scala2.12", "node_type_id": "m", "num_workers": 1,
+            "cluster_log_conf": {"s3": {"destination": format!("s3://{BUCKET}/cluster logs/"), "region": "eu-west-1"}}}}),
+    );
+    template.custom = Some(value::struct_from_json(&custom));
+    request.connection = None;
+    let meta = server.tasks().create_task(request).await.unwrap().into_inner().resource_meta;
+    let run_id = emulator.runs()[0].run_id;
+    emulator.advance(run_id);
+    emulator.advance(run_id);
+    let task = emulator.submissions()[0]["tasks"][0]["task_key"].as_str().unwrap().to_owned();
+    let driver = emulator.log_folder(run_id, &task).unwrap();
+    let driver = Path::parse(driver.strip_prefix(&format!("s3://{BUCKET}/")).unwrap()).unwrap();
+
+    let bucket = bucket();
+    let (stdout, mut growing, mut rotations) = (driver.clone().join("stdout"), String::new(), 0);
+    let (mut written, mut seen, mut token) = (String::new(), String::new(), String::new());
+    for n in 0..30_000 {
+        writeln!(growing, "line {n} of a log in a bucket").unwrap();
+        writeln!(written, "line {n} of a log in a bucket").unwrap();
+        if n % 1_500 == 1_499 {
+            bucket.put(&stdout, growing.clone().into()).await.unwrap();
+            let next = page(&server, &meta, token).await;
+            seen.push_str(&next.0);
+            token = next.1.unwrap();
+        }
+        if n % 6_000 == 5_999 {
+            // Delivered under its new name first, and then replaced: S3 has no way to rename.
+            let name = format!("stdout--2026-11-23--{rotations:02}-00");
+            bucket.put(&driver.clone().join(name), growing.clone().into()).await.unwrap();
+            rotations += 1;
+            let next = page(&server, &meta, token).await;
+            seen.push_str(&next.0);
+            token = next.1.unwrap();
+            growing.clear();
+            bucket.put(&stdout, growing.clone().into()).await.unwrap();
+        }
+    }
+    bucket.put(&driver.clone().join("stderr"), "a word on stderr".into()).await.unwrap();
+    emulator.advance(run_id);
+    let mut pages = 0;
+    loop {
+        let (text, next) = page(&server, &meta, token).await;
+        seen.push_str(&text);
+        pages += 1;
+        assert!(pages < 100, "the log has no end");
+        match next {
+            Some(next) => token = next,
+            None => break,
+        }
+    }
+    assert_eq!(seen.lines().count(), 30_001);
+    // The streams have their turns, so where the one line of the other stands is not told.
+    let of_stdout = seen.replacen("a word on stderr\n", "", 1);
+    assert!(of_stdout == written, "a line was lost or repeated");
+    assert!(!emulator.requests().iter().any(|request| request.path.contains("get-output")));
+}
