@@ -1,6 +1,6 @@
 //! What the operator typed: flags, and environment variables. Nothing is checked here but its form.
 
-use std::{ffi::OsString, fmt::Write as _, path::PathBuf};
+use std::{ffi::OsString, fmt, fmt::Write as _, path::PathBuf, sync::Arc};
 
 use clap::{Parser, Subcommand, ValueEnum};
 use secrecy::SecretString;
@@ -34,6 +34,8 @@ pub struct Args {
 pub enum Command {
     /// Serve (the default).
     Serve,
+    /// Prove each of the connector's own credentials at its workspace, and print what came of it. Starts nothing.
+    Check,
     /// Show a task's life against a fake workspace, in this process. Needs no Databricks account.
     Demo(DemoArgs),
 }
@@ -75,6 +77,10 @@ pub struct ServeArgs {
     /// What Flyte is told when the user's own code failed, or ran out of its time.
     #[arg(long, value_name = "WHAT", default_value = "retryable", global = true)]
     pub user_failures: UserFailures,
+
+    /// A TOML file with workspaces and their credentials [env: `FLYTE_DATABRICKS_WORKSPACES`].
+    #[arg(long = "workspaces", value_name = "FILE", global = true)]
+    pub workspaces_file: Option<PathBuf>,
 
     /// What starts Flyte's runtime on Databricks. Work that the one from Git cannot run takes the other.
     #[arg(long, value_name = "WHENCE", default_value = "git", global = true)]
@@ -167,6 +173,8 @@ pub(crate) const LOG_LEVEL: &str = "LOG_LEVEL";
 pub(crate) const RUST_LOG: &str = "RUST_LOG";
 pub(crate) const INSTANCE: &str = "FLYTE_DATABRICKS_INSTANCE";
 pub(crate) const ACCESS_TOKEN: &str = "FLYTE_DATABRICKS_ACCESS_TOKEN";
+pub(crate) const ACCESS_TOKEN_HOSTS: &str = "FLYTE_DATABRICKS_ACCESS_TOKEN_HOSTS";
+pub(crate) const WORKSPACES: &str = "FLYTE_DATABRICKS_WORKSPACES";
 pub(crate) const ALLOWED_HOSTS: &str = "FLYTE_DATABRICKS_ALLOWED_HOSTS";
 pub(crate) const RUN_DEFAULTS: &str = "FLYTE_DATABRICKS_RUN_DEFAULTS";
 pub(crate) const SSL_CERT_FILE: &str = "SSL_CERT_FILE";
@@ -178,14 +186,26 @@ pub(crate) const S3_SECRET_ACCESS_KEY: &str = "FLYTE_AWS_SECRET_ACCESS_KEY";
 
 /// Every environment variable that is read by this program, in the order of the help text. An empty one counts as
 /// unset.
-pub const VARIABLES: [Variable; 18] = [
+pub const VARIABLES: [Variable; 21] = [
     Variable {
         name: INSTANCE,
         help: "the workspace of tasks that name none, such as adb-1.2.azuredatabricks.net",
     },
     Variable {
         name: ACCESS_TOKEN,
-        help: "the connector's own token, used for that workspace alone and only when a task brings none",
+        help: "the connector's own token, used when a task brings no credential; /etc/secrets/flyte_databricks_access_token is read when it is unset",
+    },
+    Variable {
+        name: ACCESS_TOKEN_HOSTS,
+        help: "the workspaces that this token is for, comma-separated [default: FLYTE_DATABRICKS_INSTANCE]",
+    },
+    Variable {
+        name: WORKSPACES,
+        help: "a TOML file with several workspaces and their credentials; --workspaces wins",
+    },
+    Variable {
+        name: "DATABRICKS_*, ARM_*",
+        help: "one more workspace and its credential, as Databricks' own tools read them, profiles included",
     },
     Variable {
         name: ALLOWED_HOSTS,
@@ -242,6 +262,12 @@ pub struct Environment {
     pub instance: Option<String>,
     /// `FLYTE_DATABRICKS_ACCESS_TOKEN`.
     pub access_token: Option<SecretString>,
+    /// `FLYTE_DATABRICKS_ACCESS_TOKEN_HOSTS`.
+    pub access_token_hosts: Option<String>,
+    /// `FLYTE_DATABRICKS_WORKSPACES`.
+    pub workspaces: Option<PathBuf>,
+    /// Reads the variables that a file names, and those of Databricks' own tools.
+    pub standard: StandardVariables,
     /// `FLYTE_DATABRICKS_ALLOWED_HOSTS`.
     pub allowed_hosts: Option<String>,
     /// `FLYTE_DATABRICKS_RUN_DEFAULTS`.
@@ -268,6 +294,26 @@ pub struct Environment {
     pub rust_log: Option<String>,
 }
 
+/// The value of a variable, by its name.
+pub type ReadVariable = dyn Fn(&str) -> Option<String> + Send + Sync;
+
+/// Reads variables by name, also long after the start: a token in one is exchanged again and again.
+#[derive(Clone)]
+pub struct StandardVariables(pub Arc<ReadVariable>);
+
+impl Default for StandardVariables {
+    /// None is set.
+    fn default() -> Self {
+        Self(Arc::new(|_name| None))
+    }
+}
+
+impl fmt::Debug for StandardVariables {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("StandardVariables").finish_non_exhaustive()
+    }
+}
+
 /// An environment variable is not valid UTF-8. Its value is not kept: it may be a secret.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{name} is not valid UTF-8")]
@@ -292,6 +338,9 @@ impl Environment {
         Ok(Self {
             instance: text(INSTANCE)?,
             access_token: text(ACCESS_TOKEN)?.map(SecretString::from),
+            access_token_hosts: text(ACCESS_TOKEN_HOSTS)?,
+            workspaces: path(&get, WORKSPACES),
+            standard: StandardVariables::default(),
             allowed_hosts: text(ALLOWED_HOSTS)?,
             run_defaults: text(RUN_DEFAULTS)?,
             ssl_cert_file: path(&get, SSL_CERT_FILE),

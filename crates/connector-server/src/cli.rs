@@ -6,7 +6,8 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use crate::{
-    App, Args, BindError, Command, Config, ConfigError, Environment, NotText, ServerConfig, demo,
+    App, Args, BindError, Command, Config, ConfigError, Environment, NotText, ServerConfig, check,
+    demo,
     shutdown::{StopSignal, StopSignals},
     status::chain,
     telemetry,
@@ -79,6 +80,11 @@ pub fn run(args: Args, environment: Environment) -> Result<(), Failure> {
         Some(Command::Demo(demo)) => {
             runtime.block_on(demo::run(demo)).map_err(|error| Failure::other(error.as_ref()))
         }
+        Some(Command::Check) => {
+            let config = Config::new(&args.serve, &environment)?;
+            drop(environment);
+            runtime.block_on(check(config))
+        }
         Some(Command::Serve) | None => {
             let config = Config::new(&args.serve, &environment)?;
             drop(environment);
@@ -88,6 +94,17 @@ pub fn run(args: Args, environment: Environment) -> Result<(), Failure> {
     // A name lookup in flight must not hold the end up.
     runtime.shutdown_background();
     outcome
+}
+
+#[expect(clippy::print_stdout, reason = "the table is what was asked for")]
+async fn check(config: Config) -> Result<(), Failure> {
+    let connector = crate::connectors::databricks(config.databricks)?;
+    let (table, is_good) = check::run(&connector).await;
+    print!("{table}");
+    if is_good {
+        return Ok(());
+    }
+    Err(Failure { line: "not every credential is good; see above".to_owned(), exit_code: 1 })
 }
 
 async fn serve(config: Config) -> Result<(), Failure> {
@@ -179,7 +196,7 @@ impl Entrance {
 /// What a person at the terminal wants to see of the Databricks configuration: names, no secrets.
 struct Described {
     workspace: String,
-    credential: &'static str,
+    credential: String,
     allowed_hosts: String,
 }
 
@@ -189,9 +206,13 @@ fn describe(config: &databricks_connector::Config) -> Described {
             Some(instance) => host_of(instance).to_owned(),
             None => "none: each task names its own".to_owned(),
         },
-        credential: match config.access_token {
-            Some(_) => crate::args::ACCESS_TOKEN,
-            None => "none: each task brings its own",
+        credential: match (&config.access_token, &config.access_token_file) {
+            (Some(_), _) => crate::args::ACCESS_TOKEN.to_owned(),
+            (None, Some(file)) => file.display().to_string(),
+            (None, None) if config.workspaces.credentials() > 0 => {
+                format!("{} of the connector's own", config.workspaces.credentials())
+            }
+            (None, None) => "none: each task brings its own".to_owned(),
         },
         allowed_hosts: match config.allowed_hosts.as_slice() {
             [] => "Databricks domains".to_owned(),

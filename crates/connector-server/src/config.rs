@@ -12,6 +12,7 @@ use crate::{
     args::{self, Entrypoint, Environment, JobsApi, LogFormat, NotText, ServeArgs, UserFailures},
 };
 
+mod credentials;
 mod door;
 mod workspaces;
 
@@ -204,6 +205,7 @@ impl Config {
             ..databricks_connector::Config::default()
         };
         let databricks = workspaces::limited(&args.workspaces, databricks);
+        let databricks = credentials::configured(args, environment, databricks)?;
         let mut ignored = Vec::new();
         if args.worker.is_some() {
             ignored.push("--worker");

@@ -22,6 +22,7 @@
 mod admin;
 mod app;
 mod args;
+mod check;
 pub mod cli;
 mod config;
 mod connectors;
@@ -40,7 +41,7 @@ mod telemetry;
 pub use app::{App, ServeError};
 pub use args::{
     Args, Command, DoorArgs, DoorEnvironment, Entrypoint, Environment, Health, LogFormat, NotText,
-    ServeArgs, UserFailures, VARIABLES, Variable, WorkspaceArgs,
+    ReadVariable, ServeArgs, StandardVariables, UserFailures, VARIABLES, Variable, WorkspaceArgs,
 };
 pub use config::{Config, ConfigError, LogConfig, ServerConfig};
 pub use connectors::registry;

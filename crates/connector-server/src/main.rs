@@ -2,10 +2,10 @@
 
 #![forbid(unsafe_code)]
 
-use std::process::ExitCode;
+use std::{process::ExitCode, sync::Arc};
 
 use clap::Parser as _;
-use connector_server::{Args, Environment, cli};
+use connector_server::{Args, Environment, StandardVariables, cli};
 
 fn main() -> ExitCode {
     let args = match Args::try_parse() {
@@ -17,7 +17,14 @@ fn main() -> ExitCode {
         }
         Err(usage) => return fail(&cli::Failure::usage(&usage)),
     };
-    let outcome = Environment::read(|name| std::env::var_os(name)).map_err(cli::Failure::from);
+    let outcome = Environment::read(|name| std::env::var_os(name))
+        .map(|environment| Environment {
+            standard: StandardVariables(Arc::new(|name| {
+                std::env::var_os(name)?.into_string().ok()
+            })),
+            ..environment
+        })
+        .map_err(cli::Failure::from);
     match outcome.and_then(|environment| cli::run(args, environment)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => fail(&failure),

@@ -1,12 +1,20 @@
 //! What the operator decides.
 
-use std::{fmt, num::NonZeroU32, sync::Arc, time::Duration};
+use std::{
+    fmt,
+    num::NonZeroU32,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
-use databricks_client::{BudgetPolicy, ClientPool, Host, HostPattern, HostPolicy, Rate};
+use databricks_client::{
+    BudgetPolicy, ClientPool, Credentials, Host, HostPattern, HostPolicy, Rate,
+};
 use secrecy::SecretString;
 
 use crate::{
-    credentials::OwnCredentials,
+    credentials::{OwnCredentials, TaskCredentials, Workspaces, bearer},
     error,
     logs::{LogReading, TokenKey},
     phase::UserFailures,
@@ -22,8 +30,14 @@ use crate::{
 pub struct Config {
     /// The workspace of tasks that name none: a host name or a pasted address.
     pub instance: Option<String>,
-    /// The connector's own token for `instance`. It is sent to that host alone, when the task brings no token.
+    /// The connector's own token. It is sent to `access_token_hosts` alone, when the task brings no credential.
     pub access_token: Option<SecretString>,
+    /// A file with that token, read again while the process runs; the token above comes first.
+    pub access_token_file: Option<PathBuf>,
+    /// The workspaces that the token is for; `instance` when empty.
+    pub access_token_hosts: Vec<String>,
+    /// Workspaces with credentials of their own.
+    pub workspaces: Workspaces,
     /// `host[:port]` patterns that are allowed beside Databricks' own domains; `*` stands for one label or any port.
     pub allowed_hosts: Vec<String>,
     /// Certificates in PEM that are trusted beside the system's.
@@ -95,6 +109,9 @@ impl Default for Config {
         Self {
             instance: None,
             access_token: None,
+            access_token_file: None,
+            access_token_hosts: Vec::new(),
+            workspaces: Workspaces::default(),
             allowed_hosts: Vec::new(),
             extra_roots_pem: None,
             user_failures: UserFailures::default(),
@@ -133,6 +150,8 @@ pub enum ConfigField {
     Instance,
     /// [`Config::access_token`].
     AccessToken,
+    /// [`Config::access_token_hosts`].
+    AccessTokenHosts,
     /// [`Config::allowed_hosts`].
     AllowedHosts,
     /// [`Config::extra_roots_pem`].
@@ -165,7 +184,8 @@ impl std::error::Error for ConfigError {}
 #[derive(Debug)]
 pub(crate) struct Settings {
     pub(crate) default_host: Option<Host>,
-    pub(crate) own: Option<OwnCredentials>,
+    pub(crate) own: OwnCredentials,
+    pub(crate) task_credentials: TaskCredentials,
     pub(crate) hosts: HostPolicy,
     pub(crate) pool: ClientPool,
     pub(crate) user_failures: UserFailures,
@@ -180,18 +200,56 @@ pub(crate) struct Settings {
     pub(crate) log_tokens: TokenKey,
 }
 
+/// The workspaces of the connector's own token.
+fn token_hosts(
+    named: &[String],
+    default: Option<&Host>,
+) -> Result<Vec<Host>, databricks_client::HostError> {
+    let named = named.iter().map(|text| text.trim()).filter(|text| !text.is_empty());
+    let hosts: Vec<Host> = named.map(Host::parse).collect::<Result<_, _>>()?;
+    Ok(if hosts.is_empty() { default.cloned().into_iter().collect() } else { hosts })
+}
+
+/// The connector's own token; none when it is blank.
+fn own_token(token: Option<&SecretString>, file: Option<&Path>) -> Option<Credentials> {
+    let name = "the connector's own token (FLYTE_DATABRICKS_ACCESS_TOKEN)";
+    token.and_then(|token| bearer(name, token)).or_else(|| {
+        let file = file?;
+        Some(Credentials::token_file(
+            format!("the connector's own token ({})", file.display()),
+            file,
+        ))
+    })
+}
+
 impl TryFrom<Config> for Settings {
     type Error = ConfigError;
 
     fn try_from(config: Config) -> Result<Self, ConfigError> {
         let wrong = |field, reason: String| ConfigError { field, reason };
         let given = config.instance.as_deref().map(str::trim).filter(|text| !text.is_empty());
-        let default_host = given
+        let instance = given
             .map(Host::parse)
             .transpose()
             .map_err(|error| wrong(ConfigField::Instance, error.to_string()))?;
+        let mut workspaces = config.workspaces;
+        let default_host = instance.or_else(|| workspaces.default.clone());
+        let token_hosts = token_hosts(&config.access_token_hosts, default_host.as_ref())
+            .map_err(|error| wrong(ConfigField::AccessTokenHosts, error.to_string()))?;
+        if let Some(credentials) =
+            own_token(config.access_token.as_ref(), config.access_token_file.as_deref())
+        {
+            if token_hosts.is_empty() {
+                return Err(wrong(
+                    ConfigField::AccessToken,
+                    "the token is given, but not the workspace that it is for; set FLYTE_DATABRICKS_INSTANCE or FLYTE_DATABRICKS_ACCESS_TOKEN_HOSTS too".to_owned(),
+                ));
+            }
+            workspaces.with_token("FLYTE_DATABRICKS_ACCESS_TOKEN", token_hosts, &credentials);
+        }
         let mut hosts = HostPolicy::databricks_domains();
-        if let Some(host) = &default_host {
+        let listed = default_host.iter().chain(&workspaces.hosts);
+        for host in listed.chain(workspaces.own.iter().map(|own| &own.host)) {
             hosts = hosts.allow(HostPattern::exactly(host));
         }
         for pattern in
@@ -202,16 +260,6 @@ impl TryFrom<Config> for Settings {
             })?;
             hosts = hosts.allow(pattern);
         }
-        let own = match (config.access_token, &default_host) {
-            (None, _) => None,
-            (Some(token), Some(host)) => OwnCredentials::new(host.clone(), &token),
-            (Some(_), None) => {
-                return Err(wrong(
-                    ConfigField::AccessToken,
-                    "the token is given, but not the workspace that it is for; set FLYTE_DATABRICKS_INSTANCE too".to_owned(),
-                ));
-            }
-        };
         let mut pool = ClientPool::builder()
             .product("flyte-connector-databricks", env!("CARGO_PKG_VERSION"))
             .budget(config.calls.budget())
@@ -227,7 +275,8 @@ impl TryFrom<Config> for Settings {
         }
         Ok(Self {
             default_host,
-            own,
+            own: workspaces.own,
+            task_credentials: TaskCredentials::default(),
             hosts,
             pool: pool
                 .build()

@@ -10,10 +10,12 @@ use databricks_client::{Client, Credentials, Host};
 
 use crate::{
     config::{Config, ConfigError, Settings},
-    create, credentials, delete, get,
+    create,
+    credentials::{self, WorkspaceCheck},
+    delete, get,
     logs::{self, KnownClusters},
     metrics,
-    run_meta::RunMeta,
+    run_meta::{CredentialRef, RunMeta},
     submit::Choices,
     tags::Cloud,
     task::DatabricksTask,
@@ -96,9 +98,10 @@ impl DatabricksConnector {
         })
     }
 
-    /// The connector's own credential for that host.
-    pub(crate) fn own_credentials(&self, host: &Host) -> Option<Credentials> {
-        self.settings.own.as_ref().and_then(|own| own.for_host(host))
+    /// The connector's own credential for a run at that host.
+    pub(crate) fn own_credentials(&self, host: &Host, meta: &RunMeta) -> Option<Credentials> {
+        let name = meta.credential.as_ref().map(|CredentialRef::Workspace(name)| name.as_str());
+        self.settings.own.for_run(host, name).map(|own| own.credentials.clone())
     }
 
     /// The credential of a call about a run: the task's, the one that the v1 plugin stored, the connector's own.
@@ -108,9 +111,16 @@ impl DatabricksConnector {
         connection: &Connection,
         meta: &RunMeta,
     ) -> Option<Credentials> {
-        credentials::of_task(connection)
+        self.settings
+            .task_credentials
+            .of(connection)
             .or_else(|| credentials::of_v1_meta(meta.auth_token.as_ref()))
-            .or_else(|| self.own_credentials(host))
+            .or_else(|| self.own_credentials(host, meta))
+    }
+
+    /// Proves each of the connector's own credentials at its workspace. Nothing is started there.
+    pub async fn check(&self) -> Vec<WorkspaceCheck> {
+        credentials::check_all(self).await
     }
 
     /// The client of a workspace, bound by the caller's deadline, or by ours when the caller has none.

@@ -2,18 +2,18 @@
 
 use std::time::Instant;
 
-use connector_core::{CreateContext, Error};
-use databricks_client::{Client, Host, Lane};
+use connector_core::{CreateContext, Error, ErrorKind};
+use databricks_client::{Client, Credentials, Host, Lane};
 use tracing::{info, warn};
 
 use crate::{
     DatabricksConnector,
     connector::no_credentials,
-    credentials, entrypoint, error,
+    entrypoint, error,
     execution::Execution,
     marker::Marker,
     outputs,
-    run_meta::RunMeta,
+    run_meta::{CredentialRef, RunMeta},
     submit::{self, Submission},
     sweep,
     task::DatabricksTask,
@@ -33,7 +33,7 @@ pub(crate) async fn run(
     let task = DatabricksTask::parse(cx)?;
     let plan = submit::plan(&task, cx, connector.choices(&task))?;
     let outputs = if plan.is_runtime() { None } else { Some(outputs::declared(cx)?) };
-    let (host, client) = workspace_of(connector, &task, cx)?;
+    let (host, client, credential) = workspace_of(connector, &task, cx)?;
     let script =
         if plan.needs_script() { Some(entrypoint::in_workspace(&client).await?) } else { None };
     let submitted = match plan.submission(script) {
@@ -47,7 +47,7 @@ pub(crate) async fn run(
     let credentials = client.credentials();
     connector.watch.remember_credentials(&host, run_id, credentials, Instant::now());
     info!(%host, %run_id, credentials = credentials.name(), "run submitted");
-    Ok(RunMeta::new(host.to_string(), run_id).with_outputs(outputs))
+    Ok(RunMeta::new(host.to_string(), run_id).with_credential(credential).with_outputs(outputs))
 }
 
 /// Cancels the run of a submission that was never answered, if there is one.
@@ -60,7 +60,7 @@ pub(crate) async fn abandoned(
     cx: &CreateContext,
 ) -> Result<(), Error> {
     let task = DatabricksTask::parse(cx)?;
-    let (host, client) = workspace_of(connector, &task, cx)?;
+    let (host, client, _) = workspace_of(connector, &task, cx)?;
     let Some(marker) = Marker::of(cx, &Execution::of(cx)) else {
         warn!(%host, "a submission was never answered, and its run cannot be told from others: the request named no execution");
         return Ok(());
@@ -88,7 +88,7 @@ pub(crate) async fn stop_earlier_attempts(
         return Ok(());
     };
     let task = DatabricksTask::parse(cx)?;
-    let (_, client) = workspace_of(connector, &task, cx)?;
+    let (_, client, _) = workspace_of(connector, &task, cx)?;
     sweep::runs_up_to(&client, &earlier)
         .await
         .map_err(|error| error::from_client("looking for runs of earlier attempts", error))?;
@@ -100,12 +100,36 @@ fn workspace_of(
     connector: &DatabricksConnector,
     task: &DatabricksTask,
     cx: &CreateContext,
-) -> Result<(Host, Client), Error> {
+) -> Result<(Host, Client, Option<CredentialRef>), Error> {
     let host = connector.host_of(task)?;
-    let credentials = credentials::of_task(&cx.connection)
-        .or_else(|| connector.own_credentials(&host))
-        .ok_or_else(|| no_credentials(&host))?;
+    let (credentials, credential) = credentials_for(connector, &host, cx)?;
     // What is read for a submission does not wait behind polls.
     let client = connector.client(&host, credentials, cx.deadline).in_lane(Lane::Writes);
-    Ok((host, client))
+    Ok((host, client, credential))
+}
+
+/// The credential of a new task, and its name for later calls where it needs one: the task's own, else the connector's
+/// for that workspace, project and domain.
+fn credentials_for(
+    connector: &DatabricksConnector,
+    host: &Host,
+    cx: &CreateContext,
+) -> Result<(Credentials, Option<CredentialRef>), Error> {
+    if let Some(credentials) = connector.settings.task_credentials.of(&cx.connection) {
+        return Ok((credentials, None));
+    }
+    let all = &connector.settings.own;
+    let Execution { project, domain, .. } = Execution::of(cx);
+    match all.for_task(host, &project, &domain) {
+        Some(own) => {
+            let name = all.is_one_of_several(own).then(|| own.name.clone());
+            Ok((own.credentials.clone(), name.map(CredentialRef::Workspace)))
+        }
+        None if all.knows(host) => Err(Error::new(
+            ErrorKind::Forbidden,
+            format!("the connector has no credential at {host} for project `{project}` and domain `{domain}`"),
+        )
+        .with_hint("let the task bring its own secret, or ask the operator to admit the project")),
+        None => Err(no_credentials(host)),
+    }
 }

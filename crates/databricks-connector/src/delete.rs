@@ -32,7 +32,7 @@ pub(crate) async fn run(
     if connector.watch.saw_end(&host, run_id) {
         return Ok(());
     }
-    let own = connector.own_credentials(&host);
+    let own = connector.own_credentials(&host, meta);
     let Some(credentials) = connector.credentials_of(&host, &cx.connection, meta) else {
         return patient(connector, &host, run_id, no_credentials(&host));
     };

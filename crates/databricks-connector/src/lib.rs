@@ -70,6 +70,7 @@ mod work;
 
 pub use config::{CallLimits, Config, ConfigError, ConfigField, JobsApi};
 pub use connector::DatabricksConnector;
+pub use credentials::{WorkspaceCheck, Workspaces, WorkspacesError};
 pub use logs::LogReading;
 pub use phase::UserFailures;
 pub use run_defaults::{RunDefaults, RunDefaultsError};

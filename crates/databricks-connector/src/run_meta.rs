@@ -17,14 +17,30 @@ pub struct RunMeta {
     /// The token that the v1 plugin wrote here in clear. Read for its runs, never written.
     #[serde(default, skip_serializing, deserialize_with = "v1_token")]
     pub(crate) auth_token: Option<secrecy::SecretString>,
+    /// Which of the connector's credentials started the run, where there are several: a name, never a value.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) credential: Option<CredentialRef>,
     /// The declared outputs of work that is not a function of Flyte's runtime; that work writes no files.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) outputs: Option<Declared>,
 }
 
+/// A credential by its names.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum CredentialRef {
+    /// What the operator calls it in the file of workspaces.
+    Workspace(String),
+}
+
 impl RunMeta {
     pub(crate) fn new(databricks_instance: String, run_id: RunId) -> Self {
-        Self { databricks_instance, run_id, auth_token: None, outputs: None }
+        Self { databricks_instance, run_id, auth_token: None, credential: None, outputs: None }
+    }
+
+    /// The same for a run that one of several credentials started.
+    pub(crate) fn with_credential(self, credential: Option<CredentialRef>) -> Self {
+        Self { credential, ..self }
     }
 
     /// The same for work that is not a function of Flyte's runtime.

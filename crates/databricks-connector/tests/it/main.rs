@@ -23,3 +23,4 @@ mod outputs;
 mod refusals;
 mod setup;
 mod shapes;
+mod workspaces;

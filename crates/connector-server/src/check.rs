@@ -1,0 +1,82 @@
+//! `connector-server check`: what came of proving each credential, as a table.
+
+use std::fmt::Write as _;
+
+use databricks_connector::{DatabricksConnector, WorkspaceCheck};
+
+/// Proves every credential. The table, and whether all of them are good.
+pub(crate) async fn run(connector: &DatabricksConnector) -> (String, bool) {
+    let checks = connector.check().await;
+    (table(&checks), checks.iter().all(WorkspaceCheck::is_good))
+}
+
+fn table(checks: &[WorkspaceCheck]) -> String {
+    if checks.is_empty() {
+        return "The configuration is good. The connector has no credential of its own: each task brings one.\n".to_owned();
+    }
+    let mut rows =
+        vec![["NAME", "WORKSPACE", "CREDENTIAL", "WHO", "MAY SUBMIT"].map(str::to_owned)];
+    for check in checks {
+        rows.push([
+            check.name.clone(),
+            check.host.clone(),
+            check.kind.to_owned(),
+            check.who.clone().unwrap_or_else(|_| "refused".to_owned()),
+            match &check.may_submit {
+                Ok(true) => "yes".to_owned(),
+                Ok(false) => "no".to_owned(),
+                Err(_) => "unknown".to_owned(),
+            },
+        ]);
+    }
+    let mut widths = [0; 5];
+    for row in &rows {
+        for (width, cell) in widths.iter_mut().zip(row) {
+            *width = (*width).max(cell.chars().count());
+        }
+    }
+    let mut text = String::new();
+    for row in &rows {
+        let cells: Vec<String> =
+            row.iter().zip(widths).map(|(cell, width)| format!("{cell:width$}")).collect();
+        // Writing to a String cannot fail.
+        let _never = writeln!(text, "{}", cells.join("  ").trim_end());
+    }
+    for check in checks {
+        let troubles = [check.who.as_ref().err(), check.may_submit.as_ref().err()];
+        for trouble in troubles.into_iter().flatten().filter(|trouble| *trouble != "not asked") {
+            let _never = writeln!(text, "{}: {trouble}", check.name);
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_table_says_who_and_why_not() {
+        let good = WorkspaceCheck {
+            name: "prod".to_owned(),
+            host: "dbc-1.cloud.databricks.com".to_owned(),
+            kind: "oauth-m2m",
+            who: Ok("someone@example.com".to_owned()),
+            may_submit: Ok(true),
+        };
+        let bad = WorkspaceCheck {
+            name: "dev".to_owned(),
+            who: Err("the token was refused".to_owned()),
+            may_submit: Err("not asked".to_owned()),
+            ..good.clone()
+        };
+        assert_eq!(
+            table(&[good, bad]),
+            "NAME  WORKSPACE                   CREDENTIAL  WHO                  MAY SUBMIT\n\
+             prod  dbc-1.cloud.databricks.com  oauth-m2m   someone@example.com  yes\n\
+             dev   dbc-1.cloud.databricks.com  oauth-m2m   refused              unknown\n\
+             dev: the token was refused\n"
+        );
+        assert!(table(&[]).contains("no credential of its own"));
+    }
+}
