@@ -247,16 +247,19 @@ impl Error {
     /// last one was refused, or not sent.
     pub fn may_have_effect(&self) -> bool {
         let earlier = self.0.attempts > u32::from(!self.is_unsent());
+        // Success, in words that nobody understood.
+        let succeeded = self.0.status.is_some_and(|status| (200..300).contains(&status));
         earlier
             || !self.0.before_sending
-                && matches!(
-                    self.0.kind,
-                    ErrorKind::Connect
-                        | ErrorKind::Timeout
-                        | ErrorKind::Unavailable
-                        | ErrorKind::Decode
-                        | ErrorKind::TooLarge
-                )
+                && (succeeded
+                    || matches!(
+                        self.0.kind,
+                        ErrorKind::Connect
+                            | ErrorKind::Timeout
+                            | ErrorKind::Unavailable
+                            | ErrorKind::Decode
+                            | ErrorKind::TooLarge
+                    ))
     }
 
     /// Whether the last try was not even sent.
@@ -430,6 +433,9 @@ mod tests {
         for lost in [ErrorKind::Connect, ErrorKind::Timeout, ErrorKind::Unavailable] {
             assert!(may(lost, 1), "{lost:?}");
         }
+        // A page in place of the answer to a submission may hide its success.
+        let page = |status| Error::new(ErrorKind::Unauthenticated, "x").with_status(status);
+        assert!(page(200).may_have_effect() && !page(302).may_have_effect());
     }
 
     #[test]

@@ -47,7 +47,7 @@ enum Leftover {
     /// A later attempt came, and its server was killed before it could find the run.
     KilledBeforeLooking,
     /// The executor had the answer of its create, or was about to get it, and lost it; the create that it sent in its
-    /// place was refused, so that it knows of no run, and no later attempt came.
+    /// place was refused, or its user aborted the task first, so that it knows of no run, and no later attempt came.
     LostByTheExecutor,
     /// Nothing excuses it.
     Unexcused,
@@ -225,7 +225,9 @@ impl Ledger {
         let has_lost = record.role.restart_after.is_some()
             || record.creates(attempt).any(|call| call.outcome.is_ok() && !call.stored);
         let was_refused = record.creates(attempt).last().is_some_and(|call| call.outcome.is_err());
-        match (answered, has_lost && was_refused) {
+        // Aborted before it knew of a run, the executor has nothing to delete.
+        let was_aborted = record.finished.end == Some(End::Aborted);
+        match (answered, has_lost && (was_refused || was_aborted)) {
             (true, _) => Leftover::KilledBeforeGivingUp,
             (false, true) => Leftover::LostByTheExecutor,
             (false, false) => Leftover::Unexcused,

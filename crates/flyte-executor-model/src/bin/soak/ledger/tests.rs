@@ -162,6 +162,18 @@ async fn a_run_that_is_left_alive_is_excused_by_kills_alone() {
 }
 
 #[tokio::test]
+async fn a_run_of_a_task_that_was_aborted_while_its_executor_was_away_is_the_executors() {
+    let aborted = |restart_after| {
+        let role = Role { restart_after, ..role(&[Fortune::Success]) };
+        let role = Role { abort_after: Some(Duration::ZERO), ..role };
+        ledger(record(role, Some(End::Aborted), vec![]), &[])
+    };
+    let left = runs(&[(0, "QUEUED")]).await;
+    assert_eq!(aborted(Some(Duration::ZERO)).close(&left).1.lost_by_the_executor, 1);
+    assert_eq!(faults(&aborted(None), &left).len(), 1);
+}
+
+#[tokio::test]
 async fn a_kill_long_after_is_no_excuse() {
     let record = success(vec![create(0, 1, Ended::Answered(Code::Unavailable))]);
     let mut ledger = ledger(record, &[]);
