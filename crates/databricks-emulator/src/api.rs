@@ -293,10 +293,15 @@ impl Call<'_> {
             }
             None => 0,
         };
-        self.read(run_id, page_token.is_none(), |run, task, now| match task {
+        let answer = self.read(run_id, page_token.is_none(), |run, task, now| match task {
             Some(place) => answers::task_as_run(run, place, &self.asked(now)),
             None => answers::run(run, first_task, &self.asked(now)),
-        })
+        })?;
+        if page_token.is_none() {
+            let (folders, changes) = self.shared.workspace.deliver(run_id);
+            self.shared.storage.deliver(&folders, &changes);
+        }
+        Ok(answer)
     }
 
     fn get_run_output(&self, query: &Query) -> Result<Value, Refusal> {

@@ -63,7 +63,7 @@
 //! - **Files of DBFS and of volumes** (DA §1.11, §1.12) are those of [`Emulator::put_file`], [`Emulator::append_file`] and
 //!   [`Emulator::rename_file`]. One read of DBFS gives 1 MB at most; volumes know `Range` and pages.
 //! - **Delivered logs** (DA §5.1). A cluster shows its `cluster_log_conf`; [`Emulator::log_folder`] tells where its logs
-//!   belong, and the test that plays the driver appends to them there and rotates them.
+//!   belong, and the test that plays the driver appends to them there and rotates them; or [`Script::delivery`] does.
 //! - **Idempotency** (DA §3.1). The same token answers the same run, ended or not; a deleted run's token is an error.
 //! - **List** (DA §1.5). `runs` is absent when there is none, and `active_only` covers the four states that it names.
 //!
@@ -133,6 +133,7 @@ mod authority;
 mod builder;
 mod clock;
 mod connection;
+mod delivery;
 mod emulator;
 mod ending;
 mod endpoint;
@@ -160,6 +161,7 @@ pub use faults::{
 };
 pub use recorded::{AuthorizationSeen, RecordedRequest};
 pub use script::{
-    ClusterTermination, LifeCycle, Outcome, Pace, Script, StateForm, Step, TaskScript, Termination,
+    ClusterTermination, LifeCycle, LogDelivery, Outcome, Pace, Script, StateForm, Step, TaskScript,
+    Termination,
 };
 pub use workspace::RunSummary;

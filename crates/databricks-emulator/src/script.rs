@@ -1,7 +1,9 @@
 //! What a run is told to do: how fast it moves, through which states, and how it ends.
 
+mod delivery;
 mod outcome;
 
+pub use delivery::LogDelivery;
 pub use outcome::{ClusterTermination, Outcome, StateForm, Termination};
 
 use serde::{Deserialize, Serialize};
@@ -53,6 +55,8 @@ pub struct Script {
     pub state_form: StateForm,
     /// Why the clusters of the run ended, once it has. Absent: its own because the job was done, others not at all.
     pub cluster_termination: Option<ClusterTermination>,
+    /// What the clusters of the run deliver as logs while it is running.
+    pub delivery: Option<LogDelivery>,
     /// Whether the last logs of a cluster are still to be delivered when the run has ended: `cluster_log_status` then
     /// tells of no delivery after the end.
     pub late_logs: bool,
@@ -74,6 +78,7 @@ impl Default for Script {
             triggered_run_id: None,
             state_form: StateForm::default(),
             cluster_termination: None,
+            delivery: None,
             late_logs: false,
             tasks: BTreeMap::new(),
         }

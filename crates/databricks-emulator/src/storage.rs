@@ -1,6 +1,7 @@
 //! Files of DBFS (DA §1.11) and of Unity Catalog volumes (DA §1.12): what clusters deliver their logs to.
 
 use crate::clock;
+use crate::delivery::Change;
 use crate::refusal::{Refusal, invalid};
 use axum::http::StatusCode;
 use base64::Engine as _;
@@ -55,6 +56,22 @@ impl Storage {
         let Some(file) = files.remove(&normal(from)) else { return false };
         files.insert(normal(to), file);
         true
+    }
+
+    /// Does to a driver's files in all these folders what is delivered.
+    pub(crate) fn deliver(&self, folders: &[String], changes: &[Change]) {
+        for (folder, change) in
+            folders.iter().flat_map(|folder| changes.iter().map(move |change| (folder, change)))
+        {
+            match change {
+                Change::Append { file, text } => {
+                    self.append(&format!("{folder}/{file}"), text.as_bytes());
+                }
+                Change::Rotate { file, to } => {
+                    self.rename(&format!("{folder}/{file}"), &format!("{folder}/{to}"));
+                }
+            }
+        }
     }
 
     pub(crate) fn content(&self, path: &str) -> Option<Vec<u8>> {

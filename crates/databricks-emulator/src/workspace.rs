@@ -7,6 +7,7 @@ pub(crate) use run::{Run, Standing};
 use crate::answers;
 use crate::builder::EmulatorBuilder;
 use crate::clock::now;
+use crate::delivery::Change;
 use crate::exec::Executor;
 use crate::recorded::REMEMBERED;
 use crate::refusal::{Refusal, invalid, unknown_run};
@@ -247,6 +248,16 @@ impl Workspace {
         let run = state.runs.get_mut(&run_id)?;
         run.advance(now());
         Some(run.summary())
+    }
+
+    /// What the clusters of a run deliver at a poll, and to which folders.
+    pub(crate) fn deliver(&self, run_id: i64) -> (Vec<String>, Vec<Change>) {
+        let mut state = self.lock();
+        let Some(run) = state.run_mut(run_id) else { return Default::default() };
+        let changes = run.deliver();
+        let tasks = run.submission.tasks.iter().enumerate();
+        let folders = tasks.filter_map(|(place, task)| answers::log_folder(run, place, task));
+        (folders.filter(|folder| !folder.contains("://")).collect(), changes)
     }
 
     /// Where the cluster of a task delivers its driver's logs to.

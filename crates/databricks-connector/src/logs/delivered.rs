@@ -69,10 +69,19 @@ impl KnownClusters {
     }
 }
 
-/// Whether everything that a cluster wrote is delivered.
-fn is_settled(cluster: &Cluster, ended: Option<SystemTime>, now: SystemTime) -> bool {
+/// Whether everything that a cluster wrote is delivered, when the attempt, and perhaps its run, ended then. A cluster of
+/// several tasks works on until the run has ended.
+fn is_settled(
+    cluster: &Cluster,
+    has_run_ended: bool,
+    ended: Option<SystemTime>,
+    now: SystemTime,
+) -> bool {
     let gone = [ClusterState::Terminated, ClusterState::Error];
     let is_gone = cluster.state.as_ref().is_some_and(|state| gone.contains(state));
+    if !is_gone && !has_run_ended {
+        return false;
+    }
     let attempted = cluster.cluster_log_status.as_ref().and_then(|status| status.last_attempted);
     let was_last =
         attempted.zip(cluster.terminated_time).is_some_and(|(last, end)| end > 0 && last >= end);
@@ -128,7 +137,8 @@ impl Reader<'_> {
                 None,
             );
         }
-        Ok(is_settled(&cluster, events::time(unit.task.end_time), now))
+        let ended = events::time(unit.task.end_time).max(events::time(self.run.end_time));
+        Ok(is_settled(&cluster, self.run.has_ended(), ended, now))
     }
 
     /// Tells what was delivered since, stdout and stderr in turns.
@@ -321,23 +331,30 @@ mod tests {
 
     use super::*;
 
-    fn settled(cluster: &Value, seconds_since_end: u64) -> bool {
+    fn settled(cluster: &Value, has_run_ended: bool, seconds_since_end: u64) -> bool {
         let end = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000);
         let now = end + Duration::from_secs(seconds_since_end);
-        is_settled(&serde_json::from_value(cluster.clone()).unwrap(), Some(end), now)
+        is_settled(&serde_json::from_value(cluster.clone()).unwrap(), has_run_ended, Some(end), now)
     }
 
     #[test]
     fn all_is_delivered_after_the_delivery_behind_the_end_or_after_long_enough() {
         let cluster = |attempted: i64| json!({"state": "TERMINATED", "terminated_time": 1_000_000, "cluster_log_status": {"last_attempted": attempted}});
-        assert!(settled(&cluster(1_000_000), 1));
-        assert!(!settled(&cluster(999_999), 1));
-        assert!(settled(&cluster(999_999), 600));
-        assert!(!settled(&json!({"state": "TERMINATED", "terminated_time": 1_000_000}), 599));
-        // The cluster of several tasks lives on.
-        assert!(!settled(
-            &json!({"state": "RUNNING", "cluster_log_status": {"last_attempted": 2_000_000}}),
-            1
-        ));
+        for has_run_ended in [false, true] {
+            assert!(settled(&cluster(1_000_000), has_run_ended, 1));
+            assert!(!settled(&cluster(999_999), has_run_ended, 1));
+            assert!(settled(&cluster(999_999), has_run_ended, 600));
+        }
+        let untold = json!({"state": "TERMINATED", "terminated_time": 1_000_000});
+        assert!(!settled(&untold, true, 599));
+    }
+
+    #[test]
+    fn a_cluster_of_several_tasks_writes_until_the_run_has_ended() {
+        let alive =
+            json!({"state": "RUNNING", "cluster_log_status": {"last_attempted": 2_000_000}});
+        assert!(!settled(&alive, false, 6_000));
+        assert!(!settled(&alive, true, 599));
+        assert!(settled(&alive, true, 600));
     }
 }

@@ -42,7 +42,7 @@ pub(super) struct Reader<'a> {
     pub(super) connector: &'a DatabricksConnector,
     pub(super) client: &'a Client,
     run_id: RunId,
-    run: &'a Run,
+    pub(super) run: &'a Run,
     /// When the caller stops waiting.
     pub(super) deadline: Option<Instant>,
     pub(super) page: Page,

@@ -4,7 +4,10 @@ use std::{fmt::Write as _, sync::Arc, thread};
 
 use connector_core::{Connector, ErrorKind, LogLine, LogPage, LogsRequest, Originator};
 use databricks_connector::{Config, LogReading, RunMeta};
-use databricks_emulator::{CannedAnswer, Emulator, Endpoint, Outcome, Pace, Script, TaskScript};
+use databricks_emulator::{
+    Calls, CannedAnswer, Emulator, Endpoint, Fault, FaultRule, LifeCycle, LogDelivery, Outcome,
+    Pace, Probability, Script, Step, TaskScript, When,
+};
 use flyteidl2::connector::TaskExecutionMetadata;
 use serde_json::{Value, json};
 
@@ -314,6 +317,65 @@ async fn a_fault_ends_a_page_early_and_not_the_log() {
     world.emulator.answer_next(Endpoint::GetRunOutput, fault(), 1);
     seen.extend(reading.rest(&world, 0).await);
     assert_eq!(users(&seen), ["one\n", "two\n", "err\n", "ValueError\n", "trace\n"]);
+}
+
+#[tokio::test]
+async fn a_fault_in_the_middle_of_a_page_loses_and_repeats_nothing() {
+    let world = world().await;
+    let conf = json!({"dbfs": {"destination": "dbfs:/logs"}});
+    let (run, run_id, folder) = delivering(&world, Script::success(), conf).await;
+    let lines: Vec<String> = (0..9_000).map(|n| format!("{n} {}\n", "x".repeat(n % 400))).collect();
+    world.emulator.put_file(&format!("{folder}/stdout"), lines.concat());
+    world.emulator.advance(run_id);
+    // The second part of the page does not come.
+    let fault = Some(Fault::Answer(CannedAnswer::json(200, "[]")));
+    world.emulator.inject(FaultRule::on_calls(
+        Calls::to([Endpoint::DbfsRead]),
+        When::Script(vec![None, fault]),
+    ));
+    let mut reading = Reading::of(run);
+    let (first, more) = reading.page(&world, 10_000).await;
+    assert!(more && !users(&first).is_empty() && users(&first).len() < 9_000);
+    let rest = reading.rest(&world, 10_000).await;
+    assert_eq!([users(&first), users(&rest)].concat(), lines);
+}
+
+#[tokio::test]
+async fn a_log_is_whole_although_every_third_call_fails() {
+    let world = world().await;
+    let lines =
+        |stream: &str| (0..3_000).map(|n| format!("{stream} {n}\n")).collect::<Vec<String>>();
+    let (out, err) = (lines("out"), lines("err"));
+    let delivery =
+        LogDelivery { stdout: out.concat(), stderr: err.concat(), lines: 100, rotate_every: 3 };
+    let steps = [Step::new(LifeCycle::Running).lasting(40)];
+    let script = Script { delivery: Some(delivery), steps: steps.into(), ..Script::success() };
+    world.emulator.script("scripted", script);
+    let cluster = json!({"spark_version": "15.4.x-scala2.12", "node_type_id": "m", "num_workers": 1,
+        "cluster_log_conf": {"dbfs": {"destination": "dbfs:/logs"}}});
+    let conf = json!({"run_name": "scripted", "new_cluster": cluster});
+    let run =
+        world.connector.create(world.request("40_executor_first_attempt", conf)).await.unwrap();
+    world.emulator.inject(FaultRule::on_calls(
+        Calls::any(),
+        When::Chance(
+            Probability::new(1.0 / 3.0).unwrap(),
+            Fault::Answer(CannedAnswer::json(200, "[]")),
+        ),
+    ));
+    let all = Reading::of(run).rest(&world, 250).await;
+    let of = |stream: &str| -> Vec<&str> {
+        users(&all).into_iter().filter(|line| line.starts_with(stream)).collect()
+    };
+    assert_eq!(
+        (of("out"), of("err")),
+        (out.iter().map(String::as_str).collect(), err.iter().map(String::as_str).collect())
+    );
+    let mut systems = systems(&all);
+    let told = systems.len();
+    systems.sort_unstable();
+    systems.dedup();
+    assert_eq!(systems.len(), told, "an event is told twice");
 }
 
 #[tokio::test]

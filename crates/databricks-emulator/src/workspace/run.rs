@@ -1,6 +1,7 @@
 //! One run: what was submitted, what it was told to do, and where it is.
 
 use super::RunSummary;
+use crate::delivery::{Change, Delivered};
 use crate::ending::{self, Ending};
 use crate::exec::{Execution, Executor};
 use crate::script::{LifeCycle, Outcome, Script, Step};
@@ -25,6 +26,8 @@ pub(crate) struct Run {
     blocked: Step,
     /// What decides its end in the place of its script, until it has.
     execution: Option<Execution>,
+    /// How far its logs are delivered.
+    delivered: Delivered,
     /// Whether a part of the logs is missing already.
     pub(crate) logs_truncated: bool,
 }
@@ -61,6 +64,7 @@ impl Run {
             cancelled: Ending::cancelled(),
             blocked: Step::new(LifeCycle::Blocked),
             execution: None,
+            delivered: Delivered::default(),
             logs_truncated: false,
         }
     }
@@ -86,6 +90,16 @@ impl Run {
         self.settle(now);
         self.timeline.poll(now);
         self.proceed();
+    }
+
+    /// What its clusters deliver now; nothing before it is RUNNING.
+    pub(crate) fn deliver(&mut self) -> Vec<Change> {
+        match &self.script.delivery {
+            Some(script) if self.timeline.reached(&LifeCycle::Running) => {
+                self.delivered.go_on(script, self.timeline.ended())
+            }
+            _ => Vec::new(),
+        }
     }
 
     /// Moves it one step, but for one whose work is being done.
