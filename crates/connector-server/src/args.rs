@@ -176,6 +176,7 @@ pub(crate) const ACCESS_TOKEN: &str = "FLYTE_DATABRICKS_ACCESS_TOKEN";
 pub(crate) const ACCESS_TOKEN_HOSTS: &str = "FLYTE_DATABRICKS_ACCESS_TOKEN_HOSTS";
 pub(crate) const WORKSPACES: &str = "FLYTE_DATABRICKS_WORKSPACES";
 pub(crate) const ALLOWED_HOSTS: &str = "FLYTE_DATABRICKS_ALLOWED_HOSTS";
+pub(crate) const SECRET_NAMESPACES: &str = "FLYTE_DATABRICKS_SECRET_NAMESPACES";
 pub(crate) const RUN_DEFAULTS: &str = "FLYTE_DATABRICKS_RUN_DEFAULTS";
 pub(crate) const SSL_CERT_FILE: &str = "SSL_CERT_FILE";
 pub(crate) const OUTPUT_BUCKETS: &str = "FLYTE_OUTPUT_BUCKETS";
@@ -186,7 +187,7 @@ pub(crate) const S3_SECRET_ACCESS_KEY: &str = "FLYTE_AWS_SECRET_ACCESS_KEY";
 
 /// Every environment variable that is read by this program, in the order of the help text. An empty one counts as
 /// unset.
-pub const VARIABLES: [Variable; 21] = [
+pub const VARIABLES: [Variable; 22] = [
     Variable {
         name: INSTANCE,
         help: "the workspace of tasks that name none, such as adb-1.2.azuredatabricks.net",
@@ -210,6 +211,10 @@ pub const VARIABLES: [Variable; 21] = [
     Variable {
         name: ALLOWED_HOSTS,
         help: "host[:port] patterns allowed beside Databricks' own domains, comma-separated; * stands for one label or a port",
+    },
+    Variable {
+        name: SECRET_NAMESPACES,
+        help: "the namespaces whose Kubernetes Secrets (databricks-token) serve tasks that bring no token, comma-separated, * for all [default: none]",
     },
     Variable {
         name: RUN_DEFAULTS,
@@ -270,6 +275,8 @@ pub struct Environment {
     pub standard: StandardVariables,
     /// `FLYTE_DATABRICKS_ALLOWED_HOSTS`.
     pub allowed_hosts: Option<String>,
+    /// `FLYTE_DATABRICKS_SECRET_NAMESPACES`.
+    pub secret_namespaces: Option<String>,
     /// `FLYTE_DATABRICKS_RUN_DEFAULTS`.
     pub run_defaults: Option<String>,
     /// `SSL_CERT_FILE`.
@@ -342,6 +349,7 @@ impl Environment {
             workspaces: path(&get, WORKSPACES),
             standard: StandardVariables::default(),
             allowed_hosts: text(ALLOWED_HOSTS)?,
+            secret_namespaces: text(SECRET_NAMESPACES)?,
             run_defaults: text(RUN_DEFAULTS)?,
             ssl_cert_file: path(&get, SSL_CERT_FILE),
             output_buckets: text(OUTPUT_BUCKETS)?,

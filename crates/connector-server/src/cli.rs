@@ -127,6 +127,9 @@ async fn serve(config: Config) -> Result<(), Failure> {
         allowed_hosts = databricks.allowed_hosts,
         "Databricks configured"
     );
+    if let Some(namespaces) = databricks.secret_namespaces {
+        info!(namespaces, "Kubernetes Secrets of these namespaces serve tasks without a token");
+    }
     if !config.ignored.is_empty() {
         info!(flags = config.ignored.join(" "), "flags of c0 that mean nothing here");
     }
@@ -198,6 +201,7 @@ struct Described {
     workspace: String,
     credential: String,
     allowed_hosts: String,
+    secret_namespaces: Option<String>,
 }
 
 fn describe(config: &databricks_connector::Config) -> Described {
@@ -218,6 +222,10 @@ fn describe(config: &databricks_connector::Config) -> Described {
             [] => "Databricks domains".to_owned(),
             more => format!("Databricks domains, {}", more.join(", ")),
         },
+        secret_namespaces: config
+            .namespace_secrets
+            .as_ref()
+            .map(|access| access.namespaces.to_string()),
     }
 }
 

@@ -10,6 +10,7 @@ use databricks_connector::{LogReading, ObjectStores, RunDefaults};
 use crate::{
     Callers, HealthAccess, Limits, Tls,
     args::{self, Entrypoint, Environment, JobsApi, LogFormat, NotText, ServeArgs, UserFailures},
+    namespace_secrets,
 };
 
 mod credentials;
@@ -175,6 +176,9 @@ impl Config {
                 .as_deref()
                 .map(comma_separated)
                 .unwrap_or_default(),
+            namespace_secrets: namespace_secrets::access(
+                &environment.secret_namespaces.as_deref().map(comma_separated).unwrap_or_default(),
+            )?,
             extra_roots_pem: environment.ssl_cert_file.as_deref().map(read_roots).transpose()?,
             entrypoint: match args.entrypoint {
                 Entrypoint::Git => databricks_connector::Entrypoint::Git,

@@ -32,6 +32,7 @@ mod door;
 mod health;
 mod listen;
 mod metrics;
+mod namespace_secrets;
 mod newest;
 mod service;
 mod shutdown;

@@ -17,6 +17,7 @@ use crate::{
     credentials::{OwnCredentials, TaskCredentials, Workspaces, bearer},
     error,
     logs::{LogReading, TokenKey},
+    namespace_secret::{SecretAccess, SecretCredentials},
     phase::UserFailures,
     run_defaults::RunDefaults,
     task_files::{ObjectStores, TaskFiles},
@@ -38,6 +39,8 @@ pub struct Config {
     pub access_token_hosts: Vec<String>,
     /// Workspaces with credentials of their own.
     pub workspaces: Workspaces,
+    /// The Kubernetes Secrets that stand in for a credential of the task; none are used without.
+    pub namespace_secrets: Option<SecretAccess>,
     /// `host[:port]` patterns that are allowed beside Databricks' own domains; `*` stands for one label or any port.
     pub allowed_hosts: Vec<String>,
     /// Certificates in PEM that are trusted beside the system's.
@@ -112,6 +115,7 @@ impl Default for Config {
             access_token_file: None,
             access_token_hosts: Vec::new(),
             workspaces: Workspaces::default(),
+            namespace_secrets: None,
             allowed_hosts: Vec::new(),
             extra_roots_pem: None,
             user_failures: UserFailures::default(),
@@ -186,6 +190,7 @@ pub(crate) struct Settings {
     pub(crate) default_host: Option<Host>,
     pub(crate) own: OwnCredentials,
     pub(crate) task_credentials: TaskCredentials,
+    pub(crate) namespace_secrets: Option<SecretCredentials>,
     pub(crate) hosts: HostPolicy,
     pub(crate) pool: ClientPool,
     pub(crate) user_failures: UserFailures,
@@ -277,6 +282,7 @@ impl TryFrom<Config> for Settings {
             default_host,
             own: workspaces.own,
             task_credentials: TaskCredentials::default(),
+            namespace_secrets: config.namespace_secrets.map(SecretCredentials::new),
             hosts,
             pool: pool
                 .build()

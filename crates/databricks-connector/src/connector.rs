@@ -3,8 +3,8 @@
 use std::time::{Duration, Instant};
 
 use connector_core::{
-    CallContext, Connection, Connector, Count, CreateContext, Error, ErrorKind, LogPage,
-    LogsRequest, Metric, MetricsRequest, Resource, TaskType,
+    CallContext, Connector, Count, CreateContext, Error, ErrorKind, LogPage, LogsRequest, Metric,
+    MetricsRequest, Resource, TaskType,
 };
 use databricks_client::{Client, Credentials, Host};
 
@@ -15,6 +15,7 @@ use crate::{
     delete, get,
     logs::{self, KnownClusters},
     metrics,
+    namespace_secret::{self, NoSecret},
     run_meta::{CredentialRef, RunMeta},
     submit::Choices,
     tags::Cloud,
@@ -100,22 +101,34 @@ impl DatabricksConnector {
 
     /// The connector's own credential for a run at that host.
     pub(crate) fn own_credentials(&self, host: &Host, meta: &RunMeta) -> Option<Credentials> {
-        let name = meta.credential.as_ref().map(|CredentialRef::Workspace(name)| name.as_str());
+        let name = match &meta.credential {
+            Some(CredentialRef::Workspace(name)) => Some(name.as_str()),
+            Some(CredentialRef::Secret(_)) | None => None,
+        };
         self.settings.own.for_run(host, name).map(|own| own.credentials.clone())
     }
 
-    /// The credential of a call about a run: the task's, the one that the v1 plugin stored, the connector's own.
-    pub(crate) fn credentials_of(
+    /// The credential of a call about a run: the task's, the Secret that started it, the one that the v1 plugin stored,
+    /// the connector's own.
+    ///
+    /// # Errors
+    ///
+    /// [`NoSecret`] when the run was started with a Secret that gives no credential now.
+    pub(crate) async fn credentials_of(
         &self,
         host: &Host,
-        connection: &Connection,
+        cx: &CallContext,
         meta: &RunMeta,
-    ) -> Option<Credentials> {
-        self.settings
-            .task_credentials
-            .of(connection)
-            .or_else(|| credentials::of_v1_meta(meta.auth_token.as_ref()))
-            .or_else(|| self.own_credentials(host, meta))
+    ) -> Result<Option<Credentials>, NoSecret> {
+        if let Some(credentials) = self.settings.task_credentials.of(&cx.connection) {
+            return Ok(Some(credentials));
+        }
+        if let Some(CredentialRef::Secret(secret)) = &meta.credential {
+            let secrets = self.settings.namespace_secrets.as_ref();
+            return namespace_secret::of_run(secrets, secret, cx).await.map(Some);
+        }
+        Ok(credentials::of_v1_meta(meta.auth_token.as_ref())
+            .or_else(|| self.own_credentials(host, meta)))
     }
 
     /// Proves each of the connector's own credentials at its workspace. Nothing is started there.

@@ -12,7 +12,7 @@ use crate::{
     entrypoint, error,
     execution::Execution,
     marker::Marker,
-    outputs,
+    namespace_secret, outputs,
     run_meta::{CredentialRef, RunMeta},
     submit::{self, Submission},
     sweep,
@@ -33,7 +33,7 @@ pub(crate) async fn run(
     let task = DatabricksTask::parse(cx)?;
     let plan = submit::plan(&task, cx, connector.choices(&task))?;
     let outputs = if plan.is_runtime() { None } else { Some(outputs::declared(cx)?) };
-    let (host, client, credential) = workspace_of(connector, &task, cx)?;
+    let (host, client, credential) = workspace_of(connector, &task, cx).await?;
     let script =
         if plan.needs_script() { Some(entrypoint::in_workspace(&client).await?) } else { None };
     let submitted = match plan.submission(script) {
@@ -60,7 +60,7 @@ pub(crate) async fn abandoned(
     cx: &CreateContext,
 ) -> Result<(), Error> {
     let task = DatabricksTask::parse(cx)?;
-    let (host, client, _) = workspace_of(connector, &task, cx)?;
+    let (host, client, _) = workspace_of(connector, &task, cx).await?;
     let Some(marker) = Marker::of(cx, &Execution::of(cx)) else {
         warn!(%host, "a submission was never answered, and its run cannot be told from others: the request named no execution");
         return Ok(());
@@ -88,35 +88,40 @@ pub(crate) async fn stop_earlier_attempts(
         return Ok(());
     };
     let task = DatabricksTask::parse(cx)?;
-    let (_, client, _) = workspace_of(connector, &task, cx)?;
+    let (_, client, _) = workspace_of(connector, &task, cx).await?;
     sweep::runs_up_to(&client, &earlier)
         .await
         .map_err(|error| error::from_client("looking for runs of earlier attempts", error))?;
     Ok(())
 }
 
-/// The workspace of a new task, and the client for it.
-fn workspace_of(
+/// The workspace of a new task, the client for it, and its credential's name where later calls need it.
+async fn workspace_of(
     connector: &DatabricksConnector,
     task: &DatabricksTask,
     cx: &CreateContext,
 ) -> Result<(Host, Client, Option<CredentialRef>), Error> {
     let host = connector.host_of(task)?;
-    let (credentials, credential) = credentials_for(connector, &host, cx)?;
+    let (credentials, credential) = credentials_for(connector, &host, task, cx).await?;
     // What is read for a submission does not wait behind polls.
     let client = connector.client(&host, credentials, cx.deadline).in_lane(Lane::Writes);
     Ok((host, client, credential))
 }
 
-/// The credential of a new task, and its name for later calls where it needs one: the task's own, else the connector's
-/// for that workspace, project and domain.
-fn credentials_for(
+/// The credential of a new task, and its name for later calls where it needs one: the task's own, else the Secret of its
+/// namespace, else the connector's for that workspace, project and domain.
+async fn credentials_for(
     connector: &DatabricksConnector,
     host: &Host,
+    task: &DatabricksTask,
     cx: &CreateContext,
 ) -> Result<(Credentials, Option<CredentialRef>), Error> {
     if let Some(credentials) = connector.settings.task_credentials.of(&cx.connection) {
         return Ok((credentials, None));
+    }
+    let secrets = connector.settings.namespace_secrets.as_ref();
+    if let Some((credentials, secret)) = namespace_secret::of_task(secrets, task, cx).await? {
+        return Ok((credentials, Some(CredentialRef::Secret(secret))));
     }
     let all = &connector.settings.own;
     let Execution { project, domain, .. } = Execution::of(cx);

@@ -1,5 +1,6 @@
-//! Which credential a call uses: the task's own, else the one that the v1 plugin stored, else the connector's own for
-//! the workspace. Whose it was is told by name, never by value.
+//! Which credential a call uses: the task's own, else the Secret of its namespace ([`crate::namespace_secret`]), else the
+//! one that the v1 plugin stored, else the connector's own for the workspace. Whose it was is told by name, never by
+//! value.
 
 mod check;
 mod own;

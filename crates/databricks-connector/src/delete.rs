@@ -3,13 +3,14 @@
 use std::time::Instant;
 
 use connector_core::{CallContext, Error, ErrorKind};
-use databricks_client::{Client, ErrorKind as Client_, Host, RunId};
+use databricks_client::{Client, Credentials, ErrorKind as Client_, Host, RunId};
 use tracing::{info, warn};
 
 use crate::{
     DatabricksConnector,
     connector::{host_of, no_credentials},
     error,
+    namespace_secret::NoSecret,
     phase::{self, Progress},
     run_meta::RunMeta,
     watch::{Trouble, Verdict},
@@ -33,8 +34,10 @@ pub(crate) async fn run(
         return Ok(());
     }
     let own = connector.own_credentials(&host, meta);
-    let Some(credentials) = connector.credentials_of(&host, &cx.connection, meta) else {
-        return patient(connector, &host, run_id, no_credentials(&host));
+    let credentials = match connector.credentials_of(&host, cx, meta).await {
+        Ok(Some(credentials)) => credentials,
+        Ok(None) => return patient(connector, &host, run_id, no_credentials(&host)),
+        Err(no) => return without_secret(connector, cx, &host, run_id, own, no).await,
     };
     let is_own = own.as_ref().is_some_and(|own| own.name() == credentials.name());
     let first = cancel(&connector.client(&host, credentials, cx.deadline), run_id).await;
@@ -48,6 +51,28 @@ pub(crate) async fn run(
     match outcome {
         Err(error) if is_refusal(&error) => patient(connector, &host, run_id, error),
         other => other,
+    }
+}
+
+/// The Secret of the run gives no credential. The connector's own may do; if not, what counts is how the Secret stands.
+async fn without_secret(
+    connector: &DatabricksConnector,
+    cx: &CallContext,
+    host: &Host,
+    run_id: RunId,
+    own: Option<Credentials>,
+    no: NoSecret,
+) -> Result<(), Error> {
+    if let Some(own) = own {
+        info!(%host, %run_id, error = %no.error, "the connector's own credential is tried instead");
+        match cancel(&connector.client(host, own, cx.deadline), run_id).await {
+            Err(error) if is_refusal(&error) => {}
+            other => return other,
+        }
+    }
+    match no.trouble {
+        Trouble::Refused => patient(connector, host, run_id, no.error),
+        Trouble::Passing | Trouble::Gone => Err(no.error),
     }
 }
 

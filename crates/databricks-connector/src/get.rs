@@ -31,8 +31,13 @@ pub(crate) async fn resource(
     if let Err(refused) = connector.permit(&host) {
         return Ok(troubled(connector, &host, run_id, Trouble::Refused, &refused));
     }
-    let Some(credentials) = connector.credentials_of(&host, &cx.connection, meta) else {
-        return Ok(troubled(connector, &host, run_id, Trouble::Refused, &no_credentials(&host)));
+    let credentials = match connector.credentials_of(&host, cx, meta).await {
+        Ok(Some(credentials)) => credentials,
+        Ok(None) => {
+            let error = no_credentials(&host);
+            return Ok(troubled(connector, &host, run_id, Trouble::Refused, &error));
+        }
+        Err(no) => return Ok(troubled(connector, &host, run_id, no.trouble, &no.error)),
     };
     connector.watch.remember_credentials(&host, run_id, &credentials, Instant::now());
     let client = connector.client(&host, credentials, cx.deadline);

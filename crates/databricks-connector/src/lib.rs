@@ -51,6 +51,7 @@ mod links;
 mod logs;
 mod marker;
 mod metrics;
+mod namespace_secret;
 mod outputs;
 mod own_work;
 mod phase;
@@ -72,6 +73,9 @@ pub use config::{CallLimits, Config, ConfigError, ConfigField, JobsApi};
 pub use connector::DatabricksConnector;
 pub use credentials::{WorkspaceCheck, Workspaces, WorkspacesError};
 pub use logs::LogReading;
+pub use namespace_secret::{
+    NamespaceSecrets, SecretAccess, SecretContent, SecretNamespaces, SecretReading, SecretTrouble,
+};
 pub use phase::UserFailures;
 pub use run_defaults::{RunDefaults, RunDefaultsError};
 pub use run_meta::RunMeta;

@@ -51,7 +51,7 @@ pub(crate) async fn page(
     let settings = &connector.settings;
     let (host, run_id) = (meta.databricks_instance.as_str(), meta.run_id);
     let mut cursor = settings.log_tokens.cursor(host, run_id, &request.token)?;
-    let client = client_of_run(connector, cx, meta)?;
+    let client = client_of_run(connector, cx, meta).await?;
     let (lines, is_over) = match client.get_run(run_id).await {
         Ok(run) => {
             let page = page::Page::new(request.lines);
@@ -80,7 +80,7 @@ async fn pause(connector: &DatabricksConnector, cx: &CallContext) {
 
 /// The client for a call that carries no connection: the connector's own credential, else the one last seen for the
 /// run (DESIGN §3.1).
-pub(crate) fn client_of_run(
+pub(crate) async fn client_of_run(
     connector: &DatabricksConnector,
     cx: &CallContext,
     meta: &RunMeta,
@@ -88,7 +88,9 @@ pub(crate) fn client_of_run(
     let host = host_of(meta)?;
     connector.permit(&host)?;
     let credentials = connector
-        .credentials_of(&host, &cx.connection, meta)
+        .credentials_of(&host, cx, meta)
+        .await
+        .map_err(|no| no.error)?
         .or_else(|| connector.watch.credentials(&host, meta.run_id))
         .ok_or_else(|| no_credentials(&host))?;
     Ok(connector.client(&host, credentials, cx.deadline))

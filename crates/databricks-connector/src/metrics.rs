@@ -40,7 +40,7 @@ pub(crate) async fn of_run(
         return Err(Error::invalid_request(format!("there is no metric `{unknown}`"))
             .with_hint(format!("the metrics are {}", known.join(", "))));
     }
-    let client = logs::client_of_run(connector, cx, meta)?;
+    let client = logs::client_of_run(connector, cx, meta).await?;
     let run = client
         .get_run(meta.run_id)
         .await

@@ -3,7 +3,7 @@
 use databricks_client::RunId;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
-use crate::outputs::Declared;
+use crate::{namespace_secret::SecretName, outputs::Declared};
 
 /// The resource meta: exactly the two keys of the Python plugin, so that either server can take over the other's
 /// runs (DESIGN §3.3). Work that the plugin could not have run adds what it declares to return.
@@ -17,7 +17,7 @@ pub struct RunMeta {
     /// The token that the v1 plugin wrote here in clear. Read for its runs, never written.
     #[serde(default, skip_serializing, deserialize_with = "v1_token")]
     pub(crate) auth_token: Option<secrecy::SecretString>,
-    /// Which of the connector's credentials started the run, where there are several: a name, never a value.
+    /// Which credential started the run, where later calls could not tell: a name, never a value.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) credential: Option<CredentialRef>,
     /// The declared outputs of work that is not a function of Flyte's runtime; that work writes no files.
@@ -31,6 +31,8 @@ pub struct RunMeta {
 pub(crate) enum CredentialRef {
     /// What the operator calls it in the file of workspaces.
     Workspace(String),
+    /// A Kubernetes Secret.
+    Secret(SecretName),
 }
 
 impl RunMeta {
@@ -38,7 +40,7 @@ impl RunMeta {
         Self { databricks_instance, run_id, auth_token: None, credential: None, outputs: None }
     }
 
-    /// The same for a run that one of several credentials started.
+    /// The same for a run whose credential later calls could not tell.
     pub(crate) fn with_credential(self, credential: Option<CredentialRef>) -> Self {
         Self { credential, ..self }
     }

@@ -12,6 +12,8 @@ pub(crate) struct DatabricksTask {
     pub(crate) conf: Map<String, Value>,
     /// `databricksInstance`: the workspace, when the task names one.
     pub(crate) instance: Option<String>,
+    /// `databricksTokenSecret`: the Secret of the task's namespace that holds its credential, when the task names one.
+    pub(crate) token_secret: Option<String>,
     /// `sparkConf`.
     pub(crate) spark_conf: Map<String, Value>,
     /// `hadoopConf`.
@@ -46,6 +48,10 @@ impl DatabricksTask {
             instance: json::optional_text(
                 custom.remove("databricksInstance"),
                 "databricksInstance",
+            )?,
+            token_secret: json::optional_text(
+                custom.remove("databricksTokenSecret"),
+                "databricksTokenSecret",
             )?,
             spark_conf: json::optional_object(custom.remove("sparkConf"), "sparkConf")?,
             hadoop_conf: json::optional_object(custom.remove("hadoopConf"), "hadoopConf")?,

@@ -19,6 +19,7 @@ mod get;
 mod log_sources;
 mod logs;
 mod logs_and_metrics;
+mod namespace_secret;
 mod outputs;
 mod refusals;
 mod setup;
