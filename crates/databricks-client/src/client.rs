@@ -12,7 +12,7 @@ use crate::{
     budget::{Budget, Lane},
     credentials::Minting,
     error::Call,
-    gate::Tried,
+    gate::{FAIR_CHANCE, Tried},
     jobs::{ListRuns, Run, RunNow, RunOutput, RunsPage, SubmitRun, Submitted},
     pool::Workspace,
     request::{Endpoint, Request},
@@ -213,9 +213,11 @@ impl Client {
         let deadline = self.deadline.unwrap_or_else(|| started + settings.call_timeout);
         let mut attempts = 0;
         let mut was_refused = false;
+        let mut before = None;
         loop {
             let version = self.workspace.jobs_version();
             attempts += 1;
+            let is_hurried = deadline.saturating_duration_since(Instant::now()) < FAIR_CHANCE;
             // On the heap: every future of a caller would carry it otherwise.
             let outcome = Box::pin(self.attempt(request, version, attempts, deadline)).await;
             let error = match outcome {
@@ -255,9 +257,12 @@ impl Client {
             // What was not sent had no effect.
             let is_safe = request.is_safe || is_unsent;
             match settings.retry.next(failure, is_safe, spent, &mut random) {
-                Some(delay) => tokio::time::sleep(delay).await,
+                Some(delay) => {
+                    before = Some(error);
+                    tokio::time::sleep(delay).await;
+                }
                 None => {
-                    return Err(error.with_call(
+                    return Err(telling(error, before, is_hurried).with_call(
                         self.called(request, version),
                         attempts,
                         started.elapsed(),
@@ -347,6 +352,11 @@ impl Client {
     }
 }
 
+/// The failure that is told: a try that the caller's deadline cut short says less than the one before it.
+fn telling(last: Error, before: Option<Error>, is_hurried: bool) -> Error {
+    before.filter(|_| is_hurried && last.is_without_answer_in_time()).unwrap_or(last)
+}
+
 /// Whether a call that failed should wait for another try. A host that is down is waited for only by writes: a failed
 /// submission costs its task an attempt, and a read comes again by itself.
 fn is_worth_waiting(error: &Error, lane: Lane) -> bool {
@@ -354,5 +364,24 @@ fn is_worth_waiting(error: &Error, lane: Lane) -> bool {
         ErrorKind::Throttled => false,
         ErrorKind::HostDown => lane == Lane::Writes,
         _ => true,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_try_that_the_deadline_cut_short_does_not_hide_the_failure_before_it() {
+        let told = |last, before: Option<ErrorKind>, is_hurried| {
+            let before = before.map(|kind| Error::new(kind, "x"));
+            telling(Error::new(last, "x"), before, is_hurried).kind()
+        };
+        let (unavailable, timeout) = (ErrorKind::Unavailable, ErrorKind::Timeout);
+        assert_eq!(told(timeout, Some(unavailable), true), unavailable);
+        // A workspace that had its fair chance to answer, and did not, is what is wrong.
+        assert_eq!(told(timeout, Some(unavailable), false), timeout);
+        assert_eq!(told(timeout, None, true), timeout);
+        assert_eq!(told(ErrorKind::Connect, Some(unavailable), true), ErrorKind::Connect);
     }
 }

@@ -267,6 +267,11 @@ impl Error {
         self.0.before_sending || matches!(self.0.kind, ErrorKind::Throttled | ErrorKind::HostDown)
     }
 
+    /// Whether time ran out before anything came.
+    pub(crate) fn is_without_answer_in_time(&self) -> bool {
+        self.0.kind == ErrorKind::Timeout && self.0.status.is_none()
+    }
+
     /// Whether a gateway does not know the version of the API.
     pub(crate) fn is_bad_target(&self) -> bool {
         self.0.status == Some(404) && self.0.body.is_bad_target()

@@ -18,7 +18,7 @@ use crate::{
 };
 
 /// A try that was given less time than that, and used it up, says nothing about the host.
-const FAIR_CHANCE: Duration = Duration::from_secs(1);
+pub(crate) const FAIR_CHANCE: Duration = Duration::from_secs(1);
 
 /// The way out to one host.
 #[derive(Debug)]

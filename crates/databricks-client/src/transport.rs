@@ -198,9 +198,14 @@ fn is_cut(body: &[u8]) -> bool {
         && serde_json::from_slice::<IgnoredAny>(body).is_err_and(|error| error.is_eof())
 }
 
-/// A page where the API answers JSON: a login page after a redirect inside Databricks, or a proxy's (DA §3.4).
+/// A page where the API answers JSON: a login page after a redirect inside Databricks, or a proxy's (DA §3.4). An object
+/// is none, whatever it calls itself: it may be the only word about a run that was started.
 fn is_page(headers: &HeaderMap, body: &[u8]) -> bool {
-    says_html(headers) || body.trim_ascii_start().first() == Some(&b'<')
+    match body.trim_ascii_start().first() {
+        Some(b'<') => true,
+        Some(b'{') => false,
+        _ => says_html(headers),
+    }
 }
 
 fn says_html(headers: &HeaderMap) -> bool {

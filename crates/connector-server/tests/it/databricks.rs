@@ -23,7 +23,7 @@ use crate::{
 };
 
 /// The connector's own token, for the requests that bring none.
-const OWN_TOKEN: &str = "dapi-connector";
+pub const OWN_TOKEN: &str = "dapi-connector";
 
 /// The captured requests that are refused before anything is sent, with the code and what the message says.
 const REFUSED: &[(&str, Code, &str)] =
@@ -82,7 +82,7 @@ impl databricks_connector::TaskFiles for Outputs {
     }
 }
 
-fn configured(emulator: &Emulator) -> Config {
+pub fn configured(emulator: &Emulator) -> Config {
     Config {
         instance: Some(emulator.https_host()),
         access_token: Some(SecretString::from(OWN_TOKEN)),
@@ -105,7 +105,7 @@ fn without_digest(body: &serde_json::Value) -> serde_json::Value {
     serde_json::from_str(&format!("{before}flyte_entrypoint_[digest].py{after}")).unwrap()
 }
 
-fn category() -> TaskCategory {
+pub fn category() -> TaskCategory {
     TaskCategory { name: "databricks".to_owned(), version: 0 }
 }
 

@@ -20,6 +20,7 @@ mod connections;
 mod databricks;
 mod demo;
 mod drain;
+mod fault_matrix;
 mod gated;
 mod grpc;
 mod load;

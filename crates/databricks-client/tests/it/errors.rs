@@ -195,6 +195,17 @@ async fn a_page_in_place_of_an_answer_is_a_missing_sign_in() {
 }
 
 #[tokio::test]
+async fn an_object_is_an_answer_whatever_it_calls_itself() {
+    let server = MockServer::start().await;
+    Mock::given(any())
+        .respond_with(ResponseTemplate::new(200).set_body_raw(" {\"run_id\": 7}", "text/html"))
+        .mount(&server)
+        .await;
+    let submission = SubmitRun::new(body(json!({})));
+    assert_eq!(client(&server).submit_run(&submission).await.unwrap(), run_id());
+}
+
+#[tokio::test]
 async fn a_cancel_that_reaches_a_login_page_is_not_accepted() {
     let server = MockServer::start().await;
     Mock::given(any())
