@@ -114,6 +114,19 @@ impl Serving {
         assert!(status.success());
     }
 
+    /// The same, while somebody else reads the rest of its log, which comes as one text when it has ended.
+    pub fn reading(mut self) -> (Self, std::thread::JoinHandle<String>) {
+        let (nothing, _) = std::io::pipe().unwrap();
+        let nothing: ChildStderr = std::os::fd::OwnedFd::from(nothing).into();
+        let mut stderr = std::mem::replace(&mut self.stderr, BufReader::new(nothing));
+        let mut log = self.read.clone();
+        let reader = std::thread::spawn(move || {
+            stderr.read_to_string(&mut log).unwrap();
+            log
+        });
+        (self, reader)
+    }
+
     /// The exit code and the rest of the log.
     pub fn end(mut self) -> (Option<i32>, String) {
         let mut rest = String::new();

@@ -14,6 +14,7 @@
 mod admin;
 mod authority;
 mod callers;
+mod canary;
 mod check;
 mod cli;
 mod connections;

@@ -2,7 +2,8 @@
 
 use crate::emulator::Shared;
 use axum::extract::{Path, Query, State};
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::uri::Authority;
+use axum::http::{HeaderMap, StatusCode, Uri, header};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{get, post};
 use axum::{Form, Json, Router};
@@ -40,8 +41,10 @@ fn granted((token, seconds): (String, u64)) -> Response {
         .into_response()
 }
 
-async fn discovery(headers: HeaderMap, State(shared): State<Arc<Shared>>) -> Response {
-    let host = headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or("localhost");
+async fn discovery(headers: HeaderMap, uri: Uri, State(shared): State<Arc<Shared>>) -> Response {
+    // HTTP/2 has the host in the address.
+    let named = headers.get(header::HOST).and_then(|host| host.to_str().ok());
+    let host = named.or(uri.authority().map(Authority::as_str)).unwrap_or("localhost");
     // The certificate is made out for this name; HTTP is spoken to the address.
     let scheme = if host.starts_with("localhost") { "https" } else { "http" };
     let base = shared.settings.oidc_base.clone().unwrap_or_else(|| format!("{scheme}://{host}"));

@@ -1,0 +1,270 @@
+//! No secret in any log at any level, error, trailer, metric or resource meta, whatever goes wrong.
+
+use std::{fs, path::Path, time::Duration};
+
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use databricks_emulator::{
+    Calls, CannedAnswer, Emulator, Fault, FaultPlan, FaultRule, RetryAfter, When,
+};
+use flyteidl2::{
+    connector::{
+        CreateTaskRequest, DeleteTaskRequest, GetTaskLogsRequest, GetTaskMetricsRequest,
+        GetTaskRequest, TaskCategory, async_connector_service_client::AsyncConnectorServiceClient,
+    },
+    core::Connection,
+};
+use prost::Message as _;
+use serde_json::{Value, json};
+use tonic::{Request, transport::Channel};
+
+use crate::cli::Serving;
+
+const TASK: &str = "canary-task-token-a1";
+const OWN: &str = "canary-own-token-b2";
+const CLIENT: &str = "canary-client-secret-c3";
+const BASIC: &str = "canary-basic-auth-d4";
+const ENV: &str = "canary-env-value-e5";
+const V1: &str = "canary-v1-token-f6";
+const INPUT: &str = "canary-input-g7";
+const CALLER: &str = "canary-caller-token-0123456789";
+const SPARK: &str = "canary-spark-env-h8";
+
+/// Everything secret that enters, each recognisable wherever it comes out.
+const CANARIES: [&str; 9] = [TASK, OWN, CLIENT, BASIC, ENV, V1, INPUT, CALLER, SPARK];
+
+fn category() -> TaskCategory {
+    TaskCategory { name: "databricks".to_owned(), version: 0 }
+}
+
+/// A request with a secret in every place that takes one.
+fn request(host: &str, connection: Option<Connection>) -> CreateTaskRequest {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../../fixtures/requests/40_executor_first_attempt.create.pb");
+    let mut request = CreateTaskRequest::decode(fs::read(path).unwrap().as_slice()).unwrap();
+    let template = request.template.as_mut().unwrap();
+    let custom = json!({
+        "databricksInstance": host,
+        "databricksConf": {"new_cluster": {
+            "spark_version": "15.4.x-scala2.12", "node_type_id": "n", "num_workers": 1,
+            "docker_image": {"url": "registry/image", "basic_auth": {"username": "u", "password": BASIC}},
+            "spark_env_vars": {"PASSWORD": SPARK},
+        }},
+    });
+    let Value::Object(custom) = custom else { panic!("{custom}") };
+    template.custom = Some(connector_core::value::struct_from_json(&custom));
+    let execution = request.task_execution_metadata.as_mut().unwrap();
+    execution.environment_variables.insert("SECRET".to_owned(), ENV.to_owned());
+    let literal = flyteidl2::task::NamedLiteral { name: INPUT.to_owned(), value: None };
+    request.inputs = Some(flyteidl2::task::Inputs { literals: vec![literal], context: Vec::new() });
+    request.output_prefix = String::new();
+    request.connection = connection;
+    request
+}
+
+fn secrets(pairs: &[(&str, &str)]) -> Connection {
+    let secrets =
+        pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+    Connection { secrets, ..Connection::default() }
+}
+
+fn delete(resource_meta: Vec<u8>, connection: Option<Connection>) -> DeleteTaskRequest {
+    DeleteTaskRequest { resource_meta, task_category: Some(category()), connection }
+}
+
+/// What is answered when the caller's token is shown, with all that goes with it.
+async fn told<T, R>(
+    message: T,
+    call: impl AsyncFnOnce(Request<T>) -> Result<tonic::Response<R>, tonic::Status>,
+) -> (Option<R>, String) {
+    let mut request = Request::new(message);
+    request.set_timeout(Duration::from_millis(600));
+    let caller = format!("Bearer {CALLER}").parse().unwrap();
+    request.metadata_mut().insert("authorization", caller);
+    match call(request).await {
+        Ok(answer) => {
+            let told = format!("{:?}", answer.metadata());
+            (Some(answer.into_inner()), told)
+        }
+        Err(status) => {
+            let details = String::from_utf8_lossy(status.details()).into_owned();
+            (None, format!("{status:?} {status} {details} {:?}", status.metadata()))
+        }
+    }
+}
+
+/// Every RPC once, with that connection. All that came back.
+async fn every_call(
+    tasks: &AsyncConnectorServiceClient<Channel>,
+    host: &str,
+    connection: Option<Connection>,
+    meta: Option<Value>,
+) -> String {
+    let mut all = String::new();
+    let mut tasks = tasks.clone();
+    let mut metas: Vec<Vec<u8>> = meta.iter().map(|meta| meta.to_string().into_bytes()).collect();
+    if meta.is_none() {
+        let create = request(host, connection.clone());
+        let (created, told_) =
+            Box::pin(told(create, async |request| tasks.create_task(request).await)).await;
+        all.push_str(&told_);
+        metas.extend(created.map(|created| created.resource_meta));
+        // A run that is there whatever became of the creation.
+        metas.push(json!({"databricks_instance": host, "run_id": "7"}).to_string().into_bytes());
+    }
+    all.push_str(
+        &metas
+            .iter()
+            .map(|meta| String::from_utf8_lossy(meta))
+            .collect::<String>()
+            .replace(V1, "v1"),
+    );
+    for resource_meta in metas {
+        let get = GetTaskRequest {
+            resource_meta: resource_meta.clone(),
+            task_category: Some(category()),
+            output_prefix: String::new(),
+            connection: connection.clone(),
+        };
+        let (resource, told_) = told(get, async |request| tasks.get_task(request).await).await;
+        all.extend([told_, format!("{resource:?}")]);
+        // What comes without a connection would not bear the secret that is echoed.
+        if connection.is_some() {
+            let delete = delete(resource_meta, connection.clone());
+            let (_, told_) = told(delete, async |request| tasks.delete_task(request).await).await;
+            all.push_str(&told_);
+            continue;
+        }
+        let logs = GetTaskLogsRequest {
+            resource_meta: resource_meta.clone(),
+            task_category: Some(category()),
+            ..GetTaskLogsRequest::default()
+        };
+        let (stream, told_) = told(logs, async |request| tasks.get_task_logs(request).await).await;
+        all.push_str(&told_);
+        if let Some(mut stream) = stream {
+            while let Ok(Some(page)) = stream.message().await {
+                all.extend([format!("{page:?}")]);
+            }
+        }
+        let metrics = GetTaskMetricsRequest {
+            resource_meta: resource_meta.clone(),
+            task_category: Some(category()),
+            ..GetTaskMetricsRequest::default()
+        };
+        let (series, told_) =
+            told(metrics, async |request| tasks.get_task_metrics(request).await).await;
+        all.extend([told_, format!("{series:?}")]);
+        let delete = delete(resource_meta, connection.clone());
+        let (_, told_) = told(delete, async |request| tasks.delete_task(request).await).await;
+        all.push_str(&told_);
+    }
+    all
+}
+
+/// Whatever can go wrong. A proxy that echoes the secret that it was sent is among it.
+fn faults(sent: &str) -> Vec<Fault> {
+    let mut faults: Vec<Fault> = [400, 401, 403, 404, 429, 500, 503]
+        .into_iter()
+        .flat_map(|status| {
+            // After a refusal of the task's secret a delete shows the connector's own, which is echoed by itself.
+            let sent = if matches!(status, 401 | 403) && sent != OWN { "it" } else { sent };
+            let echo = format!("<html>you sent Authorization: Bearer {sent}</html>");
+            let body = json!({"error_code": "X", "message": format!("bad {sent}")}).to_string();
+            [CannedAnswer::html(status, echo), CannedAnswer::json(status, body)]
+        })
+        .map(Fault::Answer)
+        .collect();
+    faults.extend([
+        Fault::DropBefore,
+        Fault::DropAfter,
+        Fault::CutBody(20),
+        Fault::RateLimited(RetryAfter::Seconds(0)),
+        Fault::Redirect("https://elsewhere.example/login".parse().unwrap()),
+        Fault::ContentType("text/html".parse().unwrap()),
+    ]);
+    faults
+}
+
+/// Where a canary stands in the text, in whatever guise.
+fn found(text: &str) -> Vec<String> {
+    let basic = STANDARD.encode(format!("principal:{CLIENT}"));
+    let mut guises: Vec<String> = vec![basic];
+    for canary in CANARIES {
+        guises.push(canary.to_owned());
+        guises.push(STANDARD.encode(canary));
+    }
+    guises
+        .into_iter()
+        .filter_map(|guise| {
+            let at = text.find(&guise)?;
+            let from = text.floor_char_boundary(at.saturating_sub(300));
+            Some(format!("{guise}: …{}", text.get(from..at + guise.len()).unwrap()))
+        })
+        .collect()
+}
+
+async fn nothing_leaks(over_tls: bool) {
+    let emulator = Emulator::builder()
+        .token(TASK)
+        .token(OWN)
+        .token(V1)
+        .service_principal("principal", CLIENT)
+        .start()
+        .await
+        .unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let (tokens, certificate) = (folder.path().join("tokens"), folder.path().join("ca.pem"));
+    fs::write(&tokens, CALLER).unwrap();
+    fs::write(&certificate, emulator.certificate_pem()).unwrap();
+    let host = if over_tls { emulator.https_host() } else { emulator.http_url() };
+    let flags = format!("--caller-tokens {} --call-timeout 2", tokens.display());
+    let variables = [
+        ("RUST_LOG", "trace"),
+        ("FLYTE_DATABRICKS_INSTANCE", host.as_str()),
+        ("FLYTE_DATABRICKS_ACCESS_TOKEN", OWN),
+        ("SSL_CERT_FILE", certificate.to_str().unwrap()),
+    ];
+    let serving = Serving::start(&flags, &variables);
+    // The log is read while it is written: a full pipe would hold the server up.
+    let (serving, log) = serving.reading();
+    let tasks = serving.tasks().await;
+    let principal =
+        secrets(&[("databricks_client_id", "principal"), ("databricks_client_secret", CLIENT)]);
+    let mut told = String::new();
+    let v1 = json!({"databricks_instance": host, "run_id": "7", "auth_token": V1});
+    for (connection, meta, sent) in [
+        (Some(secrets(&[("databricks_token", TASK)])), None, TASK),
+        (None, None, OWN),
+        (None, Some(v1), V1),
+        (Some(principal), None, CLIENT),
+    ] {
+        told.push_str(&every_call(&tasks, &host, connection.clone(), meta.clone()).await);
+        for fault in faults(sent) {
+            emulator.set_faults(FaultPlan::default());
+            emulator.inject(FaultRule::on_calls(Calls::any(), When::Always(fault)));
+            told.push_str(&every_call(&tasks, &host, connection.clone(), meta.clone()).await);
+        }
+        emulator.set_faults(FaultPlan::default());
+    }
+    let metrics = reqwest::get(format!("http://{}/metrics", serving.http)).await.unwrap();
+    told.push_str(&metrics.text().await.unwrap());
+    serving.signal("TERM");
+    let log = log.join().unwrap();
+    assert!(log.contains("databricks request") && log.len() > 100_000, "the log is at trace");
+    let requests = emulator.requests().len();
+    assert!(requests > 50, "{requests} requests");
+    for (place, text) in [("an answer", &told), ("the log", &log)] {
+        let found = found(text);
+        assert!(found.is_empty(), "in {place}: {found:#?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_secret_comes_out_whatever_goes_wrong_over_tls() {
+    nothing_leaks(true).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_secret_comes_out_whatever_goes_wrong_in_plaintext() {
+    nothing_leaks(false).await;
+}
