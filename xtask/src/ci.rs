@@ -26,6 +26,8 @@ enum Step {
     Codegen,
     /// Lints, as errors.
     Clippy,
+    /// The connector without any of its features.
+    Features,
     /// Unit and integration tests, with nextest when it is installed.
     Test,
     /// A small soak: 300 tasks through servers that are killed.
@@ -89,6 +91,9 @@ impl Step {
                         "warnings",
                     ],
                 )
+            }
+            Self::Features => {
+                cargo(sh, &["check", "--package", "databricks-connector", "--no-default-features"])
             }
             Self::Test if tools::works(sh, "cargo", &["nextest", "--version"]) => {
                 cargo(sh, &["nextest", "run", "--workspace", "--all-features", "--profile", "ci"])

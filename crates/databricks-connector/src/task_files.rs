@@ -2,6 +2,8 @@
 
 mod log_files;
 mod object_stores;
+mod opening;
+mod place;
 
 use std::{
     fmt,

@@ -6,14 +6,14 @@ use std::{
     time::Duration,
 };
 
-use object_store::{
-    BackoffConfig, ClientOptions, Error, ObjectStore, ObjectStoreExt as _, RetryConfig,
-    aws::AmazonS3Builder, azure::MicrosoftAzureBuilder, gcp::GoogleCloudStorageBuilder,
-    local::LocalFileSystem, path::Path,
-};
-use secrecy::{ExposeSecret as _, SecretString};
+use object_store::{Error, ObjectStore, ObjectStoreExt as _, path::Path};
+use secrecy::SecretString;
 
-use super::{Looked, Looking, TaskFiles};
+use super::{
+    Looked, Looking, TaskFiles,
+    opening::{self, OwnS3},
+    place::Place,
+};
 
 /// How long a look may take.
 pub(super) const PATIENCE: Duration = Duration::from_secs(2);
@@ -24,9 +24,7 @@ const MAX_STORES: usize = 1_000;
 /// Files in object stores and on disk. `s3`, `s3a`, `gs`, `abfs`, `abfss` and `file` are read, nothing else is.
 #[derive(Debug, Default)]
 pub struct ObjectStores {
-    s3_endpoint: Option<String>,
-    s3_access_key_id: Option<SecretString>,
-    s3_secret_access_key: Option<SecretString>,
+    own_s3: OwnS3,
     buckets: Option<Vec<String>>,
     stores: Mutex<HashMap<String, Arc<dyn ObjectStore>>>,
 }
@@ -45,9 +43,7 @@ impl ObjectStores {
         access_key_id: Option<SecretString>,
         secret_access_key: Option<SecretString>,
     ) -> Self {
-        self.s3_endpoint = endpoint;
-        self.s3_access_key_id = access_key_id;
-        self.s3_secret_access_key = secret_access_key;
+        self.own_s3 = OwnS3 { endpoint, access_key_id, secret_access_key };
         self
     }
 
@@ -87,64 +83,9 @@ impl ObjectStores {
         if stores.len() >= MAX_STORES {
             stores.clear();
         }
-        let store = self.open(&place, &name, region).map_err(|error| error.to_string())?;
+        let store = opening::open(&place, &self.own_s3, region)?;
         stores.insert(key, Arc::clone(&store));
         Ok((store, path))
-    }
-
-    fn open(
-        &self,
-        place: &Place<'_>,
-        name: &str,
-        region: Option<&str>,
-    ) -> Result<Arc<dyn ObjectStore>, Error> {
-        let retry = RetryConfig {
-            max_retries: 0,
-            retry_timeout: PATIENCE,
-            backoff: BackoffConfig::default(),
-        };
-        let client = ClientOptions::new().with_timeout(PATIENCE).with_connect_timeout(PATIENCE);
-        Ok(match place.kind {
-            Kind::Disk => Arc::new(LocalFileSystem::new()),
-            Kind::S3 => {
-                let mut builder =
-                    AmazonS3Builder::from_env().with_bucket_name(place.bucket).with_retry(retry);
-                if let Some(region) = region.filter(|_| self.s3_endpoint.is_none()) {
-                    builder = builder.with_region(region);
-                }
-                if let Some(endpoint) = &self.s3_endpoint {
-                    builder =
-                        builder.with_endpoint(endpoint).with_virtual_hosted_style_request(false);
-                }
-                if let (Some(id), Some(secret)) =
-                    (&self.s3_access_key_id, &self.s3_secret_access_key)
-                {
-                    builder = builder
-                        .with_access_key_id(id.expose_secret())
-                        .with_secret_access_key(secret.expose_secret());
-                }
-                // Only where the operator named such an endpoint.
-                let plain = self
-                    .s3_endpoint
-                    .as_ref()
-                    .is_some_and(|endpoint| endpoint.starts_with("http://"));
-                Arc::new(builder.with_client_options(client.with_allow_http(plain)).build()?)
-            }
-            Kind::Gs => Arc::new(
-                GoogleCloudStorageBuilder::from_env()
-                    .with_bucket_name(place.bucket)
-                    .with_retry(retry)
-                    .with_client_options(client)
-                    .build()?,
-            ),
-            Kind::Abfs => Arc::new(
-                MicrosoftAzureBuilder::from_env()
-                    .with_url(name)
-                    .with_retry(retry)
-                    .with_client_options(client)
-                    .build()?,
-            ),
-        })
     }
 }
 
@@ -202,49 +143,6 @@ pub(super) fn refused<T>(url: &str, error: &Error) -> Looked<T> {
     }
 }
 
-/// An address, parted. Keys are taken as they are: Flyte writes them without escapes.
-#[derive(Debug, PartialEq, Eq)]
-struct Place<'a> {
-    kind: Kind,
-    scheme: &'a str,
-    bucket: &'a str,
-    key: &'a str,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Kind {
-    Disk,
-    S3,
-    Gs,
-    Abfs,
-}
-
-impl<'a> Place<'a> {
-    fn parse(url: &'a str) -> Result<Self, String> {
-        let Some((scheme, rest)) = url.split_once("://") else {
-            return Err(format!("`{url}` has no scheme"));
-        };
-        let kind = match scheme {
-            "file" => Kind::Disk,
-            "s3" | "s3a" => Kind::S3,
-            "gs" => Kind::Gs,
-            "abfs" | "abfss" => Kind::Abfs,
-            _ => return Err(format!("files of scheme `{scheme}` are not read")),
-        };
-        match rest.split_once('/') {
-            Some((bucket, key)) if bucket.is_empty() == (kind == Kind::Disk) && !key.is_empty() => {
-                Ok(Self { kind, scheme, bucket, key })
-            }
-            _ => Err(format!("`{url}` is not the address of a file")),
-        }
-    }
-
-    /// The bucket or container without the account.
-    fn bucket_name(&self) -> &str {
-        self.bucket.split('@').next().unwrap_or_default()
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -278,12 +176,5 @@ mod tests {
         ] {
             assert!(matches!(stores.read(url, 5).await, Looked::Lasting(_)), "{url}");
         }
-    }
-
-    #[test]
-    fn an_address_is_parted_into_bucket_and_key() {
-        let place = Place::parse("abfss://c@a.dfs.core.windows.net/x/error.pb").unwrap();
-        assert_eq!((place.bucket_name(), place.key), ("c", "x/error.pb"));
-        assert_eq!(Place::parse("s3a://b/a=b/c").unwrap().key, "a=b/c");
     }
 }
