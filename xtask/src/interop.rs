@@ -9,6 +9,7 @@ mod python;
 pub(crate) mod s3_logs;
 mod spark;
 mod store;
+pub(crate) mod stores;
 mod tally;
 
 use crate::tools;

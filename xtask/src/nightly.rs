@@ -2,7 +2,7 @@
 
 use crate::{
     fuzz,
-    interop::{self, s3_logs},
+    interop::{self, s3_logs, stores},
     soak,
 };
 use anyhow::{Result, bail};
@@ -12,8 +12,9 @@ use xshell::Shell;
 /// A part: its name, and what it says of itself when it passed.
 type Part = (&'static str, fn(&Shell) -> Result<String>);
 
-const PARTS: [Part; 4] = [
+const PARTS: [Part; 5] = [
     ("interop", interop::run_full),
+    ("stores", stores::run),
     ("s3-logs", s3_logs::run),
     ("soak", soak::run_large),
     ("fuzz", fuzz::run),

@@ -13,6 +13,9 @@ const CARGO_FUZZ: &str = "0.13.2";
 const GRPCURL: &str = "v1.9.3";
 /// minio's release tags are no Go versions, so a commit it is.
 const MINIO: &str = "v0.0.0-20260212201848-7aac2a2c5b7c";
+/// The newest are sometimes refused by the proxy, so this one is some months old.
+const FAKE_GCS_SERVER: &str = "v1.54.0";
+const AZURITE: &str = "3.35.0";
 
 /// Does `program` start and end well?
 pub(crate) fn works(sh: &Shell, program: &str, args: &[&str]) -> bool {
@@ -65,6 +68,37 @@ pub(crate) fn grpcurl(sh: &Shell) -> Result<PathBuf> {
 /// The program `minio` in the pinned version, which Go builds when it is not there.
 pub(crate) fn minio(sh: &Shell) -> Result<PathBuf> {
     built_by_go(sh, "minio", MINIO, "github.com/minio/minio")
+}
+
+/// The program `fake-gcs-server` in the pinned version, which Go builds when it is not there.
+pub(crate) fn fake_gcs_server(sh: &Shell) -> Result<PathBuf> {
+    built_by_go(sh, "fake-gcs-server", FAKE_GCS_SERVER, "github.com/fsouza/fake-gcs-server")
+}
+
+/// The blob service of Azurite in the pinned version, which npm installs when it is not there.
+pub(crate) fn azurite(sh: &Shell) -> Result<PathBuf> {
+    let folder = sh.current_dir().join(FOLDER).join(format!("azurite-{AZURITE}"));
+    let program = folder.join("node_modules/.bin/azurite-blob");
+    let finished = folder.join("finished");
+    if sh.path_exists(&finished) {
+        return Ok(program);
+    }
+    if !works(sh, "npm", &["--version"]) {
+        bail!(
+            "npm is not installed, and Azurite comes from it: install Node.js from https://nodejs.org or as the package `npm`"
+        );
+    }
+    println!(
+        "azurite {AZURITE} is not there: installing it into {FOLDER}/ with npm, half a minute, once"
+    );
+    sh.create_dir(&folder)?;
+    let package = format!("azurite@{AZURITE}");
+    let quiet = ["--no-save", "--no-audit", "--no-fund", "--loglevel=error"];
+    cmd!(sh, "npm install {quiet...} --prefix {folder} {package}")
+        .run()
+        .context("azurite cannot be installed; is the npm registry reachable?")?;
+    sh.write_file(finished, "")?;
+    Ok(program)
 }
 
 fn built_by_go(sh: &Shell, name: &str, version: &str, package: &str) -> Result<PathBuf> {
