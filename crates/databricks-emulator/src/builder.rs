@@ -6,9 +6,11 @@ use crate::endpoint::ApiVersion;
 use crate::exec::ExecConfig;
 use crate::faults::FaultPlan;
 use crate::script::Script;
+use crate::tls::Tls;
 use secrecy::SecretString;
 use std::collections::BTreeSet;
 use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// The token that is accepted when none was named.
@@ -31,6 +33,8 @@ pub struct EmulatorBuilder {
     pub(crate) read_only_home: bool,
     pub(crate) writable_folders: Vec<String>,
     pub(crate) exec: Option<ExecConfig>,
+    /// Of another emulator.
+    pub(crate) tls: Option<Arc<Tls>>,
     pub(crate) minting: Minting,
     /// In place of the host that was asked, in what OAuth discovery answers.
     pub(crate) oidc_base: Option<String>,
@@ -51,6 +55,7 @@ impl Default for EmulatorBuilder {
             read_only_home: false,
             writable_folders: Vec::new(),
             exec: None,
+            tls: None,
             minting: Minting::default(),
             oidc_base: None,
         }
@@ -143,6 +148,12 @@ impl EmulatorBuilder {
     /// The port for HTTPS; 0, the default, takes a free one.
     pub fn https_port(mut self, port: u16) -> Self {
         self.https_port = port;
+        self
+    }
+
+    /// Serves HTTPS with the certificates of another emulator, so that one authority is enough to trust both.
+    pub fn same_certificates(mut self, other: &Emulator) -> Self {
+        self.tls = Some(other.tls());
         self
     }
 

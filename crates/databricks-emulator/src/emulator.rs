@@ -49,7 +49,7 @@ pub struct Emulator {
     shared: Arc<Shared>,
     http: Listener,
     https: Listener,
-    certificate_pem: String,
+    tls: Arc<Tls>,
 }
 
 struct Listener {
@@ -84,7 +84,10 @@ impl Emulator {
     }
 
     pub(crate) async fn start(mut settings: EmulatorBuilder) -> Result<Self, StartError> {
-        let tls = Tls::throw_away()?;
+        let tls = match settings.tls.take() {
+            Some(tls) => tls,
+            None => Arc::new(Tls::throw_away()?),
+        };
         let http = bind("HTTP", settings.http_port)?;
         let https = bind("HTTPS", settings.https_port)?;
         let files = Arc::new(Files::new(&settings));
@@ -116,7 +119,7 @@ impl Emulator {
         for listener in [&http, &https] {
             listener.handle.listening().await;
         }
-        Ok(Self { shared, http, https, certificate_pem: tls.authority_pem })
+        Ok(Self { shared, http, https, tls })
     }
 
     /// Stops listening, lets the calls in flight finish for at most five seconds, ends what is being executed, and
@@ -150,7 +153,11 @@ impl Emulator {
 
     /// The PEM of the authority that a client has to trust for HTTPS. It is new at every start.
     pub fn certificate_pem(&self) -> &str {
-        &self.certificate_pem
+        &self.tls.authority_pem
+    }
+
+    pub(crate) fn tls(&self) -> Arc<Tls> {
+        Arc::clone(&self.tls)
     }
 
     /// Gives this script to the runs of that name that are submitted from now on.

@@ -7,6 +7,7 @@ use rcgen::{
 };
 use rustls::ServerConfig;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use std::fmt;
 use std::sync::Arc;
 
 /// The names that the certificates are good for.
@@ -21,6 +22,12 @@ pub(crate) struct Tls {
     pub(crate) expired: Arc<ServerConfig>,
     /// The certificate of the authority, for clients to trust. Its key is gone.
     pub(crate) authority_pem: String,
+}
+
+impl fmt::Debug for Tls {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Tls").finish_non_exhaustive()
+    }
 }
 
 impl Tls {

@@ -23,7 +23,7 @@ use crate::{
 };
 
 /// The connector's own token, for the requests that bring none.
-pub const OWN_TOKEN: &str = "dapi-connector";
+const OWN_TOKEN: &str = "dapi-connector";
 
 /// The captured requests that are refused before anything is sent, with the code and what the message says.
 const REFUSED: &[(&str, Code, &str)] =

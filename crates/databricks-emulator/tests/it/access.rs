@@ -15,6 +15,15 @@ async fn https_works_with_its_certificate_as_the_only_root() {
 }
 
 #[tokio::test]
+async fn the_certificate_of_one_emulator_serves_another() {
+    let one = emulator().await;
+    let other = Emulator::builder().same_certificates(&one).start().await.unwrap();
+    assert_eq!(one.certificate_pem(), other.certificate_pem());
+    Client::over_tls(&other).submit(&named("etl")).await;
+    assert!(one.requests().is_empty());
+}
+
+#[tokio::test]
 async fn https_is_not_trusted_without_its_certificate() {
     let (ours, other) = (emulator().await, emulator().await);
     let root = reqwest::Certificate::from_pem(other.certificate_pem().as_bytes()).unwrap();

@@ -13,13 +13,13 @@ use flyteidl2::{
         DeleteTaskRequest, GetTaskLogsRequest, GetTaskMetricsRequest, GetTaskRequest,
         get_task_logs_response::Part,
     },
-    core::task_execution::Phase,
+    core::{Connection, task_execution::Phase},
 };
 use tonic::{Request, Status};
 
 use super::rows::{Strike, TOKEN_LIFE};
 use crate::{
-    databricks::{OWN_TOKEN, captured, category, configured, pointed_at},
+    databricks::{captured, category, configured, pointed_at},
     server::{Running, config, start},
 };
 
@@ -31,6 +31,9 @@ const LENIENT: &str = "lenient";
 
 /// How long a refusal and a vanished run are borne; 15 min and 60 s where nobody says otherwise.
 const PATIENCE: Duration = Duration::from_millis(100);
+
+/// The token of every task.
+const TOKEN: &str = "dapi-of-the-task";
 
 /// What the task wrote.
 const LOG: &str = "hello\n";
@@ -112,12 +115,33 @@ pub struct Cell {
     pub strike: Strike,
     pub verb: Verb,
     pub lasts: Lasts,
+    /// Tells the tasks of all cells apart.
+    pub number: usize,
 }
 
-/// A server and its workspace.
-struct World {
+/// A server, and a workspace whose certificates all others share: to be trusted costs the most.
+pub struct Stage {
     emulator: Emulator,
     server: Running,
+}
+
+impl Stage {
+    pub async fn new() -> Self {
+        let emulator = Emulator::builder().start().await.unwrap();
+        let databricks = Config {
+            refusal_patience: PATIENCE,
+            vanished_patience: PATIENCE,
+            ..configured(&emulator)
+        };
+        let server = start(config(), registry(databricks).unwrap()).await;
+        Self { emulator, server }
+    }
+}
+
+/// The workspace of a cell, and the task in it.
+struct World<'a> {
+    emulator: Emulator,
+    server: &'a Running,
     output_prefix: String,
     resource_meta: Vec<u8>,
     timeout: Duration,
@@ -127,8 +151,8 @@ struct World {
 
 impl Cell {
     /// What Flyte is answered, and how the run fares.
-    pub async fn play(&self) -> String {
-        let mut world = self.world().await;
+    pub async fn play(&self, stage: &Stage) -> String {
+        let mut world = self.world(stage).await;
         if self.verb != Verb::Create {
             self.prepare(&mut world).await;
         }
@@ -154,7 +178,6 @@ impl Cell {
         if runs > 1 {
             seen = format!("{seen} ({runs} runs of one attempt)");
         }
-        world.server.stop.cancel();
         seen
     }
 
@@ -179,7 +202,7 @@ impl Cell {
         Some(FaultRule::on_calls(Calls::any(), When::Always(fault.clone())).named(LENIENT))
     }
 
-    async fn world(&self) -> World {
+    async fn world<'a>(&self, stage: &'a Stage) -> World<'a> {
         let script = Script::success()
             .with_pace(Pace::Manual)
             .with_steps([LifeCycle::Pending, LifeCycle::Running].map(Step::new))
@@ -187,21 +210,16 @@ impl Cell {
         // A token that is accepted too long has expired already.
         let lifetime = if self.lenient().is_some() { Duration::ZERO } else { TOKEN_LIFE };
         let emulator = Emulator::builder()
-            .expiring_token(OWN_TOKEN, lifetime)
+            .same_certificates(&stage.emulator)
+            .expiring_token(TOKEN, lifetime)
             .default_script(script)
             .start()
             .await
             .unwrap();
-        let databricks = Config {
-            refusal_patience: PATIENCE,
-            vanished_patience: PATIENCE,
-            ..configured(&emulator)
-        };
-        let server = start(config(), registry(databricks).unwrap()).await;
         World {
             emulator,
-            server,
-            output_prefix: String::new(),
+            server: &stage.server,
+            output_prefix: format!("s3://bucket/{}/0", self.number),
             resource_meta: Vec::new(),
             timeout: Duration::from_secs(30),
             is_of_calls: !matches!(self.strike, Strike::Connection(_)),
@@ -210,7 +228,7 @@ impl Cell {
 
     /// A run that is RUNNING, and was INITIALIZING when this process saw it last; for its log and metrics one that has
     /// ended.
-    async fn prepare(&self, world: &mut World) {
+    async fn prepare(&self, world: &mut World<'_>) {
         if let Some(lenient) = self.lenient() {
             world.emulator.inject(lenient);
         }
@@ -229,7 +247,7 @@ impl Cell {
     }
 }
 
-impl World {
+impl World<'_> {
     /// What comes of a call, in the words of the matrix.
     async fn call(&mut self, verb: Verb) -> String {
         let answer = match verb {
@@ -278,9 +296,10 @@ impl World {
     }
 
     async fn create(&mut self) -> Result<String, Status> {
-        let message =
+        let mut message =
             pointed_at(captured("40_executor_first_attempt"), &self.emulator.https_host());
-        self.output_prefix.clone_from(&message.output_prefix);
+        message.output_prefix.clone_from(&self.output_prefix);
+        message.connection = Some(connection());
         let answer = self.server.tasks().create_task(self.request(message)).await?;
         self.resource_meta = answer.into_inner().resource_meta;
         Ok("OK".to_owned())
@@ -291,7 +310,7 @@ impl World {
             resource_meta: self.resource_meta.clone(),
             task_category: Some(category()),
             output_prefix: self.output_prefix.clone(),
-            connection: None,
+            connection: Some(connection()),
         };
         let answer = self.server.tasks().get_task(self.request(message)).await?.into_inner();
         Ok(format!("OK {}", phase_name(answer.resource.unwrap().phase())))
@@ -301,7 +320,7 @@ impl World {
         let message = DeleteTaskRequest {
             resource_meta: self.resource_meta.clone(),
             task_category: Some(category()),
-            connection: None,
+            connection: Some(connection()),
         };
         self.server.tasks().delete_task(self.request(message)).await?;
         Ok("OK".to_owned())
@@ -351,6 +370,12 @@ impl World {
         assert!(!answer.into_inner().results.is_empty());
         Ok("OK".to_owned())
     }
+}
+
+/// What Flyte remembers of the task: its token.
+fn connection() -> Connection {
+    let secrets = [("databricks_token".to_owned(), TOKEN.to_owned())].into();
+    Connection { secrets, ..Connection::default() }
 }
 
 fn phase_name(phase: Phase) -> &'static str {
