@@ -208,7 +208,7 @@ impl Reader<'_> {
             Ok(()) if filled.is_some() => {}
             Ok(()) => {
                 // The last events come before the end.
-                let has_told_events = self.cluster_events(unit, told, id).await?;
+                let has_told_events = self.cluster_events(unit, told, id, None).await?;
                 if has_all && is_start && delivery.is_empty() {
                     told.stage = Stage::Output(Place::default());
                 } else if has_all && has_told_events {

@@ -191,7 +191,10 @@ impl<'a> Reader<'a> {
             }
             return Ok(());
         }
-        if known.is_own && !self.cluster_events(unit, told, id).await? {
+        // A reader who comes late is told of the end behind the output.
+        let end = unit.task.end_time.filter(|end| *end > 0);
+        let before_end = end.map(|end| end.saturating_sub(1));
+        if known.is_own && !self.cluster_events(unit, told, id, before_end).await? {
             return Ok(());
         }
         told.stage = match known.destination {
@@ -205,13 +208,14 @@ impl<'a> Reader<'a> {
         Ok(())
     }
 
-    /// Tells what is new of the cluster; whether that is all of it, or the page is full. Events that may not be read are
+    /// Tells what is new of the cluster until that time, in milliseconds since the epoch; whether that is all of it, or the page is full. Events that may not be read are
     /// not missed: they only explain.
     pub(super) async fn cluster_events(
         &mut self,
         unit: &Unit<'_>,
         told: &mut Attempt,
         id: &str,
+        until: Option<i64>,
     ) -> Result<bool, Stop> {
         if self.page.is_full() {
             return Ok(false);
@@ -223,7 +227,7 @@ impl<'a> Reader<'a> {
         let list = ListClusterEvents {
             cluster_id: id.to_owned(),
             start_time: Some(told.cluster.time).filter(|time| *time > 0),
-            end_time: None,
+            end_time: until,
             event_types: CLUSTER_EVENTS.map(str::to_owned).to_vec(),
             page_size: MAX_EVENTS,
         };
@@ -296,7 +300,7 @@ impl<'a> Reader<'a> {
         }
         if let Some(id) = unit.cluster
             && self.known_cluster(id).await?.is_own
-            && !self.cluster_events(unit, told, id).await?
+            && !self.cluster_events(unit, told, id, None).await?
         {
             return Ok(());
         }

@@ -1,6 +1,6 @@
 //! The log of a run, page by page: what is told, in which order, and where a page ends.
 
-use std::{fmt::Write as _, sync::Arc, thread};
+use std::{fmt::Write as _, sync::Arc, thread, time::Duration};
 
 use connector_core::{Connector, ErrorKind, LogLine, LogPage, LogsRequest, Originator};
 use databricks_connector::{Config, LogReading, RunMeta};
@@ -50,7 +50,7 @@ impl Reading {
 /// A world whose log pages do not wait.
 pub(crate) async fn world() -> World {
     World::with(|config| Config {
-        logs: LogReading { pause: std::time::Duration::ZERO, ..LogReading::default() },
+        logs: LogReading { pause: Duration::ZERO, ..LogReading::default() },
         ..config
     })
     .await
@@ -317,6 +317,19 @@ async fn a_fault_ends_a_page_early_and_not_the_log() {
     world.emulator.answer_next(Endpoint::GetRunOutput, fault(), 1);
     seen.extend(reading.rest(&world, 0).await);
     assert_eq!(users(&seen), ["one\n", "two\n", "err\n", "ValueError\n", "trace\n"]);
+}
+
+#[tokio::test]
+async fn a_reader_who_comes_late_is_told_of_the_end_of_the_cluster_behind_the_output() {
+    let world = world().await;
+    // Every step is at a time of its own.
+    let timed = Pace::Elapsed(Duration::from_millis(5));
+    let run = world.started(Script::success().with_logs("one\n").with_pace(timed)).await;
+    while !world.get(&run).await.phase.is_terminal() {}
+    let all = Reading::of(run).rest(&world, 0).await;
+    let place = |text: &str| all.iter().position(|line| line.message.contains(text)).unwrap();
+    assert!(place(": CREATING") < place("one\n"));
+    assert!(place("one\n") < place(": TERMINATING"), "{:?}", texts(&all));
 }
 
 #[tokio::test]
