@@ -46,6 +46,13 @@ fn is_set(args: &[String], flag: &str) -> bool {
         .any(|arg| arg == flag || arg.strip_prefix(flag).is_some_and(|rest| rest.starts_with('=')))
 }
 
+/// Whether one of the arguments is to name the inputs.
+pub(crate) fn names_inputs(args: &[String]) -> bool {
+    let marks = [("input", "<input>"), ("inputprefix", "<input>")];
+    let variables: Variables = marks.map(|(name, mark)| (name, mark.to_owned())).into();
+    args.iter().any(|arg| render(arg, &variables) != *arg)
+}
+
 /// The first variable that is not known. Arguments of a container may hold braces of their own, which the executor has
 /// looked at already; those of a pod template have been looked at by nobody.
 pub(crate) fn first_unknown(args: &[String], variables: &Variables) -> Option<String> {
@@ -136,6 +143,20 @@ mod tests {
     fn an_unknown_value_adds_nothing() {
         let args = ["a0".to_owned(), "--name".to_owned()];
         assert_eq!(complete(&args, &Execution::default(), &Variables::new()), args);
+    }
+
+    #[test]
+    fn arguments_that_name_the_inputs_are_known() {
+        for (arg, names) in [
+            ("{{.input}}", true),
+            ("--inputs={{ .Input }}", true),
+            ("{{.inputPrefix}}/x", true),
+            ("{{.inputs.n}}", false),
+            ("input", false),
+            ("{{.outputPrefix}}", false),
+        ] {
+            assert_eq!(names_inputs(&["a0".to_owned(), arg.to_owned()]), names, "{arg}");
+        }
     }
 
     #[test]

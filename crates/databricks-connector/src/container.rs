@@ -6,6 +6,8 @@ use connector_core::{CreateContext, Error, value};
 use flyteidl2::core::{K8sPod, task_template::Target};
 use serde_json::Value;
 
+use crate::arguments;
+
 /// The container of a task, or the primary container of its pod template.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Container {
@@ -84,6 +86,11 @@ impl Container {
                     .unwrap_or(primary),
             ),
         })
+    }
+
+    /// The pod template whose arguments name the inputs. For a container the executor has written and named them.
+    pub(crate) fn reads_inputs_of(&self) -> Option<&str> {
+        self.pod_template.as_deref().filter(|_| arguments::names_inputs(&self.args))
     }
 
     /// Whether the arguments carry a pickled function instead of an archive of code.

@@ -17,6 +17,7 @@ use crate::{
     submit::{self, Submission},
     sweep,
     task::DatabricksTask,
+    task_files::{self, Unwritten},
 };
 
 /// Submits the task and returns what identifies its run.
@@ -36,6 +37,9 @@ pub(crate) async fn run(
     let (host, client, credential) = workspace_of(connector, &task, cx).await?;
     let script =
         if plan.needs_script() { Some(entrypoint::in_workspace(&client).await?) } else { None };
+    if let Some(template) = plan.inputs_for() {
+        write_inputs(connector, cx, template).await?;
+    }
     let submitted = match plan.submission(script) {
         Submission::Submit(body) => client.submit_run(&body).await,
         Submission::RunNow(body) => client.run_now(&body).await,
@@ -48,6 +52,26 @@ pub(crate) async fn run(
     connector.watch.remember_credentials(&host, run_id, credentials, Instant::now());
     info!(%host, %run_id, credentials = credentials.name(), "run submitted");
     Ok(RunMeta::new(host.to_string(), run_id).with_credential(credential).with_outputs(outputs))
+}
+
+/// Writes the inputs where a pod template's arguments look for them. Nothing is submitted before.
+async fn write_inputs(
+    connector: &DatabricksConnector,
+    cx: &CreateContext,
+    template: &str,
+) -> Result<(), Error> {
+    let files = connector.settings.task_files.as_ref();
+    let told = |why: String| {
+        format!("the inputs for the pod template `{template}` cannot be written: {why}")
+    };
+    task_files::write_inputs(files, &cx.output_prefix, &cx.inputs, cx.deadline).await.map_err(|error| {
+        match error {
+            Unwritten::Passing(why) => Error::new(ErrorKind::Unavailable, told(why)),
+            Unwritten::Lasting(why) => Error::failed_precondition(told(why)).with_hint(
+                "let the connector write under the task's output prefix, or run the task without a pod template",
+            ),
+        }
+    })
 }
 
 /// Cancels the run of a submission that was never answered, if there is one.

@@ -2,7 +2,7 @@
 
 use connector_core::CreateContext;
 
-use crate::arguments::Variables;
+use crate::{arguments::Variables, task_files};
 
 /// The names of one attempt, as Flyte's own pods get them.
 ///
@@ -69,8 +69,8 @@ impl Execution {
             .collect()
     }
 
-    /// Values of the variables that the executor renders for containers and leaves to us in pod templates (FC §1.3).
-    /// The inputs are not among them: nobody has written them to a place that could be named.
+    /// Values of the variables that Flyte renders for containers and leaves to us in pod templates (FC §1.3). Those of
+    /// the inputs name the file that the connector writes before it submits.
     pub(crate) fn pod_variables(&self, output_prefix: &str, namespace: &str) -> Variables {
         let prefix = output_prefix.trim_end_matches('/');
         let mut variables = self.variables();
@@ -79,9 +79,14 @@ impl Execution {
             for name in ["outputprefix", "rawoutputdataprefix"] {
                 variables.insert(name, prefix.to_owned());
             }
+            variables.insert("inputprefix", prefix.to_owned());
+            variables.insert("input", task_files::inputs_url(prefix));
             variables.insert("checkpointoutputprefix", format!("{prefix}/_flytecheckpoints"));
             variables.insert("prevcheckpointprefix", self.previous_checkpoint(prefix));
         }
+        // No request tells it, and the SDK writes it into the arguments of every function. Left as it is, the runtime
+        // takes this very time for it.
+        variables.insert("runstarttime", "1970-01-01T00:00:00Z".to_owned());
         if !namespace.is_empty() {
             variables.insert("namespace", namespace.to_owned());
         }

@@ -79,5 +79,7 @@ pub use namespace_secret::{
 pub use phase::UserFailures;
 pub use run_defaults::{RunDefaults, RunDefaultsError};
 pub use run_meta::RunMeta;
-pub use task_files::{LogFile, LogFiles, Looked, Looking, ObjectStores, S3Folder, TaskFiles};
+pub use task_files::{
+    LogFile, LogFiles, Looked, Looking, ObjectStores, S3Folder, TaskFiles, Unwritten, Writing,
+};
 pub use work::Entrypoint;

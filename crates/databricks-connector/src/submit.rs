@@ -70,6 +70,7 @@ pub(crate) struct Plan {
     is_job: bool,
     needs_script: bool,
     is_runtime: bool,
+    inputs_for: Option<String>,
 }
 
 /// What is sent.
@@ -99,11 +100,25 @@ pub(crate) fn plan(
         choices.defaults.complete_job_run(&mut run);
         bound_parameters(&run)?;
         bound_body(&run)?;
-        return Ok(Plan { body: run, token, is_job: true, needs_script: false, is_runtime: false });
+        return Ok(Plan {
+            body: run,
+            token,
+            is_job: true,
+            needs_script: false,
+            is_runtime: false,
+            inputs_for: None,
+        });
     }
     let mut plan = if run.get("tasks").is_some_and(json::is_given) {
         refuse_stray_task_keys(&run, &submit_task, "tasks")?;
-        Plan { body: run, token, is_job: false, needs_script: false, is_runtime: false }
+        Plan {
+            body: run,
+            token,
+            is_job: false,
+            needs_script: false,
+            is_runtime: false,
+            inputs_for: None,
+        }
     } else {
         one_task(run, submit_task, token, &flyte, choices.entrypoint)?
     };
@@ -159,19 +174,25 @@ fn one_task(
         );
     }
     let (needs_script, is_runtime) = (work.needs_script(), work.is_runtime());
+    let inputs_for = flyte.container.reads_inputs_of().filter(|_| is_runtime).map(str::to_owned);
     compute.write(&mut run, &mut task, &work, flyte)?;
     work.write(&mut run, &mut task, flyte, carries_environment)?;
     if !task.get("task_key").is_some_and(json::is_given) {
         task.insert("task_key".to_owned(), Value::String(TASK_KEY.to_owned()));
     }
     run.insert("tasks".to_owned(), Value::Array(vec![Value::Object(task)]));
-    Ok(Plan { body: run, token, is_job: false, needs_script, is_runtime })
+    Ok(Plan { body: run, token, is_job: false, needs_script, is_runtime, inputs_for })
 }
 
 impl Plan {
     /// Whether the connector's own script must be in the workspace before the run starts.
     pub(crate) fn needs_script(&self) -> bool {
         self.needs_script
+    }
+
+    /// The name of the pod template that needs the inputs to be written before the run starts.
+    pub(crate) fn inputs_for(&self) -> Option<&str> {
+        self.inputs_for.as_deref()
     }
 
     /// Whether Flyte's runtime does the work, and so writes outputs or an error.

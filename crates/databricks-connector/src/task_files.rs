@@ -1,4 +1,5 @@
-//! The files that Flyte's runtime leaves under the output prefix: `error.pb` and `outputs.pb`.
+//! The files under the output prefix: `error.pb` and `outputs.pb`, which Flyte's runtime leaves there, and `inputs.pb`,
+//! which the connector writes for a pod template.
 
 mod log_files;
 mod object_stores;
@@ -11,7 +12,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use flyteidl2::core::{ContainerError, ErrorDocument};
+use flyteidl2::{
+    core::{ContainerError, ErrorDocument},
+    task::Inputs,
+};
 use prost::Message as _;
 
 pub use log_files::{LogFile, LogFiles, S3Folder};
@@ -19,6 +23,9 @@ pub use object_stores::ObjectStores;
 
 /// The largest error file that is read, in bytes.
 pub(crate) const MAX_ERROR_BYTES: u64 = 1024 * 1024;
+
+/// The largest file of inputs that is written, in bytes.
+const MAX_INPUT_BYTES: usize = 10 * 1024 * 1024;
 
 /// What came of looking for a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,6 +43,18 @@ pub enum Looked<T> {
 /// A look for a file, as it comes.
 pub type Looking<'a, T> = Pin<Box<dyn Future<Output = Looked<T>> + Send + 'a>>;
 
+/// Why a file was not written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Unwritten {
+    /// For a cause that passes.
+    Passing(String),
+    /// It cannot be until somebody mends something.
+    Lasting(String),
+}
+
+/// A file, as it is written.
+pub type Writing<'a> = Pin<Box<dyn Future<Output = Result<(), Unwritten>> + Send + 'a>>;
+
 /// Where the files are. An answer comes within two seconds, without further tries.
 pub trait TaskFiles: fmt::Debug + Send + Sync {
     /// The content of a file of at most so many bytes.
@@ -43,6 +62,9 @@ pub trait TaskFiles: fmt::Debug + Send + Sync {
 
     /// Whether a file is there.
     fn exists<'a>(&'a self, url: &'a str) -> Looking<'a, ()>;
+
+    /// Writes a whole file, in place of what is there. Nobody ever sees a part of it.
+    fn write<'a>(&'a self, url: &'a str, content: Vec<u8>) -> Writing<'a>;
 }
 
 /// The error that Flyte's runtime wrote, if it wrote one.
@@ -73,17 +95,51 @@ pub(crate) async fn outputs_file(
     in_time(files.exists(&url), &url, deadline).await
 }
 
+/// Where the inputs of an attempt are written for it.
+pub(crate) fn inputs_url(output_prefix: &str) -> String {
+    below(output_prefix, "inputs.pb")
+}
+
+/// Writes the inputs of an attempt where [`inputs_url`] says. Another try of the same attempt writes the same.
+pub(crate) async fn write_inputs(
+    files: &dyn TaskFiles,
+    output_prefix: &str,
+    inputs: &Inputs,
+    deadline: Option<Instant>,
+) -> Result<(), Unwritten> {
+    let url = inputs_url(output_prefix);
+    let size = inputs.encoded_len();
+    if size > MAX_INPUT_BYTES {
+        return Err(Unwritten::Lasting(format!(
+            "they have {size} bytes, more than the {MAX_INPUT_BYTES} that are written"
+        )));
+    }
+    // Half of the time is left for the submission.
+    let time = half_of_the_time(deadline);
+    let writing = files.write(&url, inputs.encode_to_vec());
+    tokio::time::timeout(time, writing).await.unwrap_or_else(|_| {
+        Err(Unwritten::Passing(format!(
+            "{url} was not written in the {:.1} s that there were",
+            time.as_secs_f64()
+        )))
+    })
+}
+
 /// Looks for no longer than the caller has time: an answer that comes too late is an error for Flyte, and an error is
 /// worse than to be asked again (DESIGN §3.1). Half of the time is left for what else is to be read.
 async fn in_time<T>(looking: Looking<'_, T>, url: &str, deadline: Option<Instant>) -> Looked<T> {
-    let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
-    let time = left.map_or(Duration::MAX, |left| left / 2);
+    let time = half_of_the_time(deadline);
     tokio::time::timeout(time, looking).await.unwrap_or_else(|_| {
         Looked::Passing(format!(
             "{url} was not read in the {:.1} s that there were",
             time.as_secs_f64()
         ))
     })
+}
+
+fn half_of_the_time(deadline: Option<Instant>) -> Duration {
+    let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+    left.map_or(Duration::MAX, |left| left / 2)
 }
 
 fn below(prefix: &str, name: &str) -> String {

@@ -10,7 +10,7 @@ use object_store::{Error, ObjectStore, ObjectStoreExt as _, path::Path};
 use secrecy::SecretString;
 
 use super::{
-    Looked, Looking, TaskFiles,
+    Looked, Looking, TaskFiles, Unwritten, Writing,
     opening::{self, OwnS3},
     place::Place,
 };
@@ -130,6 +130,29 @@ impl TaskFiles for ObjectStores {
             }
         })
     }
+
+    fn write<'a>(&'a self, url: &'a str, content: Vec<u8>) -> Writing<'a> {
+        Box::pin(async move {
+            let (store, path) = self.find(url).map_err(Unwritten::Lasting)?;
+            match tokio::time::timeout(PATIENCE, store.put(&path, content.into())).await {
+                Ok(Ok(_written)) => Ok(()),
+                Ok(Err(error)) => Err(unwritten(url, &error)),
+                Err(_elapsed) => Err(Unwritten::Passing(format!(
+                    "{url} was not written within {} s",
+                    PATIENCE.as_secs()
+                ))),
+            }
+        })
+    }
+}
+
+/// What keeps a file from being written.
+fn unwritten(url: &str, error: &Error) -> Unwritten {
+    let why = format!("{url} cannot be written: {error}");
+    match error {
+        Error::Generic { .. } | Error::JoinError { .. } => Unwritten::Passing(why),
+        _ => Unwritten::Lasting(why),
+    }
 }
 
 /// What a failure means. The crate's words name the object and the store's answer, never a credential.
@@ -158,6 +181,23 @@ mod tests {
         assert_eq!(stores.read(&url("outputs.pb"), 5).await, Looked::Absent);
         assert_eq!(stores.exists(&url("error.pb")).await, Looked::Found(()));
         assert_eq!(stores.exists(&url("outputs.pb")).await, Looked::Absent);
+    }
+
+    #[tokio::test]
+    async fn a_file_is_written_whole_in_place_of_another() {
+        let folder = tempfile::tempdir().unwrap();
+        let url = format!("file://{}/a/b/inputs.pb", folder.path().display());
+        let stores = ObjectStores::new();
+        for content in [b"longer".to_vec(), b"short".to_vec()] {
+            assert_eq!(stores.write(&url, content.clone()).await, Ok(()));
+            assert_eq!(stores.read(&url, 9).await, Looked::Found(content));
+        }
+        let narrowed = ObjectStores::new().only(vec!["mine".to_owned()]);
+        for refused in [url.as_str(), "s3://other/inputs.pb", "http://127.0.0.1/inputs.pb"] {
+            let written = narrowed.write(refused, b"x".to_vec()).await;
+            assert!(matches!(written, Err(Unwritten::Lasting(_))), "{refused}: {written:?}");
+        }
+        assert_eq!(stores.read(&url, 9).await, Looked::Found(b"short".to_vec()));
     }
 
     #[tokio::test]

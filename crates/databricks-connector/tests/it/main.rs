@@ -21,6 +21,7 @@ mod logs;
 mod logs_and_metrics;
 mod namespace_secret;
 mod outputs;
+mod pod_templates;
 mod refusals;
 mod setup;
 mod shapes;
