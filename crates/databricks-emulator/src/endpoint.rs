@@ -49,6 +49,8 @@ pub enum Endpoint {
     ListVolume,
     /// `GET fs/files/Volumes/…`, likewise.
     ReadVolumeFile,
+    /// Whatever mints tokens or tells where (DA §4.5), with the stand-ins for the clouds. Such calls are not recorded.
+    MintToken,
 }
 
 /// A version of the API, as in `/api/2.1/…`.

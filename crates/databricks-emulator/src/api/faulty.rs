@@ -7,12 +7,15 @@ use crate::endpoint::Endpoint;
 use crate::faults::{Dribble, Fault, RetryAfter, RunFault, Subject, TokenClock};
 use crate::refusal;
 use axum::body::{Body, Bytes};
+use axum::extract::{Request, State};
 use axum::http::request::Parts;
 use axum::http::{HeaderValue, StatusCode, header};
+use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
 use serde_json::Value;
 use std::convert::Infallible;
 use std::num::NonZeroU32;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// What a fault makes of a call: what happens before it, and what becomes of its answer.
@@ -141,6 +144,29 @@ fn cut(whole: Bytes, bytes: usize) -> Body {
         }
         Some((part.ok_or(Dropped), parts))
     }))
+}
+
+/// Calls that mint tokens: outside of the workspace's own API, and with the same faults, but for those of runs.
+pub(super) async fn minting(
+    State(shared): State<Arc<Shared>>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let strike = shared.faults.strike_call(Endpoint::MintToken, Subject::default);
+    let Some(strike) = strike else { return next.run(request).await };
+    tracing::debug!(rule = strike.rule, "a call for a token goes wrong");
+    let course = Course::of(strike.fault);
+    if let Some(response) = course.instead {
+        return response;
+    }
+    if let Some(delay) = course.delay {
+        tokio::time::sleep(delay).await;
+    }
+    let response = next.run(request).await;
+    match course.after {
+        Some(what) => after(what, response).await,
+        None => response,
+    }
 }
 
 /// Stands for no answer at all.

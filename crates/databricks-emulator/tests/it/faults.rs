@@ -196,6 +196,31 @@ async fn a_wrong_clock_refuses_expiring_tokens_too_early_and_takes_them_too_long
 }
 
 #[tokio::test]
+async fn calls_that_mint_tokens_fail_as_told() {
+    let emulator = Emulator::builder().service_principal("me", "s").start().await.unwrap();
+    let mint = async || {
+        let form = plain().post(format!("{}/oidc/v1/token", emulator.http_url()));
+        let form = form.header("content-type", "application/x-www-form-urlencoded");
+        form.body("grant_type=client_credentials&client_id=me&client_secret=s").send().await
+    };
+    emulator.inject(on(
+        Endpoint::MintToken,
+        When::Script(vec![
+            Some(Fault::Answer(CannedAnswer::json(503, "{}"))),
+            Some(Fault::DropBefore),
+            Some(Fault::DropAfter),
+        ]),
+    ));
+    assert_eq!(mint().await.unwrap().status(), 503);
+    assert!(mint().await.is_err());
+    assert_eq!(emulator.tokens_minted(), 0);
+    assert!(mint().await.is_err());
+    assert_eq!(emulator.tokens_minted(), 1);
+    assert_eq!(mint().await.unwrap().status(), 200);
+    assert_eq!(emulator.struck("it"), 3);
+}
+
+#[tokio::test]
 async fn connections_for_https_fail_as_told_and_open_ones_end() {
     let emulator = emulator().await;
     let client = trusting(&emulator);
