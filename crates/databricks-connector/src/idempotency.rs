@@ -67,6 +67,24 @@ mod tests {
         assert!(first.bytes().all(|byte| byte.is_ascii_hexdigit()));
     }
 
+    proptest::proptest! {
+        #[test]
+        fn no_token_passes_the_limit_and_no_two_attempts_share_one(
+            run in ".*", action in ".*", prefix in ".*", users_own in proptest::option::of(".{0,200}"), attempt in 0_u32..u32::MAX,
+        ) {
+            let mut cx = request("40_executor_first_attempt");
+            cx.execution.environment_variables.insert("RUN_NAME".to_owned(), run);
+            cx.execution.environment_variables.insert("ACTION_NAME".to_owned(), action);
+            cx.output_prefix = prefix;
+            cx.execution.task_execution_id.as_mut().unwrap().retry_attempt = attempt;
+            let token = of(&cx, users_own.as_deref());
+            proptest::prop_assert_eq!(token.len(), 64);
+            proptest::prop_assert!(token.bytes().all(|byte| byte.is_ascii_hexdigit()));
+            cx.execution.task_execution_id.as_mut().unwrap().retry_attempt = attempt + 1;
+            proptest::prop_assert_ne!(of(&cx, users_own.as_deref()), token);
+        }
+    }
+
     #[test]
     fn each_ingredient_changes_the_token() {
         let base = request("40_executor_first_attempt");
