@@ -63,8 +63,13 @@ pub trait TaskFiles: fmt::Debug + Send + Sync {
     /// Whether a file is there.
     fn exists<'a>(&'a self, url: &'a str) -> Looking<'a, ()>;
 
-    /// Writes a whole file, in place of what is there. Nobody ever sees a part of it.
-    fn write<'a>(&'a self, url: &'a str, content: Vec<u8>) -> Writing<'a>;
+    /// Writes a whole file, in place of what is there. Nobody ever sees a part of it. Where files are only read, it is
+    /// refused.
+    fn write<'a>(&'a self, url: &'a str, _content: Vec<u8>) -> Writing<'a> {
+        Box::pin(
+            async move { Err(Unwritten::Lasting(format!("{url} is where files are only read"))) },
+        )
+    }
 }
 
 /// The error that Flyte's runtime wrote, if it wrote one.

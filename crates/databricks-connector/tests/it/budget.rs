@@ -9,7 +9,7 @@ use std::{
 
 use connector_core::{CallContext, Connector, ErrorKind, Phase};
 use databricks_connector::{
-    CallLimits, Config, Looked, Looking, TaskFiles, Unwritten, Writing,
+    CallLimits, Config, Looked, Looking, TaskFiles,
     upstream::{Attempt, BreakerSnapshot, BudgetWait, Host, Observer},
 };
 use databricks_emulator::{CannedAnswer, Endpoint, Outcome, Pace, Script};
@@ -149,10 +149,6 @@ impl TaskFiles for Silent {
 
     fn exists<'a>(&'a self, _url: &'a str) -> Looking<'a, ()> {
         Box::pin(std::future::pending::<Looked<()>>())
-    }
-
-    fn write<'a>(&'a self, _url: &'a str, _content: Vec<u8>) -> Writing<'a> {
-        Box::pin(std::future::pending::<Result<(), Unwritten>>())
     }
 }
 

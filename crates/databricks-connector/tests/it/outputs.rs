@@ -3,7 +3,7 @@
 use std::{fs, sync::Arc};
 
 use connector_core::{CallContext, Connector, Phase, Resource, value};
-use databricks_connector::{Config, Looked, Looking, RunMeta, TaskFiles, Unwritten, Writing};
+use databricks_connector::{Config, Looked, Looking, RunMeta, TaskFiles};
 use databricks_emulator::{Outcome, Pace, Script};
 use flyteidl2::core::{ContainerError, ErrorDocument, container_error::Kind};
 use prost::Message;
@@ -149,10 +149,6 @@ impl TaskFiles for Slow {
 
     fn exists<'a>(&'a self, _url: &'a str) -> Looking<'a, ()> {
         Box::pin(async { Looked::Passing("slow".to_owned()) })
-    }
-
-    fn write<'a>(&'a self, _url: &'a str, _content: Vec<u8>) -> Writing<'a> {
-        Box::pin(async { Err(Unwritten::Passing("slow".to_owned())) })
     }
 }
 
