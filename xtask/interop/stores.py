@@ -1,6 +1,6 @@
 """What Flyte's runtime leaves in object stores, read by the running server from stores that others wrote.
 
-usage: stores.py <server> <workspace> <folder of requests> <token> <bucket address>...
+usage: stores.py <server> <workspace> <folder of requests> <token> <outcomes | refusals> <bucket address>...
 
 The files are written as the runtime writes them, with obstore; but for fake-gcs-server, which takes no upload in the
 form that obstore sends. How each store is reached is in the environment, the same for this program and for the server.
@@ -113,7 +113,8 @@ def check_outcomes(driver: Driver, address: str) -> None:
     """Each pair of files gives its phase and its reason."""
     store, scheme = store_of(address), address.partition("://")[0]
     for number, (claim, ending, files, phase, text) in enumerate(OUTCOMES):
-        prefix = f"interop/{time.time_ns()}/a0/{number + 1}"
+        # With characters that an address or a signature could get wrong.
+        prefix = f"interop/{time.time_ns()}/a=1+b c/a0/{number + 1}"
         for name, content in files.items():
             store.put(f"{prefix}/{name}", content)
         request = driver.request("40_executor_first_attempt", f"stores {ending}")
@@ -128,9 +129,28 @@ def check_outcomes(driver: Driver, address: str) -> None:
         checks.holds(f"{scheme}: … within {LONGEST_LOOK} s", seconds < LONGEST_LOOK, f"{seconds:.1f} s")
 
 
+def check_refusal(driver: Driver, address: str) -> None:
+    """The server has a key that the store does not take: nothing is called a success, and the message says why."""
+    scheme, prefix = address.partition("://")[0], f"interop/{time.time_ns()}/a0/1"
+    store_of(address).put(f"{prefix}/outputs.pb", OUTPUTS["outputs.pb"])
+    request = driver.request("40_executor_first_attempt", "stores success")
+    request.output_prefix = f"{address}/{prefix}"
+    answer = driver.follow(driver.create(request), request)[-1]
+    checks.equal(f"{scheme}: a store that refuses the server: FAILED", TaskExecution.Phase.Name(answer.phase), "FAILED")
+    for text in ("whether the function failed cannot be seen", f"{prefix}/error.pb"):
+        checks.holds(f"{scheme}: … and the message tells `{text}`", text in answer.message, repr(answer.message))
+    for key in ("another-secret", "YW5vdGhlci1zZWNyZXQ"):
+        checks.holds(f"{scheme}: … and no key", key not in answer.message, repr(answer.message))
+
+
 def program(arguments: list[str]) -> None:
-    server, workspace, requests, token, *addresses = arguments
+    server, workspace, requests, token, what, *addresses = arguments
     driver = Driver(server, workspace, Path(requests), token)
+    if what == "refusals":
+        for address in addresses:
+            with checks.section(address):
+                check_refusal(driver, address)
+        return
     Google().make_bucket()
     make_container_of_azure()
     for address in addresses:

@@ -120,7 +120,7 @@ pub(super) struct Program {
 }
 
 impl Program {
-    /// Starts a program, whose output goes to a file of its name in `folder`.
+    /// Starts a program, whose output goes to a file of its name in `folder`. A flag without a value has an empty one.
     pub(super) fn start(
         sh: &Shell,
         program: &Path,
@@ -134,7 +134,9 @@ impl Program {
         let output =
             File::create(&log).with_context(|| format!("{} cannot be written", log.display()))?;
         let child = Command::new(program)
-            .args(flags.iter().flat_map(|(flag, value)| [flag, value]))
+            .args(
+                flags.iter().flat_map(|(flag, value)| [flag, value]).filter(|arg| !arg.is_empty()),
+            )
             .envs(variables.iter().copied())
             .current_dir(sh.current_dir())
             .stdin(Stdio::null())

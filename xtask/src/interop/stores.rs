@@ -16,6 +16,9 @@ const BUCKET: &str = "flyte-data";
 /// Whom Azurite knows without being told: the development account of Azure's own documentation.
 const ACCOUNT: &str = "devstoreaccount1";
 
+/// A key that nobody has: Base64 of `another-secret`.
+const WRONG_KEY: &str = "YW5vdGhlci1zZWNyZXQ=";
+
 /// Starts the stores and our programs, and lets a Python client look at every outcome in each store.
 pub(crate) fn run(sh: &Shell) -> Result<String> {
     let (minio, gcs, azurite) =
@@ -46,23 +49,57 @@ pub(crate) fn run(sh: &Shell) -> Result<String> {
         ("AZURE_STORAGE_USE_EMULATOR", "true"),
         ("AZURITE_BLOB_STORAGE_URL", azure.endpoint.as_str()),
     ];
-    let programs = Programs::start(sh, Setup { server_variables: &variables, ..Setup::default() })?;
-    let requests = sh.current_dir().join("fixtures/requests").display().to_string();
-    let addresses = [
-        store::ADDRESS.to_owned(),
-        format!("gs://{BUCKET}"),
-        format!("abfs://{BUCKET}@{ACCOUNT}.dfs.core.windows.net"),
-        format!("abfss://{BUCKET}@{ACCOUNT}.dfs.core.windows.net"),
+    let in_azure = format!("abfs://{BUCKET}@{ACCOUNT}.dfs.core.windows.net");
+    let mut tally = drive(
+        sh,
+        &python,
+        "outcomes",
+        [&variables, &variables],
+        &[
+            store::ADDRESS,
+            &format!("gs://{BUCKET}"),
+            &in_azure,
+            &format!("abfss://{BUCKET}@{ACCOUNT}.dfs.core.windows.net"),
+            // As Flyte's own storage writes it: the account is the environment's.
+            &format!("abfs://{BUCKET}"),
+        ],
+    )?;
+    // fake-gcs-server asks nobody who he is. The last of a name wins.
+    let wrong = [
+        ("FLYTE_AWS_SECRET_ACCESS_KEY", "another-secret"),
+        ("AZURE_STORAGE_ACCOUNT_KEY", WRONG_KEY),
     ];
-    let mut arguments =
-        vec![programs.server.as_str(), &programs.workspace, &requests, programs::TOKEN];
-    arguments.extend(addresses.iter().map(String::as_str));
-    let tally: Tally = python.run_with(sh, "stores.py", &arguments, &variables)?;
+    let locked_out = [&variables[..], &wrong].concat();
+    tally +=
+        drive(sh, &python, "refusals", [&locked_out, &variables], &[store::ADDRESS, &in_azure])?;
+    super::report(&tally)?;
+    Ok(format!("{tally} in minio, fake-gcs-server and Azurite"))
+}
+
+/// Starts our programs, and lets `stores.py` look at them with files in stores of these addresses. The variables are
+/// the server's, then the client's.
+fn drive(
+    sh: &Shell,
+    python: &Python,
+    what: &str,
+    [of_server, of_client]: [&[(&str, &str)]; 2],
+    addresses: &[&str],
+) -> Result<Tally> {
+    // A success that is told without a look at the store is none here.
+    let server_flags = [("--require-error-file", "")];
+    let programs = Programs::start(
+        sh,
+        Setup { server_flags: &server_flags, server_variables: of_server, ..Setup::default() },
+    )?;
+    let requests = sh.current_dir().join("fixtures/requests").display().to_string();
+    let arguments =
+        [&programs.server, &programs.workspace, requests.as_str(), programs::TOKEN, what];
+    let tally =
+        python.run_with(sh, "stores.py", &[&arguments[..], addresses].concat(), of_client)?;
     if tally.failed > 0 {
         programs.show_logs(sh);
     }
-    super::report(&tally)?;
-    Ok(format!("{tally} in minio, fake-gcs-server and Azurite"))
+    Ok(tally)
 }
 
 /// A store that listens. It ends when this is dropped.
