@@ -3,7 +3,7 @@
 use std::{error::Error, net::SocketAddr, sync::Arc};
 
 use connector_core::Registry;
-use databricks_connector::{Looked, Looking, TaskFiles, Writing};
+use databricks_connector::{Looked, Looking, TaskFiles};
 use databricks_emulator::Emulator;
 use flyteidl2::connector::async_connector_service_client::AsyncConnectorServiceClient;
 use secrecy::SecretString;
@@ -76,10 +76,6 @@ impl TaskFiles for Outputs {
 
     fn exists<'a>(&'a self, _url: &'a str) -> Looking<'a, ()> {
         Box::pin(async { Looked::Found(()) })
-    }
-
-    fn write<'a>(&'a self, _url: &'a str, _content: Vec<u8>) -> Writing<'a> {
-        Box::pin(async { Ok(()) })
     }
 }
 

@@ -80,10 +80,6 @@ impl databricks_connector::TaskFiles for Outputs {
     fn exists<'a>(&'a self, _url: &'a str) -> databricks_connector::Looking<'a, ()> {
         Box::pin(async { databricks_connector::Looked::Found(()) })
     }
-
-    fn write<'a>(&'a self, _url: &'a str, _content: Vec<u8>) -> databricks_connector::Writing<'a> {
-        Box::pin(async { Ok(()) })
-    }
 }
 
 pub fn configured(emulator: &Emulator) -> Config {
