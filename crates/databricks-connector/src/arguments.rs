@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use crate::execution::Execution;
 
-/// Values of template variables by lower-case name.
-pub(crate) type Variables = BTreeMap<&'static str, String>;
+/// Values of template variables by name: in lower case, but for the names of inputs, `inputs.<as the task wrote it>`.
+pub(crate) type Variables = BTreeMap<String, String>;
 
 /// The first argument of Flyte's runtime.
 const RUNTIME: &str = "a0";
@@ -48,20 +48,41 @@ fn is_set(args: &[String], flag: &str) -> bool {
 
 /// Whether one of the arguments is to name the inputs.
 pub(crate) fn names_inputs(args: &[String]) -> bool {
-    let marks = [("input", "<input>"), ("inputprefix", "<input>")];
-    let variables: Variables = marks.map(|(name, mark)| (name, mark.to_owned())).into();
-    args.iter().any(|arg| render(arg, &variables) != *arg)
+    args.iter()
+        .flat_map(|arg| names(arg))
+        .any(|name| matches!(key_of(name).as_str(), "input" | "inputprefix"))
 }
 
 /// The first variable that is not known. Arguments of a container may hold braces of their own, which the executor has
 /// looked at already; those of a pod template have been looked at by nobody.
 pub(crate) fn first_unknown(args: &[String], variables: &Variables) -> Option<String> {
-    args.iter().find_map(|arg| {
-        let rendered = render(arg, variables);
-        let (_, opened) = rendered.split_once("{{")?;
-        let (inside, _) = opened.split_once("}}")?;
-        inside.trim().strip_prefix('.').map(str::to_owned)
+    args.iter()
+        .flat_map(|arg| names(arg))
+        .find(|name| !variables.contains_key(&key_of(name)))
+        .map(str::to_owned)
+}
+
+/// The names of the variables in a text, as they are written.
+fn names(text: &str) -> impl Iterator<Item = &str> {
+    let mut rest = text;
+    std::iter::from_fn(move || {
+        loop {
+            let (_, opened) = rest.split_once("{{")?;
+            let (inside, _) = opened.split_once("}}")?;
+            rest = opened;
+            if let Some(name) = inside.trim().strip_prefix('.') {
+                return Some(name);
+            }
+        }
     })
+}
+
+/// Case matters in the names of inputs alone (FC §1.3).
+fn key_of(name: &str) -> String {
+    match name.split_once('.') {
+        Some((kind, input)) if kind.eq_ignore_ascii_case("inputs") => format!("inputs.{input}"),
+        _ => name.to_ascii_lowercase(),
+    }
 }
 
 /// Replaces `{{.name}}`, in any case and with spaces inside the braces, by the value of the variable. Unknown names
@@ -76,8 +97,8 @@ pub(crate) fn render(text: &str, variables: &Variables) -> String {
             rest = opened;
             continue;
         };
-        let name = inside.trim().strip_prefix('.').map(str::to_ascii_lowercase);
-        if let Some(value) = name.and_then(|name| variables.get(name.as_str())) {
+        let name = inside.trim().strip_prefix('.').map(key_of);
+        if let Some(value) = name.and_then(|name| variables.get(&name)) {
             rendered.push_str(value);
             rest = after;
         } else {
@@ -166,6 +187,17 @@ mod tests {
         assert_eq!(first("{{.runName}}"), None);
         assert_eq!(first("x{{ .Inputs.n }}"), Some("Inputs.n".to_owned()));
         assert_eq!(first("{{secrets/a/b}}"), None);
+    }
+
+    #[test]
+    fn the_name_of_an_input_is_taken_to_the_letter_and_its_value_is_no_template() {
+        let variables =
+            Variables::from([("inputs.Day".to_owned(), "{{.runName}} {{.other}}".to_owned())]);
+        let arg = "{{ .INPUTS.Day }}".to_owned();
+        assert_eq!(render(&arg, &variables), "{{.runName}} {{.other}}");
+        assert_eq!(first_unknown(&[arg], &variables), None);
+        let other_case = ["{{.inputs.day}}".to_owned()];
+        assert_eq!(first_unknown(&other_case, &variables), Some("inputs.day".to_owned()));
     }
 
     #[test]

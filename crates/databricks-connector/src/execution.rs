@@ -65,7 +65,7 @@ impl Execution {
         [("runname", &self.run), ("actionname", &self.action)]
             .into_iter()
             .filter(|(_, value)| !value.is_empty())
-            .map(|(name, value)| (name, value.clone()))
+            .map(|(name, value)| (name.to_owned(), value.clone()))
             .collect()
     }
 
@@ -77,18 +77,19 @@ impl Execution {
         if !prefix.is_empty() {
             // The raw data of an attempt lies with its outputs (FC §1.4).
             for name in ["outputprefix", "rawoutputdataprefix"] {
-                variables.insert(name, prefix.to_owned());
+                variables.insert(name.to_owned(), prefix.to_owned());
             }
-            variables.insert("inputprefix", prefix.to_owned());
-            variables.insert("input", task_files::inputs_url(prefix));
-            variables.insert("checkpointoutputprefix", format!("{prefix}/_flytecheckpoints"));
-            variables.insert("prevcheckpointprefix", self.previous_checkpoint(prefix));
+            variables.insert("inputprefix".to_owned(), prefix.to_owned());
+            variables.insert("input".to_owned(), task_files::inputs_url(prefix));
+            variables
+                .insert("checkpointoutputprefix".to_owned(), format!("{prefix}/_flytecheckpoints"));
+            variables.insert("prevcheckpointprefix".to_owned(), self.previous_checkpoint(prefix));
         }
         // No request tells it, and the SDK writes it into the arguments of every function. Left as it is, the runtime
         // takes this very time for it.
-        variables.insert("runstarttime", "1970-01-01T00:00:00Z".to_owned());
+        variables.insert("runstarttime".to_owned(), "1970-01-01T00:00:00Z".to_owned());
         if !namespace.is_empty() {
-            variables.insert("namespace", namespace.to_owned());
+            variables.insert("namespace".to_owned(), namespace.to_owned());
         }
         variables
     }

@@ -4,7 +4,7 @@ use connector_core::{CreateContext, Error};
 use serde_json::{Map, Value};
 
 use crate::{
-    arguments::Variables, container::Container, execution::Execution, json, tags,
+    arguments::Variables, container::Container, execution::Execution, json, single_inputs, tags,
     task::DatabricksTask,
 };
 
@@ -82,7 +82,10 @@ impl<'a> FlyteSide<'a> {
     /// Values of the variables that stand unrendered in the arguments.
     pub(crate) fn variables(&self) -> Variables {
         if self.container.pod_template.is_some() {
-            self.execution.pod_variables(&self.cx.output_prefix, &self.cx.execution.namespace)
+            let mut variables =
+                self.execution.pod_variables(&self.cx.output_prefix, &self.cx.execution.namespace);
+            variables.extend(single_inputs::variables(&self.cx.inputs));
+            variables
         } else {
             self.execution.variables()
         }

@@ -59,6 +59,7 @@ mod reason;
 mod run_defaults;
 mod run_meta;
 mod serverless;
+mod single_inputs;
 mod submit;
 mod sweep;
 mod tags;

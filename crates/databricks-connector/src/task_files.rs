@@ -27,6 +27,9 @@ pub(crate) const MAX_ERROR_BYTES: u64 = 1024 * 1024;
 /// The largest file of inputs that is written, in bytes.
 const MAX_INPUT_BYTES: usize = 10 * 1024 * 1024;
 
+/// Between the tries to write the inputs.
+const PAUSES: [Duration; 2] = [Duration::from_millis(300), Duration::from_millis(900)];
+
 /// What came of looking for a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Looked<T> {
@@ -121,13 +124,33 @@ pub(crate) async fn write_inputs(
     }
     // Half of the time is left for the submission.
     let time = half_of_the_time(deadline);
-    let writing = files.write(&url, inputs.encode_to_vec());
+    let writing = write_with_patience(files, &url, inputs.encode_to_vec(), time);
     tokio::time::timeout(time, writing).await.unwrap_or_else(|_| {
         Err(Unwritten::Passing(format!(
             "{url} was not written in the {:.1} s that there were",
             time.as_secs_f64()
         )))
     })
+}
+
+/// A refusal that passes is met with further tries, as an error costs the task an attempt (DESIGN §3.1). A pause that
+/// would outlast the time is not made.
+async fn write_with_patience(
+    files: &dyn TaskFiles,
+    url: &str,
+    content: Vec<u8>,
+    mut time: Duration,
+) -> Result<(), Unwritten> {
+    for pause in PAUSES {
+        match files.write(url, content.clone()).await {
+            Err(Unwritten::Passing(_)) if pause < time => {
+                tokio::time::sleep(pause).await;
+                time -= pause;
+            }
+            written => return written,
+        }
+    }
+    files.write(url, content).await
 }
 
 /// Looks for no longer than the caller has time: an answer that comes too late is an error for Flyte, and an error is
@@ -149,4 +172,47 @@ fn half_of_the_time(deadline: Option<Instant>) -> Duration {
 
 fn below(prefix: &str, name: &str) -> String {
     format!("{}/{name}", prefix.trim_end_matches('/'))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    use super::*;
+
+    /// Takes a file after some refusals.
+    #[derive(Debug)]
+    struct Refusing(AtomicU32, Unwritten);
+
+    impl TaskFiles for Refusing {
+        fn read<'a>(&'a self, _url: &'a str, _most: u64) -> Looking<'a, Vec<u8>> {
+            Box::pin(async { Looked::Absent })
+        }
+
+        fn exists<'a>(&'a self, _url: &'a str) -> Looking<'a, ()> {
+            Box::pin(async { Looked::Absent })
+        }
+
+        fn write<'a>(&'a self, _url: &'a str, _content: Vec<u8>) -> Writing<'a> {
+            let left = self.0.load(Ordering::Relaxed);
+            self.0.store(left.saturating_sub(1), Ordering::Relaxed);
+            Box::pin(async move { if left > 0 { Err(self.1.clone()) } else { Ok(()) } })
+        }
+    }
+
+    /// What becomes of a write that is refused so often, and how many refusals were not needed.
+    async fn written(refusals: u32, with: Unwritten) -> (Result<(), Unwritten>, u32) {
+        let files = Refusing(AtomicU32::new(refusals), with);
+        let written = write_inputs(&files, "s3://b/a0/1", &Inputs::default(), None).await;
+        (written, files.0.into_inner())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn inputs_are_tried_again_where_that_may_help() {
+        let passing = Unwritten::Passing("slow down".to_owned());
+        assert_eq!(written(2, passing.clone()).await, (Ok(()), 0));
+        assert_eq!(written(9, passing.clone()).await, (Err(passing), 6));
+        let lasting = Unwritten::Lasting("forbidden".to_owned());
+        assert_eq!(written(9, lasting.clone()).await, (Err(lasting), 8));
+    }
 }

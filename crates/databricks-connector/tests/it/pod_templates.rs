@@ -87,6 +87,21 @@ async fn the_inputs_lie_where_the_arguments_say() {
 }
 
 #[tokio::test]
+async fn the_whole_submission_of_a_template_that_names_inputs() {
+    let world = World::start().await;
+    let folder = tempfile::tempdir().unwrap();
+    let args = [&SDK[..], &["n={{.Inputs.n}}", "{{.inputPrefix}}"]].concat();
+    world.connector.create(task(&world, &prefix_of(folder.path()), &args)).await.unwrap();
+    let body = serde_json::to_string(&world.emulator.submissions()[0]).unwrap();
+    let body = body.replace(&folder.path().display().to_string(), "/data");
+    let mut body: Value = serde_json::from_str(&body).unwrap();
+    // Both come from the output prefix, whose folder is another in each run of the test.
+    body["idempotency_token"] = json!("[token]");
+    body["tasks"][0]["description"] = json!("[mark]");
+    insta::assert_json_snapshot!("pod_template_with_inputs", body);
+}
+
+#[tokio::test]
 async fn inputs_that_no_argument_names_are_not_written() {
     let world = World::start().await;
     let folder = tempfile::tempdir().unwrap();
@@ -101,7 +116,7 @@ async fn a_variable_that_nobody_knows_is_refused_by_name() {
     let world = World::start().await;
     let folder = tempfile::tempdir().unwrap();
     for (prefix, variable) in [
-        (prefix_of(folder.path()), "Inputs.n"),
+        (prefix_of(folder.path()), "Inputs.m"),
         (prefix_of(folder.path()), "perRetryUniqueKey"),
         (prefix_of(folder.path()), "taskTemplatePath"),
         // Without a place for outputs there is none for inputs.
