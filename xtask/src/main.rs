@@ -11,6 +11,7 @@ mod ci;
 mod codegen;
 mod fuzz;
 mod interop;
+mod kubernetes;
 mod nightly;
 mod soak;
 mod tidy;

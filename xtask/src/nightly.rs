@@ -3,7 +3,7 @@
 use crate::{
     fuzz,
     interop::{self, s3_logs, stores},
-    soak,
+    kubernetes, soak,
 };
 use anyhow::{Result, bail};
 use std::time::Instant;
@@ -12,10 +12,11 @@ use xshell::Shell;
 /// A part: its name, and what it says of itself when it passed.
 type Part = (&'static str, fn(&Shell) -> Result<String>);
 
-const PARTS: [Part; 5] = [
+const PARTS: [Part; 6] = [
     ("interop", interop::run_full),
     ("stores", stores::run),
     ("s3-logs", s3_logs::run),
+    ("kubernetes", kubernetes::run),
     ("soak", soak::run_large),
     ("fuzz", fuzz::run),
 ];

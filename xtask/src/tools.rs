@@ -11,6 +11,8 @@ const CARGO_DENY: &str = "0.20.2";
 const CARGO_FUZZ: &str = "0.13.2";
 /// Reports of grpcurl's own version are "dev build" when Go built it, so the version is in the folder's name.
 const GRPCURL: &str = "v1.9.3";
+const KUBE_APISERVER: &str = "1.34.2";
+const ETCD: &str = "v3.6.4";
 /// minio's release tags are no Go versions, so a commit it is.
 const MINIO: &str = "v0.0.0-20260212201848-7aac2a2c5b7c";
 /// The newest are sometimes refused by the proxy, so this one is some months old.
@@ -101,20 +103,93 @@ pub(crate) fn azurite(sh: &Shell) -> Result<PathBuf> {
     Ok(program)
 }
 
+/// The program `kube-apiserver` in the pinned version, which Go builds when it is not there.
+///
+/// Its module cannot be installed by name: it replaces its parts by folders of its own repository. A module that is thrown
+/// away replaces them by what was published, each `k8s.io/x v0.y` for Kubernetes `1.y`.
+pub(crate) fn kube_apiserver(sh: &Shell) -> Result<PathBuf> {
+    let version = format!("v{KUBE_APISERVER}");
+    let folder = sh.current_dir().join(FOLDER).join(format!("kube-apiserver-{version}"));
+    let program = folder.join("kube-apiserver");
+    if sh.path_exists(&program) {
+        return Ok(program);
+    }
+    announce_go_build(sh, "kube-apiserver", &version, "three minutes to ten")?;
+    let module = format!("k8s.io/kubernetes@{version}");
+    // Outside of any module: ours would be asked about otherwise.
+    let outside = sh.create_temp_dir()?;
+    let _outside = sh.push_dir(outside.path());
+    let facts = cmd!(sh, "go mod download -json {module}").quiet().read().context(UNREACHABLE)?;
+    let go_mod = facts
+        .lines()
+        .find_map(|line| line.trim().strip_prefix("\"GoMod\": \"")?.strip_suffix("\","))
+        .context("`go mod download` does not say where the module's go.mod is")?;
+    let published = KUBE_APISERVER.replacen('1', "v0", 1);
+    let replaced: Vec<String> = sh
+        .read_file(go_mod)?
+        .lines()
+        .filter_map(|line| line.trim().split_once(" => ./staging/"))
+        .map(|(part, _)| format!("replace {part} => {part} {published}\n"))
+        .collect();
+    let number = "-X k8s.io/component-base/version.git";
+    let minor = KUBE_APISERVER.split('.').nth(1).unwrap_or_default();
+    // Without them it calls itself v0.0.0, which its clients take for an old one.
+    let versions = format!("-s -w {number}Version={version} {number}Major=1 {number}Minor={minor}");
+    go_build_in_module(
+        sh,
+        &format!("require k8s.io/kubernetes {version}\n{}", replaced.concat()),
+        "k8s.io/kubernetes/cmd/kube-apiserver",
+        &["-ldflags", &versions],
+        &program,
+    )?;
+    Ok(program)
+}
+
+/// The program `etcd` in the pinned version, which Go builds when it is not there.
+pub(crate) fn etcd(sh: &Shell) -> Result<PathBuf> {
+    let program = sh.current_dir().join(FOLDER).join(format!("etcd-{ETCD}")).join("etcd");
+    if sh.path_exists(&program) {
+        return Ok(program);
+    }
+    announce_go_build(sh, "etcd", ETCD, "half a minute to two")?;
+    let package = "go.etcd.io/etcd/server/v3";
+    go_build_in_module(sh, &format!("require {package} {ETCD}\n"), package, &[], &program)?;
+    Ok(program)
+}
+
+/// Builds a package in a module of its own, which is thrown away.
+fn go_build_in_module(
+    sh: &Shell,
+    requirements: &str,
+    package: &str,
+    flags: &[&str],
+    program: &Path,
+) -> Result<()> {
+    let module = sh.create_temp_dir()?;
+    let _inside = sh.push_dir(module.path());
+    sh.write_file("go.mod", format!("module build\n\ngo 1.24.0\n\n{requirements}"))?;
+    cmd!(sh, "go build -mod=mod -o {program} {flags...} {package}").run().context(UNREACHABLE)
+}
+
+const UNREACHABLE: &str = "it cannot be built; is the Go module proxy reachable?";
+
+fn announce_go_build(sh: &Shell, name: &str, version: &str, time: &str) -> Result<()> {
+    if !works(sh, "go", &["version"]) {
+        bail!(
+            "Go is not installed, and {name} is built with it: install Go from https://go.dev/dl or as the package `golang`"
+        );
+    }
+    println!("{name} {version} is not there: building it into {FOLDER}/ with Go, {time}, once");
+    Ok(())
+}
+
 fn built_by_go(sh: &Shell, name: &str, version: &str, package: &str) -> Result<PathBuf> {
     let folder = sh.current_dir().join(FOLDER).join(format!("{name}-{version}"));
     let program = folder.join(name);
     if sh.path_exists(&program) {
         return Ok(program);
     }
-    if !works(sh, "go", &["version"]) {
-        bail!(
-            "Go is not installed, and {name} is built with it: install Go from https://go.dev/dl or as the package `golang`"
-        );
-    }
-    println!(
-        "{name} {version} is not there: building it into {FOLDER}/ with Go, half a minute to two, once"
-    );
+    announce_go_build(sh, name, version, "half a minute to two")?;
     let module = format!("{package}@{version}");
     cmd!(sh, "go install {module}")
         .env("GOBIN", &folder)

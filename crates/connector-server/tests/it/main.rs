@@ -24,6 +24,8 @@ mod drain;
 mod fault_matrix;
 mod gated;
 mod grpc;
+#[cfg(feature = "kubernetes")]
+mod kubernetes;
 mod load;
 mod memory;
 mod parity;
