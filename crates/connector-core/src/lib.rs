@@ -74,7 +74,7 @@ pub mod value;
 pub use connection::Connection;
 pub use connector::Connector;
 pub use context::{CallContext, CreateContext};
-pub use count::Count;
+pub use count::{Count, CountKind};
 pub use error::{Error, ErrorKind};
 pub use logs::{LogLine, LogPage, LogsRequest, Originator};
 pub use metrics::{Metric, MetricsRequest, Sample, Series};

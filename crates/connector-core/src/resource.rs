@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 use crate::value;
 
 /// How far the work is. There is no "undefined": it would count as a system failure of the task (FC §1.5).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Phase {
     /// Waiting. Flyte does not store it; prefer [`Phase::WaitingForResources`] (FC §0.9).
     Queued,

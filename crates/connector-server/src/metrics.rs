@@ -3,13 +3,15 @@
 
 use std::{borrow::Cow, fmt, time::Duration};
 
-use connector_core::{ConnectorHandle, Count, TaskType};
+use connector_core::{Count, CountKind, TaskType};
 use prometheus_client::{
     collector::Collector,
-    encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric as _, text::encode},
+    encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric as _, NoLabelSet, text::encode},
     metrics::{
+        MetricType,
         counter::{ConstCounter, Counter},
         family::Family,
+        gauge::ConstGauge,
         histogram::Histogram,
     },
     registry::Registry,
@@ -18,6 +20,7 @@ use tonic::Code;
 
 use crate::status::code_name;
 
+mod process;
 mod text;
 
 /// The task type in a label when no connector serves it: callers must not be able to make up labels.
@@ -261,9 +264,10 @@ impl Metrics {
         metrics
     }
 
-    /// The same numbers, and those that the connectors count themselves.
+    /// The same numbers, those that the connectors count themselves, and those of the process.
     pub(crate) fn with_counts_of(mut self, connectors: connector_core::Registry) -> Self {
         self.registry.register_collector(Box::new(CountsOf(connectors)));
+        self.registry.register_collector(Box::new(process::Process::now()));
         self
     }
 
@@ -352,12 +356,33 @@ struct CountsOf(connector_core::Registry);
 
 impl Collector for CountsOf {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
-        for Count { name, help, value } in
-            self.0.connectors().iter().flat_map(ConnectorHandle::counts)
-        {
-            let counter = ConstCounter::new(value);
-            let metric = encoder.encode_descriptor(name, help, None, counter.metric_type())?;
-            counter.encode(metric)?;
+        for connector in self.0.connectors() {
+            let counts = connector.counts();
+            for family in counts.chunk_by(|one, other| one.name == other.name) {
+                let Some(Count { name, help, kind, .. }) = family.first() else { continue };
+                let metric_type = match kind {
+                    CountKind::Counter => MetricType::Counter,
+                    CountKind::Gauge => MetricType::Gauge,
+                };
+                let mut metric = encoder.encode_descriptor(name, help, None, metric_type)?;
+                for Count { labels, value, .. } in family {
+                    let labels: Vec<(&str, &str)> =
+                        labels.iter().map(|(name, value)| (*name, value.as_str())).collect();
+                    let labels = labels.as_slice();
+                    match (kind, labels.is_empty()) {
+                        (CountKind::Counter, true) => {
+                            metric.encode_counter::<NoLabelSet, _, f64>(value, None)?;
+                        }
+                        (CountKind::Counter, false) => {
+                            ConstCounter::new(*value).encode(metric.encode_family(&labels)?)?;
+                        }
+                        (CountKind::Gauge, true) => metric.encode_gauge(value)?,
+                        (CountKind::Gauge, false) => {
+                            ConstGauge::new(*value).encode(metric.encode_family(&labels)?)?;
+                        }
+                    }
+                }
+            }
         }
         Ok(())
     }
@@ -460,7 +485,7 @@ mod tests {
         let connectors = connector_core::Registry::builder().register(connector).build().unwrap();
         let metrics = Metrics::new([]).with_counts_of(connectors);
         let text = metrics.write(Exposition::Text);
-        let line = "flyte_connector_databricks_unchecked_successes_total 0";
+        let line = "flyte_connector_databricks_unchecked_successes_total 0.0";
         assert!(text.lines().any(|found| found == line), "{text}");
         assert!(
             text.contains("# TYPE flyte_connector_databricks_unchecked_successes_total counter")

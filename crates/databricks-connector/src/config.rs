@@ -21,7 +21,7 @@ use crate::{
     phase::UserFailures,
     run_defaults::RunDefaults,
     task_files::{ObjectStores, TaskFiles},
-    upstream::Observer,
+    upstream::{Observer, UpstreamCounts},
     watch::Patience,
     work::Entrypoint,
 };
@@ -188,6 +188,7 @@ impl std::error::Error for ConfigError {}
 #[derive(Debug)]
 pub(crate) struct Settings {
     pub(crate) default_host: Option<Host>,
+    pub(crate) upstream: Arc<UpstreamCounts>,
     pub(crate) own: OwnCredentials,
     pub(crate) task_credentials: TaskCredentials,
     pub(crate) namespace_secrets: Option<SecretCredentials>,
@@ -272,14 +273,15 @@ impl TryFrom<Config> for Settings {
                 JobsApi::V2_2 => databricks_client::JobsApi::V2_2,
                 JobsApi::V2_1 => databricks_client::JobsApi::V2_1,
             });
-        if let Some(observer) = config.observer {
-            pool = pool.observer(observer);
-        }
+        let upstream = Arc::new(UpstreamCounts::new(config.observer));
+        let observer: Arc<dyn Observer> = Arc::<UpstreamCounts>::clone(&upstream);
+        pool = pool.observer(observer);
         if let Some(pem) = config.extra_roots_pem {
             pool = pool.extra_roots_pem(pem);
         }
         Ok(Self {
             default_host,
+            upstream,
             own: workspaces.own,
             task_credentials: TaskCredentials::default(),
             namespace_secrets: config.namespace_secrets.map(SecretCredentials::new),

@@ -3,8 +3,8 @@
 use std::time::{Duration, Instant};
 
 use connector_core::{
-    CallContext, Connector, Count, CreateContext, Error, ErrorKind, LogPage, LogsRequest, Metric,
-    MetricsRequest, Resource, TaskType,
+    CallContext, Connector, Count, CountKind, CreateContext, Error, ErrorKind, LogPage,
+    LogsRequest, Metric, MetricsRequest, Resource, TaskType,
 };
 use databricks_client::{Client, Credentials, Host};
 
@@ -174,11 +174,18 @@ impl Connector for DatabricksConnector {
     }
 
     fn counts(&self) -> Vec<Count> {
-        vec![Count {
+        #[expect(clippy::cast_precision_loss, reason = "a count that large is not told exactly")]
+        let unchecked = self.unchecked.count() as f64;
+        let mut counts = vec![Count {
             name: "flyte_connector_databricks_unchecked_successes",
             help: "Runs that succeeded for Databricks, and whose error.pb and outputs.pb could not be looked at",
-            value: self.unchecked.count(),
-        }]
+            kind: CountKind::Counter,
+            labels: Vec::new(),
+            value: unchecked,
+        }];
+        let workspaces = self.settings.pool.workspaces();
+        counts.extend(self.settings.upstream.counts(&workspaces, &self.watch.phases()));
+        counts
     }
 
     async fn create(&self, cx: CreateContext) -> Result<RunMeta, Error> {

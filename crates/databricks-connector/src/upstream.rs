@@ -1,5 +1,7 @@
 //! What can be seen of the calls to Databricks: for metrics and for people who look after the connector.
 
+mod counts;
+
 use std::fmt;
 
 use databricks_client::ClientPool;
@@ -7,6 +9,8 @@ pub use databricks_client::{
     Attempt, BreakerSnapshot, BudgetSnapshot, BudgetWait, ErrorKind, Host, Lane, LaneSnapshot,
     LastFailure, Observer, WorkspaceSnapshot,
 };
+
+pub(crate) use counts::UpstreamCounts;
 
 /// The workspaces that a connector calls. It outlives the connector's move into a registry. Cheap to clone.
 #[derive(Clone)]

@@ -1,7 +1,7 @@
 //! What this process remembers of the runs it watches: never needed by another replica, lost with the process.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeMap, HashMap},
     sync::{Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
@@ -167,6 +167,15 @@ impl Watch {
     /// The credential last seen for the run.
     pub(crate) fn credentials(&self, host: &Host, run_id: RunId) -> Option<Credentials> {
         self.lock().get(&(host.clone(), run_id)).and_then(|watched| watched.credentials.clone())
+    }
+
+    /// How many runs are watched, by the phase that was told last.
+    pub(crate) fn phases(&self) -> BTreeMap<Phase, u64> {
+        let mut phases = BTreeMap::new();
+        for watched in self.lock().values() {
+            *phases.entry(watched.phase).or_default() += 1;
+        }
+        phases
     }
 
     fn with<T>(

@@ -179,6 +179,34 @@ async fn a_task_is_created_watched_until_it_succeeds_and_deleted() {
         DeleteTaskRequest { resource_meta, task_category: Some(category()), connection: None };
     tasks.delete_task(request).await.unwrap();
     assert!(!emulator.runs()[0].cancelled, "a finished run is left alone");
+
+    let host = emulator.https_host();
+    let metrics = server.page("/metrics").await.1;
+    for line in [
+        format!(
+            r#"flyte_connector_databricks_requests_total{{workspace="{host}",endpoint="runs/submit",status="200",attempt="first"}} 1"#
+        ),
+        format!(
+            r#"flyte_connector_databricks_request_seconds_total{{workspace="{host}",endpoint="runs/get"}} "#
+        ),
+        format!(r#"flyte_connector_databricks_breaker_open{{workspace="{host}"}} 0"#),
+        format!(
+            r#"flyte_connector_databricks_calls_in_flight{{workspace="{host}",lane="reads"}} 0"#
+        ),
+        format!(
+            r#"flyte_connector_databricks_budget_per_second{{workspace="{host}",lane="writes"}} 20"#
+        ),
+        r#"flyte_connector_databricks_runs{phase="Running"} 0"#.to_owned(),
+        "process_resident_memory_bytes ".to_owned(),
+        "process_open_fds ".to_owned(),
+        "process_start_time_seconds ".to_owned(),
+        "process_cpu_seconds_total ".to_owned(),
+    ] {
+        assert!(
+            metrics.lines().any(|found| found.starts_with(&line)),
+            "{line} is not in\n{metrics}"
+        );
+    }
 }
 
 #[tokio::test]
