@@ -83,6 +83,14 @@ fn claims(sh: &Shell, full: bool) -> Result<Tally> {
     }
     tally += driven;
 
+    println!("\n== Databricks' own SDK against the fake workspace");
+    let (client_id, secret) = programs::PRINCIPAL.split_once('=').unwrap_or_default();
+    tally += python.run(
+        sh,
+        "auth.py",
+        &[&programs.workspace, &programs.certificate, programs::TOKEN, client_id, secret],
+    )?;
+
     if let Some(grpcurl) = grpcurl {
         println!("\n== grpcurl against the running server");
         tally += grpcurl::run(sh, &grpcurl, &programs.server);

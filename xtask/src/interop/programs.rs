@@ -12,6 +12,9 @@ use xshell::{Shell, cmd};
 /// The one token that the fake workspace accepts here.
 pub(super) const TOKEN: &str = "dapi-interop";
 
+/// A service principal of the fake workspace: its id and its secret.
+pub(super) const PRINCIPAL: &str = "interop-principal=interop-secret";
+
 /// What the runs of the fake workspace do, by run name.
 const SCRIPTS: &str = "xtask/interop/scripts.json";
 
@@ -27,6 +30,8 @@ pub(super) struct Programs {
     pub(super) server: String,
     /// `host:port` of the workspace's HTTPS, as a task names it.
     pub(super) workspace: String,
+    /// The file of the certificate that the workspace's clients have to trust.
+    pub(super) certificate: String,
     /// Held for their drop: the server goes before the workspace it calls.
     _server: Program,
     _workspace: Program,
@@ -49,8 +54,12 @@ impl Programs {
         let built = |name: &str| folder.with_file_name("debug").join(name);
 
         let certificate = folder.join("workspace.pem").to_string_lossy().into_owned();
-        let shared =
-            [("--token", TOKEN), ("--script", SCRIPTS), ("--certificate", certificate.as_str())];
+        let shared = [
+            ("--token", TOKEN),
+            ("--principal", PRINCIPAL),
+            ("--script", SCRIPTS),
+            ("--certificate", certificate.as_str()),
+        ];
         let mut emulator = Program::start(
             sh,
             &built("databricks-emulator"),
@@ -86,6 +95,7 @@ impl Programs {
         Ok(Self {
             server: address.to_string(),
             workspace,
+            certificate: certificate.clone(),
             logs: [server.log.clone(), emulator.log.clone()],
             _server: server,
             _workspace: emulator,

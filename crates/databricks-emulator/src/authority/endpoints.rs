@@ -26,6 +26,7 @@ pub(crate) fn router() -> Router<Arc<Shared>> {
         .route("/computeMetadata/v1/instance/service-accounts/default/identity", get(google_id))
         .route("/v1/projects/-/serviceAccounts/{account}", post(google_impersonated));
     Router::new()
+        .route("/.well-known/databricks-config", get(host_metadata))
         .route("/oidc/.well-known/oauth-authorization-server", get(discovery))
         .route("/oidc/v1/token", post(token))
         .nest("/emulator/cloud", cloud)
@@ -41,13 +42,29 @@ fn granted((token, seconds): (String, u64)) -> Response {
         .into_response()
 }
 
-async fn discovery(headers: HeaderMap, uri: Uri, State(shared): State<Arc<Shared>>) -> Response {
+/// The address that was asked, as OAuth names it.
+fn base(headers: &HeaderMap, uri: &Uri, shared: &Shared) -> String {
     // HTTP/2 has the host in the address.
     let named = headers.get(header::HOST).and_then(|host| host.to_str().ok());
     let host = named.or(uri.authority().map(Authority::as_str)).unwrap_or("localhost");
     // The certificate is made out for this name; HTTP is spoken to the address.
     let scheme = if host.starts_with("localhost") { "https" } else { "http" };
-    let base = shared.settings.oidc_base.clone().unwrap_or_else(|| format!("{scheme}://{host}"));
+    shared.settings.oidc_base.clone().unwrap_or_else(|| format!("{scheme}://{host}"))
+}
+
+/// What newer clients ask first: where OAuth is, and which workspace this is (Databricks' Python SDK, `HostMetadata`).
+async fn host_metadata(
+    headers: HeaderMap,
+    uri: Uri,
+    State(shared): State<Arc<Shared>>,
+) -> Response {
+    let base = base(&headers, &uri, &shared);
+    Json(json!({"oidc_endpoint": format!("{base}/oidc"), "workspace_id": "1234567890"}))
+        .into_response()
+}
+
+async fn discovery(headers: HeaderMap, uri: Uri, State(shared): State<Arc<Shared>>) -> Response {
+    let base = base(&headers, &uri, &shared);
     Json(json!({
         "issuer": format!("{base}/oidc"),
         "authorization_endpoint": format!("{base}/oidc/v1/authorize"),
