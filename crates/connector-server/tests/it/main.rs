@@ -24,6 +24,7 @@ mod drain;
 mod fault_matrix;
 mod gated;
 mod grpc;
+mod hosts;
 #[cfg(feature = "kubernetes")]
 mod kubernetes;
 mod load;

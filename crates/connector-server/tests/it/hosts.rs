@@ -1,0 +1,152 @@
+//! A hostile task chooses where a token is sent: every trick is refused, and no packet goes out.
+
+use std::{fs, io, net::TcpListener, path::Path};
+
+use connector_server::registry;
+use databricks_connector::Config;
+use flyteidl2::{
+    connector::{CreateTaskRequest, DeleteTaskRequest, GetTaskRequest, TaskCategory},
+    core::{Connection, task_execution::Phase},
+};
+use prost::Message as _;
+use prost_types::{Value, value::Kind};
+use secrecy::SecretString;
+use serde_json::json;
+use tonic::Code;
+
+use crate::server::{config, start};
+
+/// Names that only look like Databricks' own, or are no names at all. `{port}` is a listener of ours on loopback.
+const HOSTILE: [&str; 59] = [
+    "http://dbc-1.cloud.databricks.com",
+    "ftp://dbc-1.cloud.databricks.com",
+    "file:///etc/passwd",
+    "javascript://dbc-1.cloud.databricks.com",
+    "dbc-1.cloud.databricks.com:8443",
+    "dbc-1.cloud.databricks.com:80",
+    "dbc-1.cloud.databricks.com:0",
+    "dbc-1.cloud.databricks.com:443:443",
+    "user@dbc-1.cloud.databricks.com",
+    "user:password@dbc-1.cloud.databricks.com",
+    "dbc-1.cloud.databricks.com@evil.example",
+    "https://dbc-1.cloud.databricks.com@evil.example/",
+    "https://evil.example#@dbc-1.cloud.databricks.com",
+    "https://evil.example?x=dbc-1.cloud.databricks.com",
+    "https://evil.example/dbc-1.cloud.databricks.com",
+    "https://evil.example\\@dbc-1.cloud.databricks.com",
+    "dbc-1.cloud.databricks.com\\.evil.example",
+    "dbc-1.cloud.databricks.com.evil.example",
+    "dbc-1.cloud.databricks.com..",
+    "evilcloud.databricks.com.example",
+    "databricks.com.evil.example",
+    "notdatabricks.com",
+    "evil-databricks.com",
+    "xcloud.databricks.com.co",
+    "azuredatabricks.net",
+    "evilazuredatabricks.net",
+    "adb-1.2.azuredatabricks.net.evil.example",
+    "databricks.com",
+    ".cloud.databricks.com",
+    "dbc-1.cloud.databrıcks.com",
+    "dbc-1.cloud.dаtabricks.com",
+    "xn--dbc-1-evil.example",
+    "dbc-1。cloud。databricks。com.evil.example",
+    "dbc-1%2ecloud.databricks.com.evil.example",
+    "evil.example%00.cloud.databricks.com",
+    "evil.example%2f.cloud.databricks.com",
+    "evil.example\t.cloud.databricks.com",
+    "evil.example\n.cloud.databricks.com",
+    "evil.example .cloud.databricks.com",
+    "evil.example/.cloud.databricks.com",
+    "169.254.169.254",
+    "http://169.254.169.254/latest/meta-data",
+    "metadata.google.internal",
+    "[fd00:ec2::254]",
+    "127.0.0.1:{port}",
+    "http://127.0.0.1:{port}",
+    "https://127.0.0.1:{port}",
+    "localhost:{port}",
+    "http://localhost:{port}",
+    "localhost.:{port}",
+    "[::1]:{port}",
+    "[::ffff:127.0.0.1]:{port}",
+    "0.0.0.0:{port}",
+    "127.1:{port}",
+    "2130706433:{port}",
+    "0x7f000001:{port}",
+    "0177.0.0.1:{port}",
+    "127.0.0.1.nip.io",
+    "kubernetes.default.svc",
+];
+
+fn category() -> TaskCategory {
+    TaskCategory { name: "databricks".to_owned(), version: 0 }
+}
+
+fn with_token() -> Option<Connection> {
+    let secrets = [("databricks_token".to_owned(), "dapi-task".to_owned())].into();
+    Some(Connection { secrets, ..Connection::default() })
+}
+
+/// The request of a task that names this workspace.
+fn request(host: &str, connection: Option<Connection>) -> CreateTaskRequest {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../../fixtures/requests/40_executor_first_attempt.create.pb");
+    let mut request = CreateTaskRequest::decode(fs::read(path).unwrap().as_slice()).unwrap();
+    let custom = request.template.as_mut().unwrap().custom.as_mut().unwrap();
+    let host = Value { kind: Some(Kind::StringValue(host.to_owned())) };
+    custom.fields.insert("databricksInstance".to_owned(), host);
+    request.connection = connection;
+    request
+}
+
+#[tokio::test]
+async fn every_trick_is_refused_without_a_packet_whoever_brings_the_token() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.set_nonblocking(true).unwrap();
+    let port = listener.local_addr().unwrap().port().to_string();
+    let databricks = Config {
+        instance: Some("dbc-own.cloud.databricks.com".to_owned()),
+        access_token: Some(SecretString::from("dapi-own")),
+        ..Config::default()
+    };
+    let server = start(config(), registry(databricks).unwrap()).await;
+    let mut tasks = server.tasks();
+    let long = format!("{}.cloud.databricks.com.evil.example", "a".repeat(5000));
+    for host in HOSTILE.into_iter().chain([long.as_str()]) {
+        let host = host.replace("{port}", &port);
+        for connection in [with_token(), None] {
+            let refused = tasks.create_task(request(&host, connection.clone())).await.unwrap_err();
+            assert!(
+                matches!(refused.code(), Code::InvalidArgument | Code::PermissionDenied),
+                "{host}: {refused:?}"
+            );
+            assert!(!refused.message().contains("dapi"), "{refused:?}");
+
+            let resource_meta =
+                json!({"databricks_instance": host, "run_id": "7"}).to_string().into_bytes();
+            let get = GetTaskRequest {
+                resource_meta: resource_meta.clone(),
+                task_category: Some(category()),
+                connection: connection.clone(),
+                ..GetTaskRequest::default()
+            };
+            match tasks.get_task(get).await {
+                Ok(answer) => {
+                    let resource = answer.into_inner().resource.unwrap();
+                    assert_eq!(resource.phase(), Phase::Running, "{host}");
+                    assert!(!resource.message.is_empty(), "{host}");
+                }
+                // Meta that no connector wrote can never succeed.
+                Err(status) => {
+                    assert_eq!(status.code(), Code::InvalidArgument, "{host}: {status:?}")
+                }
+            }
+            let delete =
+                DeleteTaskRequest { resource_meta, task_category: Some(category()), connection };
+            tasks.delete_task(delete).await.unwrap_err();
+        }
+    }
+    let nobody = listener.accept().unwrap_err();
+    assert_eq!(nobody.kind(), io::ErrorKind::WouldBlock, "no packet was sent");
+}
