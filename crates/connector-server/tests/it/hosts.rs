@@ -83,9 +83,9 @@ fn category() -> TaskCategory {
     TaskCategory { name: "databricks".to_owned(), version: 0 }
 }
 
-fn with_token() -> Option<Connection> {
+fn with_token() -> Connection {
     let secrets = [("databricks_token".to_owned(), "dapi-task".to_owned())].into();
-    Some(Connection { secrets, ..Connection::default() })
+    Connection { secrets, ..Connection::default() }
 }
 
 /// The request of a task that names this workspace.
@@ -115,7 +115,7 @@ async fn every_trick_is_refused_without_a_packet_whoever_brings_the_token() {
     let long = format!("{}.cloud.databricks.com.evil.example", "a".repeat(5000));
     for host in HOSTILE.into_iter().chain([long.as_str()]) {
         let host = host.replace("{port}", &port);
-        for connection in [with_token(), None] {
+        for connection in [Some(with_token()), None] {
             let refused = tasks.create_task(request(&host, connection.clone())).await.unwrap_err();
             assert!(
                 matches!(refused.code(), Code::InvalidArgument | Code::PermissionDenied),
@@ -139,7 +139,7 @@ async fn every_trick_is_refused_without_a_packet_whoever_brings_the_token() {
                 }
                 // Meta that no connector wrote can never succeed.
                 Err(status) => {
-                    assert_eq!(status.code(), Code::InvalidArgument, "{host}: {status:?}")
+                    assert_eq!(status.code(), Code::InvalidArgument, "{host}: {status:?}");
                 }
             }
             let delete =
