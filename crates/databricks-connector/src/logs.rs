@@ -91,7 +91,7 @@ pub(crate) async fn client_of_run(
         .credentials_of(&host, cx, meta)
         .await
         .map_err(|no| no.error)?
-        .or_else(|| connector.watch.credentials(&host, meta.run_id))
+        .or_else(|| connector.watch.credentials(&host, meta.run_id, Instant::now()))
         .ok_or_else(|| no_credentials(&host))?;
     Ok(connector.client(&host, credentials, cx.deadline))
 }

@@ -12,6 +12,9 @@ use databricks_client::{Credentials, Host, RunId};
 /// How many runs are remembered.
 const MAX_RUNS: usize = 50_000;
 
+/// How long the credential of a run is kept after the run was last heard of.
+const CREDENTIAL_MEMORY: Duration = Duration::from_hours(24);
+
 /// How often a reason that could not be read keeps an ended run RUNNING (DESIGN §3.1).
 const REASON_POLLS: u8 = 2;
 
@@ -164,9 +167,19 @@ impl Watch {
         self.with(host, run_id, now, |watched| watched.credentials = Some(credentials.clone()));
     }
 
-    /// The credential last seen for the run.
-    pub(crate) fn credentials(&self, host: &Host, run_id: RunId) -> Option<Credentials> {
-        self.lock().get(&(host.clone(), run_id)).and_then(|watched| watched.credentials.clone())
+    /// The credential last seen for the run, for a day after the run was last heard of.
+    pub(crate) fn credentials(
+        &self,
+        host: &Host,
+        run_id: RunId,
+        now: Instant,
+    ) -> Option<Credentials> {
+        let mut runs = self.lock();
+        let watched = runs.get_mut(&(host.clone(), run_id))?;
+        if now.saturating_duration_since(watched.touched) > CREDENTIAL_MEMORY {
+            watched.credentials = None;
+        }
+        watched.credentials.clone()
     }
 
     /// How many runs are watched, by the phase that was told last.
@@ -313,6 +326,20 @@ mod tests {
         let asked: Vec<bool> =
             (0..4).map(|n| clock.0.may_ask_again(&clock.1, clock.2, clock.after(n))).collect();
         assert_eq!(asked, [true, true, false, false]);
+    }
+
+    #[test]
+    fn a_credential_is_forgotten_a_day_after_the_run_was_last_heard_of() {
+        let clock = Clock::new();
+        let token = Credentials::personal_access_token("mine", "t".to_owned().into());
+        clock.0.remember_credentials(&clock.1, clock.2, &token, clock.after(0));
+        let name = |seconds| {
+            let found = clock.0.credentials(&clock.1, clock.2, clock.after(seconds));
+            found.map(|found| found.name().to_owned())
+        };
+        assert_eq!(name(86_400).as_deref(), Some("mine"));
+        assert_eq!(name(86_401), None);
+        assert_eq!(name(0), None, "it is gone, and not only hidden");
     }
 
     #[test]
