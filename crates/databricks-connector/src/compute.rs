@@ -68,7 +68,7 @@ impl Compute {
     }
 
     /// Writes the compute into the user's keys, completed with what Flyte knows: the image, the Spark and Hadoop
-    /// configuration, the environment, the tags. What the user wrote for the cluster wins, but for the environment,
+    /// configuration, the environment. What the user wrote for the cluster wins, but for the environment,
     /// where the container's own variables win as they do in the Python plugin (FC §2.9).
     ///
     /// # Errors
@@ -108,7 +108,6 @@ fn completed(
     let maps = [
         ("spark_conf", flyte.spark_conf(cluster.remove("spark_conf"))?),
         ("spark_env_vars", flyte.cluster_environment(cluster.remove("spark_env_vars"))?),
-        ("custom_tags", flyte.tags(cluster.remove("custom_tags"))?),
     ];
     for (key, map) in maps {
         if !map.is_empty() {
@@ -116,4 +115,35 @@ fn completed(
         }
     }
     Ok(cluster)
+}
+
+/// Adds the tags that lead back to Flyte to every cluster that a run makes: those of its tasks, of what they repeat, and
+/// the shared ones. Nothing else of them is touched.
+///
+/// # Errors
+///
+/// `InvalidTask` when the user's own tags have the wrong type.
+pub(crate) fn tag_clusters(
+    run: &mut Map<String, Value>,
+    flyte: &FlyteSide<'_>,
+) -> Result<(), Error> {
+    for key in ["tasks", "job_clusters"] {
+        for owner in run.get_mut(key).and_then(Value::as_array_mut).into_iter().flatten() {
+            tag_cluster(owner, flyte)?;
+            if let Some(repeated) = owner.pointer_mut("/for_each_task/task") {
+                tag_cluster(repeated, flyte)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+fn tag_cluster(owner: &mut Value, flyte: &FlyteSide<'_>) -> Result<(), Error> {
+    if let Some(cluster) = owner.get_mut("new_cluster").and_then(Value::as_object_mut) {
+        let tags = flyte.tags(cluster.remove("custom_tags"))?;
+        if !tags.is_empty() {
+            cluster.insert("custom_tags".to_owned(), Value::Object(tags));
+        }
+    }
+    Ok(())
 }

@@ -1,6 +1,7 @@
 //! Who runs: the ids and names of one attempt, from wherever the request says them.
 
 use connector_core::CreateContext;
+use sha2::{Digest as _, Sha256};
 
 use crate::{arguments::Variables, task_files};
 
@@ -88,10 +89,28 @@ impl Execution {
         // No request tells it, and the SDK writes it into the arguments of every function. Left as it is, the runtime
         // takes this very time for it.
         variables.insert("runstarttime".to_owned(), "1970-01-01T00:00:00Z".to_owned());
+        variables.insert("perretryuniquekey".to_owned(), self.unique_key(prefix));
         if !namespace.is_empty() {
             variables.insert("namespace".to_owned(), namespace.to_owned());
         }
         variables
+    }
+
+    /// A name for what this attempt makes elsewhere, such as a table: letters and digits, a letter first, the same for
+    /// the same attempt and for no other.
+    fn unique_key(&self, prefix: &str) -> String {
+        let mut hash = Sha256::new();
+        let attempt = self.retry_attempt.to_string();
+        for part in
+            [&self.org, &self.project, &self.domain, &self.run, &self.action, &attempt, prefix]
+        {
+            hash.update((part.len() as u64).to_be_bytes());
+            hash.update(part.as_bytes());
+        }
+        hash.finalize()
+            .iter()
+            .take(12)
+            .fold("f".to_owned(), |key, byte| key + &format!("{byte:02x}"))
     }
 
     /// The checkpoint of the attempt before; two quotes on the first, as the executor writes it (FC §1.3).
@@ -126,6 +145,20 @@ fn run_base_of(output_prefix: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_unique_key_is_a_name_that_no_other_attempt_has() {
+        let first = Execution { run: "r".to_owned(), ..Execution::default() };
+        let second = Execution { retry_attempt: 1, ..first.clone() };
+        let key = first.unique_key("s3://b/x");
+        assert_eq!(key, first.unique_key("s3://b/x"));
+        assert_ne!(key, second.unique_key("s3://b/x"));
+        assert_ne!(key, first.unique_key("s3://b/y"));
+        assert!(
+            key.starts_with('f') && key.bytes().all(|byte| byte.is_ascii_alphanumeric()),
+            "{key}"
+        );
+    }
 
     #[test]
     fn the_run_base_is_two_folders_above_the_outputs() {

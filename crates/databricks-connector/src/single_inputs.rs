@@ -4,9 +4,11 @@ use flyteidl2::{
     core::{Literal, literal, primitive, scalar},
     task::Inputs,
 };
+use prost_types::Timestamp;
 
-/// The variables of the inputs that are text, a number or a truth value. How Flyte would write a date or a duration is
-/// not known, and others have no text.
+/// The variables of the inputs that Flyte itself would write for a container, as it writes them: numbers, text, truth
+/// values, times, the addresses of files and folders, and lists of those. Others have no text, and a duration none that
+/// stays the same from one release of Flyte to the next.
 pub(crate) fn variables(inputs: &Inputs) -> impl Iterator<Item = (String, String)> {
     inputs.literals.iter().filter_map(|input| {
         Some((format!("inputs.{}", input.name), text_of(input.value.as_ref()?)?))
@@ -14,43 +16,102 @@ pub(crate) fn variables(inputs: &Inputs) -> impl Iterator<Item = (String, String
 }
 
 fn text_of(literal: &Literal) -> Option<String> {
-    let literal::Value::Scalar(scalar) = literal.value.as_ref()? else { return None };
-    let scalar::Value::Primitive(primitive) = scalar.value.as_ref()? else { return None };
-    match primitive.value.as_ref()? {
+    match literal.value.as_ref()? {
+        literal::Value::Scalar(scalar) => match scalar.value.as_ref()? {
+            scalar::Value::Primitive(primitive) => text_of_primitive(primitive.value.as_ref()?),
+            scalar::Value::Blob(blob) => Some(blob.uri.clone()),
+            scalar::Value::Schema(schema) => Some(schema.uri.clone()),
+            _ => None,
+        },
+        literal::Value::Collection(collection) => {
+            let texts: Option<Vec<String>> = collection.literals.iter().map(text_of).collect();
+            Some(format!("[{}]", texts?.join(",")))
+        }
+        _ => None,
+    }
+}
+
+fn text_of_primitive(primitive: &primitive::Value) -> Option<String> {
+    match primitive {
         primitive::Value::Integer(number) => Some(number.to_string()),
-        primitive::Value::FloatValue(number) => Some(number.to_string()),
+        primitive::Value::FloatValue(number) => Some(text_of_float(*number)),
         primitive::Value::StringValue(text) => Some(text.clone()),
         primitive::Value::Boolean(flag) => Some(flag.to_string()),
-        primitive::Value::Datetime(_) | primitive::Value::Duration(_) => None,
+        primitive::Value::Datetime(time) => Some(text_of_time(time)),
+        primitive::Value::Duration(_) => None,
+    }
+}
+
+/// The shortest digits that mean the number, as Go writes them: with an exponent of two digits or more when that is
+/// below -4 or above 20.
+fn text_of_float(number: f64) -> String {
+    if number.is_infinite() {
+        return if number > 0.0 { "+Inf" } else { "-Inf" }.to_owned();
+    }
+    let scientific = format!("{number:e}");
+    let Some((digits, exponent)) = scientific.split_once('e') else { return scientific };
+    match exponent.parse::<i32>() {
+        Ok(exponent) if !(-4..21).contains(&exponent) => {
+            let sign = if exponent < 0 { '-' } else { '+' };
+            format!("{digits}e{sign}{:02}", exponent.unsigned_abs())
+        }
+        _ => number.to_string(),
+    }
+}
+
+/// RFC 3339 in UTC, with as many digits after the second as it takes.
+fn text_of_time(time: &Timestamp) -> String {
+    let text = time.to_string();
+    match text.strip_suffix('Z') {
+        Some(text) if text.contains('.') => {
+            format!("{}Z", text.trim_end_matches('0').trim_end_matches('.'))
+        }
+        _ => text,
     }
 }
 
 #[cfg(test)]
 mod tests {
     use flyteidl2::{
-        core::{Primitive, Scalar},
+        core::{Blob, LiteralCollection, Primitive, Scalar},
         task::NamedLiteral,
     };
 
     use super::*;
 
-    fn input(name: &str, value: primitive::Value) -> NamedLiteral {
-        let scalar =
-            Scalar { value: Some(scalar::Value::Primitive(Primitive { value: Some(value) })) };
-        let value =
-            Literal { value: Some(literal::Value::Scalar(Box::new(scalar))), ..Literal::default() };
+    fn scalar(value: scalar::Value) -> Literal {
+        let scalar = Scalar { value: Some(value) };
+        Literal { value: Some(literal::Value::Scalar(Box::new(scalar))), ..Literal::default() }
+    }
+
+    fn primitive(value: primitive::Value) -> Literal {
+        scalar(scalar::Value::Primitive(Primitive { value: Some(value) }))
+    }
+
+    fn list(literals: Vec<Literal>) -> Literal {
+        let value = literal::Value::Collection(LiteralCollection { literals });
+        Literal { value: Some(value), ..Literal::default() }
+    }
+
+    fn named(name: &str, value: Literal) -> NamedLiteral {
         NamedLiteral { name: name.to_owned(), value: Some(value) }
     }
 
     #[test]
     fn what_has_one_text_is_written_and_the_rest_is_left_out() {
+        let file = scalar::Value::Blob(Blob { uri: "s3://b/x".to_owned(), ..Blob::default() });
+        let duration = primitive::Value::Duration(prost_types::Duration::default());
+        let number = |n| primitive(primitive::Value::Integer(n));
         let inputs = Inputs {
             literals: vec![
-                input("n", primitive::Value::Integer(-7)),
-                input("share", primitive::Value::FloatValue(0.25)),
-                input("Day", primitive::Value::StringValue("a b".to_owned())),
-                input("dry", primitive::Value::Boolean(true)),
-                input("when", primitive::Value::Datetime(prost_types::Timestamp::default())),
+                named("n", number(-7)),
+                named("Day", primitive(primitive::Value::StringValue("a b".to_owned()))),
+                named("dry", primitive(primitive::Value::Boolean(true))),
+                named("file", scalar(file)),
+                named("list", list(vec![number(1), list(vec![number(2)])])),
+                named("none", list(vec![])),
+                named("wait", primitive(duration.clone())),
+                named("waits", list(vec![number(1), primitive(duration)])),
                 NamedLiteral { name: "nothing".to_owned(), value: None },
             ],
             ..Inputs::default()
@@ -59,7 +120,46 @@ mod tests {
             variables(&inputs).map(|(name, text)| format!("{name}={text}")).collect();
         assert_eq!(
             found,
-            ["inputs.n=-7", "inputs.share=0.25", "inputs.Day=a b", "inputs.dry=true"]
+            [
+                "inputs.n=-7",
+                "inputs.Day=a b",
+                "inputs.dry=true",
+                "inputs.file=s3://b/x",
+                "inputs.list=[1,[2]]",
+                "inputs.none=[]",
+            ]
         );
+    }
+
+    #[test]
+    fn floats_are_written_as_go_writes_them() {
+        for (number, text) in [
+            (0.25, "0.25"),
+            (1.0, "1"),
+            (-0.0, "-0"),
+            (0.0001, "0.0001"),
+            (0.000_012_5, "1.25e-05"),
+            (123_456_789.0, "123456789"),
+            (1e20, "100000000000000000000"),
+            (1e21, "1e+21"),
+            (-2.5e-100, "-2.5e-100"),
+            (f64::NAN, "NaN"),
+            (f64::INFINITY, "+Inf"),
+            (f64::NEG_INFINITY, "-Inf"),
+        ] {
+            assert_eq!(text_of_float(number), text);
+        }
+    }
+
+    #[test]
+    fn times_are_written_in_utc_with_no_more_digits_than_they_have() {
+        for (seconds, nanos, text) in [
+            (0, 0, "1970-01-01T00:00:00Z"),
+            (1_577_934_245, 500_000_000, "2020-01-02T03:04:05.5Z"),
+            (1_577_934_240, 0, "2020-01-02T03:04:00Z"),
+            (1_577_934_245, 123_456_000, "2020-01-02T03:04:05.123456Z"),
+        ] {
+            assert_eq!(text_of_time(&Timestamp { seconds, nanos }), text);
+        }
     }
 }

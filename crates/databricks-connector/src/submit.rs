@@ -5,7 +5,7 @@ use databricks_client::jobs::{RunNow, SubmitRun};
 use serde_json::{Map, Value};
 
 use crate::{
-    compute::Compute,
+    compute::{self, Compute},
     flyte_side::FlyteSide,
     idempotency, json,
     marker::Marker,
@@ -123,6 +123,7 @@ pub(crate) fn plan(
         one_task(run, submit_task, token, &flyte, choices.entrypoint)?
     };
     let body = &mut plan.body;
+    compute::tag_clusters(body, &flyte)?;
     let marker = Marker::of(cx, &flyte.execution);
     if body.get("run_name").is_some_and(json::is_given) {
         if let Some(marker) = marker {

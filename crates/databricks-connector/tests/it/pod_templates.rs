@@ -117,7 +117,6 @@ async fn a_variable_that_nobody_knows_is_refused_by_name() {
     let folder = tempfile::tempdir().unwrap();
     for (prefix, variable) in [
         (prefix_of(folder.path()), "Inputs.m"),
-        (prefix_of(folder.path()), "perRetryUniqueKey"),
         (prefix_of(folder.path()), "taskTemplatePath"),
         // Without a place for outputs there is none for inputs.
         (String::new(), "input"),

@@ -186,6 +186,32 @@ async fn a_whole_graph_of_tasks() {
 }
 
 #[tokio::test]
+async fn every_cluster_that_a_run_makes_is_tagged_and_the_users_tags_win() {
+    let mut own = cluster();
+    own["custom_tags"] = json!({"flyte_run": "mine", "team": "data"});
+    let notebook = json!({"notebook_path": "/n"});
+    let repeated = json!({"task_key": "each", "new_cluster": own, "notebook_task": notebook});
+    let for_each = json!({"inputs": "[1]", "task": repeated});
+    let alone = json!({"for_each_task": for_each});
+    let tasks = json!({"tasks": [
+        {"task_key": "a", "new_cluster": cluster(), "notebook_task": notebook},
+        {"task_key": "b", "for_each_task": for_each},
+    ]});
+    let mut bodies = Vec::new();
+    for conf in [alone, tasks] {
+        let world = World::start().await;
+        world.connector.create(with_conf(&world, &conf)).await.unwrap();
+        bodies.extend(world.emulator.submissions());
+    }
+    assert_eq!(bodies[1]["tasks"][0]["new_cluster"]["custom_tags"]["flyte_action"], "a0");
+    for task in [&bodies[0]["tasks"][0], &bodies[1]["tasks"][1]] {
+        let tags = &task["for_each_task"]["task"]["new_cluster"]["custom_tags"];
+        assert_eq!((&tags["flyte_run"], &tags["team"]), (&json!("mine"), &json!("data")));
+        assert_eq!(tags["flyte_action"], "a0");
+    }
+}
+
+#[tokio::test]
 async fn the_limit_and_the_pass_through_of_a_run() {
     let world = World::start().await;
     let conf = json!({
