@@ -51,6 +51,11 @@ pub struct Metric {
 }
 
 impl Metric {
+    /// A metric of that name with these series.
+    pub fn new(name: impl Into<String>, series: Vec<Series>) -> Self {
+        Self { name: name.into(), series }
+    }
+
     /// The metric as the result of a Prometheus range query, which is what Flyte expects in `data` (FC §1.8).
     ///
     /// Times are seconds since the epoch, values are strings, as Prometheus writes them.

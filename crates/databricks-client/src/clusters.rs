@@ -54,6 +54,12 @@ pub struct Cluster {
     pub termination_reason: Option<TerminationReason>,
     /// The machine of the driver, once there is one.
     pub driver: Option<SparkNode>,
+    /// The machines of the workers, while there are any.
+    #[serde(deserialize_with = "known_or_none")]
+    pub executors: Option<Vec<SparkNode>>,
+    /// How many workers it shall have; it may have fewer.
+    #[serde(deserialize_with = "int64::optional")]
+    pub num_workers: Option<i64>,
     /// Its Spark context. A number here, too large for a double; text in a run's `cluster_instance`.
     #[serde(deserialize_with = "int64::optional")]
     pub spark_context_id: Option<i64>,

@@ -1,134 +1,152 @@
-//! Durations of a run as metrics: what the run itself says, with no set-up at all.
+//! `GetTaskMetrics`: what a run tells of itself as range-query results, with no set-up at all.
+//!
+//! [`window`] says which moments are asked for, [`life`] what was when, [`curve`] how a few figures become a series:
+//! they are pure. [`cluster_size`] reads the events of the clusters.
+
+mod cluster_size;
+mod curve;
+mod life;
+mod window;
 
 use std::time::{Duration, SystemTime};
 
-use connector_core::{CallContext, Error, Metric, MetricsRequest, Sample, Series};
-use databricks_client::jobs::{Run, RunTask};
+use connector_core::{CallContext, Error, Metric, MetricsRequest};
+use databricks_client::{Client, jobs::Run};
 
+use self::{
+    curve::Told,
+    life::{Life, Part},
+    window::{Clipped, Window, since_epoch},
+};
 use crate::{DatabricksConnector, error, logs, run_meta::RunMeta};
 
-/// One known metric: its name and where its milliseconds stand.
-enum Source {
-    Run(fn(&Run) -> Option<i64>),
-    Task(fn(&RunTask) -> Option<i64>),
+/// How long the clusters may take to tell their size, when nobody asked for it by name.
+const UNASKED: Duration = Duration::from_secs(5);
+
+/// What is told of a run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Known {
+    Queue,
+    Whole,
+    Tasks,
+    Attempts,
+    Part(Part),
+    Workers,
 }
 
-/// Every known metric. Those of tasks have one series a task: the run's own figures are 0 for them (DA §1.3).
-const KNOWN: [(&str, Source); 5] = [
-    ("databricks_run_queue_duration_seconds", Source::Run(|run| run.queue_duration)),
-    ("databricks_run_duration_seconds", Source::Run(|run| run.run_duration)),
-    ("databricks_task_setup_duration_seconds", Source::Task(|task| task.setup_duration)),
-    ("databricks_task_execution_duration_seconds", Source::Task(|task| task.execution_duration)),
-    ("databricks_task_cleanup_duration_seconds", Source::Task(|task| task.cleanup_duration)),
+/// Every known metric, in the order of the answer. What belongs to a task has one series a task or an attempt, for the
+/// run's own figures are 0 where it has several tasks (DA §1.3).
+const KNOWN: [(&str, Known); 8] = [
+    ("databricks_run_queue_duration_seconds", Known::Queue),
+    ("databricks_run_duration_seconds", Known::Whole),
+    ("databricks_run_tasks", Known::Tasks),
+    ("databricks_task_attempts", Known::Attempts),
+    ("databricks_task_setup_duration_seconds", Known::Part(Part::Setup)),
+    ("databricks_task_execution_duration_seconds", Known::Part(Part::Execution)),
+    ("databricks_task_cleanup_duration_seconds", Known::Part(Part::Cleanup)),
+    ("databricks_cluster_workers", Known::Workers),
 ];
 
-/// The asked durations of a run, each with one sample: at the end of the run, or now while it runs.
+/// The asked metrics of a run; those that have nothing to tell in the window have no series.
 ///
 /// # Errors
 ///
-/// `InvalidRequest` for an unknown name, with the known ones; whatever keeps the run from being read.
+/// `InvalidRequest` for an unknown name, with the known ones, and for a window or step that makes no sense; whatever
+/// keeps the run from being read.
 pub(crate) async fn of_run(
     connector: &DatabricksConnector,
     cx: &CallContext,
     meta: &RunMeta,
     request: &MetricsRequest,
 ) -> Result<Vec<Metric>, Error> {
-    if let Some(unknown) =
-        request.names.iter().find(|name| KNOWN.iter().all(|(known, _)| known != name))
-    {
-        let known: Vec<&str> = KNOWN.iter().map(|(name, _)| *name).collect();
-        return Err(Error::invalid_request(format!("there is no metric `{unknown}`"))
-            .with_hint(format!("the metrics are {}", known.join(", "))));
-    }
+    let asked = asked(&request.names)?;
+    let window = Window::new(request)?;
     let client = logs::client_of_run(connector, cx, meta).await?;
     let run = client
         .get_run(meta.run_id)
         .await
         .map_err(|error| error::from_client("reading the run", error))?;
-    Ok(select(&run, request, SystemTime::now()))
+    let now = since_epoch(SystemTime::now());
+    let workers = if asked.iter().any(|(_, known)| *known == Known::Workers) {
+        workers(&client, &run, window, now, !request.names.is_empty()).await?
+    } else {
+        Vec::new()
+    };
+    answer(&asked, &run, window, now, workers)
 }
 
-fn select(run: &Run, request: &MetricsRequest, now: SystemTime) -> Vec<Metric> {
-    let at = run
-        .end_time
-        .and_then(|milliseconds| u64::try_from(milliseconds).ok())
-        .filter(|milliseconds| *milliseconds > 0)
-        .map_or(now, |milliseconds| SystemTime::UNIX_EPOCH + Duration::from_millis(milliseconds));
-    let in_window =
-        request.start.is_none_or(|start| at >= start) && request.end.is_none_or(|end| at <= end);
-    KNOWN
+/// What the names stand for; none of them: everything.
+fn asked(names: &[String]) -> Result<Vec<(&'static str, Known)>, Error> {
+    let is_known = |name: &&String| KNOWN.iter().any(|(known, _)| known == name);
+    if let Some(unknown) = names.iter().find(|name| !is_known(name)) {
+        let known: Vec<&str> = KNOWN.iter().map(|(name, _)| *name).collect();
+        return Err(Error::invalid_request(format!("there is no metric `{unknown}`"))
+            .with_hint(format!("the metrics are {}", known.join(", "))));
+    }
+    let is_asked = |known: &str| names.is_empty() || names.iter().any(|name| name == known);
+    Ok(KNOWN.into_iter().filter(|(name, _)| is_asked(name)).collect())
+}
+
+/// The part of the run's life that lies in the window.
+fn clipped(run: &Run, window: Window, now: u64) -> Option<(Life<'_>, Clipped)> {
+    let life = Life::of(run, now)?;
+    let clipped = window.clip(life.born, life.gone)?;
+    Some((life, clipped))
+}
+
+/// The sizes of the run's clusters. Where nobody asked for them by name, what cannot be read is left out.
+async fn workers(
+    client: &Client,
+    run: &Run,
+    window: Window,
+    now: u64,
+    by_name: bool,
+) -> Result<Vec<Told>, Error> {
+    let Some((life, clipped)) = clipped(run, window, now) else { return Ok(Vec::new()) };
+    let client = if by_name { client.clone() } else { client.clone().within(UNASKED) };
+    match cluster_size::of_clusters(&client, &life.clusters(), clipped.until).await {
+        Ok(told) => Ok(told),
+        Err(failed) if by_name => {
+            Err(error::from_client("reading the sizes of the run's clusters", failed))
+        }
+        Err(failed) => {
+            tracing::debug!(error = %failed, "the sizes of the run's clusters are left out");
+            Ok(Vec::new())
+        }
+    }
+}
+
+fn answer(
+    asked: &[(&'static str, Known)],
+    run: &Run,
+    window: Window,
+    now: u64,
+    workers: Vec<Told>,
+) -> Result<Vec<Metric>, Error> {
+    let Some((life, clipped)) = clipped(run, window, now) else {
+        return Ok(asked.iter().map(|(name, _)| Metric::new(*name, Vec::new())).collect());
+    };
+    let mut workers = Some(workers);
+    let told: Vec<(&str, Vec<Told>)> = asked
         .iter()
-        .filter(|(name, _)| {
-            request.names.is_empty() || request.names.iter().any(|asked| asked == name)
-        })
-        .map(|(name, source)| {
-            let series = match source {
-                _ if !in_window => Vec::new(),
-                Source::Run(field) => one(field(run), at, None).into_iter().collect(),
-                Source::Task(field) => run
-                    .latest_attempts()
-                    .into_iter()
-                    .filter_map(|task| one(field(task), at, Some(task.task_key.as_str())))
-                    .collect(),
+        .map(|(name, known)| {
+            let told = match known {
+                Known::Queue => life.queue(),
+                Known::Whole => life.whole(),
+                Known::Tasks => life.tasks(),
+                Known::Attempts => life.attempts(),
+                Known::Part(part) => life.part(*part),
+                Known::Workers => workers.take().unwrap_or_default(),
             };
-            Metric { name: (*name).to_owned(), series }
+            (*name, told)
         })
-        .collect()
-}
-
-fn one(milliseconds: Option<i64>, at: SystemTime, task: Option<&str>) -> Option<Series> {
-    let value = Duration::from_millis(u64::try_from(milliseconds?).ok()?).as_secs_f64();
-    let labels = task.map(|task| ("task_key".to_owned(), task.to_owned())).into_iter().collect();
-    Some(Series { labels, samples: vec![Sample { at, value }] })
+        .collect();
+    let moments = clipped.moments(told.iter().map(|(_, told)| told.len()).sum())?;
+    let sampled = told.into_iter().map(|(name, told)| {
+        Metric::new(name, told.into_iter().filter_map(|told| told.sampled(&moments)).collect())
+    });
+    Ok(sampled.collect())
 }
 
 #[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::*;
-
-    fn run() -> Run {
-        serde_json::from_value(json!({
-            "run_id": 1, "end_time": 10_000, "queue_duration": 1500, "run_duration": 9000,
-            "tasks": [{"task_key": "a", "run_id": 2, "setup_duration": 250, "execution_duration": 8000}],
-        }))
-        .unwrap()
-    }
-
-    #[test]
-    fn an_empty_request_is_answered_with_every_metric() {
-        let metrics = select(&run(), &MetricsRequest::default(), SystemTime::UNIX_EPOCH);
-        let told: Vec<(String, Vec<f64>)> = metrics
-            .into_iter()
-            .map(|metric| {
-                (
-                    metric.name,
-                    metric.series.iter().flat_map(|s| s.samples.iter().map(|s| s.value)).collect(),
-                )
-            })
-            .collect();
-        assert_eq!(
-            told,
-            [
-                ("databricks_run_queue_duration_seconds".to_owned(), vec![1.5]),
-                ("databricks_run_duration_seconds".to_owned(), vec![9.0]),
-                ("databricks_task_setup_duration_seconds".to_owned(), vec![0.25]),
-                ("databricks_task_execution_duration_seconds".to_owned(), vec![8.0]),
-                ("databricks_task_cleanup_duration_seconds".to_owned(), vec![]),
-            ]
-        );
-    }
-
-    #[test]
-    fn a_sample_outside_the_window_is_not_told() {
-        let request = MetricsRequest {
-            names: vec!["databricks_run_duration_seconds".to_owned()],
-            start: Some(SystemTime::UNIX_EPOCH + Duration::from_secs(11)),
-            ..MetricsRequest::default()
-        };
-        let metrics = select(&run(), &request, SystemTime::UNIX_EPOCH);
-        assert_eq!(metrics.len(), 1);
-        assert!(metrics[0].series.is_empty());
-    }
-}
+mod tests;

@@ -34,6 +34,7 @@ mod raw;
 mod reflection;
 mod s3_logs;
 mod scripted;
+mod series;
 mod server;
 mod stop;
 mod tls;

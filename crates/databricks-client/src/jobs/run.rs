@@ -136,6 +136,9 @@ pub struct RunTask {
     /// When it ended.
     #[serde(default, deserialize_with = "int64::optional")]
     pub end_time: Option<i64>,
+    /// Time in the queue.
+    #[serde(default, deserialize_with = "int64::optional")]
+    pub queue_duration: Option<i64>,
     /// Time to set up.
     #[serde(default, deserialize_with = "int64::optional")]
     pub setup_duration: Option<i64>,
@@ -145,6 +148,20 @@ pub struct RunTask {
     /// Time to clean up.
     #[serde(default, deserialize_with = "int64::optional")]
     pub cleanup_duration: Option<i64>,
+}
+
+impl RunTask {
+    /// Whether it is winding up.
+    pub fn is_terminating(&self) -> bool {
+        let current = self.status.as_ref().and_then(|status| status.state.as_ref());
+        let legacy = self.state.as_ref().and_then(|state| state.life_cycle_state.as_ref());
+        match current {
+            Some(LifecycleStateV2::Other(_)) | None => {
+                matches!(legacy, Some(LifeCycleState::Terminating))
+            }
+            Some(current) => *current == LifecycleStateV2::Terminating,
+        }
+    }
 }
 
 /// A task that comes before another.

@@ -1,6 +1,8 @@
+use std::{collections::BTreeMap, time::Duration};
+
 use connector_core::{Connector, ErrorKind, LogsRequest, MetricsRequest};
-use databricks_connector::Config;
-use databricks_emulator::{Outcome, Pace, Script};
+use databricks_connector::{Config, RunMeta};
+use databricks_emulator::{CannedAnswer, Endpoint, Outcome, Pace, Script};
 use serde_json::json;
 
 use crate::setup::{TOKEN, World, call, with_token};
@@ -45,4 +47,84 @@ async fn an_unknown_metric_is_refused_with_the_known_ones() {
     let error = world.connector.metrics(call(), run, request).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::InvalidRequest);
     assert!(error.hint().unwrap().contains("databricks_run_duration_seconds"));
+}
+
+/// The last value of every series that is told of the run, by name and labels.
+async fn last_values(world: &World, run: &RunMeta, names: &[&str]) -> BTreeMap<String, String> {
+    let names = names.iter().map(|name| (*name).to_owned()).collect();
+    let request = MetricsRequest { names, ..MetricsRequest::default() };
+    let metrics = world.connector.metrics(call(), run.clone(), request).await.unwrap();
+    let mut values = BTreeMap::new();
+    for metric in metrics {
+        for series in metric.series {
+            let labels: Vec<&str> = series.labels.values().map(String::as_str).collect();
+            let name = [&[metric.name.as_str()], labels.as_slice()].concat().join(" ");
+            values.insert(name, series.samples.last().unwrap().value.to_string());
+        }
+    }
+    values
+}
+
+#[tokio::test]
+async fn the_series_of_a_run_grow_with_it_and_stay_after_its_end() {
+    let world = World::start().await;
+    let run = world.started(script()).await;
+    let names = ["databricks_run_tasks", "databricks_task_attempts", "databricks_cluster_workers"];
+    let mut seen = Vec::new();
+    for _ in 0..4 {
+        let values = last_values(&world, &run, &names).await;
+        let states = ["waiting", "preparing", "running", "failed"];
+        let state = states
+            .into_iter()
+            .find(|state| values[&format!("databricks_run_tasks {state}")] == "1");
+        let workers =
+            values.iter().find(|(name, _)| name.starts_with("databricks_cluster_workers"));
+        seen.push((state.unwrap(), workers.map(|(_, workers)| workers.clone())));
+    }
+    let zero = Some("0".to_owned());
+    assert_eq!(
+        seen,
+        [
+            ("waiting", None),
+            ("preparing", zero.clone()),
+            ("running", Some("1".to_owned())),
+            ("failed", zero),
+        ]
+    );
+    let everything = last_values(&world, &run, &[]).await;
+    let of_task = |metric: &str| everything.keys().any(|name| name.starts_with(metric));
+    for metric in ["attempts", "setup_duration_seconds 1", "execution_duration_seconds 1"] {
+        let metric = format!("databricks_task_{metric} ");
+        assert!(of_task(&metric), "{metric} is not in {everything:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_cluster_that_cannot_be_read_is_left_out_unless_it_is_asked_for() {
+    let world = World::start().await;
+    let run = world.started(script()).await;
+    for _ in 0..2 {
+        world.get(&run).await;
+    }
+    let refused =
+        CannedAnswer::json(403, r#"{"error_code": "PERMISSION_DENIED", "message": "no"}"#);
+    world.emulator.answer_next(Endpoint::ListClusterEvents, refused, 2);
+    let values = last_values(&world, &run, &[]).await;
+    assert!(values.keys().all(|name| !name.starts_with("databricks_cluster")), "{values:?}");
+    assert!(values.contains_key("databricks_run_duration_seconds"));
+    let names = vec!["databricks_cluster_workers".to_owned()];
+    let request = MetricsRequest { names, ..MetricsRequest::default() };
+    let error = world.connector.metrics(call(), run, request).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Forbidden);
+}
+
+#[tokio::test]
+async fn an_absurd_step_is_refused_before_anything_is_asked() {
+    let world = World::start().await;
+    let run = world.started(script()).await;
+    let before = world.emulator.requests().len();
+    let request = MetricsRequest { step: Some(Duration::ZERO), ..MetricsRequest::default() };
+    let error = world.connector.metrics(call(), run, request).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::InvalidRequest);
+    assert_eq!(world.emulator.requests().len(), before);
 }
