@@ -29,6 +29,7 @@ mod hosts;
 mod kubernetes;
 mod load;
 mod memory;
+mod memory_of_logs;
 mod parity;
 mod raw;
 mod reflection;
