@@ -14,7 +14,7 @@ use crate::{
     error::Call,
     gate::{FAIR_CHANCE, Tried},
     jobs::{ListRuns, Run, RunNow, RunOutput, RunsPage, SubmitRun, Submitted},
-    pool::Workspace,
+    pool::{Settings, Workspace},
     request::{Endpoint, Request},
     retry::{self, Failure, Spent},
     transport::{self, Exchange, Received},
@@ -76,6 +76,31 @@ impl Client {
     pub fn in_lane(mut self, lane: Lane) -> Self {
         self.lane = Some(lane);
         self
+    }
+
+    /// When the caller stops waiting, or when the time of a call is over that begins now.
+    pub(crate) fn deadline(&self) -> Instant {
+        self.deadline.unwrap_or_else(|| Instant::now() + self.workspace.settings.call_timeout)
+    }
+
+    /// The same client until then.
+    pub(crate) fn until(mut self, deadline: Instant) -> Self {
+        self.deadline = Some(deadline);
+        self
+    }
+
+    pub(crate) fn settings(&self) -> &Settings {
+        &self.workspace.settings
+    }
+
+    /// What calls another host, for which no token is meant.
+    pub(crate) fn http_beside(&self, host: &Host) -> Result<&reqwest::Client, Error> {
+        let own = self.workspace.http.as_ref();
+        let no_client = || Error::new(ErrorKind::Config, "the HTTP client could not be set up");
+        // No proxy reaches this machine's own loopback.
+        let is_near = *host == self.workspace.host
+            || (host.is_loopback() && self.workspace.host.is_loopback());
+        if is_near { own.ok_or_else(no_client) } else { Ok(&self.workspace.cloud) }
     }
 
     fn lane_of(&self, request: &Request<'_>) -> Lane {

@@ -46,6 +46,7 @@ mod request;
 mod retry;
 mod roots;
 mod run_id;
+pub mod statements;
 mod transport;
 pub mod volumes;
 pub mod workspace;

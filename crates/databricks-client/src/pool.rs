@@ -14,8 +14,8 @@ use http::HeaderValue;
 use tokio::time::Instant;
 
 use crate::{
-    BudgetPolicy, BudgetSnapshot, Client, Credentials, Error, ErrorKind, Host, LaneSnapshot,
-    Observer, RetryPolicy, WorkspaceSnapshot,
+    BudgetPolicy, BudgetSnapshot, Client, Credentials, Error, ErrorKind, Host, HostPattern,
+    LaneSnapshot, Observer, RetryPolicy, WorkspaceSnapshot,
     budget::{Budget, Budgets, Lane},
     gate::Gate,
     roots,
@@ -56,6 +56,8 @@ pub(crate) struct Settings {
     pub(crate) retry: RetryPolicy,
     pub(crate) jobs_api: JobsApi,
     pub(crate) max_response_bytes: usize,
+    /// Where results of statements may lie, beside the clouds' own storages.
+    pub(crate) link_hosts: Vec<HostPattern>,
     budget: BudgetPolicy,
     observer: Option<Arc<dyn Observer>>,
 }
@@ -147,6 +149,7 @@ impl ClientPool {
                 jobs_api: JobsApi::default(),
                 // get-output alone can hold 5 MB of logs, escaped as JSON.
                 max_response_bytes: 16 * 1024 * 1024,
+                link_hosts: Vec::new(),
                 budget: BudgetPolicy::default(),
                 observer: None,
             },
@@ -276,10 +279,18 @@ impl ClientPoolBuilder {
         self
     }
 
-    /// The largest answer that is read, in bytes. 16 MiB unless set.
+    /// The largest answer that is read, and the largest result of a statement, in bytes. 16 MiB unless set.
     #[must_use]
     pub fn max_response_bytes(mut self, bytes: usize) -> Self {
         self.settings.max_response_bytes = bytes;
+        self
+    }
+
+    /// Hosts that links to results of statements may lead to, beside the clouds' own storages and the workspace itself. No
+    /// token is sent there.
+    #[must_use]
+    pub fn link_hosts(mut self, hosts: impl IntoIterator<Item = HostPattern>) -> Self {
+        self.settings.link_hosts.extend(hosts);
         self
     }
 

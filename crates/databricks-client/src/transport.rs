@@ -115,6 +115,47 @@ async fn answer(http: &reqwest::Client, exchange: Exchange<'_>) -> Result<Receiv
     ))
 }
 
+/// Reads what an address leads to that is itself the proof of who asks. Nothing of the address or of a refusal is told,
+/// for both hold secrets.
+///
+/// # Errors
+///
+/// For every answer that is not 2xx, and for one that is too large.
+pub(crate) async fn download(
+    http: &reqwest::Client,
+    address: &str,
+    headers: HeaderMap,
+    timeout: Duration,
+    max_bytes: usize,
+) -> Result<Bytes, Error> {
+    let exchange = async {
+        let mut response = http.get(address).headers(headers).send().await.map_err(no_answer)?;
+        let status = response.status();
+        if !status.is_success() {
+            let kind = match status.as_u16() {
+                403 => ErrorKind::Forbidden,
+                404 => ErrorKind::NotFound,
+                429 | 500..=599 => ErrorKind::Unavailable,
+                _ => ErrorKind::Decode,
+            };
+            let what = format!("the storage of the result answered {status}");
+            return Err(Error::new(kind, what).with_status(status.as_u16()));
+        }
+        let (body, is_whole) = read(&mut response, max_bytes).await?;
+        if is_whole {
+            Ok(body)
+        } else {
+            let what = format!("a part of the result has more than {max_bytes} bytes");
+            Err(Error::new(ErrorKind::TooLarge, what).with_status(status.as_u16()))
+        }
+    };
+    tokio::time::timeout(timeout, exchange).await.unwrap_or_else(|_elapsed| {
+        let what =
+            format!("no answer of the result's storage within {:.1} s", timeout.as_secs_f64());
+        Err(Error::new(ErrorKind::Timeout, what))
+    })
+}
+
 /// The header that asks for a part. Its last byte counts.
 fn range(Span { offset, length }: Span) -> String {
     let last = offset.saturating_add(length as u64).saturating_sub(1);

@@ -176,6 +176,10 @@ fn decide(
     if call.is_some_and(|(version, _)| shared.settings.bad_targets.contains(&version)) {
         return refusal::bad_target(parts.uri.path());
     }
+    if let Some((_, Endpoint::FollowExternalLink)) = call {
+        let query = parts.uri.query().unwrap_or_default();
+        return shared.statements.stored(parts.uri.path(), query, &parts.headers);
+    }
     match &recorded.authorization {
         AuthorizationSeen::Present { accepted: true, .. } => {}
         AuthorizationSeen::Present { scheme, .. } if is_bearer(scheme) => {
@@ -218,8 +222,16 @@ fn decide(
             query.integer("length")?,
         ),
         Endpoint::ListVolume => storage::list_volume(shared, parts, &query),
-        // Answered elsewhere: the one is no JSON, and the other needs no bearer token.
-        Endpoint::ReadVolumeFile | Endpoint::MintToken => Ok(Value::Null),
+        Endpoint::ExecuteStatement => shared.statements.execute(&validate::object(body)?),
+        Endpoint::GetStatement => shared.statements.get(segment(parts, 0)),
+        Endpoint::CancelStatement => shared.statements.cancel(segment(parts, 0)),
+        Endpoint::GetStatementChunk => {
+            shared.statements.chunk(segment(parts, 0), segment(parts, 3))
+        }
+        // Answered elsewhere: the one is no JSON, and the others need no bearer token.
+        Endpoint::ReadVolumeFile | Endpoint::MintToken | Endpoint::FollowExternalLink => {
+            Ok(Value::Null)
+        }
         Endpoint::Me => Ok(json!({"userName": shared.settings.user_name, "active": true})),
     });
     match answer {
@@ -230,6 +242,11 @@ fn decide(
         Ok(answer) => Json(answer).into_response(),
         Err(refusal) => refusal.into_response(),
     }
+}
+
+/// A segment of the path behind `/api/2.0/sql/statements/`.
+fn segment(parts: &Parts, place: usize) -> &str {
+    parts.uri.path().split('/').nth(5 + place).unwrap_or_default()
 }
 
 /// One accepted call.

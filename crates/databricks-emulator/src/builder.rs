@@ -33,6 +33,7 @@ pub struct EmulatorBuilder {
     pub(crate) read_only_home: bool,
     pub(crate) writable_folders: Vec<String>,
     pub(crate) exec: Option<ExecConfig>,
+    pub(crate) warehouses: Vec<String>,
     /// Of another emulator.
     pub(crate) tls: Option<Arc<Tls>>,
     pub(crate) minting: Minting,
@@ -55,6 +56,7 @@ impl Default for EmulatorBuilder {
             read_only_home: false,
             writable_folders: Vec::new(),
             exec: None,
+            warehouses: Vec::new(),
             tls: None,
             minting: Minting::default(),
             oidc_base: None,
@@ -126,6 +128,12 @@ impl EmulatorBuilder {
     /// the start.
     pub fn writable_folder(mut self, path: impl Into<String>) -> Self {
         self.writable_folders.push(path.into());
+        self
+    }
+
+    /// One more SQL warehouse that takes statements.
+    pub fn warehouse(mut self, id: impl Into<String>) -> Self {
+        self.warehouses.push(id.into());
         self
     }
 

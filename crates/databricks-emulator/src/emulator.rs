@@ -11,6 +11,7 @@ use crate::faults::{CannedAnswer, FaultCount, FaultPlan, FaultRule, Faults};
 use crate::files::Files;
 use crate::recorded::{RecordedRequest, Recorder};
 use crate::script::Script;
+use crate::statements::{StatementScript, StatementSummary, Statements};
 use crate::storage::Storage;
 use crate::tls::Tls;
 use crate::workspace::{RunSummary, Workspace};
@@ -38,6 +39,7 @@ pub(crate) struct Shared {
     pub(crate) faults: Faults,
     pub(crate) files: Arc<Files>,
     pub(crate) storage: Storage,
+    pub(crate) statements: Statements,
     pub(crate) authority: Authority,
 }
 
@@ -99,6 +101,10 @@ impl Emulator {
             faults: Faults::of(std::mem::take(&mut settings.faults)),
             files,
             storage: Storage::default(),
+            statements: Statements::new(
+                &settings.warehouses,
+                format!("https://localhost:{}", https.address.port()),
+            ),
             authority: Authority::new(&settings),
             settings,
         });
@@ -163,6 +169,22 @@ impl Emulator {
     /// Gives this script to the runs of that name that are submitted from now on.
     pub fn script(&self, run_name: &str, script: Script) {
         self.shared.workspace.script(run_name, script);
+    }
+
+    /// Gives this script to the statements that contain these words and are sent from now on. Of several that fit the
+    /// latest counts.
+    pub fn script_statements(&self, containing: &str, script: StatementScript) {
+        self.shared.statements.script(containing.to_owned(), script);
+    }
+
+    /// Lets external links begin with this, such as `https://storage.example`, in place of the emulator's own address.
+    pub fn lead_links_to(&self, base: &str) {
+        self.shared.statements.set_link_base(base.to_owned());
+    }
+
+    /// Every statement that was accepted, the earliest first.
+    pub fn statements(&self) -> Vec<StatementSummary> {
+        self.shared.statements.summaries()
     }
 
     /// The latest 10,000 calls of the workspace API, oldest first, refused ones included.

@@ -1,5 +1,6 @@
 //! The calls that the workspace answers, told apart by method and path.
 
+use crate::statements;
 use axum::http::Method;
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -49,6 +50,16 @@ pub enum Endpoint {
     ListVolume,
     /// `GET fs/files/Volumes/…`, likewise.
     ReadVolumeFile,
+    /// `POST sql/statements`, version 2.0 alone (DA §1.13).
+    ExecuteStatement,
+    /// `GET sql/statements/{id}`, likewise.
+    GetStatement,
+    /// `POST sql/statements/{id}/cancel`, likewise.
+    CancelStatement,
+    /// `GET sql/statements/{id}/result/chunks/{index}`, likewise.
+    GetStatementChunk,
+    /// What an external link of a result leads to. It needs no bearer token, and refuses one.
+    FollowExternalLink,
     /// Whatever mints tokens or tells where (DA §4.5), with the stand-ins for the clouds. Such calls are not recorded.
     MintToken,
 }
@@ -77,6 +88,9 @@ impl fmt::Display for ApiVersion {
 impl Endpoint {
     /// The version and the call that a request names; `None` for everything that is not served.
     pub(crate) fn parse(method: &Method, path: &str) -> Option<(ApiVersion, Self)> {
+        if path.starts_with(statements::PREFIX) {
+            return (method == Method::GET).then_some((ApiVersion::V2_0, Self::FollowExternalLink));
+        }
         let (version, call) = path.strip_prefix("/api/")?.split_once('/')?;
         let version = match version {
             "2.0" => ApiVersion::V2_0,
@@ -115,9 +129,23 @@ impl Endpoint {
             {
                 Self::ReadVolumeFile
             }
+            (method, path) if version == ApiVersion::V2_0 => Self::of_statement(method, path)?,
             _ => return None,
         };
         Some((version, endpoint))
+    }
+
+    /// A call about a statement.
+    fn of_statement(method: &str, call: &str) -> Option<Self> {
+        let rest = call.strip_prefix("sql/statements")?.trim_end_matches('/');
+        let parts: Vec<&str> = rest.split('/').skip(1).collect();
+        match (method, parts.as_slice()) {
+            ("POST", []) => Some(Self::ExecuteStatement),
+            ("GET", [_]) => Some(Self::GetStatement),
+            ("POST", [_, "cancel"]) => Some(Self::CancelStatement),
+            ("GET", [_, "result", "chunks", _]) => Some(Self::GetStatementChunk),
+            _ => None,
+        }
     }
 }
 
@@ -134,5 +162,11 @@ mod tests {
         assert_eq!(get("/api/2.3/jobs/runs/get"), None);
         assert_eq!(get("/api/2.2/jobs/runs/submit"), None);
         assert_eq!(get("/jobs/runs/get"), None);
+        let statement = |path| get(path).map(|(_, endpoint)| endpoint);
+        assert_eq!(statement("/api/2.0/sql/statements/1"), Some(Endpoint::GetStatement));
+        let chunk = statement("/api/2.0/sql/statements/1/result/chunks/0");
+        assert_eq!(chunk, Some(Endpoint::GetStatementChunk));
+        assert_eq!(statement("/api/2.1/sql/statements/1"), None);
+        assert_eq!(statement("/api/2.0/sql/statements"), None);
     }
 }

@@ -64,12 +64,16 @@
 //!   [`Emulator::rename_file`]. One read of DBFS gives 1 MB at most; volumes know `Range` and pages.
 //! - **Delivered logs** (DA §5.1). A cluster shows its `cluster_log_conf`; [`Emulator::log_folder`] tells where its logs
 //!   belong, and the test that plays the driver appends to them there and rotates them; or [`Script::delivery`] does.
+//! - **SQL statements** (DA §1.13) at the warehouses of [`EmulatorBuilder::warehouse`]: polled through PENDING and RUNNING,
+//!   cancelled, with results in chunks, inside of the answer or behind links that refuse a bearer token. Nothing is
+//!   executed: [`Emulator::script_statements`] says what comes of a statement. A marker without a value fails.
 //! - **Idempotency** (DA §3.1). The same token answers the same run, ended or not; a deleted run's token is an error.
 //! - **List** (DA §1.5). `runs` is absent when there is none, and `active_only` covers the four states that it names.
 //!
 //! Assumed, because no source tells: the status of a body that is too large (413), the `task_key` of a run submitted
 //! without tasks (`main`), that a 2.0 run has no `tasks` and answers its output itself, what `get-output` shows of a task
-//! that still runs (the metadata), the termination type of a timeout (`CLIENT_ERROR`).
+//! that still runs (the metadata), the termination type of a timeout (`CLIENT_ERROR`), the answers about a warehouse that
+//! is not there (404 `RESOURCE_DOES_NOT_EXIST`) and about a parameter that does not fit its type (400).
 //!
 //! Simplified: `max_retries` starts no attempt, a task with `depends_on` is BLOCKED until the run ends, the run of a saved
 //! job looks as a submitted one does.
@@ -116,6 +120,9 @@
 //! | call | effect |
 //! | --- | --- |
 //! | `PUT /emulator/v1/scripts/{run_name}` | the body, a [`Script`], is for runs of that name submitted from now on; 204 |
+//! | `PUT /emulator/v1/warehouses/{id}` | one more SQL warehouse; 204 |
+//! | `POST /emulator/v1/statements` | `{"containing": "…", "script": …}`: a [`StatementScript`] for the statements that contain the words; 204 |
+//! | `GET /emulator/v1/statements` | every statement, as [`StatementSummary`] |
 //! | `PUT /emulator/v1/faults` | the body, a [`FaultPlan`], is in force from now on; every rule and count before is forgotten; 204 |
 //! | `POST /emulator/v1/faults` | the body is one more [`FaultRule`]; 204 |
 //! | `GET /emulator/v1/faults` | how often each rule struck, as [`FaultCount`] |
@@ -144,6 +151,7 @@ mod recorded;
 mod refusal;
 mod schema;
 mod script;
+mod statements;
 mod storage;
 mod timeline;
 mod tls;
@@ -164,4 +172,5 @@ pub use script::{
     ClusterTermination, LifeCycle, LogDelivery, Outcome, Pace, Script, StateForm, Step, TaskScript,
     Termination,
 };
+pub use statements::{StatementOutcome, StatementRows, StatementScript, StatementSummary};
 pub use workspace::RunSummary;

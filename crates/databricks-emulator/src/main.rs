@@ -64,6 +64,10 @@ struct Args {
     #[arg(long = "fault", value_name = "JSON")]
     extra_faults: Vec<FaultRule>,
 
+    /// An SQL warehouse that takes statements; repeat for more.
+    #[arg(long = "warehouse", value_name = "ID")]
+    warehouses: Vec<String>,
+
     /// Execute runs really, but for those with a script: a Python task whose file was imported into the workspace runs
     /// with this Python, and any other fails. The files run as you, without any fence.
     #[arg(long, value_name = "PATH")]
@@ -120,6 +124,9 @@ const EXAMPLES: &str = r#"Examples:
 
   While it runs, without a token:
     PUT    /emulator/v1/scripts/RUN_NAME   a script, for runs of that name from now on
+    PUT    /emulator/v1/warehouses/ID      one more SQL warehouse
+    POST   /emulator/v1/statements         what comes of SQL statements: {"containing": "...", "script": {...}}
+    GET    /emulator/v1/statements         the statements so far
     PUT    /emulator/v1/faults             what goes wrong from now on, as in --faults; forgets all before
     POST   /emulator/v1/faults             one more rule, as in --fault
     GET    /emulator/v1/faults             how often each struck
@@ -191,6 +198,9 @@ async fn run(args: Args) -> Result<(), Failure> {
             Failure::usage(&format!("--trusted-jwks {}", path.display()), &error)
         })?;
         builder = builder.trust_issuer(keys, None);
+    }
+    for warehouse in &args.warehouses {
+        builder = builder.warehouse(warehouse);
     }
     if let Some(python) = &args.exec_python {
         let environment = args.exec_env.iter().cloned().collect();

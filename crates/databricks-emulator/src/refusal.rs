@@ -43,6 +43,15 @@ pub(crate) fn unknown_run(run_id: i64) -> Refusal {
     invalid(format!("Run {run_id} does not exist."))
 }
 
+/// 404 for what a call names by its id.
+pub(crate) fn missing(message: impl Into<String>) -> Refusal {
+    Refusal {
+        status: StatusCode::NOT_FOUND,
+        error_code: "RESOURCE_DOES_NOT_EXIST",
+        message: message.into(),
+    }
+}
+
 /// 404 for a path that is not served.
 pub(crate) fn unknown_endpoint(method: &str, path: &str) -> Refusal {
     Refusal {

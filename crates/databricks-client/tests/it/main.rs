@@ -20,6 +20,7 @@ mod proxy;
 mod raw;
 mod redaction;
 mod retry;
+mod statements;
 mod storage;
 mod tls;
 mod versions;

@@ -4,20 +4,24 @@ use super::MAX_BODY;
 use crate::emulator::Shared;
 use crate::faults::{FaultCount, FaultPlan, FaultPlanError, FaultRule};
 use crate::recorded::RecordedRequest;
-use crate::refusal::{Refusal, invalid, malformed, unknown_endpoint};
+use crate::refusal::{Refusal, invalid, malformed, missing, unknown_endpoint};
 use crate::script::Script;
+use crate::statements::{StatementScript, StatementSummary};
 use crate::workspace::RunSummary;
 use axum::body::Bytes;
 use axum::extract::{DefaultBodyLimit, Path, State};
 use axum::http::{Method, StatusCode, Uri};
 use axum::routing::{delete, get, post, put};
 use axum::{Json, Router};
+use serde::Deserialize;
 use std::str::FromStr;
 use std::sync::Arc;
 
 pub(super) fn router() -> Router<Arc<Shared>> {
     Router::new()
         .route("/scripts/{*run_name}", put(put_script))
+        .route("/statements", get(statements).post(post_statement_script))
+        .route("/warehouses/{id}", put(put_warehouse))
         .route("/faults", get(faults).put(put_faults).post(post_fault))
         .route("/faults/{*name}", delete(delete_fault))
         .route("/requests", get(requests))
@@ -38,6 +42,33 @@ async fn put_script(
         .map_err(|error| malformed(format!("The body is no script: {error}.")))?;
     shared.workspace.script(&run_name, script);
     Ok(StatusCode::NO_CONTENT)
+}
+
+/// A script for the statements that contain some words.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ScriptedStatements {
+    containing: String,
+    script: StatementScript,
+}
+
+async fn post_statement_script(
+    State(shared): State<Arc<Shared>>,
+    body: Bytes,
+) -> Result<StatusCode, Refusal> {
+    let ScriptedStatements { containing, script } = serde_json::from_slice(&body)
+        .map_err(|error| malformed(format!("The body is no script of statements: {error}.")))?;
+    shared.statements.script(containing, script);
+    Ok(StatusCode::NO_CONTENT)
+}
+
+async fn statements(State(shared): State<Arc<Shared>>) -> Json<Vec<StatementSummary>> {
+    Json(shared.statements.summaries())
+}
+
+async fn put_warehouse(State(shared): State<Arc<Shared>>, Path(id): Path<String>) -> StatusCode {
+    shared.statements.add_warehouse(id);
+    StatusCode::NO_CONTENT
 }
 
 async fn faults(State(shared): State<Arc<Shared>>) -> Json<Vec<FaultCount>> {
@@ -109,8 +140,4 @@ fn parse(run_id: &str) -> Result<i64, Refusal> {
 
 fn not_found(run_id: &str) -> Refusal {
     missing(format!("The emulator has no run {run_id}."))
-}
-
-fn missing(message: String) -> Refusal {
-    Refusal { status: StatusCode::NOT_FOUND, error_code: "RESOURCE_DOES_NOT_EXIST", message }
 }

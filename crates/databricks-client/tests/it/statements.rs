@@ -1,0 +1,253 @@
+//! Statements at the warehouse of a fake workspace over HTTPS.
+
+use std::time::Duration;
+
+use databricks_client::{
+    Client, ClientPool, ClientPoolBuilder, Credentials, ErrorKind, Host,
+    statements::{Binding, Delivery, Statement},
+};
+use databricks_emulator::{
+    AuthorizationSeen, CannedAnswer, Emulator, Endpoint, StatementOutcome, StatementRows,
+    StatementScript,
+};
+use serde_json::json;
+
+const TOKEN: &str = "dapi-canary";
+
+async fn workspace(script: StatementScript) -> Emulator {
+    let emulator = Emulator::builder().token(TOKEN).warehouse("w-1").start().await.unwrap();
+    emulator.script_statements("FROM t", script);
+    emulator
+}
+
+fn client_with(
+    emulator: &Emulator,
+    change: impl FnOnce(ClientPoolBuilder) -> ClientPoolBuilder,
+) -> Client {
+    let builder = ClientPool::builder().extra_roots_pem(emulator.certificate_pem().into());
+    let host = Host::parse(&emulator.https_host()).unwrap();
+    let token = Credentials::personal_access_token("test", TOKEN.to_owned().into());
+    change(builder).build().unwrap().client(&host, token)
+}
+
+fn client(emulator: &Emulator) -> Client {
+    client_with(emulator, |builder| builder)
+}
+
+fn statement() -> Statement {
+    Statement::new("w-1", "SELECT n, who FROM t WHERE who = :who AND n < :most")
+        .bind("who", Binding::text("x' OR 1=1 --"))
+        .bind("most", Binding::bigint(i64::MAX))
+}
+
+fn five_rows() -> StatementScript {
+    let rows = [["1", ":who"], ["2", "b"], ["3", "c"], ["4", "d"], ["5", "e"]];
+    let rows = StatementRows::new([("n", "BIGINT"), ("who", "STRING")], rows);
+    StatementScript { rows_per_chunk: 2, ..StatementScript::rows(rows) }
+}
+
+/// The first column of what comes.
+fn numbers(rows: &databricks_client::statements::StatementRows) -> Vec<&str> {
+    rows.rows().iter().map(|row| row[0].as_deref().unwrap()).collect()
+}
+
+#[tokio::test]
+async fn a_statement_is_polled_and_its_rows_come_from_every_chunk() {
+    let script = StatementScript { pending_polls: 1, running_polls: 1, ..five_rows() };
+    let emulator = workspace(script).await;
+    let rows = client(&emulator).run_statement(&statement()).await.unwrap();
+    assert_eq!(rows.columns(), ["n", "who"]);
+    assert_eq!(numbers(&rows), ["1", "2", "3", "4", "5"]);
+    assert!(!rows.is_truncated());
+    // What is bound reaches the warehouse as it is, apart from the text.
+    assert_eq!(rows.rows()[0][1].as_deref(), Some("x' OR 1=1 --"));
+    let accepted = &emulator.statements()[0];
+    assert_eq!((accepted.warehouse_id.as_str(), accepted.state.as_str()), ("w-1", "SUCCEEDED"));
+    assert!(!accepted.statement.contains("OR 1=1"));
+    let sent = emulator.requests()[0].body.clone().unwrap();
+    assert_eq!(sent["wait_timeout"], "0s");
+    assert_eq!(
+        sent["parameters"][1],
+        json!({"name": "most", "type": "BIGINT", "value": "9223372036854775807"})
+    );
+    let asked: Vec<String> = emulator
+        .requests()
+        .iter()
+        .skip(1)
+        .map(|request| request.path.rsplit('/').next().unwrap().chars().last().unwrap().to_string())
+        .collect();
+    assert_eq!(asked, ["1", "1", "1", "1", "2"], "three polls of statement 1, then chunks 1 and 2");
+}
+
+#[tokio::test]
+async fn rows_behind_links_are_fetched_over_https_without_the_token() {
+    let mut script = five_rows();
+    script.link_headers.insert("x-amz-server-side-encryption".to_owned(), "key".to_owned());
+    let emulator = workspace(script).await;
+    let linked = statement().delivered(Delivery::ExternalLinks);
+    let rows = client(&emulator).run_statement(&linked).await.unwrap();
+    assert_eq!(numbers(&rows), ["1", "2", "3", "4", "5"]);
+    let requests = emulator.requests();
+    let (links, calls): (Vec<_>, Vec<_>) =
+        requests.iter().partition(|request| request.path.starts_with("/emulator-storage/"));
+    assert_eq!(links.len(), 3);
+    for link in links {
+        assert_eq!(link.authorization, AuthorizationSeen::Missing);
+        assert!(!format!("{link:?}").contains(TOKEN));
+    }
+    assert!(calls.iter().all(|call| call.authorization != AuthorizationSeen::Missing));
+}
+
+#[tokio::test]
+async fn a_link_that_has_ended_is_asked_for_once_more() {
+    let emulator = workspace(five_rows()).await;
+    let ended = CannedAnswer { status: 403, ..CannedAnswer::default() };
+    emulator.answer_next(Endpoint::FollowExternalLink, ended.clone(), 1);
+    let linked = statement().delivered(Delivery::ExternalLinks);
+    let rows = client(&emulator).run_statement(&linked).await.unwrap();
+    assert_eq!(rows.rows().len(), 5);
+    emulator.answer_next(Endpoint::FollowExternalLink, ended, 2);
+    let error = client(&emulator).run_statement(&linked).await.unwrap_err();
+    assert_eq!((error.kind(), error.status()), (ErrorKind::Forbidden, Some(403)));
+    assert!(!error.to_string().contains("Signature"), "{error}");
+}
+
+#[tokio::test]
+async fn a_link_to_a_host_of_nobodys_choice_is_not_followed() {
+    let emulator = workspace(five_rows()).await;
+    let other = Emulator::builder().same_certificates(&emulator).start().await.unwrap();
+    let linked = statement().delivered(Delivery::ExternalLinks);
+    for base in [format!("https://{}", other.https_host()), emulator.http_url()] {
+        emulator.lead_links_to(&base);
+        let error = client(&emulator).run_statement(&linked).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Forbidden, "{base}");
+        assert!(!error.to_string().contains("Signature"), "{error}");
+    }
+    assert_eq!(other.requests(), []);
+    // A host that the operator lists is asked, still without the token; here it knows no such link.
+    emulator.lead_links_to(&format!("https://{}", other.https_host()));
+    let listing = client_with(&emulator, |pool| pool.link_hosts(["localhost:*".parse().unwrap()]));
+    let error = listing.run_statement(&linked).await.unwrap_err();
+    assert_eq!(error.status(), Some(403));
+    let seen: Vec<_> = other.requests().into_iter().map(|seen| seen.authorization).collect();
+    assert_eq!(seen, [AuthorizationSeen::Missing, AuthorizationSeen::Missing]);
+}
+
+#[tokio::test]
+async fn a_result_over_the_limit_is_not_read() {
+    let long = "y".repeat(3_000);
+    let rows = StatementRows {
+        columns: vec![("n".to_owned(), "STRING".to_owned())],
+        rows: vec![vec![Some(long)]; 6],
+    };
+    let emulator =
+        workspace(StatementScript { rows_per_chunk: 2, ..StatementScript::rows(rows) }).await;
+    let unbound = Statement::new("w-1", "SELECT n FROM t");
+    let small = client_with(&emulator, |pool| pool.max_response_bytes(10_000));
+    for delivery in [Delivery::Inline, Delivery::ExternalLinks] {
+        let error = small.run_statement(&unbound.clone().delivered(delivery)).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::TooLarge, "{delivery:?}: {error}");
+        let large = client(&emulator).run_statement(&unbound.clone().delivered(delivery)).await;
+        assert_eq!(large.unwrap().rows().len(), 6);
+    }
+}
+
+#[tokio::test]
+async fn more_rows_than_were_asked_for_are_told_of() {
+    let emulator = workspace(five_rows()).await;
+    let rows = client(&emulator).run_statement(&statement().row_limit(3)).await.unwrap();
+    assert_eq!((numbers(&rows), rows.is_truncated()), (vec!["1", "2", "3"], true));
+    let rows = client(&emulator).run_statement(&statement().row_limit(5)).await.unwrap();
+    assert!(!rows.is_truncated());
+}
+
+#[tokio::test]
+async fn no_rows_are_no_rows() {
+    let emulator = workspace(StatementScript::default()).await;
+    for delivery in [Delivery::Inline, Delivery::ExternalLinks] {
+        let rows = client(&emulator).run_statement(&statement().delivered(delivery)).await.unwrap();
+        assert_eq!(rows.rows().len(), 0);
+    }
+}
+
+#[tokio::test]
+async fn a_statement_that_fails_tells_why() {
+    let emulator = workspace(StatementScript::failed(
+        "BAD_REQUEST",
+        "[INSUFFICIENT_PERMISSIONS] no",
+        Some("42501"),
+    ))
+    .await;
+    let error = client(&emulator).run_statement(&statement()).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Invalid);
+    assert!(error.to_string().contains("42501, [INSUFFICIENT_PERMISSIONS] no"), "{error}");
+
+    let closed =
+        StatementScript { outcome: StatementOutcome::Closed, ..StatementScript::default() };
+    emulator.script_statements("FROM t", closed);
+    assert_eq!(
+        client(&emulator).run_statement(&statement()).await.unwrap_err().kind(),
+        ErrorKind::Conflict
+    );
+
+    let nowhere = Statement::new("w-2", "SELECT 1 FROM t");
+    assert_eq!(
+        client(&emulator).run_statement(&nowhere).await.unwrap_err().kind(),
+        ErrorKind::NotFound
+    );
+    let unbound = Statement::new("w-1", "SELECT :n FROM t");
+    let error = client(&emulator).run_statement(&unbound).await.unwrap_err();
+    assert!(error.to_string().contains("UNBOUND_SQL_PARAMETER"), "{error}");
+}
+
+#[tokio::test]
+async fn a_statement_is_sent_again_only_where_that_changes_nothing() {
+    let emulator = workspace(five_rows()).await;
+    let busy =
+        CannedAnswer::json(503, r#"{"error_code": "TEMPORARILY_UNAVAILABLE", "message": "x"}"#);
+    emulator.answer_next(Endpoint::ExecuteStatement, busy.clone(), 1);
+    let error = client(&emulator).run_statement(&statement()).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unavailable);
+    emulator.answer_next(Endpoint::ExecuteStatement, busy, 1);
+    let rows = client(&emulator).run_statement(&statement().repeatable()).await.unwrap();
+    assert_eq!(rows.rows().len(), 5);
+}
+
+/// Waits until the only statement is cancelled. A hang is ended by the test runner.
+async fn until_cancelled(emulator: &Emulator) {
+    while emulator.statements().first().is_none_or(|statement| statement.state != "CANCELED") {
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test]
+async fn a_statement_that_outlasts_its_callers_patience_is_cancelled() {
+    let emulator = workspace(StatementScript { running_polls: 1_000, ..five_rows() }).await;
+    let hurried = client(&emulator).within(Duration::from_secs(1));
+    let error = hurried.run_statement(&statement()).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Timeout);
+    assert!(error.to_string().contains("the statement is RUNNING after"), "{error}");
+    until_cancelled(&emulator).await;
+}
+
+#[tokio::test]
+async fn a_statement_whose_caller_is_gone_is_cancelled() {
+    let emulator = workspace(StatementScript { pending_polls: 1_000, ..five_rows() }).await;
+    let patient = client(&emulator);
+    let call = tokio::spawn(async move { patient.run_statement(&statement()).await });
+    while emulator.requests().len() < 2 {
+        tokio::task::yield_now().await;
+    }
+    call.abort();
+    until_cancelled(&emulator).await;
+}
+
+#[tokio::test]
+async fn parts_without_an_end_are_not_followed_for_ever() {
+    let emulator = workspace(five_rows()).await;
+    let again = json!({"data_array": [["1", "a"]], "next_chunk_index": 1}).to_string();
+    emulator.answer_next(Endpoint::GetStatementChunk, CannedAnswer::json(200, again), 5);
+    let error = client(&emulator).run_statement(&statement()).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Decode);
+    assert!(error.to_string().contains("no end"), "{error}");
+}
