@@ -10,6 +10,7 @@ pub(crate) mod s3_logs;
 mod spark;
 mod store;
 pub(crate) mod stores;
+pub(crate) mod supply;
 mod tally;
 
 use crate::tools;

@@ -13,6 +13,7 @@ mod fuzz;
 mod interop;
 mod kubernetes;
 mod nightly;
+mod sbom;
 mod soak;
 mod tidy;
 mod tools;
@@ -41,6 +42,8 @@ enum Command {
     Interop(interop::Args),
     /// Runs what takes longer than a minute, or needs more than Rust.
     Nightly(nightly::Args),
+    /// Lists what the server is made of, as `CycloneDX`, to go beside its image.
+    Sbom(sbom::Args),
     /// Drives thousands of tasks through servers that are killed, against a workspace with faults.
     Soak(soak::Args),
     /// Checks the repository's own rules: layers, manifests, source files, links.
@@ -67,6 +70,7 @@ fn run(command: Command) -> Result<()> {
         Command::Codegen(args) => codegen::run(&sh, &args),
         Command::Interop(args) => interop::run(&sh, &args),
         Command::Nightly(args) => nightly::run(&sh, &args),
+        Command::Sbom(args) => sbom::run(&sh, &args),
         Command::Soak(args) => soak::run(&sh, &args),
         Command::Tidy => tidy::run(&sh),
     }

@@ -2,7 +2,7 @@
 
 use crate::{
     fuzz,
-    interop::{self, s3_logs, stores},
+    interop::{self, s3_logs, stores, supply},
     kubernetes, soak,
 };
 use anyhow::{Result, bail};
@@ -12,10 +12,11 @@ use xshell::Shell;
 /// A part: its name, and what it says of itself when it passed.
 type Part = (&'static str, fn(&Shell) -> Result<String>);
 
-const PARTS: [Part; 6] = [
+const PARTS: [Part; 7] = [
     ("interop", interop::run_full),
     ("stores", stores::run),
     ("s3-logs", s3_logs::run),
+    ("supply", supply::run),
     ("kubernetes", kubernetes::run),
     ("soak", soak::run_large),
     ("fuzz", fuzz::run),

@@ -7,6 +7,7 @@ use xshell::{Shell, cmd};
 /// Ignored by git. Everything that xtask installs lies here.
 pub(crate) const FOLDER: &str = ".tools";
 
+const CARGO_CYCLONEDX: &str = "0.5.9";
 const CARGO_DENY: &str = "0.20.2";
 const CARGO_FUZZ: &str = "0.13.2";
 /// Reports of grpcurl's own version are "dev build" when Go built it, so the version is in the folder's name.
@@ -32,22 +33,33 @@ pub(crate) fn require_component(sh: &Shell, component: &str, subcommand: &str) -
     bail!("{component} is not installed: run `rustup component add {component}`")
 }
 
+/// The program `cargo-cyclonedx` in the pinned version, which is built when it is not there.
+pub(crate) fn cargo_cyclonedx(sh: &Shell, target: &Path) -> Result<PathBuf> {
+    built_by_cargo(sh, target, "cargo-cyclonedx", CARGO_CYCLONEDX, &["cyclonedx", "--version"])
+}
+
 /// The program `cargo-deny` in the pinned version, which is built when it is not there.
 pub(crate) fn cargo_deny(sh: &Shell, target: &Path) -> Result<PathBuf> {
-    built_by_cargo(sh, target, "cargo-deny", CARGO_DENY)
+    built_by_cargo(sh, target, "cargo-deny", CARGO_DENY, &["--version"])
 }
 
 /// The program `cargo-fuzz` in the pinned version, which is built when it is not there.
 pub(crate) fn cargo_fuzz(sh: &Shell, target: &Path) -> Result<PathBuf> {
-    built_by_cargo(sh, target, "cargo-fuzz", CARGO_FUZZ)
+    built_by_cargo(sh, target, "cargo-fuzz", CARGO_FUZZ, &["--version"])
 }
 
-fn built_by_cargo(sh: &Shell, target: &Path, name: &str, version: &str) -> Result<PathBuf> {
+fn built_by_cargo(
+    sh: &Shell,
+    target: &Path,
+    name: &str,
+    version: &str,
+    tells_version: &[&str],
+) -> Result<PathBuf> {
     let wanted = format!("{name} {version}");
     let own = sh.current_dir().join(FOLDER).join("bin").join(name);
     for program in [PathBuf::from(name), own.clone()] {
-        let found = cmd!(sh, "{program} --version").quiet().ignore_stderr().read();
-        if found.is_ok_and(|found| found.trim() == wanted) {
+        let found = cmd!(sh, "{program} {tells_version...}").quiet().ignore_stderr().read();
+        if found.is_ok_and(|found| found.split_whitespace().last() == Some(version)) {
             return Ok(program);
         }
     }

@@ -28,12 +28,14 @@ const SPARK: &str = "spark.txt";
 impl Python {
     /// Makes the environment, or takes the one that an earlier run made for the same requirements.
     pub(super) fn prepare(sh: &Shell, with_spark: bool) -> Result<Self> {
+        Self::with(sh, REQUIREMENTS, if with_spark { &[PLUGINS, SPARK] } else { &[PLUGINS] })
+    }
+
+    /// An environment with what the first list names, and, without their dependencies, with what the others name.
+    pub(super) fn with(sh: &Shell, requirements: &str, alone: &[&str]) -> Result<Self> {
         let in_sources = |name: &str| Path::new(SOURCES).join(name);
-        let requirements = in_sources(REQUIREMENTS);
-        let mut alone = vec![in_sources(PLUGINS)];
-        if with_spark {
-            alone.push(in_sources(SPARK));
-        }
+        let requirements = in_sources(requirements);
+        let alone: Vec<PathBuf> = alone.iter().map(|name| in_sources(name)).collect();
         let mut hasher = DefaultHasher::new();
         for list in alone.iter().chain([&requirements]) {
             sh.read_file(list)?.hash(&mut hasher);
