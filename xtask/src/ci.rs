@@ -26,7 +26,7 @@ enum Step {
     Codegen,
     /// Lints, as errors.
     Clippy,
-    /// The connector without any of its features.
+    /// The connector without any of its features, and the server with each that stands alone.
     Features,
     /// Unit and integration tests, with nextest when it is installed.
     Test,
@@ -93,7 +93,15 @@ impl Step {
                 )
             }
             Self::Features => {
-                cargo(sh, &["check", "--package", "databricks-connector", "--no-default-features"])
+                for features in ["", "system-tables"] {
+                    for package in ["databricks-connector", "connector-server"] {
+                        let alone = ["--no-default-features", "--features", features];
+                        let lints = ["--", "-D", "warnings"];
+                        let check = ["clippy", "--package", package];
+                        cargo(sh, &[check.as_slice(), &alone, &lints].concat())?;
+                    }
+                }
+                Ok(())
             }
             Self::Test if tools::works(sh, "cargo", &["nextest", "--version"]) => {
                 cargo(sh, &["nextest", "run", "--workspace", "--all-features", "--profile", "ci"])

@@ -14,6 +14,8 @@ pub enum ErrorKind {
     InvalidMeta,
     /// The request asks for something that is not there to be asked for, such as a foreign log token.
     InvalidRequest,
+    /// There is nothing in the window that the request asks for.
+    OutOfRange,
     /// Something that the task needs is not configured. The operator or the user must add it.
     FailedPrecondition,
     /// What the call names does not exist.
@@ -36,10 +38,11 @@ pub enum ErrorKind {
 
 impl ErrorKind {
     /// Every kind, in the order of the reference page.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::InvalidTask,
         Self::InvalidMeta,
         Self::InvalidRequest,
+        Self::OutOfRange,
         Self::FailedPrecondition,
         Self::NotFound,
         Self::Unauthenticated,

@@ -175,6 +175,7 @@ pub(crate) const INSTANCE: &str = "FLYTE_DATABRICKS_INSTANCE";
 pub(crate) const ACCESS_TOKEN: &str = "FLYTE_DATABRICKS_ACCESS_TOKEN";
 pub(crate) const ACCESS_TOKEN_HOSTS: &str = "FLYTE_DATABRICKS_ACCESS_TOKEN_HOSTS";
 pub(crate) const WORKSPACES: &str = "FLYTE_DATABRICKS_WORKSPACES";
+pub(crate) const SQL_WAREHOUSE: &str = "FLYTE_DATABRICKS_SQL_WAREHOUSE";
 pub(crate) const ALLOWED_HOSTS: &str = "FLYTE_DATABRICKS_ALLOWED_HOSTS";
 pub(crate) const SECRET_NAMESPACES: &str = "FLYTE_DATABRICKS_SECRET_NAMESPACES";
 pub(crate) const RUN_DEFAULTS: &str = "FLYTE_DATABRICKS_RUN_DEFAULTS";
@@ -187,7 +188,7 @@ pub(crate) const S3_SECRET_ACCESS_KEY: &str = "FLYTE_AWS_SECRET_ACCESS_KEY";
 
 /// Every environment variable that is read by this program, in the order of the help text. An empty one counts as
 /// unset.
-pub const VARIABLES: [Variable; 22] = [
+pub const VARIABLES: [Variable; 23] = [
     Variable {
         name: INSTANCE,
         help: "the workspace of tasks that name none, such as adb-1.2.azuredatabricks.net",
@@ -207,6 +208,10 @@ pub const VARIABLES: [Variable; 22] = [
     Variable {
         name: "DATABRICKS_*, ARM_*",
         help: "one more workspace and its credential, as Databricks' own tools read them, profiles included",
+    },
+    Variable {
+        name: SQL_WAREHOUSE,
+        help: "the id of a SQL warehouse in FLYTE_DATABRICKS_INSTANCE, to read CPU and memory of runs with; --sql-warehouse wins [default: none]",
     },
     Variable {
         name: ALLOWED_HOSTS,
@@ -273,6 +278,8 @@ pub struct Environment {
     pub workspaces: Option<PathBuf>,
     /// Reads the variables that a file names, and those of Databricks' own tools.
     pub standard: StandardVariables,
+    /// `FLYTE_DATABRICKS_SQL_WAREHOUSE`.
+    pub sql_warehouse: Option<String>,
     /// `FLYTE_DATABRICKS_ALLOWED_HOSTS`.
     pub allowed_hosts: Option<String>,
     /// `FLYTE_DATABRICKS_SECRET_NAMESPACES`.
@@ -348,6 +355,7 @@ impl Environment {
             access_token_hosts: text(ACCESS_TOKEN_HOSTS)?,
             workspaces: path(&get, WORKSPACES),
             standard: StandardVariables::default(),
+            sql_warehouse: text(SQL_WAREHOUSE)?,
             allowed_hosts: text(ALLOWED_HOSTS)?,
             secret_namespaces: text(SECRET_NAMESPACES)?,
             run_defaults: text(RUN_DEFAULTS)?,

@@ -171,6 +171,7 @@ impl Config {
         let databricks = databricks_connector::Config {
             instance: environment.instance.clone(),
             access_token: environment.access_token.clone(),
+            sql_warehouse: environment.sql_warehouse.clone(),
             allowed_hosts: environment
                 .allowed_hosts
                 .as_deref()

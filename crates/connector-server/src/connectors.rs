@@ -38,6 +38,7 @@ fn variable(field: ConfigField) -> &'static str {
         ConfigField::AccessToken => args::ACCESS_TOKEN,
         ConfigField::AccessTokenHosts => args::ACCESS_TOKEN_HOSTS,
         ConfigField::AllowedHosts => args::ALLOWED_HOSTS,
+        ConfigField::SqlWarehouse => args::SQL_WAREHOUSE,
         ConfigField::Roots => args::SSL_CERT_FILE,
         // A part that has no variable yet.
         _ => "the Databricks connector",

@@ -22,6 +22,7 @@ pub(crate) const TABLE: [(ErrorKind, Code, &str); ErrorKind::ALL.len()] = [
     (ErrorKind::InvalidTask, Code::InvalidArgument, "INVALID_TASK"),
     (ErrorKind::InvalidMeta, Code::InvalidArgument, "INVALID_META"),
     (ErrorKind::InvalidRequest, Code::InvalidArgument, "INVALID_REQUEST"),
+    (ErrorKind::OutOfRange, Code::OutOfRange, "OUT_OF_RANGE"),
     (ErrorKind::FailedPrecondition, Code::FailedPrecondition, "FAILED_PRECONDITION"),
     (ErrorKind::NotFound, Code::NotFound, "NOT_FOUND"),
     (ErrorKind::Unauthenticated, Code::Unauthenticated, "UNAUTHENTICATED"),

@@ -22,6 +22,7 @@ use crate::{
     run_defaults::RunDefaults,
     task_files::{ObjectStores, TaskFiles},
     upstream::{Observer, UpstreamCounts},
+    warehouse::{SqlResults, Warehouse, Warehouses},
     watch::Patience,
     work::Entrypoint,
 };
@@ -39,6 +40,9 @@ pub struct Config {
     pub access_token_hosts: Vec<String>,
     /// Workspaces with credentials of their own.
     pub workspaces: Workspaces,
+    /// The id of a SQL warehouse in `instance`, for what system tables tell of a run's machines; `workspaces` names those
+    /// of others. Without the feature `system-tables` nothing is asked of it.
+    pub sql_warehouse: Option<String>,
     /// The Kubernetes Secrets that stand in for a credential of the task; none are used without.
     pub namespace_secrets: Option<SecretAccess>,
     /// `host[:port]` patterns that are allowed beside Databricks' own domains; `*` stands for one label or any port.
@@ -115,6 +119,7 @@ impl Default for Config {
             access_token_file: None,
             access_token_hosts: Vec::new(),
             workspaces: Workspaces::default(),
+            sql_warehouse: None,
             namespace_secrets: None,
             allowed_hosts: Vec::new(),
             extra_roots_pem: None,
@@ -158,6 +163,8 @@ pub enum ConfigField {
     AccessTokenHosts,
     /// [`Config::allowed_hosts`].
     AllowedHosts,
+    /// [`Config::sql_warehouse`].
+    SqlWarehouse,
     /// [`Config::extra_roots_pem`].
     Roots,
 }
@@ -193,6 +200,11 @@ pub(crate) struct Settings {
     pub(crate) task_credentials: TaskCredentials,
     pub(crate) namespace_secrets: Option<SecretCredentials>,
     pub(crate) hosts: HostPolicy,
+    #[cfg_attr(
+        not(feature = "system-tables"),
+        expect(dead_code, reason = "only system tables need them")
+    )]
+    pub(crate) warehouses: Warehouses,
     pub(crate) pool: ClientPool,
     pub(crate) user_failures: UserFailures,
     pub(crate) entrypoint: Entrypoint,
@@ -253,6 +265,20 @@ impl TryFrom<Config> for Settings {
             }
             workspaces.with_token("FLYTE_DATABRICKS_ACCESS_TOKEN", token_hosts, &credentials);
         }
+        if let Some(id) = &config.sql_warehouse {
+            let wrong = |why: &str| wrong(ConfigField::SqlWarehouse, why.to_owned());
+            let warehouse = Warehouse::new(id, SqlResults::default()).map_err(wrong)?;
+            let without =
+                "the warehouse is given, but not its workspace; set FLYTE_DATABRICKS_INSTANCE too";
+            let host = default_host.clone().ok_or_else(|| wrong(without))?;
+            workspaces.warehouses.insert(host, warehouse);
+        }
+        if cfg!(not(feature = "system-tables")) && !workspaces.warehouses.is_empty() {
+            let why =
+                "this program is built without the feature system-tables, which asks the warehouse";
+            return Err(wrong(ConfigField::SqlWarehouse, why.to_owned()));
+        }
+        let mut link_hosts = Vec::new();
         let mut hosts = HostPolicy::databricks_domains();
         let listed = default_host.iter().chain(&workspaces.hosts);
         for host in listed.chain(workspaces.own.iter().map(|own| &own.host)) {
@@ -264,11 +290,14 @@ impl TryFrom<Config> for Settings {
             let pattern: HostPattern = pattern.parse().map_err(|error| {
                 wrong(ConfigField::AllowedHosts, format!("`{pattern}`: {error}"))
             })?;
+            // What may have a token may as well be asked without one.
+            link_hosts.push(pattern.clone());
             hosts = hosts.allow(pattern);
         }
         let mut pool = ClientPool::builder()
             .product("flyte-connector-databricks", env!("CARGO_PKG_VERSION"))
             .budget(config.calls.budget())
+            .link_hosts(link_hosts)
             .jobs_api(match config.jobs_api {
                 JobsApi::V2_2 => databricks_client::JobsApi::V2_2,
                 JobsApi::V2_1 => databricks_client::JobsApi::V2_1,
@@ -286,6 +315,7 @@ impl TryFrom<Config> for Settings {
             task_credentials: TaskCredentials::default(),
             namespace_secrets: config.namespace_secrets.map(SecretCredentials::new),
             hosts,
+            warehouses: workspaces.warehouses,
             pool: pool
                 .build()
                 .map_err(|failed| wrong(ConfigField::Roots, error::with_causes(&failed)))?,

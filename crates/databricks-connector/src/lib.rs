@@ -67,6 +67,7 @@ mod task;
 mod task_files;
 mod unchecked;
 pub mod upstream;
+mod warehouse;
 mod watch;
 mod work;
 

@@ -21,6 +21,7 @@ pub(super) fn limited(args: &WorkspaceArgs, config: Config) -> Config {
         vanished_patience: seconds(args.vanished_patience),
         unreachable_patience: (!unreachable.is_zero()).then_some(unreachable),
         call_timeout: call_timeout(args),
+        sql_warehouse: args.sql_warehouse.clone().or(config.sql_warehouse),
         ..config
     }
 }
@@ -69,6 +70,18 @@ mod tests {
         assert_eq!(given.vanished_patience, Duration::from_secs(5));
         assert_eq!(given.unreachable_patience, Some(Duration::from_secs(6)));
         assert_eq!(given.call_timeout, Duration::from_secs(7));
+    }
+
+    #[test]
+    fn the_warehouse_of_the_flag_wins() {
+        let of = |line: &str, variable: Option<&str>| {
+            let args = Args::try_parse_from(line.split(' ')).unwrap().serve.workspaces;
+            let sql_warehouse = variable.map(str::to_owned);
+            limited(&args, Config { sql_warehouse, ..Config::default() }).sql_warehouse
+        };
+        assert_eq!(of("x --sql-warehouse f", Some("v")).as_deref(), Some("f"));
+        assert_eq!(of("x", Some("v")).as_deref(), Some("v"));
+        assert_eq!(of("x", None), None);
     }
 
     #[test]

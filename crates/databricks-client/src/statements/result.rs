@@ -24,6 +24,11 @@ pub struct StatementRows {
 }
 
 impl StatementRows {
+    /// Rows of no statement, for tests of what is made of them.
+    pub fn new(columns: Vec<String>, rows: Vec<Vec<Option<String>>>) -> Self {
+        Self { columns, rows, is_truncated: false }
+    }
+
     /// The names of the columns.
     pub fn columns(&self) -> &[String] {
         &self.columns

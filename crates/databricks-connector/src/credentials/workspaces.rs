@@ -10,6 +10,7 @@ use secrecy::SecretString;
 use serde::Deserialize;
 
 use super::{OwnCredential, own::OwnCredentials, task};
+use crate::warehouse::{SqlResults, Warehouse, Warehouses};
 
 /// The workspaces that the operator lists.
 #[derive(Debug, Clone, Default)]
@@ -19,6 +20,8 @@ pub struct Workspaces {
     pub(crate) default: Option<Host>,
     /// Every host of the file, with a credential or without.
     pub(crate) hosts: Vec<Host>,
+    /// The SQL warehouses of those that have one.
+    pub(crate) warehouses: Warehouses,
 }
 
 /// Why the file cannot be used: where, and what to do. It quotes nothing of the file but names.
@@ -49,6 +52,10 @@ struct Entry {
     projects: Vec<String>,
     #[serde(default)]
     domains: Vec<String>,
+    /// The id of a SQL warehouse, for what system tables tell of a run.
+    sql_warehouse: Option<String>,
+    #[serde(default)]
+    sql_results: SqlResults,
     auth: Option<Auth>,
 }
 
@@ -120,6 +127,11 @@ impl Workspaces {
                 workspaces.default = Some(host.clone());
             }
             workspaces.hosts.push(host.clone());
+            if let Some(id) = &entry.sql_warehouse {
+                let warehouse = Warehouse::new(id, entry.sql_results)
+                    .map_err(|why| at(format!("sql_warehouse: {why}")))?;
+                workspaces.warehouses.insert(host.clone(), warehouse);
+            }
             let Some(auth) = &entry.auth else { continue };
             let shown = format!("the connector's credential for workspace `{name}`");
             workspaces.own.push(OwnCredential {
@@ -341,6 +353,16 @@ mod tests {
     }
 
     #[test]
+    fn a_workspace_may_have_a_warehouse() {
+        let text = "[workspace.a]\nhost = \"a.cloud.databricks.com\"\nsql_warehouse = \"12ab\"\nsql_results = \"links\"\n\
+                    [workspace.b]\nhost = \"b.cloud.databricks.com\"\n";
+        let found = parse(text).unwrap().warehouses;
+        let told: Vec<_> =
+            found.iter().map(|(host, it)| (host.as_str(), it.id.as_str(), it.results)).collect();
+        assert_eq!(told, [("a.cloud.databricks.com", "12ab", SqlResults::Links)]);
+    }
+
+    #[test]
     fn what_is_wrong_is_told_by_place_and_without_what_stands_there() {
         let head = "[workspace.prod]\nhost = \"dbc-1.cloud.databricks.com\"\n";
         for (text, expected) in [
@@ -366,6 +388,14 @@ mod tests {
                 "`default` names no workspace of this file: `dev`",
             ),
             ("[workspace".to_owned(), "line 1: "),
+            (
+                format!("{head}sql_warehouse = \"/sql/1.0/warehouses/1\"\n"),
+                "workspace `prod`: sql_warehouse: not the id of a SQL warehouse",
+            ),
+            (
+                format!("{head}sql_warehouse = \"1\"\nsql_results = \"arrow\"\n"),
+                "unknown variant `arrow`",
+            ),
         ] {
             let error = parse(&text).unwrap_err();
             assert!(error.contains(expected) && !error.contains("canary"), "{error}");

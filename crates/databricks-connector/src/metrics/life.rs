@@ -160,6 +160,13 @@ impl<'a> Life<'a> {
         clusters
     }
 
+    /// Those of them that it works on by then.
+    #[cfg(feature = "system-tables")]
+    pub(super) fn clusters_until(&self, until: u64) -> Vec<&'a str> {
+        let clusters = self.clusters().into_iter().filter(|(_, since)| *since <= until);
+        clusters.map(|(id, _)| id).collect()
+    }
+
     fn attempts_of(&self, latest: &RunTask) -> impl Iterator<Item = &'a RunTask> {
         let key = latest.task_key.clone();
         self.run.tasks.iter().filter(move |task| task.task_key == key)

@@ -1,0 +1,64 @@
+//! SQL warehouses that the operator names, one for a workspace. Pure.
+
+use std::collections::BTreeMap;
+
+use databricks_client::Host;
+use serde::Deserialize;
+
+/// The longest id that is taken; Databricks' own have 16 characters.
+const MAX_ID: usize = 64;
+
+/// How the rows of a statement come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum SqlResults {
+    /// Inside of the workspace's answers.
+    #[default]
+    Inline,
+    /// From the workspace's storage, which has to be reached.
+    Links,
+}
+
+/// A warehouse that statements are run at.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Warehouse {
+    pub(crate) id: String,
+    pub(crate) results: SqlResults,
+}
+
+impl Warehouse {
+    /// The warehouse of that id.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with the id.
+    pub(crate) fn new(id: &str, results: SqlResults) -> Result<Self, &'static str> {
+        let id = id.trim();
+        let is_id = (1..=MAX_ID).contains(&id.len())
+            && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte));
+        if is_id {
+            Ok(Self { id: id.to_owned(), results })
+        } else {
+            Err(
+                "not the id of a SQL warehouse, which is at the end of its HTTP path, as in /sql/1.0/warehouses/1234567890abcdef",
+            )
+        }
+    }
+}
+
+/// The warehouse of each workspace that has one.
+pub(crate) type Warehouses = BTreeMap<Host, Warehouse>;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_id_is_taken_and_a_path_is_not() {
+        let id = |text| Warehouse::new(text, SqlResults::Inline).map(|warehouse| warehouse.id);
+        assert_eq!(id(" 1234567890abcdef\n").as_deref(), Ok("1234567890abcdef"));
+        for text in ["", "/sql/1.0/warehouses/1234567890abcdef", "a b", "ü", &"a".repeat(65)] {
+            assert!(id(text).is_err(), "{text}");
+        }
+    }
+}
