@@ -4,8 +4,12 @@ use std::{fs, io, net::TcpListener, path::Path};
 
 use connector_server::registry;
 use databricks_connector::Config;
+use databricks_emulator::{Calls, CannedAnswer, Emulator, Fault, FaultPlan, FaultRule, When};
 use flyteidl2::{
-    connector::{CreateTaskRequest, DeleteTaskRequest, GetTaskRequest, TaskCategory},
+    connector::{
+        CreateTaskRequest, DeleteTaskRequest, GetTaskLogsRequest, GetTaskMetricsRequest,
+        GetTaskRequest, TaskCategory,
+    },
     core::{Connection, task_execution::Phase},
 };
 use prost::Message as _;
@@ -149,4 +153,78 @@ async fn every_trick_is_refused_without_a_packet_whoever_brings_the_token() {
     }
     let nobody = listener.accept().unwrap_err();
     assert_eq!(nobody.kind(), io::ErrorKind::WouldBlock, "no packet was sent");
+}
+
+#[tokio::test]
+async fn no_redirect_takes_a_call_or_a_secret_to_another_host() {
+    let own = Emulator::builder()
+        .token("dapi-task")
+        .service_principal("principal", "secret")
+        .start()
+        .await
+        .unwrap();
+    let other = TcpListener::bind("127.0.0.1:0").unwrap();
+    other.set_nonblocking(true).unwrap();
+    let location = format!("http://{}/api", other.local_addr().unwrap());
+    let databricks = Config {
+        // Both may be called, so that nothing but the redirect is refused.
+        allowed_hosts: vec!["127.0.0.1:*".to_owned()],
+        ..Config::default()
+    };
+    let server = start(config(), registry(databricks).unwrap()).await;
+    let mut tasks = server.tasks();
+    let host = own.http_url();
+    let token = with_token();
+    let created = tasks.create_task(request(&host, Some(token.clone()))).await.unwrap();
+    let resource_meta = created.into_inner().resource_meta;
+    let principal = [("databricks_client_id", "principal"), ("databricks_client_secret", "secret")];
+    let principal = Connection {
+        secrets: principal.map(|(name, value)| (name.to_owned(), value.to_owned())).into(),
+        ..Connection::default()
+    };
+    for status in [301, 302, 303, 307, 308] {
+        let answer = CannedAnswer::json(status, "{}").with_header("location", location.as_str());
+        own.set_faults(FaultPlan::default());
+        own.inject(FaultRule::on_calls(Calls::any(), When::Always(Fault::Answer(answer))));
+        for (n, connection) in [&token, &principal].into_iter().enumerate() {
+            let mut create = request(&host, Some(connection.clone()));
+            // Another attempt: one that was created is not created again.
+            create.output_prefix = format!("s3://bucket/{status}/{n}");
+            tasks.create_task(create).await.unwrap_err();
+            let get = GetTaskRequest {
+                resource_meta: resource_meta.clone(),
+                task_category: Some(category()),
+                connection: Some(connection.clone()),
+                ..GetTaskRequest::default()
+            };
+            tasks.get_task(get).await.unwrap();
+            let delete = DeleteTaskRequest {
+                resource_meta: resource_meta.clone(),
+                task_category: Some(category()),
+                connection: Some(connection.clone()),
+            };
+            tasks.delete_task(delete).await.unwrap_err();
+            // Both come without a connection, and take what was last seen for the run.
+            let logs = GetTaskLogsRequest {
+                resource_meta: resource_meta.clone(),
+                task_category: Some(category()),
+                ..GetTaskLogsRequest::default()
+            };
+            if let Ok(stream) = tasks.get_task_logs(logs).await {
+                let mut pages = stream.into_inner();
+                while let Ok(Some(_)) = pages.message().await {}
+            }
+            let metrics = GetTaskMetricsRequest {
+                resource_meta: resource_meta.clone(),
+                task_category: Some(category()),
+                ..GetTaskMetricsRequest::default()
+            };
+            tasks.get_task_metrics(metrics).await.unwrap_err();
+        }
+    }
+    // With the token: a submission, reads for three calls, and a cancel, for each status.
+    let redirected = own.requests().len() - 1;
+    assert!(redirected >= 5 * 5, "{redirected}");
+    let nobody = other.accept().unwrap_err();
+    assert_eq!(nobody.kind(), io::ErrorKind::WouldBlock, "no packet was sent elsewhere");
 }
