@@ -1,6 +1,9 @@
 //! The log, on stderr.
 
-use std::io::{self, IsTerminal as _};
+use std::{
+    any::Any,
+    io::{self, IsTerminal as _},
+};
 
 use tracing_subscriber::{EnvFilter, fmt};
 
@@ -24,12 +27,33 @@ pub(crate) fn init(config: &LogConfig) {
     if set.is_ok() {
         std::panic::set_hook(Box::new(|panic| {
             let at = panic.location().map(ToString::to_string).unwrap_or_default();
-            let payload = panic.payload();
-            let said = payload.downcast_ref::<&str>().copied();
-            let said = said
-                .or_else(|| payload.downcast_ref::<String>().map(String::as_str))
-                .unwrap_or_default();
+            let said = told(panic.payload());
             tracing::error!(at, said, "a bug: the code panicked");
         }));
+    }
+}
+
+/// What a panic may tell: text that stands in the code. Text that was put together then, as by `unwrap`, may hold a
+/// value, and a value may be a secret.
+fn told(payload: &(dyn Any + Send)) -> &'static str {
+    payload.downcast_ref::<&'static str>().copied().unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::panic;
+
+    use super::*;
+
+    #[test]
+    fn a_panic_tells_what_stands_in_the_code_and_no_value() {
+        fn told_by(code: impl FnOnce() + panic::UnwindSafe) -> &'static str {
+            told(panic::catch_unwind(code).unwrap_err().as_ref())
+        }
+
+        let secret: Result<String, String> = Err("dapi-canary".to_owned());
+        assert_eq!(told_by(|| panic!("no such step")), "no such step");
+        assert_eq!(told_by(|| panic!("bad {secret:?}")), "");
+        assert_eq!(told_by(|| drop(secret.clone().unwrap())), "");
     }
 }

@@ -2,6 +2,7 @@
 
 mod azure;
 mod cache;
+mod client_secret;
 mod environment;
 mod exchange;
 mod flow;
@@ -23,6 +24,7 @@ use secrecy::{ExposeSecret, SecretString};
 use tokio::time::Instant;
 
 pub use azure::AzureCloud;
+pub use client_secret::ClientSecret;
 pub use environment::{AuthError, Environment, FromEnvironment};
 pub use flow::Authorities;
 pub use subject::SubjectToken;
@@ -88,8 +90,9 @@ impl Credentials {
     pub fn oauth_m2m(
         name: impl Into<String>,
         client_id: impl Into<String>,
-        client_secret: SecretString,
+        client_secret: impl Into<ClientSecret>,
     ) -> Self {
+        let client_secret = client_secret.into();
         Self::minted(name, Flow::M2m(M2m { client_id: client_id.into(), client_secret }))
     }
 
@@ -108,13 +111,13 @@ impl Credentials {
         name: impl Into<String>,
         tenant_id: impl Into<String>,
         client_id: impl Into<String>,
-        client_secret: SecretString,
+        client_secret: impl Into<ClientSecret>,
         azure: AzureCloud,
     ) -> Self {
         let proof = Proof::Secret {
             tenant_id: tenant_id.into(),
             client_id: client_id.into(),
-            client_secret,
+            client_secret: client_secret.into(),
         };
         Self::minted(name, Flow::Azure(Azure { proof, cloud: azure }))
     }
@@ -248,7 +251,7 @@ impl Credentials {
         match &self.0.kind {
             Kind::PersonalAccessToken(token) => secrets.push(token.clone()),
             Kind::Minted { flow, cache } => {
-                secrets.extend(flow.secret().cloned());
+                secrets.extend(flow.secret().and_then(ClientSecret::known));
                 secrets.extend(cache.secrets());
             }
         }

@@ -54,7 +54,8 @@ pub mod workspace;
 pub use budget::{BudgetPolicy, Lane, Rate};
 pub use client::Client;
 pub use credentials::{
-    AuthError, Authorities, AzureCloud, Credentials, Environment, FromEnvironment, SubjectToken,
+    AuthError, Authorities, AzureCloud, ClientSecret, Credentials, Environment, FromEnvironment,
+    SubjectToken,
 };
 pub use error::{Error, ErrorKind};
 pub use host::{Host, HostError};

@@ -1,8 +1,10 @@
 //! No secret in any log at any level, error, trailer, metric or resource meta, whatever goes wrong.
 
-use std::{fs, path::Path, time::Duration};
+use std::{ffi::OsString, fs, path::Path, process::Command, sync::Arc, time::Duration};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
+use clap::Parser as _;
+use connector_server::{Args, Config, Environment, StandardVariables, registry};
 use databricks_emulator::{
     Calls, CannedAnswer, Emulator, Fault, FaultPlan, FaultRule, RetryAfter, When,
 };
@@ -16,6 +18,10 @@ use flyteidl2::{
 use prost::Message as _;
 use serde_json::{Value, json};
 use tonic::{Request, transport::Channel};
+use tonic_reflection::pb::v1::{
+    ServerReflectionRequest, server_reflection_client::ServerReflectionClient,
+    server_reflection_request::MessageRequest,
+};
 
 use crate::cli::Serving;
 
@@ -203,7 +209,31 @@ fn found(text: &str) -> Vec<String> {
         .collect()
 }
 
-async fn nothing_leaks(over_tls: bool) {
+/// What reflection says when it is asked for the services and for what a task is made of.
+async fn reflected(channel: Channel) -> String {
+    let questions = [
+        MessageRequest::ListServices(String::new()),
+        MessageRequest::FileContainingSymbol("flyteidl2.connector.CreateTaskRequest".to_owned()),
+    ];
+    let questions = questions.map(|question| ServerReflectionRequest {
+        host: String::new(),
+        message_request: Some(question),
+    });
+    let mut request = Request::new(futures_util::stream::iter(questions));
+    let caller = format!("Bearer {CALLER}").parse().unwrap();
+    request.metadata_mut().insert("authorization", caller);
+    let mut client = ServerReflectionClient::new(channel);
+    let mut answers = client.server_reflection_info(request).await.unwrap().into_inner();
+    let mut all = String::new();
+    while let Some(answer) = answers.message().await.unwrap() {
+        all.push_str(&String::from_utf8_lossy(&answer.encode_to_vec()));
+    }
+    assert!(all.contains("CreateTaskRequest"), "{all}");
+    all
+}
+
+/// Over TLS or in plaintext to the workspace, with log lines for people or as JSON.
+async fn nothing_leaks(over_tls: bool, log_format: &str) {
     let emulator = Emulator::builder()
         .token(TASK)
         .token(OWN)
@@ -217,7 +247,8 @@ async fn nothing_leaks(over_tls: bool) {
     fs::write(&tokens, CALLER).unwrap();
     fs::write(&certificate, emulator.certificate_pem()).unwrap();
     let host = if over_tls { emulator.https_host() } else { emulator.http_url() };
-    let flags = format!("--caller-tokens {} --call-timeout 2", tokens.display());
+    let flags =
+        format!("--caller-tokens {} --call-timeout 2 --log-format {log_format}", tokens.display());
     let variables = [
         ("RUST_LOG", "trace"),
         ("FLYTE_DATABRICKS_INSTANCE", host.as_str()),
@@ -246,8 +277,11 @@ async fn nothing_leaks(over_tls: bool) {
         }
         emulator.set_faults(FaultPlan::default());
     }
-    let metrics = reqwest::get(format!("http://{}/metrics", serving.http)).await.unwrap();
-    told.push_str(&metrics.text().await.unwrap());
+    for page in ["metrics", "livez", "readyz", "status"] {
+        let page = reqwest::get(format!("http://{}/{page}", serving.http)).await.unwrap();
+        told.push_str(&page.text().await.unwrap());
+    }
+    told.push_str(&reflected(serving.channel().await).await);
     serving.signal("TERM");
     let log = log.join().unwrap();
     assert!(log.contains("databricks request") && log.len() > 100_000, "the log is at trace");
@@ -261,10 +295,91 @@ async fn nothing_leaks(over_tls: bool) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn no_secret_comes_out_whatever_goes_wrong_over_tls() {
-    nothing_leaks(true).await;
+    nothing_leaks(true, "json").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn no_secret_comes_out_whatever_goes_wrong_in_plaintext() {
-    nothing_leaks(false).await;
+async fn no_secret_comes_out_whatever_goes_wrong_in_plaintext_and_lines_for_people() {
+    nothing_leaks(false, "human").await;
+}
+
+/// Variables and files with a secret in every place that takes one, for a workspace that knows none of them.
+fn every_place(folder: &Path, host: &str) -> Vec<(String, String)> {
+    let path = |name: &str| folder.join(name).display().to_string();
+    for name in ["token", "secret", "callers"] {
+        fs::write(path(name), format!("canary-in-the-file-{name}")).unwrap();
+    }
+    let profile = format!("[prod]\nhost = {host}\ntoken = {OWN}\n");
+    fs::write(path("databrickscfg"), profile).unwrap();
+    let entries = [
+        ("pat-env", "pat", "token_env = \"DATABRICKS_TOKEN\"".to_owned()),
+        ("pat-file", "pat", format!("token_file = \"{}\"", path("token"))),
+        ("m2m", "oauth-m2m", "client_id = \"i\", client_secret_env = \"SECRET\"".to_owned()),
+        ("oidc", "env-oidc", "client_id = \"i\", token_env = \"JWT\"".to_owned()),
+        ("file-oidc", "file-oidc", format!("token_file = \"{}\"", path("secret"))),
+    ];
+    let workspaces = entries
+        .iter()
+        .map(|(name, kind, rest)| {
+            format!(
+                "[workspace.{name}]\nhost = \"{host}\"\nauth = {{ type = \"{kind}\", {rest} }}\n"
+            )
+        })
+        .collect::<Vec<String>>()
+        .concat();
+    fs::write(path("workspaces.toml"), workspaces).unwrap();
+    [
+        ("FLYTE_DATABRICKS_INSTANCE", host.to_owned()),
+        ("FLYTE_DATABRICKS_ACCESS_TOKEN", OWN.to_owned()),
+        ("FLYTE_DATABRICKS_WORKSPACES", path("workspaces.toml")),
+        ("DATABRICKS_TOKEN", TASK.to_owned()),
+        ("DATABRICKS_CONFIG_FILE", path("databrickscfg")),
+        ("DATABRICKS_CONFIG_PROFILE", "prod".to_owned()),
+        ("SECRET", CLIENT.to_owned()),
+        ("JWT", V1.to_owned()),
+        ("FLYTE_LOG_TOKEN_KEY", format!("{ENV}-and-enough-characters")),
+        ("FLYTE_AWS_ACCESS_KEY_ID", BASIC.to_owned()),
+        ("FLYTE_AWS_SECRET_ACCESS_KEY", SPARK.to_owned()),
+    ]
+    .map(|(name, value)| (name.to_owned(), value))
+    .into()
+}
+
+#[test]
+fn the_debug_output_of_what_holds_secrets_tells_none() {
+    let folder = tempfile::tempdir().unwrap();
+    let variables = every_place(folder.path(), "dbc-m2m.cloud.databricks.com");
+    let read = move |name: &str| {
+        variables.iter().find(|(known, _)| known == name).map(|(_, value)| value.clone())
+    };
+    let mut environment = Environment::read(|name| read(name).map(OsString::from)).unwrap();
+    environment.standard = StandardVariables(Arc::new(read));
+    let callers = folder.path().join("callers").display().to_string();
+    let flags = ["connector-server", "--caller-tokens", &callers];
+    let args = Args::try_parse_from(flags).unwrap();
+    let config = Config::new(&args.serve, &environment).unwrap();
+    let connectors = registry(config.databricks.clone()).unwrap();
+    let all = format!("{args:?} {environment:?} {config:?} {connectors:?}");
+    assert!(all.contains("dbc-m2m.cloud.databricks.com"), "{all}");
+    let found = found(&all);
+    assert!(found.is_empty() && !all.contains("canary"), "{found:#?} in {all}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_check_that_finds_every_credential_bad_tells_none() {
+    let emulator = Emulator::builder().token("another").start().await.unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let output = Command::new(env!("CARGO_BIN_EXE_connector-server"))
+        .arg("check")
+        .env_clear()
+        .envs(every_place(folder.path(), &emulator.http_url()))
+        .env("RUST_LOG", "trace")
+        .output()
+        .unwrap();
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    let all = format!("{}{}", text(&output.stdout), text(&output.stderr));
+    assert!(all.contains("pat-file") && all.contains("env-oidc"), "{all}");
+    assert!(!all.contains("yes"), "{all}");
+    assert!(!all.contains("canary"), "{all}");
+    assert!(emulator.requests().len() >= 4, "{:?}", emulator.requests());
 }

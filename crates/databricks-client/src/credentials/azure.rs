@@ -4,7 +4,10 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use secrecy::{ExposeSecret as _, SecretString};
 use tracing::debug;
 
-use super::{Credentials, Minting, SubjectToken, exchange::Ask, flow::Authorities, token::Token};
+use super::{
+    ClientSecret, Credentials, Minting, SubjectToken, exchange::Ask, flow::Authorities,
+    token::Token,
+};
 use crate::Error;
 
 /// What Databricks is called in every tenant.
@@ -51,7 +54,7 @@ pub(super) struct Azure {
 /// How the principal proves itself.
 #[derive(Debug, Clone)]
 pub(super) enum Proof {
-    Secret { tenant_id: String, client_id: String, client_secret: SecretString },
+    Secret { tenant_id: String, client_id: String, client_secret: ClientSecret },
     Assertion { tenant_id: String, client_id: String, subject: SubjectToken },
     ManagedIdentity { client_id: Option<String> },
 }
@@ -95,7 +98,7 @@ impl Azure {
         let url = match &self.proof {
             Proof::Secret { tenant_id, client_id, client_secret } => {
                 form.push(("client_id", client_id.clone()));
-                form.push(("client_secret", client_secret.expose_secret().to_owned()));
+                form.push(("client_secret", client_secret.read()?.expose_secret().to_owned()));
                 login(tenant_id)
             }
             Proof::Assertion { tenant_id, client_id, subject } => {

@@ -5,11 +5,10 @@ use std::{
     time::Duration,
 };
 
-use secrecy::SecretString;
 use tokio::time::Instant;
 
 use super::{
-    Credentials, Minting, SubjectToken,
+    ClientSecret, Credentials, Minting, SubjectToken,
     azure::{Azure, Proof},
     google::Google,
     oauth::{Federation, M2m},
@@ -74,8 +73,8 @@ impl Flow {
         }
     }
 
-    /// The secret that never changes, where there is one.
-    pub(super) fn secret(&self) -> Option<&SecretString> {
+    /// The secret that is sent to an authority, where there is one.
+    pub(super) fn secret(&self) -> Option<&ClientSecret> {
         match self {
             Self::M2m(M2m { client_secret, .. })
             | Self::Azure(Azure { proof: Proof::Secret { client_secret, .. }, .. }) => {
@@ -87,7 +86,7 @@ impl Flow {
 
     /// Everything that tells this credential from another of its kind.
     pub(super) fn identity(&self, hasher: &mut impl Hasher) {
-        self.secret().map(secrecy::ExposeSecret::expose_secret).hash(hasher);
+        self.secret().hash(hasher);
         match self {
             Self::TokenFile(subject) => format!("{subject:?}").hash(hasher),
             Self::M2m(M2m { client_id, .. }) => client_id.hash(hasher),

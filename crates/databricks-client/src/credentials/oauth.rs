@@ -4,14 +4,14 @@ use http::{HeaderMap, HeaderValue, header};
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::Deserialize;
 
-use super::{Credentials, Minting, SubjectToken, exchange::Ask, token::Token};
+use super::{ClientSecret, Credentials, Minting, SubjectToken, exchange::Ask, token::Token};
 use crate::{Error, ErrorKind, Host};
 
 /// A service principal with a secret.
 #[derive(Debug, Clone)]
 pub(super) struct M2m {
     pub(super) client_id: String,
-    pub(super) client_secret: SecretString,
+    pub(super) client_secret: ClientSecret,
 }
 
 /// A token of somebody else's, which the workspace trusts.
@@ -31,7 +31,7 @@ impl M2m {
         let form =
             vec![("grant_type", "client_credentials".to_owned()), ("scope", "all-apis".to_owned())];
         let mut headers = HeaderMap::new();
-        headers.insert(header::AUTHORIZATION, basic(&self.client_id, &self.client_secret)?);
+        headers.insert(header::AUTHORIZATION, basic(&self.client_id, &self.client_secret.read()?)?);
         Ask { http: minting.http, url, form: Some(form), headers }.token(credentials).await
     }
 }

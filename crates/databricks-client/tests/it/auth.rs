@@ -3,11 +3,12 @@
 use std::{fs, sync::Arc, time::Duration};
 
 use databricks_client::{
-    Authorities, AzureCloud, Client, ClientPool, Credentials, Environment, ErrorKind, Host,
-    SubjectToken, jobs::ListRuns,
+    Authorities, AzureCloud, Client, ClientPool, ClientSecret, Credentials, Environment, ErrorKind,
+    Host, SubjectToken, jobs::ListRuns,
 };
 use databricks_emulator::{AuthorizationSeen, Emulator, EmulatorBuilder};
 use jsonwebtoken::{Algorithm, EncodingKey, Header, jwk::Jwk};
+use secrecy::SecretString;
 use serde_json::json;
 
 const SECRET: &str = "canary-client-secret";
@@ -45,7 +46,7 @@ fn client(emulator: &Emulator, credentials: Credentials) -> Client {
 }
 
 fn m2m() -> Credentials {
-    Credentials::oauth_m2m("the principal", "principal", SECRET.to_owned().into())
+    Credentials::oauth_m2m("the principal", "principal", SecretString::from(SECRET))
 }
 
 fn authorities(emulator: &Emulator) -> Authorities {
@@ -136,7 +137,7 @@ async fn an_ageing_token_is_renewed_beside_the_calls() {
 #[tokio::test]
 async fn a_wrong_secret_is_a_refusal_that_names_the_endpoint_and_not_the_secret() {
     let emulator = emulator(|builder| builder).await;
-    let wrong = Credentials::oauth_m2m("x", "principal", "canary-wrong".to_owned().into());
+    let wrong = Credentials::oauth_m2m("x", "principal", SecretString::from("canary-wrong"));
     let error = client(&emulator, wrong).list_runs(&ListRuns::default()).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unauthenticated);
     let text = format!("{error} {error:?}");
@@ -185,6 +186,25 @@ async fn a_token_in_a_file_or_a_variable_is_exchanged_and_read_again_each_time()
 }
 
 #[tokio::test]
+async fn a_secret_in_a_file_is_read_again_at_each_exchange_and_never_shown() {
+    let emulator = emulator(|builder| builder).await;
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("secret");
+    fs::write(&path, "canary-before-the-rotation\n").unwrap();
+    let secret = ClientSecret::file(&path);
+    assert!(!format!("{secret:?}").contains("canary"));
+    let client = client(&emulator, Credentials::oauth_m2m("x", "principal", secret));
+    let error = client.list_runs(&ListRuns::default()).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unauthenticated);
+    assert!(!format!("{error} {error:?}").contains("canary"), "{error:?}");
+    fs::write(&path, SECRET).unwrap();
+    lists(&client).await.unwrap();
+    // The workspace takes the token and not the secret from then on.
+    fs::remove_file(&path).unwrap();
+    lists(&client).await.unwrap();
+}
+
+#[tokio::test]
 async fn a_token_that_is_not_there_may_come() {
     let emulator = emulator(|builder| builder).await;
     let absent = SubjectToken::File("/nowhere/token".into());
@@ -227,7 +247,7 @@ async fn azure_by_secret_by_assertion_and_by_machine() {
                 "a",
                 "t",
                 "principal",
-                SECRET.to_owned().into(),
+                SecretString::from(SECRET),
                 azure.clone(),
             ),
             "azure-client-secret",
@@ -260,7 +280,7 @@ async fn azure_by_secret_by_assertion_and_by_machine() {
         "a",
         "t",
         "principal",
-        "canary-wrong".to_owned().into(),
+        SecretString::from("canary-wrong"),
         AzureCloud::default(),
     );
     let wrong = client(&emulator, wrong.with_authorities(authorities(&emulator)));

@@ -4,7 +4,7 @@
 use std::{collections::BTreeMap, fmt, fs, path::PathBuf, sync::Arc};
 
 use databricks_client::{
-    AzureCloud, Credentials, Environment, FromEnvironment, Host, SubjectToken,
+    AzureCloud, ClientSecret, Credentials, Environment, FromEnvironment, Host, SubjectToken,
 };
 use secrecy::SecretString;
 use serde::Deserialize;
@@ -289,12 +289,13 @@ impl Auth {
     }
 }
 
-/// A secret from the file or the variable that is named, of which there is exactly one.
+/// A secret from the file or the variable that is named, of which there is exactly one. A file is read again each time;
+/// it must be good from the start, when somebody is there to see that it is not.
 fn secret(
     file: Option<&PathBuf>,
     variable: Option<&String>,
     environment: &Environment,
-) -> Result<SecretString, String> {
+) -> Result<ClientSecret, String> {
     let text = match (file, variable) {
         (Some(file), None) => fs::read_to_string(file)
             .map_err(|error| format!("{} cannot be read: {error}", file.display()))?,
@@ -303,9 +304,10 @@ fn secret(
         }
         _ => return Err("give either `client_secret_file` or `client_secret_env`".to_owned()),
     };
-    match text.trim() {
-        "" => Err("the client secret is empty".to_owned()),
-        text => Ok(SecretString::from(text.to_owned())),
+    match (text.trim(), file) {
+        ("", _) => Err("the client secret is empty".to_owned()),
+        (_, Some(file)) => Ok(ClientSecret::file(file)),
+        (text, None) => Ok(SecretString::from(text.to_owned()).into()),
     }
 }
 
