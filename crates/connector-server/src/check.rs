@@ -21,8 +21,13 @@ fn table(checks: &[WorkspaceCheck]) -> String {
             check.name.clone(),
             check.host.clone(),
             check.kind.to_owned(),
-            check.who.clone().unwrap_or_else(|_| "refused".to_owned()),
+            match &check.who {
+                Ok(who) => who.clone(),
+                Err(_) if check.is_dispensable => "-".to_owned(),
+                Err(_) => "refused".to_owned(),
+            },
             match &check.may_submit {
+                Err(_) if check.is_dispensable => "-".to_owned(),
                 Ok(true) => "yes".to_owned(),
                 Ok(false) => "no".to_owned(),
                 Err(_) => "unknown".to_owned(),
@@ -63,6 +68,7 @@ mod tests {
             kind: "oauth-m2m",
             who: Ok("someone@example.com".to_owned()),
             may_submit: Ok(true),
+            is_dispensable: false,
         };
         let bad = WorkspaceCheck {
             name: "dev".to_owned(),
@@ -71,11 +77,26 @@ mod tests {
             ..good.clone()
         };
         assert_eq!(
-            table(&[good, bad]),
+            table(&[good, bad.clone()]),
             "NAME  WORKSPACE                   CREDENTIAL  WHO                  MAY SUBMIT\n\
              prod  dbc-1.cloud.databricks.com  oauth-m2m   someone@example.com  yes\n\
              dev   dbc-1.cloud.databricks.com  oauth-m2m   refused              unknown\n\
              dev: the token was refused\n"
+        );
+        let absent = WorkspaceCheck {
+            name: "team-a/databricks-token".to_owned(),
+            kind: "-",
+            who: Err("there is no such Secret".to_owned()),
+            is_dispensable: true,
+            ..bad
+        };
+        assert!(absent.is_good());
+        assert_eq!(
+            table(&[absent]).lines().skip(1).collect::<Vec<_>>(),
+            [
+                "team-a/databricks-token  dbc-1.cloud.databricks.com  -           -    -",
+                "team-a/databricks-token: there is no such Secret",
+            ]
         );
         assert!(table(&[]).contains("no credential of its own"));
     }

@@ -9,7 +9,7 @@ use std::{
 };
 
 use databricks_client::{
-    BudgetPolicy, ClientPool, Credentials, Host, HostPattern, HostPolicy, Rate,
+    Authorities, BudgetPolicy, ClientPool, Credentials, Host, HostPattern, HostPolicy, Rate,
 };
 use secrecy::SecretString;
 
@@ -75,6 +75,8 @@ pub struct Config {
     pub call_timeout: Duration,
     /// How the logs of runs are read.
     pub logs: LogReading,
+    /// Who mints tokens beside the workspaces, in place of the clouds' own.
+    pub authorities: Authorities,
     /// Who is told of every request to Databricks, and of every wait for one.
     pub observer: Option<Arc<dyn Observer>>,
 }
@@ -136,6 +138,7 @@ impl Default for Config {
             calls: CallLimits::default(),
             call_timeout: Duration::from_mins(1),
             logs: LogReading::default(),
+            authorities: Authorities::default(),
             observer: None,
         }
     }
@@ -279,6 +282,7 @@ impl TryFrom<Config> for Settings {
             return Err(wrong(ConfigField::SqlWarehouse, why.to_owned()));
         }
         let mut link_hosts = Vec::new();
+        workspaces.own.with_authorities(&config.authorities);
         let mut hosts = HostPolicy::databricks_domains();
         let listed = default_host.iter().chain(&workspaces.hosts);
         for host in listed.chain(workspaces.own.iter().map(|own| &own.host)) {

@@ -71,6 +71,8 @@ mod warehouse;
 mod watch;
 mod work;
 
+pub use databricks_client::Authorities;
+
 pub use config::{CallLimits, Config, ConfigError, ConfigField, JobsApi};
 pub use connector::DatabricksConnector;
 pub use credentials::{WorkspaceCheck, Workspaces, WorkspacesError};

@@ -147,6 +147,17 @@ impl SecretCredentials {
         Self { access, slots: Mutex::default() }
     }
 
+    /// The Secret that tasks use which name none, of each namespace that is listed; none where every namespace is.
+    pub(crate) fn by_default(&self) -> Vec<SecretName> {
+        match &self.access.namespaces {
+            SecretNamespaces::Listed(names) => names
+                .iter()
+                .filter_map(|namespace| SecretName::new(namespace, DEFAULT_NAME).ok())
+                .collect(),
+            SecretNamespaces::Every => Vec::new(),
+        }
+    }
+
     /// Whether the operator lets Secrets of that namespace be used.
     pub(crate) fn may_use(&self, namespace: &str) -> bool {
         self.access.namespaces.contain(namespace)

@@ -54,13 +54,15 @@ fn line_for_people(line: &str, message: &str) -> Value {
 
 const FREE_PORTS: &str = "--host 127.0.0.1 --port 0 --prometheus-port 0";
 
+/// The same, with lines as JSON.
+const FREE_PORTS_AND_JSON: &str = "--host 127.0.0.1 --port 0 --prometheus-port 0 --log-format json";
+
 impl Serving {
     pub fn start(flags: &str, variables: &[(&str, &str)]) -> Self {
-        let json = if flags.contains("--log-format") { "" } else { "--log-format json" };
-        let mut child = binary(&format!("{FREE_PORTS} {json} {flags}"), variables)
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
+        let says_how = flags.contains("--log-format");
+        let ports = if says_how { FREE_PORTS } else { FREE_PORTS_AND_JSON };
+        let mut child =
+            binary(&format!("{ports} {flags}"), variables).stderr(Stdio::piped()).spawn().unwrap();
         let stderr = BufReader::new(child.stderr.take().unwrap());
         let mut serving = Self {
             child,
@@ -197,7 +199,7 @@ fn an_empty_variable_counts_as_unset() {
         ("LOG_LEVEL", ""),
         ("RUST_LOG", ""),
     ];
-    let (code, text) = run(&format!("{FREE_PORTS} --timeout 0"), &variables);
+    let (code, text) = run(&format!("{FREE_PORTS_AND_JSON} --timeout 0"), &variables);
     assert_eq!(code, 0, "{text}");
     assert!(text.contains("none: each task names its own"), "{text}");
 }
@@ -239,7 +241,7 @@ fn a_start_says_where_it_listens_and_what_is_configured_without_the_token() {
         ("FLYTE_DATABRICKS_INSTANCE", "https://adb-1.2.azuredatabricks.net/?o=1"),
         ("FLYTE_DATABRICKS_ACCESS_TOKEN", "dapi-canary"),
     ];
-    let (code, text) = run(&format!("{FREE_PORTS} --timeout 0"), &variables);
+    let (code, text) = run(&format!("{FREE_PORTS_AND_JSON} --timeout 0"), &variables);
     assert_eq!(code, 0, "{text}");
     let line = text.lines().find(|line| line.contains("Databricks configured")).unwrap();
     let line: Value = serde_json::from_str(line).unwrap();

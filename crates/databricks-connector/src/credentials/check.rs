@@ -2,10 +2,9 @@
 
 use std::time::Duration;
 
-use databricks_client::{Client, ErrorKind, jobs::SubmitRun};
+use databricks_client::{Client, Credentials, ErrorKind, Host, jobs::SubmitRun};
 use serde_json::json;
 
-use super::OwnCredential;
 use crate::{DatabricksConnector, error};
 
 /// How long one workspace may take.
@@ -24,27 +23,60 @@ pub struct WorkspaceCheck {
     pub who: Result<String, String>,
     /// Whether it may submit runs, or why that cannot be told.
     pub may_submit: Result<bool, String>,
+    /// Whether tasks do without it, as they do without a Secret that is not there.
+    pub is_dispensable: bool,
 }
 
 impl WorkspaceCheck {
     /// Whether tasks can run with it.
     pub fn is_good(&self) -> bool {
-        self.who.is_ok() && self.may_submit == Ok(true)
+        self.is_dispensable || (self.who.is_ok() && self.may_submit == Ok(true))
     }
 }
 
-/// Proves every credential, one after another.
+/// Proves every credential, one after another. Secrets of namespaces are proven at the default workspace.
 pub(crate) async fn all(connector: &DatabricksConnector) -> Vec<WorkspaceCheck> {
+    let settings = &connector.settings;
     let mut checks = Vec::new();
-    for own in connector.settings.own.iter() {
-        checks.push(one(connector, own).await);
+    for own in settings.own.iter() {
+        checks.push(one(connector, own.name.clone(), &own.host, own.credentials.clone()).await);
+    }
+    if let (Some(secrets), Some(host)) = (&settings.namespace_secrets, &settings.default_host) {
+        for secret in secrets.by_default() {
+            let name = format!("{}/{}", secret.namespace(), secret.name());
+            checks.push(match secrets.of(&secret, None).await {
+                Ok(Some(credentials)) => one(connector, name, host, credentials).await,
+                Ok(None) => {
+                    let why = "there is no such Secret, so tasks take the next credential";
+                    WorkspaceCheck { is_dispensable: true, ..unproven(name, host, why.to_owned()) }
+                }
+                Err(trouble) => unproven(name, host, trouble.error.to_string()),
+            });
+        }
     }
     checks
 }
 
-async fn one(connector: &DatabricksConnector, own: &OwnCredential) -> WorkspaceCheck {
+fn unproven(name: String, host: &Host, why: String) -> WorkspaceCheck {
+    WorkspaceCheck {
+        name,
+        host: host.to_string(),
+        kind: "-",
+        who: Err(why),
+        may_submit: Err("not asked".to_owned()),
+        is_dispensable: false,
+    }
+}
+
+async fn one(
+    connector: &DatabricksConnector,
+    name: String,
+    host: &Host,
+    credentials: Credentials,
+) -> WorkspaceCheck {
     let deadline = std::time::Instant::now() + PATIENCE;
-    let client = connector.client(&own.host, own.credentials.clone(), Some(deadline));
+    let kind = credentials.auth_type();
+    let client = connector.client(host, credentials, Some(deadline));
     let who = match client.me().await {
         Ok(me) => Ok(me.user_name),
         Err(error) => Err(error::with_causes(&error)),
@@ -53,13 +85,8 @@ async fn one(connector: &DatabricksConnector, own: &OwnCredential) -> WorkspaceC
         Ok(_) => may_submit(&client).await,
         Err(_) => Err("not asked".to_owned()),
     };
-    WorkspaceCheck {
-        name: own.name.clone(),
-        host: own.host.to_string(),
-        kind: own.credentials.auth_type(),
-        who,
-        may_submit,
-    }
+    let host = host.to_string();
+    WorkspaceCheck { name, host, kind, who, may_submit, is_dispensable: false }
 }
 
 /// Submits a task that says nothing to do: whoever may submit is told that it is invalid, and nothing starts.

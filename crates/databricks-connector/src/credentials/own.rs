@@ -1,6 +1,6 @@
 //! The connector's own credentials, each for one workspace and perhaps for some projects and domains alone. Pure.
 
-use databricks_client::{Credentials, Host};
+use databricks_client::{Authorities, Credentials, Host};
 
 /// One credential of the connector, and the only host that it is sent to.
 #[derive(Debug, Clone)]
@@ -31,6 +31,16 @@ pub(crate) struct OwnCredentials(Vec<OwnCredential>);
 impl OwnCredentials {
     pub(crate) fn push(&mut self, own: OwnCredential) {
         self.0.push(own);
+    }
+
+    /// The same credentials with other authorities than the clouds' own.
+    pub(crate) fn with_authorities(&mut self, authorities: &Authorities) {
+        // Credentials that share their tokens go on to do so when nothing changes.
+        if *authorities != Authorities::default() {
+            for own in &mut self.0 {
+                own.credentials = own.credentials.clone().with_authorities(authorities.clone());
+            }
+        }
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = &OwnCredential> {

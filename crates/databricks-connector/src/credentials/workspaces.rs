@@ -1,11 +1,12 @@
 //! Several workspaces in one TOML file, each with its credential and its rules. It names files and variables that hold
 //! secrets, and never holds one.
 
-use std::{collections::BTreeMap, fmt, fs, path::PathBuf, sync::Arc};
+use std::{fmt, fs, path::PathBuf, sync::Arc};
 
 use databricks_client::{
     AzureCloud, ClientSecret, Credentials, Environment, FromEnvironment, Host, SubjectToken,
 };
+use indexmap::IndexMap;
 use secrecy::SecretString;
 use serde::Deserialize;
 
@@ -41,7 +42,8 @@ impl std::error::Error for WorkspacesError {}
 struct File {
     default: Option<String>,
     #[serde(default)]
-    workspace: BTreeMap<String, Entry>,
+    // In the order of the file, which decides between several for one host.
+    workspace: IndexMap<String, Entry>,
 }
 
 #[derive(Deserialize)]
@@ -319,6 +321,18 @@ mod tests {
         let environment: Environment =
             Arc::new(|name| (name == "SECRET").then(|| "canary".to_owned()));
         Workspaces::parse(text, &environment).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn the_first_of_the_file_comes_first_whatever_it_is_called() {
+        let entry = |name| {
+            format!(
+                "[workspace.{name}]\nhost = \"h\"\nauth = {{ type = \"pat\", token_env = \"SECRET\" }}\n"
+            )
+        };
+        let workspaces = parse(&["z", "m", "a"].map(entry).concat()).unwrap();
+        let names: Vec<&str> = workspaces.own.iter().map(|own| own.name.as_str()).collect();
+        assert_eq!(names, ["z", "m", "a"]);
     }
 
     #[test]

@@ -13,6 +13,7 @@
 
 mod abandoned;
 mod budget;
+mod check;
 mod create;
 mod delete;
 mod get;
