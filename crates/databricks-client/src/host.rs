@@ -16,6 +16,11 @@ const DATABRICKS_SUFFIXES: [&str; 6] = [
 
 const HTTPS_PORT: u16 = 443;
 
+/// The longest name that DNS knows, and its longest label, in bytes (RFC 1035 §2.3.4). A task chooses its host, and every
+/// host is remembered.
+const MAX_NAME: usize = 253;
+const MAX_LABEL: usize = 63;
+
 /// The address of a workspace: scheme, host name and port, normalised. It shows as `host`, `host:port`, or, for plain
 /// HTTP on loopback, `http://host:port`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -84,7 +89,10 @@ impl Host {
         let name = url.host_str().unwrap_or_default();
         // One final dot means the same name, written out in full.
         let name = name.strip_suffix('.').unwrap_or(name).to_owned();
-        if name.is_empty() || name.ends_with('.') || name.contains("..") {
+        if name.is_empty()
+            || name.len() > MAX_NAME
+            || name.split('.').any(|label| label.is_empty() || label.len() > MAX_LABEL)
+        {
             return Err(HostError::Malformed);
         }
         let plain = url.scheme() == "http";
@@ -224,6 +232,9 @@ mod tests {
             ("a..b", HostError::Malformed),
             ("a..", HostError::Malformed),
             ("a\0b", HostError::Malformed),
+            (&format!("{}.cloud.databricks.com", "a".repeat(64)), HostError::Malformed),
+            (&format!("{}cloud.databricks.com", "a.".repeat(120)), HostError::Malformed),
+            (&"x".repeat(10_000_000), HostError::Malformed),
             ("user@x", HostError::UserInfo),
             ("https://user:password@x", HostError::UserInfo),
             ("https://@x", HostError::UserInfo),

@@ -50,6 +50,11 @@ pub(crate) async fn run(
     };
     match outcome {
         Err(error) if is_refusal(&error) => patient(connector, &host, run_id, error),
+        // Flyte would repeat it for ever, long after the operator's patience has ended.
+        Err(error) if connector.watch.gave_up(&host, run_id) => {
+            warn!(%host, %run_id, %error, "the run was given up, could not be cancelled either, and may still be alive");
+            Ok(())
+        }
         other => other,
     }
 }

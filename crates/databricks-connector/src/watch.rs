@@ -61,6 +61,8 @@ pub(crate) enum Verdict {
 #[derive(Debug, Clone)]
 struct Watched {
     phase: Phase,
+    /// Whether the run is over, and not only given up.
+    is_over: bool,
     troubled_since: Option<Instant>,
     refused_since: Option<Instant>,
     gone_since: Option<Instant>,
@@ -73,6 +75,7 @@ impl Watched {
     fn new(now: Instant) -> Self {
         Self {
             phase: Phase::Running,
+            is_over: false,
             troubled_since: None,
             refused_since: None,
             gone_since: None,
@@ -118,6 +121,7 @@ impl Watch {
     pub(crate) fn seen(&self, host: &Host, run_id: RunId, phase: Phase, now: Instant) {
         self.with(host, run_id, now, |watched| {
             watched.phase = phase;
+            watched.is_over = phase.is_terminal();
             watched.troubled_since = None;
             watched.refused_since = None;
             watched.gone_since = None;
@@ -137,6 +141,7 @@ impl Watch {
             let verdict = watched.verdict(trouble, patience, now);
             if let Verdict::GiveUp { phase, .. } = verdict {
                 watched.phase = phase;
+                watched.is_over = trouble == Trouble::Gone;
             }
             verdict
         })
@@ -151,9 +156,16 @@ impl Watch {
         })
     }
 
-    /// Whether this process saw the run end.
+    /// Whether this process saw the run end. A run that was given up may still be alive.
     pub(crate) fn saw_end(&self, host: &Host, run_id: RunId) -> bool {
-        self.lock().get(&(host.clone(), run_id)).is_some_and(|watched| watched.phase.is_terminal())
+        self.lock().get(&(host.clone(), run_id)).is_some_and(|watched| watched.is_over)
+    }
+
+    /// Whether the task was told that it failed, although nobody knows whether the run is over.
+    pub(crate) fn gave_up(&self, host: &Host, run_id: RunId) -> bool {
+        self.lock()
+            .get(&(host.clone(), run_id))
+            .is_some_and(|watched| watched.phase.is_terminal() && !watched.is_over)
     }
 
     /// Remembers the credential of the run for calls that carry none (FC §1.8).
@@ -306,6 +318,8 @@ mod tests {
             clock.troubled(Trouble::Refused, 901 + 900),
             Verdict::GiveUp { phase: Phase::Failed, lasted: Duration::from_mins(15) }
         );
+        assert!(!clock.0.saw_end(&clock.1, clock.2), "it may still be alive");
+        assert!(clock.0.gave_up(&clock.1, clock.2));
     }
 
     #[test]
@@ -318,6 +332,7 @@ mod tests {
             Verdict::GiveUp { phase: Phase::RetryableFailed, lasted: Duration::from_mins(1) }
         );
         assert!(clock.0.saw_end(&clock.1, clock.2));
+        assert!(!clock.0.gave_up(&clock.1, clock.2));
     }
 
     #[test]

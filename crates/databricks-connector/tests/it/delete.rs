@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use connector_core::{Connector, ErrorKind};
+use connector_core::{CallContext, Connector, ErrorKind, Phase};
 use databricks_connector::Config;
 use databricks_emulator::{CannedAnswer, Endpoint, Outcome, Pace, Script};
 
@@ -78,6 +78,36 @@ async fn refused_credentials_are_an_error_while_somebody_may_mend_them_and_then_
     let run = meta(&world.emulator.http_url(), "12345");
     world.connector.delete(with_token("dapi-revoked"), run.clone()).await.unwrap();
     world.connector.delete(call(), run).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_run_that_was_given_up_is_cancelled_all_the_same() {
+    let world = World::with(|config| Config { refusal_patience: Duration::ZERO, ..config }).await;
+    let run = world.started(endless()).await;
+    let told = world.connector.get(with_token("dapi-revoked"), run.clone()).await.unwrap();
+    assert_eq!(told.phase, Phase::Failed, "{}", told.message);
+    world.connector.delete(with_token("dapi-revoked"), run).await.unwrap();
+    assert!(world.emulator.runs()[0].cancelled, "it is still alive, and somebody pays for it");
+}
+
+#[tokio::test]
+async fn a_run_that_was_given_up_and_cannot_be_reached_is_not_asked_for_ever() {
+    let run = meta("http://127.0.0.1:1", "12345");
+    let at_nobody = |config: Config| Config {
+        instance: Some("http://127.0.0.1:1".to_owned()),
+        unreachable_patience: Some(Duration::ZERO),
+        ..config
+    };
+    let world = World::with(at_nobody).await;
+    let short = || CallContext {
+        deadline: Some(std::time::Instant::now() + Duration::from_millis(300)),
+        ..call()
+    };
+    let error = world.connector.delete(short(), run.clone()).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unavailable, "{error:?}");
+    let told = world.connector.get(short(), run.clone()).await.unwrap();
+    assert_eq!(told.phase, Phase::Failed, "{}", told.message);
+    world.connector.delete(short(), run).await.unwrap();
 }
 
 #[tokio::test]
