@@ -92,6 +92,13 @@ fn claims(sh: &Shell, full: bool) -> Result<Tally> {
         &[&programs.workspace, &programs.certificate, programs::TOKEN, client_id, secret],
     )?;
 
+    println!("\n== SQL statements of Databricks' own SDK at the fake workspace");
+    tally += python.run(
+        sh,
+        "statements.py",
+        &[&programs.workspace, &programs.certificate, programs::TOKEN, programs::WAREHOUSE],
+    )?;
+
     if let Some(grpcurl) = grpcurl {
         println!("\n== grpcurl against the running server");
         tally += grpcurl::run(sh, &grpcurl, &programs.server);

@@ -15,6 +15,9 @@ pub(super) const TOKEN: &str = "dapi-interop";
 /// A service principal of the fake workspace: its id and its secret.
 pub(super) const PRINCIPAL: &str = "interop-principal=interop-secret";
 
+/// Its SQL warehouse.
+pub(super) const WAREHOUSE: &str = "1234567890abcdef";
+
 /// What the runs of the fake workspace do, by run name.
 const SCRIPTS: &str = "xtask/interop/scripts.json";
 
@@ -57,6 +60,7 @@ impl Programs {
         let shared = [
             ("--token", TOKEN),
             ("--principal", PRINCIPAL),
+            ("--warehouse", WAREHOUSE),
             ("--script", SCRIPTS),
             ("--certificate", certificate.as_str()),
         ];

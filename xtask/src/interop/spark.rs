@@ -11,6 +11,8 @@ use xshell::Shell;
 
 const SCRIPT: &str = "crates/databricks-connector/src/entrypoint/flyte_entrypoint.py";
 
+const STATEMENT: &str = "crates/databricks-connector/src/metrics/usage/statement.sql";
+
 /// What it takes beside Python is there.
 pub(super) struct Spark {
     minio: PathBuf,
@@ -42,6 +44,10 @@ impl Spark {
             &[&script, &own, store::ADDRESS],
             &store.variables(),
         )?;
+
+        println!("\n== our statement about a run's machines, with Spark");
+        let statement = sh.current_dir().join(STATEMENT).display().to_string();
+        tally += python.run(sh, "system_tables.py", &[&statement])?;
 
         println!("\n== Spark tasks, from the SDK through the server to their outputs");
         let interpreter = python.path().display().to_string();

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use connector_core::Sample;
 use prost::Message as _;
 use serde_json::{Value, json};
 
@@ -185,7 +186,18 @@ fn the_largest_answer_fits_a_message_of_flyte() {
         answer(&asked(&[]).unwrap(), &run, window, 0, Vec::new(), Used::default()).unwrap();
     let series: usize = metrics.iter().map(|metric| metric.series.len()).sum();
     assert_eq!(series, 4_008);
-    let bytes: usize =
-        metrics.iter().map(|metric| metric.to_range_query_result().encoded_len()).sum();
+    // The machines have a share of their own: 40 of them, each with 500 samples.
+    let sample =
+        |at: u64| Sample { at: window::time(1_763_900_000_123 + at), value: 123_456_789_012.0 };
+    let machines = vec![
+        Series {
+            labels: metrics[4].series[0].labels.clone(),
+            samples: (0..500).map(sample).collect()
+        };
+        40
+    ];
+    let machines = Metric::new("EXECUTION_METRIC_USED_MEMORY_BYTES_AVG", machines);
+    let all = metrics.iter().chain([&machines]);
+    let bytes: usize = all.map(|metric| metric.to_range_query_result().encoded_len()).sum();
     assert!(bytes < 4 * 1024 * 1024, "{bytes}");
 }

@@ -14,6 +14,9 @@ const MAX_TOTAL: u64 = 40_000;
 /// The most series of one answer, for their labels count too.
 const MAX_SERIES: u64 = 5_000;
 
+/// The longest step, in milliseconds: a year.
+const LONGEST_STEP: u64 = 366 * 24 * 3_600 * 1_000;
+
 /// Samples of a series when no step is asked for.
 const USUAL_SAMPLES: u64 = 240;
 
@@ -42,7 +45,8 @@ pub(super) struct Clipped {
 impl Window {
     /// # Errors
     ///
-    /// `InvalidRequest` for a window that ends before it starts and for a step of less than a millisecond.
+    /// `InvalidRequest` for a window that ends before it starts, and for a step of less than a millisecond or more than a
+    /// year.
     pub(super) fn new(request: &MetricsRequest) -> Result<Self, Error> {
         let (start, end) = (request.start.map(since_epoch), request.end.map(since_epoch));
         if let (Some(start), Some(end)) = (start, end)
@@ -51,13 +55,7 @@ impl Window {
             let by = seconds(start - end);
             return Err(Error::invalid_request(format!("end_time lies {by} s before start_time")));
         }
-        let step = request.step.map(|step| whole_step(step).ok_or(step)).transpose();
-        let step = step.map_err(|step| {
-            Error::invalid_request(format!("a step of {} s is too small", step.as_secs_f64()))
-                .with_hint(
-                    "the smallest step is 0.001 s; leave it out for one that fits the window",
-                )
-        })?;
+        let step = request.step.map(milliseconds).transpose()?;
         Ok(Self { start, end, step })
     }
 
@@ -115,8 +113,15 @@ fn usual_step(span: u64, room: u64) -> u64 {
     span.div_ceil(samples).div_ceil(1_000).max(1) * 1_000
 }
 
-fn whole_step(step: Duration) -> Option<u64> {
-    u64::try_from(step.as_millis()).ok().filter(|step| *step > 0)
+/// A step, proven sensible.
+fn milliseconds(step: Duration) -> Result<u64, Error> {
+    let (size, hint) = match u64::try_from(step.as_millis()) {
+        Ok(0) => ("small", "the smallest step is 0.001 s"),
+        Ok(step @ 1..=LONGEST_STEP) => return Ok(step),
+        _ => ("large", "the largest step is a year"),
+    };
+    Err(Error::invalid_request(format!("a step of {} s is too {size}", step.as_secs_f64()))
+        .with_hint(format!("{hint}; leave it out for one that fits the window")))
 }
 
 /// Milliseconds since the epoch; what lies before it is its beginning.
@@ -194,6 +199,10 @@ mod tests {
         assert_eq!(refused(10, 5, 1.0), "end_time lies 5 s before start_time");
         assert_eq!(refused(5, 10, 0.0), "a step of 0 s is too small");
         assert_eq!(refused(5, 10, 0.0001), "a step of 0.0001 s is too small");
+        assert_eq!(refused(5, 10, 1e9), "a step of 1000000000 s is too large");
+        let step = Some(Duration::MAX);
+        let error = Window::new(&MetricsRequest { step, ..MetricsRequest::default() }).unwrap_err();
+        assert!(error.to_string().ends_with("too large"), "{error}");
         let day = Window::new(&asked(None, None, Some(1.0))).unwrap().clip(0, 86_400_000).unwrap();
         let error = day.moments(1).unwrap_err();
         assert_eq!(
