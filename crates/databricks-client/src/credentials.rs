@@ -23,7 +23,7 @@ use http::{HeaderName, HeaderValue, header};
 use secrecy::{ExposeSecret, SecretString};
 use tokio::time::Instant;
 
-pub use azure::AzureCloud;
+pub use azure::{AzureCloud, AzureEnvironment, NoAzureEnvironment};
 pub use client_secret::ClientSecret;
 pub use environment::{AuthError, Environment, FromEnvironment};
 pub use flow::Authorities;
@@ -255,13 +255,26 @@ impl Credentials {
                 secrets.extend(cache.secrets());
             }
         }
-        // A few characters stand in any text by chance.
-        secrets
-            .iter()
-            .map(ExposeSecret::expose_secret)
-            .filter(|secret| secret.len() >= MIN_SECRET)
-            .fold(text.to_owned(), |text, secret| text.replace(secret, "[redacted]"))
+        without(text, &secrets)
     }
+}
+
+/// The text without these secrets.
+pub(crate) fn without(text: &str, secrets: &[SecretString]) -> String {
+    // A few characters stand in any text by chance.
+    secrets
+        .iter()
+        .map(ExposeSecret::expose_secret)
+        .filter(|secret| secret.len() >= MIN_SECRET)
+        .fold(text.to_owned(), |text, secret| text.replace(secret, "[redacted]"))
+}
+
+/// The secrets of these headers. What is held can change while a call is under way; these are what was sent.
+pub(crate) fn sent(headers: &[(HeaderName, HeaderValue)]) -> Vec<SecretString> {
+    let texts = headers.iter().filter_map(|(_, value)| value.to_str().ok());
+    texts
+        .map(|text| SecretString::from(text.strip_prefix("Bearer ").unwrap_or(text).to_owned()))
+        .collect()
 }
 
 impl fmt::Debug for Credentials {

@@ -54,8 +54,8 @@ pub mod workspace;
 pub use budget::{BudgetPolicy, Lane, Rate};
 pub use client::Client;
 pub use credentials::{
-    AuthError, Authorities, AzureCloud, ClientSecret, Credentials, Environment, FromEnvironment,
-    SubjectToken,
+    AuthError, Authorities, AzureCloud, AzureEnvironment, ClientSecret, Credentials, Environment,
+    FromEnvironment, NoAzureEnvironment, SubjectToken,
 };
 pub use error::{Error, ErrorKind};
 pub use host::{Host, HostError};

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use serde::de::IgnoredAny;
 
-use crate::{Credentials, Error, ErrorKind, error_body::ErrorBody, request::Span};
+use crate::{Credentials, Error, ErrorKind, credentials, error_body::ErrorBody, request::Span};
 
 /// The largest body of a failed answer that is read, in bytes.
 const MAX_ERROR_BYTES: usize = 64 * 1024;
@@ -63,6 +63,7 @@ pub(crate) async fn send(
 }
 
 async fn answer(http: &reqwest::Client, exchange: Exchange<'_>) -> Result<Received, Error> {
+    let sent = credentials::sent(&exchange.proofs);
     let mut request = http
         .request(exchange.method, exchange.url)
         .query(exchange.query)
@@ -106,7 +107,8 @@ async fn answer(http: &reqwest::Client, exchange: Exchange<'_>) -> Result<Receiv
     }
     // What cannot be read of a failed answer is not missed: its status says enough.
     let (body, _) = read(&mut response, MAX_ERROR_BYTES).await.unwrap_or_default();
-    let body = exchange.credentials.redact(&String::from_utf8_lossy(&body));
+    let body = credentials::without(&String::from_utf8_lossy(&body), &sent);
+    let body = exchange.credentials.redact(&body);
     Err(Error::of_answer(
         status.as_u16(),
         ErrorBody::parse(body.as_bytes()),
@@ -292,6 +294,38 @@ fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn a_token_is_not_shown_that_was_replaced_while_its_call_was_under_way() {
+        use wiremock::{Mock, MockServer, Request, ResponseTemplate, matchers::any};
+        let server = MockServer::start().await;
+        let echo = |request: &Request| {
+            let said = |name| request.headers.get(name).unwrap().to_str().unwrap().to_owned();
+            let message = format!("{}, {}", said("authorization"), said("x-more"));
+            ResponseTemplate::new(400).set_body_json(serde_json::json!({ "message": message }))
+        };
+        Mock::given(any()).respond_with(echo).mount(&server).await;
+        // Its cache has forgotten the token that this call was begun with.
+        let credentials = Credentials::token_file("mounted", "/nowhere");
+        let exchange = Exchange {
+            method: Method::GET,
+            url: server.uri(),
+            query: &[],
+            span: None,
+            body: None,
+            names_a_run: false,
+            credentials: &credentials,
+            proofs: vec![
+                (header::AUTHORIZATION, HeaderValue::from_static("Bearer canary-old")),
+                (HeaderName::from_static("x-more"), HeaderValue::from_static("canary-more")),
+            ],
+            user_agent: HeaderValue::from_static("it"),
+            timeout: Duration::from_secs(10),
+            max_response_bytes: 1_000,
+        };
+        let error = send(&reqwest::Client::new(), exchange).await.unwrap_err();
+        assert_eq!(error.api_message(), Some("Bearer [redacted], [redacted]"), "{error:?}");
+    }
 
     #[test]
     fn a_wait_is_read_in_seconds_and_as_a_date() {

@@ -1,5 +1,7 @@
 //! Tokens of Entra ID (DA §4.6): one for Databricks, and one for the cloud's management that goes with it.
 
+use std::str::FromStr;
+
 use http::{HeaderMap, HeaderName, HeaderValue};
 use secrecy::{ExposeSecret as _, SecretString};
 use tracing::debug;
@@ -8,7 +10,7 @@ use super::{
     ClientSecret, Credentials, Minting, SubjectToken, exchange::Ask, flow::Authorities,
     token::Token,
 };
-use crate::Error;
+use crate::{Error, Host};
 
 /// What Databricks is called in every tenant.
 const DATABRICKS: &str = "2ff814a6-3304-4ab8-85cb-cd0e6f879c1d";
@@ -20,27 +22,74 @@ const RESOURCE_ID: HeaderName = HeaderName::from_static("x-databricks-azure-work
 /// Which Azure, and which workspace in it.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 pub struct AzureCloud {
-    /// `public`, `usgovernment` or `china`; public unless set.
-    pub environment: Option<String>,
+    /// Which of Azure's clouds; the one of the workspace's host unless set.
+    pub environment: Option<AzureEnvironment>,
     /// The resource id of the workspace; with it a principal that is no user of the workspace yet is let in.
     pub workspace_resource_id: Option<String>,
 }
 
-impl AzureCloud {
-    fn login(&self) -> &'static str {
-        match self.environment.as_deref() {
-            Some("usgovernment") => "https://login.microsoftonline.us/",
-            Some("china") => "https://login.chinacloudapi.cn/",
-            _ => "https://login.microsoftonline.com/",
+/// One of Azure's clouds, each with authorities of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum AzureEnvironment {
+    /// `public`.
+    Public,
+    /// `usgovernment`.
+    UsGovernment,
+    /// `china`.
+    China,
+}
+
+/// What is none of Azure's clouds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("none of Azure's clouds; they are `public`, `usgovernment` and `china`")]
+pub struct NoAzureEnvironment;
+
+impl FromStr for AzureEnvironment {
+    type Err = NoAzureEnvironment;
+
+    /// Reads the name in any case, as Azure's own tools write it in more than one.
+    fn from_str(text: &str) -> Result<Self, NoAzureEnvironment> {
+        match text.trim().to_ascii_lowercase().as_str() {
+            "public" => Ok(Self::Public),
+            "usgovernment" => Ok(Self::UsGovernment),
+            "china" => Ok(Self::China),
+            _ => Err(NoAzureEnvironment),
+        }
+    }
+}
+
+impl AzureEnvironment {
+    /// The cloud of a workspace, by the suffix of its name (DA §4.3).
+    fn of(host: &Host) -> Self {
+        if host.name().ends_with(".databricks.azure.us") {
+            Self::UsGovernment
+        } else if host.name().ends_with(".databricks.azure.cn") {
+            Self::China
+        } else {
+            Self::Public
         }
     }
 
-    fn management(&self) -> &'static str {
-        match self.environment.as_deref() {
-            Some("usgovernment") => "https://management.core.usgovcloudapi.net/",
-            Some("china") => "https://management.core.chinacloudapi.cn/",
-            _ => "https://management.core.windows.net/",
+    fn login(self) -> &'static str {
+        match self {
+            Self::Public => "https://login.microsoftonline.com/",
+            Self::UsGovernment => "https://login.microsoftonline.us/",
+            Self::China => "https://login.chinacloudapi.cn/",
         }
+    }
+
+    fn management(self) -> &'static str {
+        match self {
+            Self::Public => "https://management.core.windows.net/",
+            Self::UsGovernment => "https://management.core.usgovcloudapi.net/",
+            Self::China => "https://management.core.chinacloudapi.cn/",
+        }
+    }
+}
+
+impl AzureCloud {
+    fn environment(&self, host: &Host) -> AzureEnvironment {
+        self.environment.unwrap_or_else(|| AzureEnvironment::of(host))
     }
 }
 
@@ -69,7 +118,8 @@ impl Azure {
         let token = self.ask(DATABRICKS, authorities, minting)?.token(credentials).await?;
         let Some(resource_id) = &self.cloud.workspace_resource_id else { return Ok(token) };
         let token = token.with_extra(RESOURCE_ID, SecretString::from(resource_id.clone()));
-        let management = self.ask(self.cloud.management(), authorities, minting)?;
+        let resource = self.cloud.environment(minting.host).management();
+        let management = self.ask(resource, authorities, minting)?;
         match management.token(credentials).await {
             Ok(management) => Ok(token.with_extra(MANAGEMENT_TOKEN, management.secret)),
             Err(error) if error.is_retryable() => Err(error),
@@ -88,7 +138,8 @@ impl Azure {
         minting: &Minting<'a>,
     ) -> Result<Ask<'a>, Error> {
         let login = |tenant: &str| {
-            let base = authorities.azure_login.as_deref().unwrap_or(self.cloud.login());
+            let own = self.cloud.environment(minting.host).login();
+            let base = authorities.azure_login.as_deref().unwrap_or(own);
             format!("{}/{tenant}/oauth2/token", base.trim_end_matches('/'))
         };
         let mut form = vec![
@@ -136,4 +187,32 @@ fn machine<'a>(
         HeaderValue::from_static("true"),
     )]);
     Ask { http: minting.cloud, url, form: None, headers }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_secret_goes_to_the_authority_of_its_own_cloud() {
+        let login = |environment: Option<&str>, host: &str| {
+            let environment = environment.map(|text| text.parse().unwrap());
+            let cloud = AzureCloud { environment, ..AzureCloud::default() };
+            cloud.environment(&host.parse().unwrap()).login()
+        };
+        let (us, china, public) = (
+            "https://login.microsoftonline.us/",
+            "https://login.chinacloudapi.cn/",
+            "https://login.microsoftonline.com/",
+        );
+        let known = "adb-1.2.azuredatabricks.net";
+        assert_eq!(login(None, known), public);
+        assert_eq!(login(Some("USGOVERNMENT"), known), us);
+        assert_eq!(login(Some("usGovernment"), known), us);
+        assert_eq!(login(Some("China"), known), china);
+        assert_eq!(login(Some("PUBLIC"), "adb-1.2.databricks.azure.us"), public);
+        assert_eq!(login(None, "adb-1.2.databricks.azure.us"), us);
+        assert_eq!(login(None, "adb-1.2.databricks.azure.cn"), china);
+        assert_eq!("AzureGermanCloud".parse::<AzureEnvironment>(), Err(NoAzureEnvironment));
+    }
 }

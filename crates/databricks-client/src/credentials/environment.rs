@@ -192,8 +192,14 @@ fn build(
         })
     };
     let secret = |attribute: &str| need(attribute).map(SecretString::from);
+    // It says nothing of the other kinds, which may stand beside it.
+    let environment_of_azure = attributes
+        .get("azure_environment")
+        .filter(|_| kind.starts_with("azure-"))
+        .map(|text| text.parse().map_err(|none| AuthError(format!("ARM_ENVIRONMENT: {none}"))))
+        .transpose()?;
     let azure = AzureCloud {
-        environment: attributes.get("azure_environment").cloned(),
+        environment: environment_of_azure,
         workspace_resource_id: attributes.get("azure_workspace_resource_id").cloned(),
     };
     let client_id = || attributes.get("client_id").cloned();
@@ -288,6 +294,11 @@ mod tests {
     fn what_is_missing_or_unknown_is_named() {
         let missing = read(&M2M[1..]).unwrap_err().to_string();
         assert_eq!(missing, "oauth-m2m needs DATABRICKS_CLIENT_ID");
+        let of_no_cloud = [&ENTRA[..], &[("ARM_ENVIRONMENT", "AzureGermanCloud")]].concat();
+        let of_no_cloud = read(&of_no_cloud).unwrap_err().to_string();
+        assert!(of_no_cloud.starts_with("ARM_ENVIRONMENT: none of"), "{of_no_cloud}");
+        let in_capitals = [&ENTRA[..], &[("ARM_ENVIRONMENT", "USGOVERNMENT")]].concat();
+        assert_eq!(kind(&in_capitals), Some("azure-client-secret"));
         let unknown = read(&[("DATABRICKS_AUTH_TYPE", "basic")]).unwrap_err().to_string();
         assert!(unknown.contains("`basic`") && unknown.contains("file-oidc"), "{unknown}");
     }

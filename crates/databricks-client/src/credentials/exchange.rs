@@ -14,6 +14,9 @@ use crate::{Error, ErrorKind};
 /// The largest answer that is read, in bytes.
 const MAX_BYTES: usize = 256 * 1024;
 
+/// Fields of a form that are secrets, and are kept out of what is told of a refusal.
+const SECRETS: [&str; 3] = ["client_secret", "subject_token", "client_assertion"];
+
 /// The lifetime of a token whose answer does not say it.
 const DEFAULT_LIFETIME: Duration = Duration::from_hours(1);
 
@@ -87,6 +90,12 @@ impl Ask<'_> {
     /// As [`token`](Self::token).
     pub(super) async fn body(self, credentials: &Credentials) -> Result<Vec<u8>, Error> {
         let Self { http, url, form, headers } = self;
+        let secrets: Vec<SecretString> = form
+            .iter()
+            .flatten()
+            .filter(|(name, _)| SECRETS.contains(name))
+            .map(|(_, value)| SecretString::from(value.clone()))
+            .collect();
         let request = match form {
             Some(form) => {
                 let form = form_urlencoded::Serializer::new(String::new())
@@ -117,7 +126,8 @@ impl Ask<'_> {
         if status.is_success() {
             return Ok(body);
         }
-        Err(denied(&url, status, &credentials.redact(&String::from_utf8_lossy(&body))))
+        let body = super::without(&String::from_utf8_lossy(&body), &secrets);
+        Err(denied(&url, status, &credentials.redact(&body)))
     }
 }
 

@@ -6,7 +6,7 @@ use std::{
     sync::{Arc, Mutex},
 };
 
-use databricks_client::{Credentials, Error, RunId, jobs::SubmitRun};
+use databricks_client::{Credentials, Environment, Error, RunId, SubjectToken, jobs::SubmitRun};
 use serde_json::json;
 use tracing::{
     Event, Metadata, Subscriber,
@@ -65,6 +65,28 @@ fn shown(error: &Error) -> String {
         text.push_str(part.unwrap_or_default());
     }
     text
+}
+
+#[tokio::test]
+async fn an_authority_that_repeats_what_it_was_sent_is_not_quoted() {
+    let server = MockServer::start().await;
+    let address = server.uri();
+    let repeat = move |request: &Request| {
+        if request.method == "GET" {
+            return answer(200, json!({"token_endpoint": format!("{address}/oidc/v1/token")}));
+        }
+        let sent = String::from_utf8_lossy(&request.body).into_owned();
+        answer(400, json!({"error": "invalid_grant", "error_description": sent}))
+    };
+    Mock::given(any()).respond_with(repeat).mount(&server).await;
+    let read: Environment = Arc::new(|_name| Some(TOKEN.to_owned()));
+    let subject = SubjectToken::Variable("ANY".to_owned(), read);
+    let credentials = Credentials::token_federation("federated", None, subject);
+    let pool = builder().retry(once()).build().unwrap();
+    let client = pool.client(&server.uri().parse().unwrap(), credentials);
+    let told = shown(&client.get_run(RunId::try_from(7).unwrap()).await.unwrap_err());
+    assert!(told.contains("invalid_grant") && told.contains("[redacted]"), "{told}");
+    assert!(!told.contains(TOKEN), "{told}");
 }
 
 #[tokio::test]

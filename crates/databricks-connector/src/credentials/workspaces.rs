@@ -4,7 +4,8 @@
 use std::{fmt, fs, path::PathBuf, sync::Arc};
 
 use databricks_client::{
-    AzureCloud, ClientSecret, Credentials, Environment, FromEnvironment, Host, SubjectToken,
+    AzureCloud, ClientSecret, Credentials, Environment, FromEnvironment, Host, NoAzureEnvironment,
+    SubjectToken,
 };
 use indexmap::IndexMap;
 use secrecy::SecretString;
@@ -218,9 +219,13 @@ impl Workspaces {
 
 impl Auth {
     fn credentials(&self, name: &str, environment: &Environment) -> Result<Credentials, String> {
-        let azure = |environment: &Option<String>, resource: &Option<String>| AzureCloud {
-            environment: environment.clone(),
-            workspace_resource_id: resource.clone(),
+        let azure = |environment: &Option<String>, resource: &Option<String>| {
+            let environment = environment.as_deref().map(str::parse).transpose();
+            Ok::<_, String>(AzureCloud {
+                environment: environment
+                    .map_err(|none: NoAzureEnvironment| format!("`environment` is {none}"))?,
+                workspace_resource_id: resource.clone(),
+            })
         };
         Ok(match self {
             Self::Pat { token_file: Some(file), token_env: None } => {
@@ -261,10 +266,10 @@ impl Auth {
                 tenant_id,
                 client_id,
                 secret(client_secret_file.as_ref(), client_secret_env.as_ref(), environment)?,
-                azure(cloud, workspace_resource_id),
+                azure(cloud, workspace_resource_id)?,
             ),
             Self::AzureMsi { client_id, environment: cloud, workspace_resource_id } => {
-                let cloud = azure(cloud, workspace_resource_id);
+                let cloud = azure(cloud, workspace_resource_id)?;
                 Credentials::azure_managed_identity(name, client_id.clone(), cloud)
             }
             Self::AzureWorkloadIdentity {
@@ -278,7 +283,7 @@ impl Auth {
                 tenant_id,
                 client_id,
                 SubjectToken::File(token_file.clone()),
-                azure(cloud, workspace_resource_id),
+                azure(cloud, workspace_resource_id)?,
             ),
             Self::GoogleId { service_account } => {
                 Credentials::google_id_token(name, service_account.clone())
@@ -384,6 +389,10 @@ mod tests {
         for (text, expected) in [
             (format!("{head}token = \"dapi-canary\"\n"), "line 3: unknown field `token`"),
             (format!("{head}auth = {{ type = \"basic\" }}\n"), "unknown variant `basic`"),
+            (
+                format!("{head}auth = {{ type = \"azure-msi\", environment = \"usgov\" }}\n"),
+                "workspace `prod`: `environment` is none of Azure's clouds",
+            ),
             (
                 format!("{head}auth = {{ type = \"pat\" }}\n"),
                 "workspace `prod`: give either `token_file` or `token_env`",
