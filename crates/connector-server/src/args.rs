@@ -37,8 +37,21 @@ pub enum Command {
     /// Prove each of the connector's own credentials at its workspace, and print what came of it. Starts nothing.
     Check,
     /// Show a task's life against a fake workspace, in this process. Needs no Databricks account.
+    // The flags of `serve` are global, so its help would list them all, and they mean nothing here.
+    #[command(override_help = DEMO_HELP)]
     Demo(DemoArgs),
 }
+
+const DEMO_HELP: &str = "\
+Show a task's life against a fake workspace, in this process. Needs no Databricks account.
+
+Usage: connector-server demo [OPTIONS]
+
+Options:
+      --json  Print one line of JSON per answer, and one with the summary
+  -h, --help  Print help
+
+It takes some ten seconds. The flags and variables of serve mean nothing here.";
 
 /// The flags of `serve`. They may stand before or after the word.
 #[derive(Debug, Clone, clap::Args)]
@@ -391,6 +404,18 @@ mod tests {
     #[test]
     fn the_command_line_is_well_formed() {
         Args::command().debug_assert();
+    }
+
+    #[test]
+    fn the_help_of_the_demo_has_its_own_flags_and_no_other() {
+        let command = <DemoArgs as clap::Args>::augment_args(clap::Command::new("demo"));
+        let own = command.get_arguments().filter_map(clap::Arg::get_long);
+        let mut own: Vec<_> = own.chain(["help"]).collect();
+        let mut shown: Vec<_> =
+            DEMO_HELP.split_whitespace().filter_map(|word| word.strip_prefix("--")).collect();
+        own.sort_unstable();
+        shown.sort_unstable();
+        assert_eq!(shown, own);
     }
 
     #[test]

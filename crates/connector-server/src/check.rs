@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use databricks_connector::{DatabricksConnector, WorkspaceCheck};
+use databricks_connector::{DatabricksConnector, Identity, WorkspaceCheck};
 
 /// Proves every credential. The table, and whether all of them are good.
 pub(crate) async fn run(connector: &DatabricksConnector) -> (String, bool) {
@@ -22,9 +22,10 @@ fn table(checks: &[WorkspaceCheck]) -> String {
             check.host.clone(),
             check.kind.to_owned(),
             match &check.who {
-                Ok(who) => who.clone(),
-                Err(_) if check.is_dispensable => "-".to_owned(),
-                Err(_) => "refused".to_owned(),
+                Identity::Known(who) => who.clone(),
+                _ if check.is_dispensable => "-".to_owned(),
+                Identity::Refused(_) => "refused".to_owned(),
+                Identity::Unknown(_) => "unknown".to_owned(),
             },
             match &check.may_submit {
                 Err(_) if check.is_dispensable => "-".to_owned(),
@@ -48,7 +49,11 @@ fn table(checks: &[WorkspaceCheck]) -> String {
         let _never = writeln!(text, "{}", cells.join("  ").trim_end());
     }
     for check in checks {
-        let troubles = [check.who.as_ref().err(), check.may_submit.as_ref().err()];
+        let unproven = match &check.who {
+            Identity::Known(_) => None,
+            Identity::Refused(why) | Identity::Unknown(why) => Some(why),
+        };
+        let troubles = [unproven, check.may_submit.as_ref().err()];
         for trouble in troubles.into_iter().flatten().filter(|trouble| *trouble != "not asked") {
             let _never = writeln!(text, "{}: {trouble}", check.name);
         }
@@ -66,27 +71,34 @@ mod tests {
             name: "prod".to_owned(),
             host: "dbc-1.cloud.databricks.com".to_owned(),
             kind: "oauth-m2m",
-            who: Ok("someone@example.com".to_owned()),
+            who: Identity::Known("someone@example.com".to_owned()),
             may_submit: Ok(true),
             is_dispensable: false,
         };
         let bad = WorkspaceCheck {
             name: "dev".to_owned(),
-            who: Err("the token was refused".to_owned()),
+            who: Identity::Refused("the token was refused".to_owned()),
             may_submit: Err("not asked".to_owned()),
             ..good.clone()
         };
+        let silent = WorkspaceCheck {
+            name: "old".to_owned(),
+            who: Identity::Unknown("no connection".to_owned()),
+            ..bad.clone()
+        };
         assert_eq!(
-            table(&[good, bad.clone()]),
+            table(&[good, bad.clone(), silent]),
             "NAME  WORKSPACE                   CREDENTIAL  WHO                  MAY SUBMIT\n\
              prod  dbc-1.cloud.databricks.com  oauth-m2m   someone@example.com  yes\n\
              dev   dbc-1.cloud.databricks.com  oauth-m2m   refused              unknown\n\
-             dev: the token was refused\n"
+             old   dbc-1.cloud.databricks.com  oauth-m2m   unknown              unknown\n\
+             dev: the token was refused\n\
+             old: no connection\n"
         );
         let absent = WorkspaceCheck {
             name: "team-a/databricks-token".to_owned(),
             kind: "-",
-            who: Err("there is no such Secret".to_owned()),
+            who: Identity::Unknown("there is no such Secret".to_owned()),
             is_dispensable: true,
             ..bad
         };

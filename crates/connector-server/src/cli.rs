@@ -24,11 +24,21 @@ pub struct Failure {
 }
 
 impl Failure {
-    /// A command line that clap refused, in one line.
+    /// A command line that clap refused, in one line, with what clap says of the ways out: possible values, and what is
+    /// spelled nearly so.
     pub fn usage(error: &clap::Error) -> Self {
         let text = error.to_string();
-        let first = text.lines().next().unwrap_or_default();
-        let line = first.strip_prefix("error: ").unwrap_or(first).trim_end_matches('.');
+        let mut lines = text.lines();
+        let first = lines.next().unwrap_or_default();
+        let mut line =
+            first.strip_prefix("error: ").unwrap_or(first).trim_end_matches('.').to_owned();
+        for more in lines.take_while(|more| !more.starts_with("Usage:")).map(str::trim) {
+            if more.starts_with('[') {
+                line = format!("{line} {more}");
+            } else if let Some(tip) = more.strip_prefix("tip: ") {
+                line = format!("{line}; {tip}");
+            }
+        }
         Self { line: format!("{line}; try --help"), exit_code: USAGE }
     }
 
@@ -248,10 +258,20 @@ mod tests {
                 "x --port many",
                 "invalid value 'many' for '--port <PORT>': invalid digit found in string; try --help",
             ),
-            ("x --prot 1", "unexpected argument '--prot' found; try --help"),
+            ("x --zzz 1", "unexpected argument '--zzz' found; try --help"),
             (
                 "x --user-failures maybe",
-                "invalid value 'maybe' for '--user-failures <WHAT>'; try --help",
+                "invalid value 'maybe' for '--user-failures <WHAT>' \
+                 [possible values: retryable, permanent]; try --help",
+            ),
+            (
+                "x serv",
+                "unrecognized subcommand 'serv'; a similar subcommand exists: 'serve'; try --help",
+            ),
+            (
+                "x --prometheus-prt 1",
+                "unexpected argument '--prometheus-prt' found; a similar argument exists: \
+                 '--prometheus-port'; try --help",
             ),
         ] {
             let failure =

@@ -186,7 +186,7 @@ impl Door {
             }
             // Who connects and says nothing is a check of the port, not a client.
             Ok(Err(error)) if error.kind() == io::ErrorKind::UnexpectedEof => {}
-            Ok(Err(error)) => self.failed(&crate::status::chain(&error)),
+            Ok(Err(error)) => self.failed(&why(&error)),
             Err(_elapsed) => self.failed("the client did not begin in time"),
         }
     }
@@ -199,6 +199,39 @@ impl Door {
     fn tell(&self, error: &str) {
         if let Some(untold) = self.failures.turn() {
             info!(error, untold, "a connection was closed before its first call");
+        }
+    }
+}
+
+/// Why a greeting failed, with what to do where the words of TLS do not say it.
+fn why(error: &io::Error) -> String {
+    let told = crate::status::chain(error);
+    let cause = error.get_ref().and_then(|cause| cause.downcast_ref::<rustls::Error>());
+    match cause {
+        Some(rustls::Error::InvalidMessage(_)) => {
+            format!("{told}; the client speaks no TLS: let it, or serve without --tls-cert")
+        }
+        Some(rustls::Error::NoCertificatesPresented) => {
+            format!("{told}; with --tls-client-ca every client has to show one")
+        }
+        _ => told,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rustls::InvalidMessage;
+
+    use super::*;
+
+    #[test]
+    fn a_client_without_tls_or_certificate_is_told_of_with_what_to_do() {
+        for (error, next) in [
+            (rustls::Error::InvalidMessage(InvalidMessage::InvalidContentType), "--tls-cert"),
+            (rustls::Error::NoCertificatesPresented, "--tls-client-ca"),
+        ] {
+            let told = why(&io::Error::new(io::ErrorKind::InvalidData, error));
+            assert!(told.contains(next), "{told}");
         }
     }
 }

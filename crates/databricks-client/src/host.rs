@@ -39,7 +39,7 @@ pub enum HostError {
     #[error("the address is empty")]
     Empty,
     /// Not an address at all.
-    #[error("the text is not an address")]
+    #[error("the text is not an address; write a host such as dbc-1234.cloud.databricks.com")]
     Malformed,
     /// A name or password in front of the host.
     #[error("the address holds a user name or a password")]

@@ -221,17 +221,22 @@ fn no_answer(error: reqwest::Error) -> Error {
         ErrorKind::Connect
     };
     let what = if error.is_connect() { "no connection" } else { "the connection broke" };
-    let error = error.without_url();
-    Error::new(kind, format!("{what}: {}", root_cause(&error))).with_source(error)
+    Error::new(kind, format!("{what}: {}", reasons(&error.without_url())))
 }
 
-/// The innermost words: they name the cause, the outer ones only repeat that the request failed.
-fn root_cause(error: &reqwest::Error) -> String {
-    let mut cause: &dyn StdError = error;
-    while let Some(source) = cause.source() {
-        cause = source;
+/// The causes, from what was tried to what went wrong. The outermost words are left out: they only repeat that the
+/// request failed. Nothing is left for a source, which would say all of it again.
+fn reasons(error: &(dyn StdError + 'static)) -> String {
+    let mut causes = Vec::new();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        let said = cause.to_string();
+        if !said.starts_with("client error (") && causes.last() != Some(&said) {
+            causes.push(said);
+        }
+        next = cause.source();
     }
-    cause.to_string()
+    if causes.is_empty() { error.to_string() } else { causes.join(": ") }
 }
 
 /// A JSON object that lacks its end: something between us and the workspace cut it, and did so without breaking the

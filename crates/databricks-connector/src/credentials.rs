@@ -7,8 +7,8 @@ mod own;
 mod task;
 mod workspaces;
 
-pub use check::WorkspaceCheck;
 pub(crate) use check::all as check_all;
+pub use check::{Identity, WorkspaceCheck};
 pub(crate) use own::{OwnCredential, OwnCredentials};
 pub(crate) use task::{TaskCredentials, bearer, of_v1_meta};
 pub use workspaces::{Workspaces, WorkspacesError};

@@ -27,13 +27,18 @@ pub(crate) fn kind_of(kind: Client) -> ErrorKind {
     }
 }
 
-/// What to do next, for the kinds where it is known.
-fn hint_of(kind: Client) -> Option<&'static str> {
+/// What to do next, where it is known.
+fn hint_of(error: &databricks_client::Error) -> Option<&'static str> {
+    let kind = error.kind();
     if kind == Client::Unauthenticated {
         Some("check that the token is valid for this workspace and has not expired")
     } else if kind == Client::Forbidden {
         Some(
             "give the token's principal permission to run jobs and to use the compute that the task names",
+        )
+    } else if kind == Client::Connect && error.to_string().contains("UnknownIssuer") {
+        Some(
+            "if the workspace or a proxy before it has a private authority, the operator can name its certificate in SSL_CERT_FILE",
         )
     } else {
         None
@@ -42,13 +47,22 @@ fn hint_of(kind: Client) -> Option<&'static str> {
 
 /// The error of a call, with what was being done in front.
 pub(crate) fn from_client(doing: &str, error: databricks_client::Error) -> Error {
-    let kind = error.kind();
-    let translated = Error::new(kind_of(kind), format!("{doing} failed"))
+    let hint = hint_of(&error);
+    let translated = Error::new(kind_of(error.kind()), format!("{doing} failed"))
         .with_retry_after(error.retry_after())
         .with_source(error);
-    match hint_of(kind) {
+    match hint {
         Some(hint) => translated.with_hint(hint),
         None => translated,
+    }
+}
+
+/// The error of a call with its causes and what to do next, in one line.
+pub(crate) fn told(error: &databricks_client::Error) -> String {
+    let text = with_causes(error);
+    match hint_of(error) {
+        Some(hint) => format!("{text}; {hint}"),
+        None => text,
     }
 }
 

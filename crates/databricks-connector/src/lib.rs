@@ -75,7 +75,7 @@ pub use databricks_client::Authorities;
 
 pub use config::{CallLimits, Config, ConfigError, ConfigField, JobsApi};
 pub use connector::DatabricksConnector;
-pub use credentials::{WorkspaceCheck, Workspaces, WorkspacesError};
+pub use credentials::{Identity, WorkspaceCheck, Workspaces, WorkspacesError};
 pub use logs::LogReading;
 pub use namespace_secret::{
     NamespaceSecrets, SecretAccess, SecretContent, SecretNamespaces, SecretReading, SecretTrouble,

@@ -91,31 +91,41 @@ const EXAMPLES: &str = r#"Examples:
     databricks-emulator --http-port 8080 --https-port 8443 --certificate /tmp/emulator.pem
 
   Submit a run and look at it:
-    curl -H 'Authorization: Bearer dapi-emulator' http://127.0.0.1:8080/api/2.2/jobs/runs/submit -d '{
-      "run_name": "etl", "tasks": [{"task_key": "main", "existing_cluster_id": "0801-120000-abcdefgh",
-      "spark_python_task": {"python_file": "dbfs:/etl.py"}}]}'
-    curl -H 'Authorization: Bearer dapi-emulator' 'http://127.0.0.1:8080/api/2.2/jobs/runs/get?run_id=514594995218126'
+    curl -H 'Authorization: Bearer dapi-emulator' \
+      http://127.0.0.1:8080/api/2.2/jobs/runs/submit -d '{
+        "run_name": "etl", "tasks": [{"task_key": "main",
+          "existing_cluster_id": "0801-120000-abcdefgh",
+          "spark_python_task": {"python_file": "dbfs:/etl.py"}}]}'
+    curl -H 'Authorization: Bearer dapi-emulator' \
+      'http://127.0.0.1:8080/api/2.2/jobs/runs/get?run_id=514594995218126'
 
   A file for --script, in which runs named "etl" wait, run for 2 s a step, and fail:
     {"etl": {"pace": {"elapsed_ms": 2000},
-             "steps": [{"state": "QUEUED", "message": "no slot", "hold": 3}, {"state": "PENDING"}, {"state": "RUNNING"}],
-             "outcome": {"failed": {"error": "ValueError: no such table", "error_trace": "Traceback ..."}},
+             "steps": [{"state": "QUEUED", "message": "no slot", "hold": 3},
+                       {"state": "PENDING"}, {"state": "RUNNING"}],
+             "outcome": {"failed": {"error": "ValueError: no such table",
+                                    "error_trace": "Traceback ..."}},
              "logs": "reading table\n"}}
-  Other outcomes: "success", "timedout", "canceled", "skipped", {"internal_error": {"message": "..."}},
+  Other outcomes: "success", "timedout", "canceled", "skipped",
+    {"internal_error": {"message": "..."}},
     {"termination": {"life_cycle_state": "TERMINATED", "result_state": "FAILED",
                      "code": "CLUSTER_ERROR", "type": "CLOUD_FAILURE", "message": "..."}}
   Other paces: {"per_poll": 1}, "manual" (then: curl -X POST .../emulator/v1/runs/RUN_ID/advance)
 
   Lose the answer of the first submit, and let one call in ten be refused for a second:
     databricks-emulator --fault '{"on": ["submit_run"], "times": 1, "fault": "drop_after"}' \
-      --fault '{"name": "busy", "on": "calls", "probability": 0.1, "fault": {"rate_limited": {"seconds": 1}}}'
-  A rule is "on" "calls", "connections" (of HTTPS) or a list such as ["get_run", "cancel_run"], perhaps of one "run_name"
-    or "run_id". It strikes always, "times" times, with a "probability" by the seed, or as a "script" says:
+      --fault '{"name": "busy", "on": "calls", "probability": 0.1,
+                "fault": {"rate_limited": {"seconds": 1}}}'
+  A rule is "on" "calls", "connections" (of HTTPS) or a list such as ["get_run", "cancel_run"],
+    perhaps of one "run_name" or "run_id". It strikes always, "times" times, with a "probability"
+    by the seed, or as a "script" says:
     {"on": ["get_run"], "script": [null, "drop_before", {"earlier_state": 1}, "run_deleted"]}
-  Faults of calls: "drop_before", "drop_after", {"delay_before_ms": 50}, {"delay_after_ms": 50}, {"cut_body": 10},
-    {"slow_body": {"piece": 8, "pause_ms": 20}}, {"content_type": "text/html"}, {"redirect": "/login.html"},
-    {"rate_limited": "unsaid"} or {"seconds": 1} or {"date_in": 2}, {"token_clock": {"ahead_seconds": 60}} or
-    {"behind_seconds": 60}, {"answer": {"status": 503, "body": {"error_code": "..."}, "headers": [["name", "value"]]}}
+  Faults of calls: "drop_before", "drop_after", {"delay_before_ms": 50}, {"delay_after_ms": 50},
+    {"cut_body": 10}, {"slow_body": {"piece": 8, "pause_ms": 20}},
+    {"content_type": "text/html"}, {"redirect": "/login.html"},
+    {"rate_limited": "unsaid"} or {"seconds": 1} or {"date_in": 2},
+    {"token_clock": {"ahead_seconds": 60}} or {"behind_seconds": 60},
+    {"answer": {"status": 503, "body": {"error_code": "..."}, "headers": [["name", "value"]]}}
   Faults of calls about runs: also "run_deleted", and of reads {"earlier_state": 1}
   Faults of connections: "closed", "not_tls", "untrusted_certificate", "expired_certificate"
 
@@ -125,9 +135,11 @@ const EXAMPLES: &str = r#"Examples:
   While it runs, without a token:
     PUT    /emulator/v1/scripts/RUN_NAME   a script, for runs of that name from now on
     PUT    /emulator/v1/warehouses/ID      one more SQL warehouse
-    POST   /emulator/v1/statements         what comes of SQL statements: {"containing": "...", "script": {...}}
+    POST   /emulator/v1/statements         what comes of SQL statements:
+                                           {"containing": "...", "script": {...}}
     GET    /emulator/v1/statements         the statements so far
-    PUT    /emulator/v1/faults             what goes wrong from now on, as in --faults; forgets all before
+    PUT    /emulator/v1/faults             what goes wrong from now on, as in --faults;
+                                           forgets all before
     POST   /emulator/v1/faults             one more rule, as in --fault
     GET    /emulator/v1/faults             how often each struck
     DELETE /emulator/v1/faults/NAME        no more of this rule
@@ -135,7 +147,8 @@ const EXAMPLES: &str = r#"Examples:
     GET    /emulator/v1/runs               what became of it
     DELETE /emulator/v1/runs/RUN_ID        forget a run, as retention does
 
-It stops on SIGINT and SIGTERM with exit code 0. RUST_LOG=debug shows each call on stderr, never a body or a token.
+It stops on SIGINT and SIGTERM with exit code 0. RUST_LOG=debug shows each call on stderr, never
+a body or a token.
 "#;
 
 /// What ends the process, and with which code.

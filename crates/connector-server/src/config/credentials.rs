@@ -17,14 +17,19 @@ pub(super) fn configured(
     config: Config,
 ) -> Result<Config, ConfigError> {
     let variables = &environment.standard.0;
-    let file = args.workspaces_file.as_deref().or(environment.workspaces.as_deref());
+    let file = match (&args.workspaces_file, &environment.workspaces) {
+        (Some(path), _) => Some(("--workspaces", path)),
+        (None, Some(path)) => Some((args::WORKSPACES, path)),
+        (None, None) => None,
+    };
     let listed = match file {
         None => Workspaces::default(),
-        Some(path) => {
+        Some((name, path)) => {
+            let wrong = |what: &str| ConfigError::new(name, format!("{} {what}", path.display()));
             let text = std::fs::read_to_string(path)
-                .map_err(|error| wrong(path, "cannot be read").with_source(error))?;
+                .map_err(|error| wrong("cannot be read").with_source(error))?;
             Workspaces::parse(&text, variables)
-                .map_err(|error| wrong(path, "cannot be used").with_source(error))?
+                .map_err(|error| wrong("cannot be used").with_source(error))?
         }
     };
     let workspaces = listed
@@ -45,8 +50,4 @@ pub(super) fn configured(
 /// The mounted token, where there is one and no variable says otherwise.
 fn mounted_token(environment: &Environment, path: &Path) -> Option<PathBuf> {
     (environment.access_token.is_none() && path.is_file()).then(|| path.to_owned())
-}
-
-fn wrong(path: &Path, what: &str) -> ConfigError {
-    ConfigError::new(args::WORKSPACES, format!("{} {what}", path.display()))
 }

@@ -5,12 +5,16 @@ use std::{error::Error, net::SocketAddr, sync::Arc};
 use connector_core::Registry;
 use databricks_connector::{Looked, Looking, TaskFiles};
 use databricks_emulator::Emulator;
-use flyteidl2::connector::async_connector_service_client::AsyncConnectorServiceClient;
+use flyteidl2::connector::{
+    CreateTaskRequest, async_connector_service_client::AsyncConnectorServiceClient,
+};
+use prost::Message as _;
 use secrecy::SecretString;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tonic::transport::Channel;
 
+use super::requests::FIRST_ATTEMPT;
 use crate::{App, ServeError, ServerConfig};
 
 /// Any error of the demo.
@@ -64,30 +68,35 @@ impl Stage {
     }
 }
 
-/// Stands in for the object store under the requests' output prefixes: every function left its outputs, and none an
+/// Stands in for the object store under the requests' output prefixes: one function left its outputs, and none an
 /// error.
 #[derive(Debug)]
-struct Outputs;
+struct Outputs {
+    /// The output prefix of the function that succeeds.
+    prefix: String,
+}
 
 impl TaskFiles for Outputs {
     fn read<'a>(&'a self, _url: &'a str, _most: u64) -> Looking<'a, Vec<u8>> {
         Box::pin(async { Looked::Absent })
     }
 
-    fn exists<'a>(&'a self, _url: &'a str) -> Looking<'a, ()> {
-        Box::pin(async { Looked::Found(()) })
+    fn exists<'a>(&'a self, url: &'a str) -> Looking<'a, ()> {
+        let left = url.starts_with(&self.prefix);
+        Box::pin(async move { if left { Looked::Found(()) } else { Looked::Absent } })
     }
 }
 
 /// The connectors of the binary, with the fake workspace as the default one.
 fn registry(emulator: &Emulator) -> Result<Registry, BoxError> {
     let workspace = emulator.https_host();
+    let prefix = CreateTaskRequest::decode(FIRST_ATTEMPT)?.output_prefix;
     Ok(crate::registry(databricks_connector::Config {
         instance: Some(workspace.clone()),
         access_token: Some(SecretString::from(CONNECTOR_TOKEN)),
         allowed_hosts: vec![workspace],
         extra_roots_pem: Some(emulator.certificate_pem().as_bytes().to_vec()),
-        task_files: Arc::new(Outputs),
+        task_files: Arc::new(Outputs { prefix }),
         ..databricks_connector::Config::default()
     })?)
 }

@@ -181,6 +181,12 @@ fn bad_configuration_is_one_line_that_names_the_flag_or_variable_and_exit_64() {
             "SSL_CERT_FILE: /nowhere/ca.pem cannot be read: No such file",
         ),
         ("serve", &[("FLYTE_DATABRICKS_INSTANCE", "user@host")], "FLYTE_DATABRICKS_INSTANCE: "),
+        ("--workspaces /nowhere", &[], "--workspaces: /nowhere cannot be read: No such file"),
+        (
+            "",
+            &[("FLYTE_DATABRICKS_WORKSPACES", "/nowhere")],
+            "FLYTE_DATABRICKS_WORKSPACES: /nowhere cannot be read: No such file",
+        ),
     ] {
         let (code, line) = refused(flags, variables);
         assert_eq!(code, 64, "{line}");

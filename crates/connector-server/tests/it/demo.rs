@@ -88,6 +88,7 @@ fn log_lines_and_the_reason_of_a_failure_are_shown() {
         reason.starts_with("ValueError: ") && reason.contains("line 9, in estimate"),
         "{reason}"
     );
+    assert!(!reason.contains("outputs.pb"), "a function that raised left no outputs: {reason}");
 }
 
 #[test]

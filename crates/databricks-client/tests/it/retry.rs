@@ -193,9 +193,12 @@ async fn nobody_listening_is_told_after_the_last_attempt() {
     let address = format!("http://{}", taken.local_addr().unwrap());
     let error = client_of(builder(), &address).get_run(run_id()).await.unwrap_err();
     assert_eq!((error.kind(), error.status(), error.attempts()), (ErrorKind::Connect, None, 6));
-    assert!(error.to_string().contains("no connection: "), "{error}");
-    assert!(error.to_string().contains("(after 6 attempts in "), "{error}");
-    assert!(std::error::Error::source(&error).is_some());
+    let text = error.to_string();
+    assert!(text.contains("no connection: tcp connect error: "), "{text}");
+    assert!(text.contains("(after 6 attempts in "), "{text}");
+    // The whole cause is told once: whoever walks the sources must not say it again.
+    assert!(std::error::Error::source(&error).is_none());
+    assert_eq!(text.matches("refused").count(), 1, "{text}");
 }
 
 #[tokio::test]

@@ -19,18 +19,31 @@ pub struct WorkspaceCheck {
     pub host: String,
     /// The kind of credential, as `DATABRICKS_AUTH_TYPE` names it.
     pub kind: &'static str,
-    /// Who the workspace takes it for, or why it does not.
-    pub who: Result<String, String>,
+    /// Who the workspace takes it for.
+    pub who: Identity,
     /// Whether it may submit runs, or why that cannot be told.
     pub may_submit: Result<bool, String>,
     /// Whether tasks do without it, as they do without a Secret that is not there.
     pub is_dispensable: bool,
 }
 
+/// Whom a workspace takes a credential for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Identity {
+    /// A user, or a service principal.
+    Known(String),
+    /// The workspace answered that it is nobody, in these words.
+    Refused(String),
+    /// Nobody knows, because there is no answer for this reason: the workspace was not reached, or there is nothing to
+    /// show it.
+    Unknown(String),
+}
+
 impl WorkspaceCheck {
     /// Whether tasks can run with it.
     pub fn is_good(&self) -> bool {
-        self.is_dispensable || (self.who.is_ok() && self.may_submit == Ok(true))
+        self.is_dispensable
+            || (matches!(self.who, Identity::Known(_)) && self.may_submit == Ok(true))
     }
 }
 
@@ -62,7 +75,7 @@ fn unproven(name: String, host: &Host, why: String) -> WorkspaceCheck {
         name,
         host: host.to_string(),
         kind: "-",
-        who: Err(why),
+        who: Identity::Unknown(why),
         may_submit: Err("not asked".to_owned()),
         is_dispensable: false,
     }
@@ -78,12 +91,19 @@ async fn one(
     let kind = credentials.auth_type();
     let client = connector.client(host, credentials, Some(deadline));
     let who = match client.me().await {
-        Ok(me) => Ok(me.user_name),
-        Err(error) => Err(error::with_causes(&error)),
+        Ok(me) => Identity::Known(me.user_name),
+        Err(error) => {
+            let told = error::told(&error);
+            if matches!(error.kind(), ErrorKind::Unauthenticated | ErrorKind::Forbidden) {
+                Identity::Refused(told)
+            } else {
+                Identity::Unknown(told)
+            }
+        }
     };
     let may_submit = match &who {
-        Ok(_) => may_submit(&client).await,
-        Err(_) => Err("not asked".to_owned()),
+        Identity::Known(_) => may_submit(&client).await,
+        Identity::Refused(_) | Identity::Unknown(_) => Err("not asked".to_owned()),
     };
     let host = host.to_string();
     WorkspaceCheck { name, host, kind, who, may_submit, is_dispensable: false }
@@ -102,7 +122,7 @@ async fn may_submit(client: &Client) -> Result<bool, String> {
         Err(error) => match error.kind() {
             ErrorKind::Invalid => Ok(true),
             ErrorKind::Forbidden | ErrorKind::Unauthenticated => Ok(false),
-            _ => Err(error::with_causes(&error)),
+            _ => Err(error::told(&error)),
         },
     }
 }

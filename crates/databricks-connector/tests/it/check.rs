@@ -3,8 +3,8 @@
 use std::{collections::BTreeSet, fs, path::Path, sync::Arc};
 
 use databricks_connector::{
-    Authorities, Config, DatabricksConnector, NamespaceSecrets, SecretAccess, SecretContent,
-    SecretNamespaces, SecretReading, SecretTrouble, WorkspaceCheck, Workspaces,
+    Authorities, Config, DatabricksConnector, Identity, NamespaceSecrets, SecretAccess,
+    SecretContent, SecretNamespaces, SecretReading, SecretTrouble, WorkspaceCheck, Workspaces,
 };
 use databricks_emulator::Emulator;
 use jsonwebtoken::{Algorithm, EncodingKey, Header, jwk::Jwk};
@@ -178,6 +178,6 @@ async fn the_secrets_of_listed_namespaces_are_proven_at_the_default_workspace() 
             ("with-token/databricks-token", "pat", true),
         ]
     );
-    let why = checks[1].who.as_ref().unwrap_err();
+    let Identity::Unknown(why) = &checks[1].who else { panic!("{checks:?}") };
     assert!(why.contains("no Role") && why.contains("forbidden"), "{why}");
 }

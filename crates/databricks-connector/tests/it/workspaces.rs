@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use connector_core::{Connection, Connector, CreateContext, ErrorKind};
-use databricks_connector::{Config, DatabricksConnector, Workspaces};
+use databricks_connector::{Config, DatabricksConnector, Identity, Workspaces};
 use databricks_emulator::Emulator;
 use secrecy::SecretString;
 use serde_json::{Value, json};
@@ -101,6 +101,6 @@ async fn a_check_says_who_each_credential_is_and_starts_nothing() {
     let checks = world.connector.check().await;
     assert_eq!(checks.len(), 2);
     assert!(checks.iter().all(databricks_connector::WorkspaceCheck::is_good), "{checks:?}");
-    assert_eq!(checks[0].who.as_deref(), Ok("someone@example.com"));
+    assert_eq!(checks[0].who, Identity::Known("someone@example.com".to_owned()));
     assert!(world.emulator.runs().is_empty());
 }
