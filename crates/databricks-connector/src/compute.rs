@@ -99,11 +99,8 @@ fn completed(
     mut cluster: Map<String, Value>,
     flyte: &FlyteSide<'_>,
 ) -> Result<Map<String, Value>, Error> {
-    if !cluster.get("docker_image").is_some_and(json::is_given) {
-        cluster.remove("docker_image");
-        if let Some(image) = &flyte.container.image {
-            cluster.insert("docker_image".to_owned(), json!({ "url": image }));
-        }
+    if let Some(image) = docker_image(cluster.remove("docker_image"), flyte) {
+        cluster.insert("docker_image".to_owned(), image);
     }
     let maps = [
         ("spark_conf", flyte.spark_conf(cluster.remove("spark_conf"))?),
@@ -115,6 +112,24 @@ fn completed(
         }
     }
     Ok(cluster)
+}
+
+/// The image of a new cluster: the task's where the user says nothing, or says only who may pull it. A null or `{}` says
+/// that there is none: many workspaces take no images at all, and a notebook needs none.
+fn docker_image(users_own: Option<Value>, flyte: &FlyteSide<'_>) -> Option<Value> {
+    let image = flyte.container.image.as_deref();
+    match users_own {
+        None => image.map(|image| json!({ "url": image })),
+        Some(Value::Object(mut own)) if !own.is_empty() => {
+            if let Some(image) = image
+                && !own.get("url").is_some_and(json::is_given)
+            {
+                own.insert("url".to_owned(), Value::String(image.to_owned()));
+            }
+            Some(Value::Object(own))
+        }
+        Some(other) => Some(other).filter(json::is_given),
+    }
 }
 
 /// Adds the tags that lead back to Flyte to every cluster that a run makes: those of its tasks, of what they repeat, and

@@ -81,14 +81,14 @@ impl Work {
         }
         let mut python =
             json::optional_object(task.remove("spark_python_task"), "spark_python_task")?;
-        if python.get("parameters").is_some_and(json::is_given) {
-            task.insert("spark_python_task".to_owned(), Value::Object(python));
-            return Ok(Self::Own { kind: "spark_python_task".to_owned() });
-        }
         if let Some(file) = python_file
             && !python.get("python_file").is_some_and(json::is_given)
         {
             python.insert("python_file".to_owned(), Value::String(file));
+        }
+        if python.get("parameters").is_some_and(json::is_given) {
+            task.insert("spark_python_task".to_owned(), Value::Object(python));
+            return Ok(Self::Own { kind: "spark_python_task".to_owned() });
         }
         Ok(Self::Runtime(if python.get("python_file").is_some_and(json::is_given) {
             RuntimeFile::Users(python)

@@ -65,6 +65,48 @@ async fn clusters() {
     check("existing_cluster", json!({"existing_cluster_id": "0923-164208-meows279"})).await;
 }
 
+/// The only task that the workspace was sent for this `databricksConf`.
+async fn task_of(conf: Value) -> Value {
+    let world = World::start().await;
+    world.connector.create(with_conf(&world, &conf)).await.unwrap();
+    world.emulator.submissions()[0]["tasks"][0].clone()
+}
+
+#[tokio::test]
+async fn a_cluster_has_the_tasks_image_unless_the_user_wants_another_or_none() {
+    let image = async |docker_image: Option<Value>| {
+        let mut cluster = cluster();
+        if let Some(docker_image) = docker_image {
+            cluster["docker_image"] = docker_image;
+        }
+        task_of(json!({ "new_cluster": cluster })).await["new_cluster"].get("docker_image").cloned()
+    };
+    let of_the_task = image(None).await.unwrap();
+    assert!(of_the_task["url"].is_string(), "{of_the_task}");
+    let other = json!({"url": "ghcr.io/acme/other:1"});
+    assert_eq!(image(Some(other.clone())).await, Some(other));
+    // A workspace without container services, or work that needs none, such as a notebook.
+    assert_eq!(image(Some(Value::Null)).await, None);
+    assert_eq!(image(Some(json!({}))).await, None);
+    let login = json!({"username": "u", "password": "p"});
+    assert_eq!(
+        image(Some(json!({ "basic_auth": login }))).await,
+        Some(json!({"url": of_the_task["url"], "basic_auth": login}))
+    );
+}
+
+#[tokio::test]
+async fn a_file_at_the_top_is_the_file_of_work_with_parameters() {
+    let task = task_of(json!({
+        "existing_cluster_id": "c-1", "python_file": "/Workspace/Users/me/etl.py",
+        "spark_python_task": {"parameters": ["--day", "1"]},
+    }))
+    .await;
+    let expected =
+        json!({"python_file": "/Workspace/Users/me/etl.py", "parameters": ["--day", "1"]});
+    assert_eq!(task["spark_python_task"], expected);
+}
+
 #[tokio::test]
 async fn serverless() {
     for (name, conf) in [
