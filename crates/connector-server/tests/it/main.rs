@@ -18,6 +18,7 @@ mod canary;
 mod check;
 mod cli;
 mod connections;
+mod dashboards;
 mod databricks;
 mod demo;
 mod drain;
