@@ -1,4 +1,5 @@
-//! A client for the Jobs API of Databricks: submit a run, watch it, read what it wrote, cancel it.
+//! A client for the Jobs API of Databricks: submit a run, watch it, read what it wrote, cancel it. Beside that it reads
+//! clusters and files, and runs [SQL statements](statements) at a warehouse.
 //!
 //! It knows nothing of who calls it. A [`ClientPool`] keeps one set of connections for each host; a [`Client`] is one
 //! host with one [`Credentials`]. Failures that pass are tried again inside each call, within a [`RetryPolicy`] and

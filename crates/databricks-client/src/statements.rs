@@ -1,8 +1,9 @@
 //! SQL statements at a warehouse: run one to its end, and read its rows (DA §1.13).
 //!
 //! A statement is sent without waiting for its end, polled within the caller's deadline, and cancelled when its caller
-//! gives up. [`poll`] is the arithmetic of that, [`wire`] what goes over it, [`result`] the parts of a result, [`link`]
-//! where a part may be fetched from that is not inside of an answer.
+//! gives up. Rows come inside of the answers or by links, which are followed over https alone, without any token, and only
+//! to the storages of clouds, the workspace itself and what
+//! [`link_hosts`](crate::ClientPoolBuilder::link_hosts) lists.
 
 mod link;
 mod poll;

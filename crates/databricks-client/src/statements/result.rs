@@ -153,6 +153,7 @@ impl<'a> Reading<'a> {
         let settings = self.client.settings();
         let host = link::permitted(&found.address, self.client.host(), &settings.link_hosts)?;
         let headers = link::headers(found)?;
+        tracing::debug!(%host, "a part of a result is fetched by its link");
         let left = deadline.saturating_duration_since(Instant::now());
         let timeout = left.min(settings.request_timeout);
         let http = self.client.http_beside(&host)?;

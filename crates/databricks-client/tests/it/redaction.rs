@@ -6,7 +6,12 @@ use std::{
     sync::{Arc, Mutex},
 };
 
-use databricks_client::{Credentials, Environment, Error, RunId, SubjectToken, jobs::SubmitRun};
+use databricks_client::{
+    Credentials, Environment, Error, RunId, SubjectToken,
+    jobs::SubmitRun,
+    statements::{Binding, Delivery, Statement},
+};
+use databricks_emulator::{CannedAnswer, Emulator, Endpoint, StatementRows, StatementScript};
 use serde_json::json;
 use tracing::{
     Event, Metadata, Subscriber,
@@ -153,4 +158,44 @@ async fn neither_errors_nor_logs_show_a_token_and_logs_show_no_body() {
     for field in ["path=\"/api/2.2/jobs/runs/submit\"", "method=POST", "attempt=1", "status=400"] {
         assert!(log.contains(field), "{field}: {log}");
     }
+}
+
+#[tokio::test]
+async fn neither_errors_nor_logs_show_a_link_to_rows_nor_what_it_asks_to_say() {
+    if child::server().is_none() {
+        child::run(
+            "redaction::neither_errors_nor_logs_show_a_link_to_rows_nor_what_it_asks_to_say",
+            "its own",
+            &[],
+        );
+        return;
+    }
+    let log = Log::default();
+    let guard = tracing::subscriber::set_default(log.clone());
+    let emulator = Emulator::builder().token(TOKEN).warehouse("w").start().await.unwrap();
+    let rows = StatementRows::new([("n", "STRING")], [[BODY]]);
+    let mut script = StatementScript::rows(rows);
+    script.link_headers.insert("x-amz-key".to_owned(), "header-canary-5d".to_owned());
+    emulator.script_statements("FROM t", script);
+    let pool = builder().retry(once()).extra_roots_pem(emulator.certificate_pem().into());
+    let token = Credentials::personal_access_token("mine", TOKEN.to_owned().into());
+    let client = pool.build().unwrap().client(&emulator.https_host().parse().unwrap(), token);
+    let statement = Statement::new("w", "SELECT n FROM t WHERE n = :n")
+        .bind("n", Binding::text("bound-canary-3b"))
+        .delivered(Delivery::ExternalLinks);
+    assert_eq!(client.run_statement(&statement).await.unwrap().rows().len(), 1);
+    let refused = CannedAnswer::json(403, "canary of the storage");
+    emulator.answer_next(Endpoint::FollowExternalLink, refused, 2);
+    let mut told = shown(&client.run_statement(&statement).await.unwrap_err());
+    emulator.lead_links_to("https://elsewhere.example");
+    told += &shown(&client.run_statement(&statement).await.unwrap_err());
+    drop(guard);
+    let log = log.0.lock().unwrap().clone();
+    for secret in
+        [TOKEN, BODY, "Signature", "header-canary-5d", "canary of the storage", "bound-canary-3b"]
+    {
+        assert!(!told.contains(secret), "{secret} in {told}");
+        assert!(!log.contains(secret), "{secret} in {log}");
+    }
+    assert!(log.contains("path=\"/api/2.0/sql/statements\""), "{log}");
 }

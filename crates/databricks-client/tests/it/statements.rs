@@ -134,6 +134,19 @@ async fn a_link_to_a_host_of_nobodys_choice_is_not_followed() {
 }
 
 #[tokio::test]
+async fn a_redirect_from_a_storage_is_not_followed() {
+    let emulator = workspace(five_rows()).await;
+    let other = Emulator::builder().same_certificates(&emulator).start().await.unwrap();
+    let away = CannedAnswer { status: 302, ..CannedAnswer::default() }
+        .with_header("location", format!("https://{}/emulator-storage/a/0", other.https_host()));
+    emulator.answer_next(Endpoint::FollowExternalLink, away, 2);
+    let linked = statement().delivered(Delivery::ExternalLinks);
+    let error = client(&emulator).run_statement(&linked).await.unwrap_err();
+    assert_eq!((error.kind(), error.status()), (ErrorKind::Decode, Some(302)));
+    assert_eq!(other.requests(), []);
+}
+
+#[tokio::test]
 async fn a_result_over_the_limit_is_not_read() {
     let long = "y".repeat(3_000);
     let rows = StatementRows {
