@@ -94,13 +94,11 @@ impl Client {
     }
 
     /// What calls another host, for which no token is meant.
-    pub(crate) fn http_beside(&self, host: &Host) -> Result<&reqwest::Client, Error> {
-        let own = self.workspace.http.as_ref();
-        let no_client = || Error::new(ErrorKind::Config, "the HTTP client could not be set up");
+    pub(crate) fn http_beside(&self, host: &Host) -> &reqwest::Client {
         // No proxy reaches this machine's own loopback.
         let is_near = *host == self.workspace.host
             || (host.is_loopback() && self.workspace.host.is_loopback());
-        if is_near { own.ok_or_else(no_client) } else { Ok(&self.workspace.cloud) }
+        if is_near { &self.workspace.http } else { &self.workspace.cloud }
     }
 
     fn lane_of(&self, request: &Request<'_>) -> Lane {
@@ -310,10 +308,7 @@ impl Client {
         if left.is_zero() {
             return Err(out_of_time());
         }
-        let http =
-            self.workspace.http.as_ref().ok_or_else(|| {
-                Error::new(ErrorKind::Config, "the HTTP client could not be set up")
-            })?;
+        let http = &self.workspace.http;
         // Before the turn: a failing authority is no fault of the workspace.
         let minting = Minting { host: self.host(), http, cloud: &self.workspace.cloud, deadline };
         let proofs = self.credentials.proofs(minting).await?;

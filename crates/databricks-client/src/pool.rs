@@ -1,4 +1,4 @@
-//! One pooled HTTP client for each host, shared by everybody who calls it.
+//! What is kept for each host, shared by everybody who calls it, and the HTTP clients that hold the connections.
 
 use std::{
     collections::HashMap,
@@ -21,7 +21,7 @@ use crate::{
     roots,
 };
 
-/// How many hosts keep a client of their own.
+/// How many hosts are remembered. A task chooses its host, so there must be an end.
 const MAX_HOSTS: usize = 1_000;
 
 /// The version of the Jobs API.
@@ -42,8 +42,10 @@ pub struct ClientPool(Arc<Pool>);
 #[derive(Debug)]
 struct Pool {
     settings: Settings,
-    roots: Vec<reqwest::Certificate>,
-    cloud: reqwest::Client,
+    /// Calls every host but this machine's own. One for all of them: each holds the trusted certificates.
+    far: reqwest::Client,
+    /// Calls this machine's own loopback, past any proxy.
+    near: reqwest::Client,
     hosts: Mutex<HashMap<Host, Arc<Workspace>>>,
 }
 
@@ -66,9 +68,8 @@ pub(crate) struct Settings {
 #[derive(Debug)]
 pub(crate) struct Workspace {
     pub(crate) host: Host,
-    /// None when it could not be set up, which the pool has tried before: a client with other settings might follow
-    /// redirects.
-    pub(crate) http: Option<reqwest::Client>,
+    /// Calls the host.
+    pub(crate) http: reqwest::Client,
     /// Calls the authorities of the clouds, for tokens.
     pub(crate) cloud: reqwest::Client,
     pub(crate) settings: Settings,
@@ -183,10 +184,11 @@ impl ClientPool {
             // More hosts than anybody has workspaces: begin anew. Calls under way keep what they hold.
             hosts.clear();
         }
+        let http = if host.is_loopback() { &self.0.near } else { &self.0.far };
         let workspace = Arc::new(Workspace {
             host: host.clone(),
-            http: http_client(Some(host), &self.0.roots).ok(),
-            cloud: self.0.cloud.clone(),
+            http: http.clone(),
+            cloud: self.0.far.clone(),
             settings: self.0.settings.clone(),
             gate: Gate::new(host.clone(), self.0.settings.observer.clone()),
             budgets: Budgets::new(self.0.settings.budget),
@@ -198,11 +200,8 @@ impl ClientPool {
 }
 
 /// Redirects are never followed, so that a token never leaves its host. `HTTPS_PROXY` and `NO_PROXY` are honoured.
-fn http_client(
-    host: Option<&Host>,
-    roots: &[reqwest::Certificate],
-) -> Result<reqwest::Client, reqwest::Error> {
-    let client = reqwest::Client::builder()
+fn http_client(roots: &[reqwest::Certificate]) -> reqwest::ClientBuilder {
+    reqwest::Client::builder()
         .redirect(reqwest::redirect::Policy::none())
         .connect_timeout(Duration::from_secs(10))
         .tcp_keepalive(Duration::from_secs(30))
@@ -210,9 +209,7 @@ fn http_client(
         // All calls to a host share one HTTP/2 connection; one that died without a word must not hold them up.
         .http2_keep_alive_interval(Duration::from_secs(20))
         .http2_keep_alive_timeout(Duration::from_secs(10))
-        .tls_certs_only(roots.iter().cloned());
-    // No proxy reaches this machine's own loopback.
-    if host.is_some_and(Host::is_loopback) { client.no_proxy() } else { client }.build()
+        .tls_certs_only(roots.iter().cloned())
 }
 
 /// Collects what a pool is made of.
@@ -307,14 +304,14 @@ impl ClientPoolBuilder {
             ));
         }
         let roots = roots::trusted(self.extra_roots_pem.as_deref())?;
-        let cloud = http_client(None, &roots).map_err(|error| {
+        let failed = |error: reqwest::Error| {
             Error::new(ErrorKind::Config, "the HTTP client could not be set up")
                 .with_source(error.without_url())
-        })?;
+        };
         Ok(ClientPool(Arc::new(Pool {
             settings: self.settings,
-            roots,
-            cloud,
+            far: http_client(&roots).build().map_err(failed)?,
+            near: http_client(&roots).no_proxy().build().map_err(failed)?,
             hosts: Mutex::new(HashMap::new()),
         })))
     }

@@ -156,7 +156,7 @@ impl<'a> Reading<'a> {
         tracing::debug!(%host, "a part of a result is fetched by its link");
         let left = deadline.saturating_duration_since(Instant::now());
         let timeout = left.min(settings.request_timeout);
-        let http = self.client.http_beside(&host)?;
+        let http = self.client.http_beside(&host);
         transport::download(http, found.address.expose(), headers, timeout, self.room).await
     }
 }

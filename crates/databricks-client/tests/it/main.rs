@@ -16,6 +16,7 @@ mod clusters;
 mod errors;
 mod files;
 mod jobs;
+mod many_hosts;
 mod proxy;
 mod raw;
 mod redaction;
