@@ -21,6 +21,9 @@ const CLIENT_SECRET: &str = "databricks_client_secret";
 /// How many service principals of tasks keep their minted tokens.
 const MAX_PRINCIPALS: usize = 1_000;
 
+/// The longest id and secret that are remembered, in bytes together. Real ones have about a hundred.
+const MAX_PRINCIPAL: usize = 4 * 1024;
+
 /// The credentials that tasks bring. A service principal keeps its minted token between the calls of a task.
 #[derive(Default)]
 pub(crate) struct TaskCredentials {
@@ -42,19 +45,22 @@ impl TaskCredentials {
         let part =
             |name| Some(connection.secret(name)?.expose_secret().trim()).filter(|s| !s.is_empty());
         let (id, secret) = (part(CLIENT_ID)?, part(CLIENT_SECRET)?);
-        let identity = self.key.hash_one((id, secret));
-        let mut principals = self.principals.lock().unwrap_or_else(PoisonError::into_inner);
-        if principals.len() >= MAX_PRINCIPALS && !principals.contains_key(&identity) {
-            principals.clear();
-        }
-        let credentials = principals.entry(identity).or_insert_with(|| {
+        let credentials = || {
             Credentials::oauth_m2m(
                 "the task's secrets `databricks_client_id` and `databricks_client_secret`",
                 id,
                 SecretString::from(secret.to_owned()),
             )
-        });
-        Some(credentials.clone())
+        };
+        if id.len() + secret.len() > MAX_PRINCIPAL {
+            return Some(credentials());
+        }
+        let identity = self.key.hash_one((id, secret));
+        let mut principals = self.principals.lock().unwrap_or_else(PoisonError::into_inner);
+        if principals.len() >= MAX_PRINCIPALS && !principals.contains_key(&identity) {
+            principals.clear();
+        }
+        Some(principals.entry(identity).or_insert_with(credentials).clone())
     }
 }
 
@@ -98,5 +104,20 @@ mod tests {
         assert!(name(&both).unwrap().contains("databricks_token"));
         let blank = [&principal[..], &[("databricks_token", "")]].concat();
         assert!(name(&blank).unwrap().contains("databricks_client_id"));
+    }
+
+    #[test]
+    fn a_principal_is_remembered_unless_it_is_as_large_as_none_is() {
+        let credentials = TaskCredentials::default();
+        let remembered = |secret: &str| {
+            let connection = Connection::new()
+                .with_secret(CLIENT_ID, SecretString::from("i"))
+                .with_secret(CLIENT_SECRET, SecretString::from(secret.to_owned()));
+            assert_eq!(credentials.of(&connection).unwrap().auth_type(), "oauth-m2m");
+            credentials.principals.lock().unwrap().len()
+        };
+        assert_eq!(remembered(&"s".repeat(1_000_000)), 0);
+        assert_eq!(remembered("s"), 1);
+        assert_eq!(remembered("s"), 1);
     }
 }
