@@ -8,9 +8,11 @@ The server has a credential of its own for the workspace, so that a request with
 import importlib.metadata
 import importlib.util
 import json
+import ssl
 import sys
 import tempfile
 import time
+import urllib.request
 from pathlib import Path
 
 import checks
@@ -18,6 +20,7 @@ import grpc
 from flyteidl2.connector import connector_pb2 as pb
 from flyteidl2.connector import service_pb2_grpc
 from flyteidl2.core.execution_pb2 import ContainerError, ErrorDocument, TaskExecution
+from google.protobuf import json_format
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 CONNECTOR_NAME = "Databricks Connector"
@@ -73,6 +76,17 @@ class Driver:
         # Where the function would have left its outputs; the fake workspace runs nothing.
         request.output_prefix = self.outputs.as_uri()
         return request
+
+    def script_statements(self, containing: str, script: dict) -> None:
+        """What comes of SQL statements with these words from now on."""
+        body = json.dumps({"containing": containing, "script": script}).encode()
+        call = urllib.request.Request(f"https://{self.workspace}/emulator/v1/statements", data=body)
+        # Its certificate is new at every start, and this is loopback.
+        opener = urllib.request.build_opener(
+            urllib.request.ProxyHandler({}),
+            urllib.request.HTTPSHandler(context=ssl._create_unverified_context()),  # noqa: S323
+        )
+        opener.open(call, timeout=RPC_TIMEOUT).close()
 
     def create(self, request: pb.CreateTaskRequest) -> bytes:
         return self.tasks.CreateTask(request, timeout=RPC_TIMEOUT).resource_meta
@@ -174,12 +188,32 @@ def check_success(driver: Driver, metadata_class: type, name: str) -> None:
     checks.holds(f"{name}: the log stream has known parts", all(part.WhichOneof("part") for part in parts), repr(parts))
     lines = [line.message.rstrip("\n") for part in parts for line in part.body.lines]
     checks.holds(f"{name}: the log has what the run wrote", "hello from the run" in lines, repr(lines))
-    metrics = pb.GetTaskMetricsRequest(resource_meta=theirs, task_category=driver.category)
-    results = driver.tasks.GetTaskMetrics(metrics, timeout=RPC_TIMEOUT).results
-    checks.holds(f"{name}: metrics come with their names", bool(results) and all(r.metric for r in results), repr(results))
+    check_metrics(driver, name, theirs)
 
     for again in ("finished", "deleted"):
         checks.equal(f"{name}: deleting a {again} run is OK", driver.delete(theirs, request), pb.DeleteTaskResponse())
+
+
+def check_metrics(driver: Driver, name: str, meta: bytes) -> None:
+    """What is told of the run and of its machines over time."""
+    request = pb.GetTaskMetricsRequest(resource_meta=meta, task_category=driver.category)
+    results = driver.tasks.GetTaskMetrics(request, timeout=RPC_TIMEOUT).results
+    told = {result.metric: json_format.MessageToDict(result.data) for result in results}
+    checks.equal(f"{name}: ten metrics come with their names", len(told), 10)
+    matrices = all(data.get("resultType") == "matrix" for data in told.values())
+    checks.holds(f"{name}: … each as the result of a range query", matrices, repr(told))
+    states = told["databricks_run_tasks"]["result"]
+    last = {series["metric"]["state"]: series["values"][-1][1] for series in states}
+    checks.equal(f"{name}: … and the task has succeeded in the end", last["succeeded"], "1")
+
+    columns = "cluster_id instance_id driver node_type step cpu_percent memory_percent core_count memory_mb".split()
+    row = [":cluster_0", "i-1", "true", "m5.xlarge", "0", "50.0", "25.0", "4.0", "16384"]
+    rows = {"columns": [[column, "STRING"] for column in columns], "rows": [row]}
+    driver.script_statements("system.compute.node_timeline", {"pending_polls": 1, "outcome": {"rows": rows}})
+    request.queries.extend(["EXECUTION_METRIC_USED_CPU_AVG", "EXECUTION_METRIC_USED_MEMORY_BYTES_AVG"])
+    results = driver.tasks.GetTaskMetrics(request, timeout=RPC_TIMEOUT).results
+    values = [json_format.MessageToDict(result.data)["result"][0]["values"][0][1] for result in results]
+    checks.equal(f"{name}: CPU and memory come through the warehouse", values, ["2", "4294967296"])
 
 
 def check_failure(driver: Driver, name: str) -> None:

@@ -27,7 +27,8 @@ def minute(cluster: str, instance: str, number: int, driver: bool, cpu: float, m
 
 def program(arguments: list[str]) -> None:
     text = Path(arguments[0]).read_text().replace("system.compute.", "")
-    spark = SparkSession.builder.master("local[1]").config("spark.ui.enabled", "false").getOrCreate()
+    quiet = {"spark.ui.enabled": "false", "spark.ui.showConsoleProgress": "false"}
+    spark = SparkSession.builder.master("local[1]").config(map=quiet).getOrCreate()
     spark.sparkContext.setLogLevel("ERROR")
     rows = [
         minute("c-1", "driver", 0, True, 10.0, 20.0, "small"),

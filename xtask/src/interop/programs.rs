@@ -82,6 +82,7 @@ impl Programs {
         let variables = [
             ("FLYTE_DATABRICKS_INSTANCE", workspace.as_str()),
             ("FLYTE_DATABRICKS_ACCESS_TOKEN", TOKEN),
+            ("FLYTE_DATABRICKS_SQL_WAREHOUSE", WAREHOUSE),
             ("FLYTE_DATABRICKS_ALLOWED_HOSTS", &workspace),
             ("SSL_CERT_FILE", &certificate),
             ("NO_PROXY", "localhost,127.0.0.1"),
