@@ -20,8 +20,9 @@ use crate::{
 ///
 /// # Errors
 ///
-/// `InvalidMeta`; `Forbidden` for a host that is not allowed; whatever keeps the run from being cancelled. Refused
-/// credentials are an error for the operator's patience only: nobody can mend a revoked token of a task.
+/// `InvalidMeta`; whatever keeps the run from being cancelled. Refused credentials, and a host that is not allowed
+/// (`Forbidden`), are an error for the operator's patience only: nobody can mend a revoked token of a task, nor does an
+/// operator who has closed a workspace open it for its last tasks.
 pub(crate) async fn run(
     connector: &DatabricksConnector,
     cx: &CallContext,
@@ -29,9 +30,11 @@ pub(crate) async fn run(
 ) -> Result<(), Error> {
     let host = host_of(meta)?;
     let run_id = meta.run_id;
-    connector.permit(&host)?;
     if connector.watch.saw_end(&host, run_id) {
         return Ok(());
+    }
+    if let Err(refused) = connector.permit(&host) {
+        return patient(connector, &host, run_id, refused);
     }
     let own = connector.own_credentials(&host, meta);
     let credentials = match connector.credentials_of(&host, cx, meta).await {

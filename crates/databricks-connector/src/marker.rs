@@ -13,12 +13,15 @@ use crate::{execution::Execution, json};
 /// Hexadecimal characters of the action's hash.
 const HASH: usize = 16;
 
-/// One attempt of one action of one Flyte installation, such as `[flyte:0123456789abcdef:2]`.
+/// One attempt of one action of one Flyte installation, such as `[flyte:0123456789abcdef:2]`. The run of an attempt whose
+/// earlier run was given up says how often that was: `[flyte:0123456789abcdef:2.1]`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Marker {
     action: String,
     /// Counts from 1, as Flyte's own label does.
     pub(crate) attempt: u32,
+    /// How many runs of this attempt were given up before this one.
+    abandoned: u32,
 }
 
 impl Marker {
@@ -49,7 +52,8 @@ impl Marker {
             .iter()
             .take(HASH / 2)
             .fold(String::with_capacity(HASH), |text, byte| text + &format!("{byte:02x}"));
-        Some(Self { action, attempt: execution.retry_attempt.saturating_add(1) })
+        let attempt = execution.retry_attempt.saturating_add(1);
+        Some(Self { action, attempt, abandoned: cx.abandoned })
     }
 
     /// The mark in a text, if it has one.
@@ -57,7 +61,12 @@ impl Marker {
         let (_, marked) = text.rsplit_once("[flyte:")?;
         let (marked, _) = marked.split_once(']')?;
         let (action, attempt) = marked.split_once(':')?;
-        Some(Self { action: action.to_owned(), attempt: attempt.parse().ok()? })
+        let (attempt, abandoned) = attempt.split_once('.').unwrap_or((attempt, "0"));
+        Some(Self {
+            action: action.to_owned(),
+            attempt: attempt.parse().ok()?,
+            abandoned: abandoned.parse().ok()?,
+        })
     }
 
     /// Puts the mark into the description of the first task, where the user named the run and described no task.
@@ -70,26 +79,33 @@ impl Marker {
         }
     }
 
-    /// Whether the run is for the same action, and for this attempt or an earlier one.
+    /// Whether the run is for the same action, and for this attempt or an earlier one. A run that took the place of one
+    /// that this attempt gave up is neither: a look that comes late must not find it.
     pub(crate) fn is_up_to_here(&self, run: &Run) -> bool {
         let described = run.tasks.iter().filter_map(|task| task.description.as_deref());
-        run.run_name
-            .as_deref()
-            .into_iter()
-            .chain(described)
-            .filter_map(Self::find)
-            .any(|found| found.action == self.action && found.attempt <= self.attempt)
+        run.run_name.as_deref().into_iter().chain(described).filter_map(Self::find).any(|found| {
+            found.action == self.action
+                && (found.attempt, found.abandoned) <= (self.attempt, self.abandoned)
+        })
     }
 
-    /// The mark of the attempt before; none for the first.
+    /// The mark of the last run that the attempt before can have; none for the first.
     pub(crate) fn before(&self) -> Option<Self> {
-        (self.attempt > 1).then(|| Self { attempt: self.attempt - 1, ..self.clone() })
+        (self.attempt > 1).then(|| Self {
+            attempt: self.attempt - 1,
+            abandoned: u32::MAX,
+            ..self.clone()
+        })
     }
 }
 
 impl fmt::Display for Marker {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "[flyte:{}:{}]", self.action, self.attempt)
+        write!(f, "[flyte:{}:{}", self.action, self.attempt)?;
+        if self.abandoned > 0 {
+            write!(f, ".{}", self.abandoned)?;
+        }
+        f.write_str("]")
     }
 }
 
@@ -109,6 +125,10 @@ mod tests {
         Marker::of(&cx, &Execution::of(&cx)).unwrap()
     }
 
+    fn named(marker: &Marker) -> Run {
+        run(json!({"run_name": format!("flyte t (p/d/r/a0) {marker}")}))
+    }
+
     fn run(value: Value) -> Run {
         serde_json::from_value(value).unwrap()
     }
@@ -118,9 +138,21 @@ mod tests {
         let (first, second) = (marker(1), marker(2));
         assert_eq!((first.attempt, second.attempt), (1, 2));
         assert_eq!(first.action, second.action);
-        assert_eq!(second.before(), Some(first.clone()));
+        assert!(second.before().unwrap().is_up_to_here(&named(&first)));
+        assert!(!second.before().unwrap().is_up_to_here(&named(&second)));
         assert_eq!(first.before(), None);
         assert_eq!(Marker::find(&format!("x {second} y")), Some(second));
+    }
+
+    #[test]
+    fn a_run_that_took_the_place_of_another_says_so() {
+        let first = marker(1);
+        let again = Marker { abandoned: 1, ..first.clone() };
+        assert!(first.to_string().ends_with(":1]") && again.to_string().ends_with(":1.1]"));
+        assert_eq!(Marker::find(&again.to_string()), Some(again.clone()));
+        assert!(!first.is_up_to_here(&named(&again)));
+        assert!(again.is_up_to_here(&named(&first)));
+        assert!(marker(2).before().unwrap().is_up_to_here(&named(&again)));
     }
 
     #[test]
@@ -141,11 +173,7 @@ mod tests {
 
     #[test]
     fn a_run_is_found_by_its_name_or_by_the_description_of_a_task() {
-        let second = marker(2);
-        let first = second.before().unwrap();
-        let third = marker(3);
-        let named =
-            |marker: &Marker| run(json!({"run_name": format!("flyte t (p/d/r/a0) {marker}")}));
+        let [first, second, third] = [1, 2, 3].map(marker);
         assert!(second.is_up_to_here(&named(&first)));
         assert!(second.is_up_to_here(&named(&second)));
         assert!(!second.is_up_to_here(&named(&third)));

@@ -73,14 +73,23 @@ struct Known {
 enum Stage {
     InFlight(InFlight),
     /// The work is given up when the grace time is over, unless somebody asks for it again.
-    Grace(CancellationToken),
+    Grace(CancellationToken, Leftover),
     /// The work was given up. The next request for the attempt must not get it.
     Past,
+}
+
+/// Work that Flyte was told does not exist.
+#[derive(Debug, Clone)]
+struct Leftover {
+    /// None when nobody knows whether there is any work.
+    meta: Option<Vec<u8>>,
 }
 
 #[derive(Debug)]
 struct InFlight {
     request: Arc<CreateTaskRequest>,
+    /// What this request claimed from the grace time of the one before it. It is nobody's again if the request fails.
+    claimed: Option<Leftover>,
     outcome: watch::Receiver<Option<Outcome>>,
     callers: Callers,
     changed: Arc<Notify>,
@@ -156,8 +165,8 @@ impl Creations {
         request: &Arc<CreateTaskRequest>,
     ) -> Result<Begun, watch::Receiver<Option<Outcome>>> {
         let mut known = self.lock();
-        let abandoned = match known.get_mut(key) {
-            None => 0,
+        let (abandoned, claimed) = match known.get_mut(key) {
+            None => (0, None),
             Some(Known { stage: Stage::InFlight(in_flight), .. }) => {
                 if in_flight.request != *request {
                     return Err(in_flight.outcome.clone());
@@ -166,15 +175,16 @@ impl Creations {
                 let outcome = in_flight.outcome.clone();
                 return Ok(Begun::Joined(Caller::new(self, key, outcome)));
             }
-            Some(Known { stage: Stage::Grace(claim), abandoned, .. }) => {
+            Some(Known { stage: Stage::Grace(claim, leftover), abandoned, .. }) => {
                 claim.cancel();
-                *abandoned
+                (*abandoned, Some(leftover.clone()))
             }
-            Some(Known { stage: Stage::Past, abandoned, .. }) => *abandoned,
+            Some(Known { stage: Stage::Past, abandoned, .. }) => (*abandoned, None),
         };
         let (publish, outcome) = watch::channel(None);
         let in_flight = InFlight {
             request: Arc::clone(request),
+            claimed,
             outcome: outcome.clone(),
             callers: Callers::one(),
             changed: Arc::new(Notify::new()),
@@ -306,38 +316,55 @@ impl Ticket {
             _ => return None,
         };
         let claim = CancellationToken::new();
-        let verdict = loop {
+        let leftover = loop {
             let notified = changed.notified();
-            if let Some(verdict) = self.try_settle(&outcome, &claim) {
-                break verdict;
+            match self.try_settle(&outcome, &claim) {
+                Settled::Waited => notified.await,
+                Settled::Kept => return None,
+                Settled::Left(leftover) => break leftover,
             }
-            notified.await;
         };
-        (verdict == Verdict::GiveUp).then(|| Abandonment {
+        Some(Abandonment {
             creations: self.creations.clone(),
             key: self.key.clone(),
             claim,
-            meta: outcome.ok(),
+            meta: leftover.meta,
         })
     }
 
-    /// None while somebody waits; then what becomes of the work, which the claim can undo during the grace time.
-    fn try_settle(&self, outcome: &Outcome, claim: &CancellationToken) -> Option<Verdict> {
+    /// What becomes of the work, which the claim can undo during the grace time.
+    fn try_settle(&self, outcome: &Outcome, claim: &CancellationToken) -> Settled {
         let mut known = self.creations.lock();
         let Entry::Occupied(mut entry) = known.entry(self.key.clone()) else {
-            return Some(Verdict::Keep);
+            return Settled::Kept;
         };
-        let Stage::InFlight(in_flight) = &entry.get().stage else { return Some(Verdict::Keep) };
-        let verdict = in_flight.callers.verdict(outcome)?;
-        match verdict {
-            Verdict::GiveUp => entry.get_mut().stage = Stage::Grace(claim.clone()),
-            Verdict::Keep if self.abandoned > 0 => entry.get_mut().stage = Stage::Past,
-            Verdict::Keep => {
+        let Stage::InFlight(in_flight) = &mut entry.get_mut().stage else { return Settled::Kept };
+        match in_flight.callers.verdict(outcome, in_flight.claimed.is_some()) {
+            None => return Settled::Waited,
+            Some(Verdict::GiveUp) => {
+                let claimed = in_flight.claimed.take().and_then(|leftover| leftover.meta);
+                let leftover = Leftover { meta: outcome.as_ref().ok().cloned().or(claimed) };
+                entry.get_mut().stage = Stage::Grace(claim.clone(), leftover.clone());
+                return Settled::Left(leftover);
+            }
+            Some(Verdict::Keep) if self.abandoned > 0 => entry.get_mut().stage = Stage::Past,
+            Some(Verdict::Keep) => {
                 entry.remove();
             }
         }
-        Some(verdict)
+        Settled::Kept
     }
+}
+
+/// What became of the work of a creation.
+#[derive(Debug)]
+enum Settled {
+    /// Somebody still waits for it.
+    Waited,
+    /// Somebody has it, or may come back for it, or there is none.
+    Kept,
+    /// It belongs to nobody.
+    Left(Leftover),
 }
 
 /// Work that nobody got.

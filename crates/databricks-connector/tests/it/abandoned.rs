@@ -89,6 +89,27 @@ async fn a_submission_that_was_never_answered_is_found_and_cancelled() {
 }
 
 #[tokio::test]
+async fn a_late_look_for_a_lost_run_leaves_the_one_that_took_its_place() {
+    for conf in [json!({}), json!({"run_name": "nightly"})] {
+        let world = World::start().await;
+        let [first, second] = attempts(&world, &conf);
+        world.connector.create(first.clone()).await.unwrap();
+        // Flyte asked for the same attempt again after it had been given up, and got another run.
+        let again = CreateContext { abandoned: 1, ..first.clone() };
+        world.connector.create(again.clone()).await.unwrap();
+        world.connector.abandon(first, None).await.unwrap();
+        assert_eq!(cancelled(&world), [true, false], "{conf}");
+        world.connector.abandon(again, None).await.unwrap();
+        assert_eq!(cancelled(&world), [true, true], "{conf}");
+        // The next attempt finds whichever is left.
+        let third = CreateContext { abandoned: 2, ..attempts(&world, &conf)[0].clone() };
+        world.connector.create(third).await.unwrap();
+        world.connector.stop_earlier_attempts(second).await.unwrap();
+        assert_eq!(cancelled(&world), [true, true, true], "{conf}");
+    }
+}
+
+#[tokio::test]
 async fn an_error_says_whether_the_run_may_have_been_started() {
     for (status, may_have_effect) in [(403, false), (400, false), (503, true)] {
         let world = World::start().await;

@@ -119,3 +119,11 @@ async fn a_host_that_is_not_allowed_is_never_called() {
     assert_eq!(error.kind(), ErrorKind::Forbidden);
     assert_eq!(world.emulator.requests().len(), before);
 }
+
+#[tokio::test]
+async fn a_host_that_stays_refused_does_not_keep_a_task_from_being_deleted() {
+    let world = World::with(|config| Config { refusal_patience: Duration::ZERO, ..config }).await;
+    let before = world.emulator.requests().len();
+    world.connector.delete(call(), meta(&world.emulator.https_host(), "1")).await.unwrap();
+    assert_eq!(world.emulator.requests().len(), before);
+}

@@ -49,14 +49,15 @@ impl Callers {
         }
     }
 
-    /// What follows from that outcome; none while somebody still waits.
-    pub(super) fn verdict(&self, outcome: &Outcome) -> Option<Verdict> {
+    /// What follows from that outcome; none while somebody still waits. There may be work whatever the outcome, when the
+    /// creation has claimed that of an earlier one.
+    pub(super) fn verdict(&self, outcome: &Outcome, has_claimed: bool) -> Option<Verdict> {
         if self.waiting > 0 {
             return None;
         }
         let has_work = match outcome {
             Ok(_) => true,
-            Err(error) => error.may_have_effect(),
+            Err(error) => error.may_have_effect() || has_claimed,
         };
         Some(if has_work && self.has_error && !self.has_outcome {
             Verdict::GiveUp
@@ -72,7 +73,7 @@ mod tests {
 
     use super::*;
 
-    fn verdict(told: &[Told], outcome: &Outcome) -> Option<Verdict> {
+    fn verdict(told: &[Told], outcome: &Outcome, has_claimed: bool) -> Option<Verdict> {
         let mut callers = Callers::one();
         for _ in told.iter().skip(1) {
             callers.joined();
@@ -80,7 +81,7 @@ mod tests {
         for told in told {
             callers.left(*told);
         }
-        callers.verdict(outcome)
+        callers.verdict(outcome, has_claimed)
     }
 
     #[test]
@@ -88,17 +89,20 @@ mod tests {
         let started: Outcome = Ok(Vec::new());
         let refused: Outcome = Err(Error::invalid_task("x"));
         let lost: Outcome = Err(Error::new(ErrorKind::Unavailable, "x").with_possible_effect(true));
-        for (told, outcome, expected) in [
-            (&[Told::Outcome][..], &started, Verdict::Keep),
-            (&[Told::Error], &started, Verdict::GiveUp),
-            (&[Told::Nothing], &started, Verdict::Keep),
-            (&[Told::Error, Told::Nothing], &started, Verdict::GiveUp),
-            (&[Told::Error, Told::Outcome], &started, Verdict::Keep),
-            (&[Told::Error], &refused, Verdict::Keep),
-            (&[Told::Error], &lost, Verdict::GiveUp),
-            (&[Told::Nothing], &lost, Verdict::Keep),
+        for (told, outcome, has_claimed, expected) in [
+            (&[Told::Outcome][..], &started, false, Verdict::Keep),
+            (&[Told::Error], &started, false, Verdict::GiveUp),
+            (&[Told::Nothing], &started, false, Verdict::Keep),
+            (&[Told::Error, Told::Nothing], &started, false, Verdict::GiveUp),
+            (&[Told::Error, Told::Outcome], &started, false, Verdict::Keep),
+            (&[Told::Error], &refused, false, Verdict::Keep),
+            (&[Told::Error], &refused, true, Verdict::GiveUp),
+            (&[Told::Nothing], &refused, true, Verdict::Keep),
+            (&[Told::Error], &lost, false, Verdict::GiveUp),
+            (&[Told::Nothing], &lost, false, Verdict::Keep),
         ] {
-            assert_eq!(verdict(told, outcome), Some(expected), "{told:?} {outcome:?}");
+            let found = verdict(told, outcome, has_claimed);
+            assert_eq!(found, Some(expected), "{told:?} {outcome:?} {has_claimed}");
         }
     }
 
@@ -107,6 +111,6 @@ mod tests {
         let mut callers = Callers::one();
         callers.joined();
         callers.left(Told::Error);
-        assert_eq!(callers.verdict(&Ok(Vec::new())), None);
+        assert_eq!(callers.verdict(&Ok(Vec::new()), true), None);
     }
 }

@@ -92,6 +92,36 @@ async fn work_that_is_asked_for_again_within_the_grace_time_is_kept() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn work_that_was_claimed_in_vain_is_given_up_after_all() {
+    let creations = Creations::new(GRACE);
+    for may_have_effect in [false, true] {
+        let first = abandoned(&creations, request("a", 0)).await;
+        let (caller, ticket) = start(&creations, request("a", 0)).await;
+        assert!(!first.is_due().await);
+        // Whoever claimed it is told an error, so that Flyte starts the next attempt.
+        let error = Error::new(ErrorKind::Unavailable, "x").with_possible_effect(may_have_effect);
+        let (answer, settled) =
+            tokio::join!(caller.answer(in_a_second()), ticket.settle(Err(error)));
+        answer.unwrap_err();
+        let abandonment = settled.unwrap();
+        assert_eq!(abandonment.meta.as_deref(), Some(&b"meta"[..]), "{may_have_effect}");
+        assert!(abandonment.is_due().await);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn work_that_was_claimed_is_kept_for_a_caller_who_comes_back() {
+    let creations = Creations::new(GRACE);
+    let first = abandoned(&creations, request("a", 0)).await;
+    let (caller, ticket) = start(&creations, request("a", 0)).await;
+    assert!(!first.is_due().await);
+    drop(caller);
+    let error = Error::new(ErrorKind::Unavailable, "x");
+    assert!(ticket.settle(Err(error)).await.is_none());
+    assert!(creations.lock().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_stop_shortens_the_grace_time() {
     let creations = Creations::new(GRACE);
     let abandonment = abandoned(&creations, request("a", 0)).await;
@@ -106,8 +136,8 @@ async fn a_stop_shortens_the_grace_time() {
 #[tokio::test(start_paused = true)]
 async fn an_error_that_may_have_had_an_effect_is_followed_up() {
     let creations = Creations::new(GRACE);
-    for (may_have_effect, follows) in [(true, true), (false, false)] {
-        let (caller, ticket) = start(&creations, request("a", 0)).await;
+    for (attempt, may_have_effect, follows) in [(0, true, true), (1, false, false)] {
+        let (caller, ticket) = start(&creations, request("a", attempt)).await;
         let error =
             Error::new(ErrorKind::Unavailable, "lost").with_possible_effect(may_have_effect);
         let (answer, settled) =
