@@ -279,6 +279,15 @@ async fn a_statement_that_outlasts_the_call_is_cancelled() {
     while emulator.statements()[0].state != "CANCELED" {
         tokio::task::yield_now().await;
     }
+
+    // Where nobody asked for them by name, the rest comes in time.
+    let mut hurried = tonic::Request::new(request(&meta, &[]));
+    hurried.set_timeout(Duration::from_secs(2));
+    let told = server.tasks().get_task_metrics(hurried).await.unwrap().into_inner().results;
+    assert_eq!(told.len(), 10);
+    while emulator.statements()[1].state != "CANCELED" {
+        tokio::task::yield_now().await;
+    }
 }
 
 #[tokio::test]
