@@ -101,7 +101,11 @@ impl Step {
                         cargo(sh, &[check.as_slice(), &alone, &lints].concat())?;
                     }
                 }
-                Ok(())
+                // All other tests have every feature.
+                cargo(
+                    sh,
+                    &["test", "--package", "connector-server", "--test", "it", "was_built_without"],
+                )
             }
             Self::Test if tools::works(sh, "cargo", &["nextest", "--version"]) => {
                 cargo(sh, &["nextest", "run", "--workspace", "--all-features", "--profile", "ci"])

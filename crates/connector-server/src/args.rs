@@ -5,7 +5,7 @@ use std::{ffi::OsString, fmt, fmt::Write as _, path::PathBuf, sync::Arc};
 use clap::{Parser, Subcommand, ValueEnum};
 use secrecy::SecretString;
 
-use crate::demo::DemoArgs;
+use crate::{demo::DemoArgs, traces};
 
 mod door;
 mod workspaces;
@@ -201,7 +201,7 @@ pub(crate) const S3_SECRET_ACCESS_KEY: &str = "FLYTE_AWS_SECRET_ACCESS_KEY";
 
 /// Every environment variable that is read by this program, in the order of the help text. An empty one counts as
 /// unset.
-pub const VARIABLES: [Variable; 23] = [
+pub const VARIABLES: [Variable; 24] = [
     Variable {
         name: INSTANCE,
         help: "the workspace of tasks that name none, such as adb-1.2.azuredatabricks.net",
@@ -261,6 +261,10 @@ pub const VARIABLES: [Variable; 23] = [
     door::VARIABLES[2],
     door::VARIABLES[3],
     door::VARIABLES[4],
+    Variable {
+        name: "OTEL_*",
+        help: "where traces go, by the standard names such as OTEL_EXPORTER_OTLP_ENDPOINT; the program must be built with `--features otel`",
+    },
     Variable { name: LOG_FORMAT, help: "human or json; --log-format wins" },
     Variable {
         name: LOG_LEVEL,
@@ -311,6 +315,8 @@ pub struct Environment {
     pub s3_access_key_id: Option<SecretString>,
     /// `FLYTE_AWS_SECRET_ACCESS_KEY`.
     pub s3_secret_access_key: Option<SecretString>,
+    /// Whether `OTEL_*` ask for traces.
+    pub traces: bool,
     /// Who may call.
     pub door: DoorEnvironment,
     /// `LOG_FORMAT`.
@@ -378,6 +384,7 @@ impl Environment {
             s3_endpoint: text(S3_ENDPOINT)?,
             s3_access_key_id: text(S3_ACCESS_KEY_ID)?.map(SecretString::from),
             s3_secret_access_key: text(S3_SECRET_ACCESS_KEY)?.map(SecretString::from),
+            traces: traces::are_wanted(|name| get(name)?.into_string().ok()),
             door: DoorEnvironment::read(text, |name| path(&get, name))?,
             log_format: text(LOG_FORMAT)?,
             log_level: text(LOG_LEVEL)?,

@@ -1,7 +1,8 @@
 //! The command line, from parsed arguments to an exit code.
 
-use std::{error::Error as StdError, fmt, pin::pin, time::Duration};
+use std::{error::Error as StdError, fmt, pin::pin, sync::Arc, time::Duration};
 
+use databricks_connector::Propagate;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
@@ -11,6 +12,7 @@ use crate::{
     shutdown::{StopSignal, StopSignals},
     status::chain,
     telemetry,
+    traces::{self, Traces},
 };
 
 /// `EX_USAGE` of sysexits.h: the operator must change a flag or a variable.
@@ -118,9 +120,23 @@ async fn check(config: Config) -> Result<(), Failure> {
 }
 
 async fn serve(config: Config) -> Result<(), Failure> {
-    telemetry::init(&config.log);
+    let traces = config.traces.then(traces::start).transpose()?;
+    telemetry::init(&config.log, traces.as_ref());
+    let propagate = traces.as_ref().map(Traces::propagate);
+    let outcome = serve_traced(config, propagate).await;
+    if let Some(traces) = traces {
+        traces.finish().await;
+    }
+    outcome
+}
+
+async fn serve_traced(
+    config: Config,
+    propagate: Option<Arc<dyn Propagate>>,
+) -> Result<(), Failure> {
     let databricks = describe(&config.databricks);
-    let registry = crate::registry(config.databricks)?;
+    let registry =
+        crate::registry(databricks_connector::Config { propagate, ..config.databricks })?;
     let mut signals = StopSignals::install().map_err(|error| Failure::other(&error))?;
     let door = Entrance::of(&config.server, config.plaintext);
     let app = App::bind(config.server, registry.clone()).await?;

@@ -26,6 +26,8 @@ pub struct Config {
     pub databricks: databricks_connector::Config,
     /// The log.
     pub log: LogConfig,
+    /// Whether traces are exported, as `OTEL_*` say.
+    pub traces: bool,
     /// End after that time, if at all.
     pub ends_after: Option<Duration>,
     /// Whether plaintext was asked for.
@@ -222,6 +224,7 @@ impl Config {
             server,
             databricks,
             log: log_config(args, environment)?,
+            traces: environment.traces,
             plaintext: args.door.plaintext,
             ends_after: args.timeout.map(Duration::from_secs),
             ignored,

@@ -38,6 +38,7 @@ mod service;
 mod shutdown;
 mod status;
 mod telemetry;
+mod traces;
 
 pub use app::{App, ServeError};
 pub use args::{

@@ -5,25 +5,24 @@ use std::{
     io::{self, IsTerminal as _},
 };
 
-use tracing_subscriber::{EnvFilter, fmt};
+use tracing_subscriber::{
+    EnvFilter, Layer as _, fmt, layer::SubscriberExt as _, registry, util::SubscriberInitExt as _,
+};
 
-use crate::{LogConfig, LogFormat};
+use crate::{LogConfig, LogFormat, traces::Traces};
 
-/// Sets up the log of this process. A second call changes nothing.
-pub(crate) fn init(config: &LogConfig) {
-    let filter = EnvFilter::new(&config.filter);
-    let lines = fmt().with_env_filter(filter).with_writer(io::stderr);
-    let set = match config.format {
-        LogFormat::Human => {
-            lines.with_ansi(io::stderr().is_terminal()).with_target(false).try_init()
+/// Sets up the log of this process, and its traces if there are any. A second call changes nothing.
+pub(crate) fn init(config: &LogConfig, traces: Option<&Traces>) {
+    let lines = fmt::layer().with_writer(io::stderr);
+    let lines = match config.format {
+        LogFormat::Human => lines.with_ansi(io::stderr().is_terminal()).with_target(false).boxed(),
+        LogFormat::Json => {
+            lines.json().flatten_event(true).with_current_span(true).with_span_list(false).boxed()
         }
-        LogFormat::Json => lines
-            .json()
-            .flatten_event(true)
-            .with_current_span(true)
-            .with_span_list(false)
-            .try_init(),
     };
+    // Each has a filter of its own: spans that only traces need are not in the log.
+    let lines = lines.with_filter(EnvFilter::new(&config.filter));
+    let set = registry().with(lines).with(traces.map(Traces::layer)).try_init();
     if set.is_ok() {
         std::panic::set_hook(Box::new(|panic| {
             let at = panic.location().map(ToString::to_string).unwrap_or_default();

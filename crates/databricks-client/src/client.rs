@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use bytes::Bytes;
 use serde::de::DeserializeOwned;
 use tokio::time::Instant;
-use tracing::debug;
+use tracing::{Instrument as _, debug};
 
 use crate::{
     Credentials, Error, ErrorKind, Host, RunId,
@@ -17,6 +17,7 @@ use crate::{
     pool::{Settings, Workspace},
     request::{Endpoint, Request},
     retry::{self, Failure, Spent},
+    spans,
     transport::{self, Exchange, Received},
 };
 
@@ -328,6 +329,9 @@ impl Client {
             attempt,
             left,
         ));
+        let endpoint = request.name();
+        let span = spans::request(self.host(), &request.method, endpoint, attempt);
+        let propagate = settings.propagate.as_ref();
         let outcome = transport::send(
             http,
             Exchange {
@@ -340,17 +344,21 @@ impl Client {
                 credentials: &self.credentials,
                 proofs: proofs.headers,
                 user_agent: self.workspace.user_agent(&self.credentials),
+                trace: propagate
+                    .map(|propagate| span.in_scope(|| propagate.headers()))
+                    .unwrap_or_default(),
                 timeout,
                 max_response_bytes: settings.max_response_bytes,
             },
         )
+        .instrument(span.clone())
         .await;
-        let endpoint = request.name();
         turn.finish(&outcome, Tried { endpoint, attempt, timeout, duration: sent.elapsed() });
         let (status, failure) = match &outcome {
             Ok(received) => (Some(received.status), None),
             Err(error) => (error.status(), Some(error.kind())),
         };
+        spans::end(&span, status, outcome.as_ref().err());
         debug!(
             host = %self.workspace.host,
             method = %request.method,

@@ -47,6 +47,7 @@ mod request;
 mod retry;
 mod roots;
 mod run_id;
+mod spans;
 pub mod statements;
 mod transport;
 pub mod volumes;
@@ -68,3 +69,4 @@ pub use observe::{
 pub use pool::{ClientPool, ClientPoolBuilder, JobsApi};
 pub use retry::RetryPolicy;
 pub use run_id::{InvalidRunId, RunId};
+pub use spans::Propagate;

@@ -15,7 +15,7 @@ use tokio::time::Instant;
 
 use crate::{
     BudgetPolicy, BudgetSnapshot, Client, Credentials, Error, ErrorKind, Host, HostPattern,
-    LaneSnapshot, Observer, RetryPolicy, WorkspaceSnapshot,
+    LaneSnapshot, Observer, Propagate, RetryPolicy, WorkspaceSnapshot,
     budget::{Budget, Budgets, Lane},
     gate::Gate,
     roots,
@@ -62,6 +62,7 @@ pub(crate) struct Settings {
     pub(crate) link_hosts: Vec<HostPattern>,
     budget: BudgetPolicy,
     observer: Option<Arc<dyn Observer>>,
+    pub(crate) propagate: Option<Arc<dyn Propagate>>,
 }
 
 /// What is shared by all calls to one host.
@@ -153,6 +154,7 @@ impl ClientPool {
                 link_hosts: Vec::new(),
                 budget: BudgetPolicy::default(),
                 observer: None,
+                propagate: None,
             },
             extra_roots_pem: None,
         }
@@ -259,6 +261,13 @@ impl ClientPoolBuilder {
     #[must_use]
     pub fn observer(mut self, observer: Arc<dyn Observer>) -> Self {
         self.settings.observer = Some(observer);
+        self
+    }
+
+    /// Who says to the workspaces in which span they are called.
+    #[must_use]
+    pub fn propagate(mut self, propagate: Arc<dyn Propagate>) -> Self {
+        self.settings.propagate = Some(propagate);
         self
     }
 

@@ -30,6 +30,8 @@ pub(crate) struct Exchange<'a> {
     pub(crate) credentials: &'a Credentials,
     pub(crate) proofs: Vec<(HeaderName, HeaderValue)>,
     pub(crate) user_agent: HeaderValue,
+    /// Headers that say in which span it is sent.
+    pub(crate) trace: Vec<(&'static str, String)>,
     /// How long the exchange may take.
     pub(crate) timeout: Duration,
     /// The largest body of a good answer, in bytes.
@@ -70,6 +72,9 @@ async fn answer(http: &reqwest::Client, exchange: Exchange<'_>) -> Result<Receiv
         .headers(exchange.proofs.into_iter().collect())
         .header(header::USER_AGENT, exchange.user_agent)
         .header(header::ACCEPT, "application/json");
+    for (name, value) in exchange.trace {
+        request = request.header(name, value);
+    }
     if let Some(body) = exchange.body {
         request = request.header(header::CONTENT_TYPE, "application/json").body(body.clone());
     }

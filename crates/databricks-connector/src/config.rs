@@ -9,7 +9,8 @@ use std::{
 };
 
 use databricks_client::{
-    Authorities, BudgetPolicy, ClientPool, Credentials, Host, HostPattern, HostPolicy, Rate,
+    Authorities, BudgetPolicy, ClientPool, Credentials, Host, HostPattern, HostPolicy, Propagate,
+    Rate,
 };
 use secrecy::SecretString;
 
@@ -75,6 +76,8 @@ pub struct Config {
     pub call_timeout: Duration,
     /// How the logs of runs are read.
     pub logs: LogReading,
+    /// Who says to the workspaces in which span of a trace they are called.
+    pub propagate: Option<Arc<dyn Propagate>>,
     /// Who mints tokens beside the workspaces, in place of the clouds' own.
     pub authorities: Authorities,
     /// Who is told of every request to Databricks, and of every wait for one.
@@ -138,6 +141,7 @@ impl Default for Config {
             calls: CallLimits::default(),
             call_timeout: Duration::from_mins(1),
             logs: LogReading::default(),
+            propagate: None,
             authorities: Authorities::default(),
             observer: None,
         }
@@ -309,6 +313,9 @@ impl TryFrom<Config> for Settings {
         let upstream = Arc::new(UpstreamCounts::new(config.observer));
         let observer: Arc<dyn Observer> = Arc::<UpstreamCounts>::clone(&upstream);
         pool = pool.observer(observer);
+        if let Some(propagate) = config.propagate {
+            pool = pool.propagate(propagate);
+        }
         if let Some(pem) = config.extra_roots_pem {
             pool = pool.extra_roots_pem(pem);
         }

@@ -71,7 +71,7 @@ mod warehouse;
 mod watch;
 mod work;
 
-pub use databricks_client::Authorities;
+pub use databricks_client::{Authorities, Propagate};
 
 pub use config::{CallLimits, Config, ConfigError, ConfigField, JobsApi};
 pub use connector::DatabricksConnector;

@@ -17,6 +17,7 @@ use flyteidl2::{
     task::Inputs,
 };
 use prost::Message as _;
+use tracing::{Instrument as _, Span};
 
 pub use log_files::{LogFile, LogFiles, S3Folder};
 pub use object_stores::ObjectStores;
@@ -125,7 +126,8 @@ pub(crate) async fn write_inputs(
     // Half of the time is left for the submission.
     let time = half_of_the_time(deadline);
     let writing = write_with_patience(files, &url, inputs.encode_to_vec(), time);
-    tokio::time::timeout(time, writing).await.unwrap_or_else(|_| {
+    let writing = tokio::time::timeout(time, writing).instrument(span("write", &url));
+    writing.await.unwrap_or_else(|_| {
         Err(Unwritten::Passing(format!(
             "{url} was not written in the {:.1} s that there were",
             time.as_secs_f64()
@@ -157,12 +159,25 @@ async fn write_with_patience(
 /// worse than to be asked again (DESIGN §3.1). Half of the time is left for what else is to be read.
 async fn in_time<T>(looking: Looking<'_, T>, url: &str, deadline: Option<Instant>) -> Looked<T> {
     let time = half_of_the_time(deadline);
-    tokio::time::timeout(time, looking).await.unwrap_or_else(|_| {
+    let looking = tokio::time::timeout(time, looking).instrument(span("read", url));
+    looking.await.unwrap_or_else(|_| {
         Looked::Passing(format!(
             "{url} was not read in the {:.1} s that there were",
             time.as_secs_f64()
         ))
     })
+}
+
+/// The span of one look into a store, or of one write, for whoever collects traces: which store, and the file's name.
+pub(crate) fn span(operation: &'static str, url: &str) -> Span {
+    let (scheme, rest) = url.split_once("://").unwrap_or(("file", url));
+    tracing::trace_span!(
+        "storage",
+        otel.kind = "client",
+        otel.name = format!("{operation} {}", rest.rsplit('/').next().unwrap_or(rest)),
+        storage.scheme = scheme,
+        storage.bucket = rest.split('/').next().unwrap_or(rest),
+    )
 }
 
 fn half_of_the_time(deadline: Option<Instant>) -> Duration {

@@ -14,7 +14,7 @@ use crate::{
     door::{Arrived, Room},
     metrics::{Abandoned, Metrics, Operation, UNKNOWN},
     service::Creations,
-    status,
+    status, traces,
 };
 
 /// What the calls of one server share.
@@ -56,6 +56,7 @@ impl Calls {
             .map_or_else(Instant::now, |Arrived(at)| (*at).into());
         let span = tracing::info_span!(
             "rpc",
+            otel.kind = field::Empty,
             rpc.method = operation.method(),
             flyte.task_type = field::Empty,
             flyte.project = field::Empty,
@@ -64,6 +65,7 @@ impl Calls {
             flyte.action = field::Empty,
             flyte.attempt = field::Empty,
         );
+        traces::accept(&span, request.metadata());
         Call {
             calls: self.clone(),
             operation,
@@ -183,6 +185,7 @@ impl Call {
     fn finish(&self, code: Code, error: Option<&Error>) {
         let took = self.started.elapsed();
         self.calls.metrics.call(self.operation, self.label(), code, took);
+        traces::answered(&self.span, code);
         let _in_span = self.span.enter();
         let code = status::code_name(code);
         let duration_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);

@@ -307,3 +307,11 @@ fn version_and_help_are_printed_with_exit_0() {
         assert!(help_text.contains(word), "{word} is not in\n{help_text}");
     }
 }
+
+#[cfg(not(feature = "otel"))]
+#[test]
+fn traces_are_refused_at_the_start_by_a_program_that_was_built_without_them() {
+    let (code, line) = refused("", &[("OTEL_EXPORTER_OTLP_ENDPOINT", "http://localhost:4318")]);
+    assert_eq!(code, 64);
+    assert!(line.contains("--features otel"), "{line}");
+}

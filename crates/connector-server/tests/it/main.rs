@@ -40,3 +40,4 @@ mod series;
 mod server;
 mod stop;
 mod tls;
+mod traces;

@@ -2,14 +2,15 @@
 
 use std::time::Duration;
 
-use http::{HeaderMap, StatusCode, header};
+use http::{HeaderMap, Method, StatusCode, header};
 use secrecy::SecretString;
 use serde::{Deserialize, Deserializer, de};
 use tokio::time::Instant;
+use tracing::Instrument as _;
 use url::form_urlencoded;
 
 use super::{Credentials, token::Token};
-use crate::{Error, ErrorKind};
+use crate::{Error, ErrorKind, spans};
 
 /// The largest answer that is read, in bytes.
 const MAX_BYTES: usize = 256 * 1024;
@@ -89,6 +90,14 @@ impl Ask<'_> {
     ///
     /// As [`token`](Self::token).
     pub(super) async fn body(self, credentials: &Credentials) -> Result<Vec<u8>, Error> {
+        let method = if self.form.is_some() { Method::POST } else { Method::GET };
+        let span = spans::token(&method, host_of(&self.url));
+        let outcome = self.exchange(credentials).instrument(span.clone()).await;
+        spans::end(&span, None, outcome.as_ref().err());
+        outcome
+    }
+
+    async fn exchange(self, credentials: &Credentials) -> Result<Vec<u8>, Error> {
         let Self { http, url, form, headers } = self;
         let secrets: Vec<SecretString> = form
             .iter()
@@ -134,6 +143,12 @@ impl Ask<'_> {
 /// Where it was asked, without what may be in the query.
 pub(super) fn place(url: &str) -> &str {
     url.split_once('?').map_or(url, |(place, _query)| place)
+}
+
+/// The host in an address.
+fn host_of(url: &str) -> &str {
+    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
+    rest.split(['/', '?', ':']).next().unwrap_or(rest)
 }
 
 fn odd(url: &str) -> Error {

@@ -6,9 +6,10 @@ use std::{
 };
 
 use databricks_client::{Client, Error, ErrorKind};
+use tracing::Instrument as _;
 
 use super::{destination::Destination, rotation::Listed};
-use crate::task_files::{LogFiles, Looked, Looking, S3Folder};
+use crate::task_files::{self, LogFiles, Looked, Looking, S3Folder};
 
 /// Why files could not be looked at.
 #[derive(Debug)]
@@ -67,7 +68,9 @@ impl<'a> Folder<'a> {
                     .collect())
             }
             Self::S3(files, folder, deadline) => {
-                let files = looked(files.list(folder), *deadline).await?.unwrap_or_default();
+                let span = task_files::span("list", &folder.url);
+                let files = looked(files.list(folder), *deadline).instrument(span).await?;
+                let files = files.unwrap_or_default();
                 Ok(files
                     .into_iter()
                     .map(|file| Listed {
@@ -99,7 +102,10 @@ impl<'a> Folder<'a> {
                 Ok(part.map(Vec::from))
             }
             Self::S3(files, folder, deadline) => {
-                looked(files.read_part(folder, name, offset, length), *deadline).await
+                let span = task_files::span("read", &format!("{}/{name}", folder.url));
+                looked(files.read_part(folder, name, offset, length), *deadline)
+                    .instrument(span)
+                    .await
             }
         }
     }
