@@ -330,6 +330,7 @@ mod tests {
                 (HeaderName::from_static("x-more"), HeaderValue::from_static("canary-more")),
             ],
             user_agent: HeaderValue::from_static("it"),
+            trace: Vec::new(),
             timeout: Duration::from_secs(10),
             max_response_bytes: 1_000,
         };
