@@ -43,9 +43,11 @@ async fn every_fault_has_the_outcome_that_the_matrix_says() {
     let cells = played.len();
     let mut wrong = Vec::new();
     for (name, mut cell, mut seen, expected) in played {
-        // tonic says CANCELLED where the answer came after the deadline. On a machine that is busy with other tests that
-        // happens for once; a server that answers too late does it again when it is alone.
-        if seen.contains("CANCELLED") {
+        // tonic says CANCELLED where the answer came after the deadline, and the server DEADLINE_EXCEEDED where the time ran
+        // out before it had one. On a machine that is busy with other tests that happens for once; a server that is too
+        // slow is so again when it is alone.
+        let is_late = seen.contains("CANCELLED") || seen.contains("DEADLINE_EXCEEDED");
+        if is_late && seen != expected {
             cell.number += cells;
             seen = cell.play(&stage).await;
         }
