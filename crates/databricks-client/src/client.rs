@@ -260,8 +260,12 @@ impl Client {
                 elapsed: started.elapsed(),
                 left: deadline.saturating_duration_since(Instant::now()),
             };
-            // A refused token had no effect: a new one, where one can be had, is tried once.
-            if !was_refused && error.is_refused_token() {
+            // A refused token had no effect: a new one, where one can be had, is tried once. A page in place of an answer
+            // is no sure refusal.
+            if !was_refused
+                && error.is_refused_token()
+                && (request.is_safe || !error.is_told_as_success())
+            {
                 was_refused = true;
                 if error.proof().is_some_and(|proof| self.credentials.refused(self.host(), proof)) {
                     continue;
@@ -304,7 +308,8 @@ impl Client {
         deadline: Instant,
     ) -> Result<Received, Error> {
         let settings = &self.workspace.settings;
-        let out_of_time = || Error::new(ErrorKind::Timeout, "the caller's time ran out");
+        let out_of_time =
+            || Error::new(ErrorKind::Timeout, "the caller's time ran out").before_sending();
         let left = deadline.saturating_duration_since(Instant::now());
         if left.is_zero() {
             return Err(out_of_time());

@@ -247,11 +247,9 @@ impl Error {
     /// last one was refused, or not sent.
     pub fn may_have_effect(&self) -> bool {
         let earlier = self.0.attempts > u32::from(!self.is_unsent());
-        // Success, in words that nobody understood.
-        let succeeded = self.0.status.is_some_and(|status| (200..300).contains(&status));
         earlier
             || !self.0.before_sending
-                && (succeeded
+                && (self.is_told_as_success()
                     || matches!(
                         self.0.kind,
                         ErrorKind::Connect
@@ -260,6 +258,11 @@ impl Error {
                             | ErrorKind::Decode
                             | ErrorKind::TooLarge
                     ))
+    }
+
+    /// Whether the answer said success, in words that nobody understood.
+    pub(crate) fn is_told_as_success(&self) -> bool {
+        self.0.status.is_some_and(|status| (200..300).contains(&status))
     }
 
     /// Whether the last try was not even sent.

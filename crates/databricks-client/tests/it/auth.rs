@@ -4,9 +4,10 @@ use std::{fs, sync::Arc, time::Duration};
 
 use databricks_client::{
     Authorities, AzureCloud, Client, ClientPool, ClientSecret, Credentials, Environment, ErrorKind,
-    Host, SubjectToken, jobs::ListRuns,
+    Host, SubjectToken,
+    jobs::{ListRuns, SubmitRun},
 };
-use databricks_emulator::{AuthorizationSeen, Emulator, EmulatorBuilder};
+use databricks_emulator::{AuthorizationSeen, CannedAnswer, Emulator, EmulatorBuilder, Endpoint};
 use jsonwebtoken::{Algorithm, EncodingKey, Header, jwk::Jwk};
 use secrecy::SecretString;
 use serde_json::json;
@@ -112,6 +113,26 @@ async fn a_token_that_is_refused_again_ends_the_call() {
 }
 
 /// Lets time pass for the client alone: the emulator's clock is the system's.
+#[tokio::test]
+async fn a_login_page_in_place_of_success_repeats_no_submission_that_has_no_token() {
+    for (token, sent) in [(None, 1), (Some("once"), 2)] {
+        let emulator = emulator(|builder| builder).await;
+        let client = client(&emulator, m2m());
+        lists(&client).await.unwrap();
+        let page = CannedAnswer::html(200, "<html>sign in</html>");
+        emulator.answer_next(Endpoint::SubmitRun, page, 1);
+        let mut run = SubmitRun::new(serde_json::Map::new());
+        if let Some(token) = token {
+            run = run.with_idempotency_token(token);
+        }
+        // The run may have been started behind the page.
+        let _refused = client.submit_run(&run).await;
+        let submits =
+            emulator.requests().iter().filter(|seen| seen.path.ends_with("submit")).count();
+        assert_eq!(submits, sent, "{token:?}");
+    }
+}
+
 async fn later(seconds: u64) {
     tokio::time::pause();
     tokio::time::advance(Duration::from_secs(seconds)).await;

@@ -253,3 +253,13 @@ async fn an_observer_is_told_of_every_attempt_and_of_what_is_not_sent() {
     assert_eq!(told.len(), 12);
     assert_eq!(told[10..], ["refused", "refused"]);
 }
+
+#[tokio::test]
+async fn a_call_whose_time_is_over_before_it_is_sent_had_no_effect() {
+    let up = healthy().await;
+    let client = builder().build().unwrap().client(&host(&up.uri()), token());
+    let late = client.with_deadline(Some(Instant::now()));
+    let error = late.submit_run(&SubmitRun::new(body(json!({})))).await.unwrap_err();
+    assert_eq!((error.kind(), error.attempts()), (ErrorKind::Timeout, 0), "{error}");
+    assert!(!error.may_have_effect());
+}
