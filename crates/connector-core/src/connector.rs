@@ -26,6 +26,13 @@ pub trait Connector: Send + Sync + 'static {
         Vec::new()
     }
 
+    /// How this connector stands now, for people who look after the server: whom it calls, what it watches, what failed
+    /// lately. A JSON value of any shape, shown as it is; bounded, without I/O, and without a secret. Null: nothing to
+    /// tell.
+    fn status(&self) -> serde_json::Value {
+        serde_json::Value::Null
+    }
+
     /// Starts the work and returns what identifies it.
     ///
     /// # Errors

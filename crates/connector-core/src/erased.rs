@@ -13,6 +13,7 @@ pub(crate) trait ErasedConnector: Send + Sync {
     fn name(&self) -> &'static str;
     fn task_types(&self) -> Vec<TaskType>;
     fn counts(&self) -> Vec<Count>;
+    fn status(&self) -> serde_json::Value;
     fn create(&self, cx: CreateContext) -> BoxFuture<'_, Vec<u8>>;
     fn get<'a>(&'a self, cx: CallContext, meta: &'a [u8]) -> BoxFuture<'a, Resource>;
     fn delete<'a>(&'a self, cx: CallContext, meta: &'a [u8]) -> BoxFuture<'a, ()>;
@@ -43,6 +44,10 @@ impl<C: Connector> ErasedConnector for C {
 
     fn counts(&self) -> Vec<Count> {
         Connector::counts(self)
+    }
+
+    fn status(&self) -> serde_json::Value {
+        Connector::status(self)
     }
 
     fn create(&self, cx: CreateContext) -> BoxFuture<'_, Vec<u8>> {

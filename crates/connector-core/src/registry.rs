@@ -31,6 +31,11 @@ impl ConnectorHandle {
         self.0.counts()
     }
 
+    /// How it stands now, for people.
+    pub fn status(&self) -> serde_json::Value {
+        self.0.status()
+    }
+
     /// Starts work and returns the resource meta.
     ///
     /// # Errors

@@ -103,7 +103,10 @@ impl App {
                     )
                     .max_encoding_message_size(MAX_ANSWER_BYTES),
             )
-            .add_service(ConnectorMetadataServiceServer::new(ConnectorMetadata::new(registry)));
+            .add_service(ConnectorMetadataServiceServer::new(ConnectorMetadata::new(
+                registry,
+                Arc::clone(&metrics),
+            )));
         if config.health != HealthAccess::Off {
             routes = routes.add_service(health_service);
         }

@@ -1,133 +1,37 @@
 //! Every metric family. The first four have the names and labels of the Python server (FC §2.7), whose two
 //! summaries are histograms here, with the same `_count` and `_sum`.
 
-use std::{borrow::Cow, fmt, time::Duration};
+use std::{borrow::Cow, time::Duration};
 
-use connector_core::{Count, CountKind, TaskType};
+use connector_core::TaskType;
 use prometheus_client::{
-    collector::Collector,
-    encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric as _, NoLabelSet, text::encode},
-    metrics::{
-        MetricType,
-        counter::{ConstCounter, Counter},
-        family::Family,
-        gauge::ConstGauge,
-        histogram::Histogram,
-    },
+    encoding::text::encode,
+    metrics::{counter::Counter, family::Family, histogram::Histogram},
     registry::Registry,
 };
 use tonic::Code;
 
+use self::{
+    counts_of::CountsOf,
+    labels::{
+        AbandonedLabels, FailureLabels, Labels, MethodLabels, RefusedLabels, RpcLabels,
+        TaskTypeLabel,
+    },
+};
 use crate::status::code_name;
 
+mod counts_of;
+mod labels;
 mod process;
 mod text;
 
+pub(crate) use labels::{Abandoned, Operation, Refusal};
+
+/// The task type of calls that are about none.
+const NONE: &str = "none";
+
 /// The task type in a label when no connector serves it: callers must not be able to make up labels.
 pub(crate) const UNKNOWN: &str = "unknown";
-
-/// A call of the connector service.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(crate) enum Operation {
-    Create,
-    Get,
-    Delete,
-    Metrics,
-    Logs,
-}
-
-impl Operation {
-    /// The label of the Python server, which counts neither metrics nor logs in its own families.
-    fn python_label(self) -> Option<&'static str> {
-        match self {
-            Self::Create => Some("create"),
-            Self::Get => Some("get"),
-            Self::Delete => Some("delete"),
-            Self::Metrics | Self::Logs => None,
-        }
-    }
-
-    /// The method's name in the protocol.
-    pub(crate) fn method(self) -> &'static str {
-        match self {
-            Self::Create => "CreateTask",
-            Self::Get => "GetTask",
-            Self::Delete => "DeleteTask",
-            Self::Metrics => "GetTaskMetrics",
-            Self::Logs => "GetTaskLogs",
-        }
-    }
-}
-
-/// What became of work that was started for a caller who was told that it was not.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(crate) enum Abandoned {
-    /// The attempt was asked for again, so that somebody has it after all.
-    Claimed,
-    /// It was stopped, or there was none.
-    Stopped,
-    /// It could not be stopped.
-    Left,
-}
-
-impl Abandoned {
-    const ALL: [Self; 3] = [Self::Claimed, Self::Stopped, Self::Left];
-
-    fn label(self) -> &'static str {
-        match self {
-            Self::Claimed => "claimed",
-            Self::Stopped => "stopped",
-            Self::Left => "left",
-        }
-    }
-}
-
-/// Why the door let somebody not in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Refusal {
-    /// Too many connections.
-    Connection,
-    /// A handshake that failed or was too slow.
-    Handshake,
-    /// A caller that is not known.
-    Unauthenticated,
-    /// A caller that is known and may not.
-    Forbidden,
-    /// Too many calls.
-    Busy,
-    /// A stop.
-    Stopping,
-    /// A message that is too large.
-    TooLarge,
-    /// A message that did not come in time.
-    Slow,
-}
-
-impl Refusal {
-    const ALL: [Self; 8] = [
-        Self::Connection,
-        Self::Handshake,
-        Self::Unauthenticated,
-        Self::Forbidden,
-        Self::Busy,
-        Self::Stopping,
-        Self::TooLarge,
-        Self::Slow,
-    ];
-
-    fn label(self) -> &'static str {
-        match self {
-            Self::Connection => "connection",
-            Self::Handshake => "handshake",
-            Self::Unauthenticated => "unauthenticated",
-            Self::Forbidden => "forbidden",
-            Self::Busy => "busy",
-            Self::Stopping => "stopping",
-            Self::TooLarge => "too_large",
-            Self::Slow => "slow",
-        }
-    }
-}
 
 /// How the numbers are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -156,42 +60,6 @@ impl Exposition {
     }
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Labels {
-    task_type: Cow<'static, str>,
-    operation: &'static str,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct FailureLabels {
-    task_type: Cow<'static, str>,
-    operation: &'static str,
-    error_code: &'static str,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct TaskTypeLabel {
-    task_type: Cow<'static, str>,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct RpcLabels {
-    task_type: Cow<'static, str>,
-    method: &'static str,
-    code: &'static str,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct AbandonedLabels {
-    task_type: Cow<'static, str>,
-    outcome: &'static str,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct RefusedLabels {
-    reason: &'static str,
-}
-
 type Histograms<L> = Family<L, Histogram, fn() -> Histogram>;
 
 /// The numbers of one server.
@@ -203,6 +71,7 @@ pub(crate) struct Metrics {
     latency: Histograms<Labels>,
     input_bytes: Histograms<TaskTypeLabel>,
     rpcs: Family<RpcLabels, Counter>,
+    durations: Histograms<MethodLabels>,
     abandoned: Family<AbandonedLabels, Counter>,
     refused: Family<RefusedLabels, Counter>,
 }
@@ -238,8 +107,14 @@ impl Metrics {
         let rpcs = Family::default();
         registry.register(
             "flyte_connector_rpcs",
-            "Calls of the connector service by gRPC code; CANCELLED when the caller went away before the answer",
+            "Calls by gRPC code; CANCELLED when the caller went away before the answer",
             rpcs.clone(),
+        );
+        let durations = Histograms::new_with_constructor(latency_histogram as fn() -> Histogram);
+        registry.register(
+            "flyte_connector_rpc_duration_seconds",
+            "Time from a call's arrival to its answer, or until its caller went away",
+            durations.clone(),
         );
         let abandoned = Family::default();
         registry.register(
@@ -256,8 +131,17 @@ impl Metrics {
         for reason in Refusal::ALL.map(Refusal::label) {
             drop(refused.get_or_create(&RefusedLabels { reason }));
         }
-        let metrics =
-            Self { registry, success, failure, latency, input_bytes, rpcs, abandoned, refused };
+        let metrics = Self {
+            registry,
+            success,
+            failure,
+            latency,
+            input_bytes,
+            rpcs,
+            durations,
+            abandoned,
+            refused,
+        };
         for task_type in task_types {
             metrics.start_at_zero(task_type.name());
         }
@@ -323,8 +207,16 @@ impl Metrics {
                 }
             }
         }
-        let labels = RpcLabels { task_type, method: operation.method(), code: code_name(code) };
+        let method = operation.method();
+        let labels = MethodLabels { task_type: task_type.clone(), method };
+        self.durations.get_or_create(&labels).observe(took.as_secs_f64());
+        let labels = RpcLabels { task_type, method, code: code_name(code) };
         self.rpcs.get_or_create(&labels).inc();
+    }
+
+    /// Counts a finished call about the connectors themselves.
+    pub(crate) fn metadata_call(&self, operation: Operation, code: Code, took: Duration) {
+        self.call(operation, Cow::Borrowed(NONE), code, took);
     }
 
     /// Counts a connection or a call that was refused at the door.
@@ -347,44 +239,6 @@ impl Metrics {
             Exposition::OpenMetrics => open_metrics,
             Exposition::Text => text::from_open_metrics(&open_metrics),
         }
-    }
-}
-
-/// Asks the connectors for what they count.
-#[derive(Debug)]
-struct CountsOf(connector_core::Registry);
-
-impl Collector for CountsOf {
-    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
-        for connector in self.0.connectors() {
-            let counts = connector.counts();
-            for family in counts.chunk_by(|one, other| one.name == other.name) {
-                let Some(Count { name, help, kind, .. }) = family.first() else { continue };
-                let metric_type = match kind {
-                    CountKind::Counter => MetricType::Counter,
-                    CountKind::Gauge => MetricType::Gauge,
-                };
-                let mut metric = encoder.encode_descriptor(name, help, None, metric_type)?;
-                for Count { labels, value, .. } in family {
-                    let labels: Vec<(&str, &str)> =
-                        labels.iter().map(|(name, value)| (*name, value.as_str())).collect();
-                    let labels = labels.as_slice();
-                    match (kind, labels.is_empty()) {
-                        (CountKind::Counter, true) => {
-                            metric.encode_counter::<NoLabelSet, _, f64>(value, None)?;
-                        }
-                        (CountKind::Counter, false) => {
-                            ConstCounter::new(*value).encode(metric.encode_family(&labels)?)?;
-                        }
-                        (CountKind::Gauge, true) => metric.encode_gauge(value)?,
-                        (CountKind::Gauge, false) => {
-                            ConstGauge::new(*value).encode(metric.encode_family(&labels)?)?;
-                        }
-                    }
-                }
-            }
-        }
-        Ok(())
     }
 }
 

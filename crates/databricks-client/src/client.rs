@@ -316,7 +316,13 @@ impl Client {
         }
         let http = &self.workspace.http;
         // Before the turn: a failing authority is no fault of the workspace.
-        let minting = Minting { host: self.host(), http, cloud: &self.workspace.cloud, deadline };
+        let minting = Minting {
+            host: self.host(),
+            http,
+            cloud: &self.workspace.cloud,
+            observer: self.workspace.gate.observer(),
+            deadline,
+        };
         let proofs = self.credentials.proofs(minting).await?;
         let generation = proofs.generation;
         let path = request.path(version);

@@ -36,7 +36,7 @@ use self::{
     google::Google,
     oauth::{Federation, M2m},
 };
-use crate::{Error, ErrorKind, Host};
+use crate::{Error, ErrorKind, Host, Mint, Observer};
 
 /// The shortest secret that is looked for in answers, in bytes.
 const MIN_SECRET: usize = 6;
@@ -72,7 +72,17 @@ pub(crate) struct Minting<'a> {
     pub(crate) http: &'a reqwest::Client,
     /// Calls the authorities of the clouds.
     pub(crate) cloud: &'a reqwest::Client,
+    /// Is told what came of it.
+    pub(crate) observer: Option<&'a Arc<dyn Observer>>,
     pub(crate) deadline: Instant,
+}
+
+impl Minting<'_> {
+    fn ended(&self, kind: &'static str, failure: Option<ErrorKind>) {
+        if let Some(observer) = self.observer {
+            observer.minted(&Mint { host: self.host, kind, failure });
+        }
+    }
 }
 
 impl Credentials {

@@ -125,6 +125,11 @@ impl Gate {
         *self.last_failure.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Who is told of what passes here.
+    pub(crate) fn observer(&self) -> Option<&Arc<dyn Observer>> {
+        self.observer.as_ref()
+    }
+
     fn breaker(&self) -> MutexGuard<'_, Breaker> {
         self.breaker.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -63,8 +63,8 @@ pub use error::{Error, ErrorKind};
 pub use host::{Host, HostError};
 pub use host_policy::{HostPattern, HostPolicy, HostRefused, InvalidHostPattern};
 pub use observe::{
-    Attempt, BreakerSnapshot, BudgetSnapshot, BudgetWait, LaneSnapshot, LastFailure, Observer,
-    WorkspaceSnapshot,
+    Attempt, BreakerSnapshot, BudgetSnapshot, BudgetWait, LaneSnapshot, LastFailure, Mint,
+    Observer, WorkspaceSnapshot,
 };
 pub use pool::{ClientPool, ClientPoolBuilder, JobsApi};
 pub use retry::RetryPolicy;

@@ -18,6 +18,21 @@ pub trait Observer: fmt::Debug + Send + Sync {
 
     /// A call was not sent, because its host has failed too often.
     fn refused(&self, host: &Host);
+
+    /// A token was asked for at its authority, or read from its file.
+    fn minted(&self, mint: &Mint<'_>);
+}
+
+/// One token that was asked for, or read.
+#[derive(Debug, Clone, Copy)]
+#[non_exhaustive]
+pub struct Mint<'a> {
+    /// The workspace that it is for.
+    pub host: &'a Host,
+    /// How the credential proves itself, as [`Credentials::auth_type`](crate::Credentials::auth_type) says.
+    pub kind: &'static str,
+    /// How it failed, if it did.
+    pub failure: Option<ErrorKind>,
 }
 
 /// One request that was sent.
@@ -107,6 +122,8 @@ pub struct LastFailure {
 pub struct BudgetSnapshot {
     /// The name of the credential, for people. Several credentials may bear the same.
     pub credential: String,
+    /// The most calls under way at once, of both lanes together.
+    pub limit: u32,
     /// Its reads.
     pub reads: LaneSnapshot,
     /// Its writes.

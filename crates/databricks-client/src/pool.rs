@@ -99,6 +99,7 @@ impl Workspace {
         let (attempts, retries, refused) = self.gate.counts();
         let budget = |budget: &Arc<Budget>| BudgetSnapshot {
             credential: budget.credential().to_owned(),
+            limit: self.settings.budget.max_in_flight.get(),
             reads: lane(budget, Lane::Reads, now),
             writes: lane(budget, Lane::Writes, now),
         };

@@ -310,7 +310,11 @@ impl TryFrom<Config> for Settings {
                 JobsApi::V2_2 => databricks_client::JobsApi::V2_2,
                 JobsApi::V2_1 => databricks_client::JobsApi::V2_1,
             });
-        let upstream = Arc::new(UpstreamCounts::new(config.observer));
+        let configured = default_host
+            .iter()
+            .chain(workspaces.own.iter().map(|own| &own.host))
+            .chain(&workspaces.hosts);
+        let upstream = Arc::new(UpstreamCounts::new(config.observer, configured));
         let observer: Arc<dyn Observer> = Arc::<UpstreamCounts>::clone(&upstream);
         pool = pool.observer(observer);
         if let Some(propagate) = config.propagate {

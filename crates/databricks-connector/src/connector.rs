@@ -3,8 +3,8 @@
 use std::time::{Duration, Instant};
 
 use connector_core::{
-    CallContext, Connector, Count, CountKind, CreateContext, Error, ErrorKind, LogPage,
-    LogsRequest, Metric, MetricsRequest, Resource, TaskType,
+    CallContext, Connector, Count, CreateContext, Error, ErrorKind, LogPage, LogsRequest, Metric,
+    MetricsRequest, Reading, Resource, TaskType,
 };
 use databricks_client::{Client, Credentials, Host};
 
@@ -12,16 +12,18 @@ use crate::{
     config::{Config, ConfigError, Settings},
     create,
     credentials::{self, WorkspaceCheck},
-    delete, get,
+    delete::{self, Stopped},
+    get,
     logs::{self, KnownClusters},
     metrics,
     namespace_secret::{self, NoSecret},
     run_meta::{CredentialRef, RunMeta},
+    status::Status,
     submit::Choices,
     tags::Cloud,
     task::DatabricksTask,
     unchecked::Unchecked,
-    upstream::Workspaces,
+    upstream::{Orphan, Workspaces},
     watch::Watch,
 };
 
@@ -179,13 +181,18 @@ impl Connector for DatabricksConnector {
         let mut counts = vec![Count {
             name: "flyte_connector_databricks_unchecked_successes",
             help: "Runs that succeeded for Databricks, and whose error.pb and outputs.pb could not be looked at",
-            kind: CountKind::Counter,
             labels: Vec::new(),
-            value: unchecked,
+            reading: Reading::Counter(unchecked),
         }];
         let workspaces = self.settings.pool.workspaces();
-        counts.extend(self.settings.upstream.counts(&workspaces, &self.watch.phases()));
         counts
+            .extend(self.settings.upstream.counts(&workspaces, &self.watch.phases(Instant::now())));
+        counts
+    }
+
+    fn status(&self) -> serde_json::Value {
+        // Strings, numbers and maps with string keys are always JSON.
+        serde_json::to_value(Status::of(self)).unwrap_or_default()
     }
 
     async fn create(&self, cx: CreateContext) -> Result<RunMeta, Error> {
@@ -194,7 +201,13 @@ impl Connector for DatabricksConnector {
 
     async fn abandon(&self, cx: CreateContext, meta: Option<RunMeta>) -> Result<(), Error> {
         match meta {
-            Some(meta) => delete::run(self, &CallContext::from(cx), &meta).await,
+            Some(meta) => {
+                let stopped = delete::run(self, &CallContext::from(cx), &meta).await?;
+                if stopped == Stopped::Cancelled {
+                    self.settings.upstream.orphan_cancelled(Orphan::Abandoned);
+                }
+                Ok(())
+            }
             None => create::abandoned(self, &cx).await,
         }
     }
@@ -204,7 +217,7 @@ impl Connector for DatabricksConnector {
     }
 
     async fn delete(&self, cx: CallContext, meta: RunMeta) -> Result<(), Error> {
-        delete::run(self, &cx, &meta).await
+        delete::run(self, &cx, &meta).await.map(|_stopped| ())
     }
 
     async fn stop_earlier_attempts(&self, cx: CreateContext) -> Result<(), Error> {

@@ -18,6 +18,7 @@ use crate::{
     sweep,
     task::DatabricksTask,
     task_files::{self, Unwritten},
+    upstream::Orphan,
 };
 
 /// Submits the task and returns what identifies its run.
@@ -89,7 +90,8 @@ pub(crate) async fn abandoned(
         warn!(%host, "a submission was never answered, and its run cannot be told from others: the request named no execution");
         return Ok(());
     };
-    let cancelled = sweep::runs_up_to(&client, &marker)
+    let upstream = &connector.settings.upstream;
+    let cancelled = sweep::runs_up_to(&client, &marker, Orphan::Abandoned, upstream)
         .await
         .map_err(|error| error::from_client("looking for a run that nobody waits for", error))?;
     if cancelled == 0 {
@@ -113,7 +115,8 @@ pub(crate) async fn stop_earlier_attempts(
     };
     let task = DatabricksTask::parse(cx)?;
     let (_, client, _) = workspace_of(connector, &task, cx).await?;
-    sweep::runs_up_to(&client, &earlier)
+    let upstream = &connector.settings.upstream;
+    sweep::runs_up_to(&client, &earlier, Orphan::EarlierAttempt, upstream)
         .await
         .map_err(|error| error::from_client("looking for runs of earlier attempts", error))?;
     Ok(())

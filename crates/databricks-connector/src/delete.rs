@@ -16,6 +16,17 @@ use crate::{
     watch::{Trouble, Verdict},
 };
 
+/// What became of a run that was to be stopped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Stopped {
+    /// Databricks took the cancel.
+    Cancelled,
+    /// There was nothing to stop.
+    WasOver,
+    /// It may still be alive, and nobody can mend that.
+    GivenUp,
+}
+
 /// Cancels the run, unless it is over.
 ///
 /// # Errors
@@ -27,11 +38,22 @@ pub(crate) async fn run(
     connector: &DatabricksConnector,
     cx: &CallContext,
     meta: &RunMeta,
-) -> Result<(), Error> {
+) -> Result<Stopped, Error> {
     let host = host_of(meta)?;
+    let stopped = stop(connector, cx, meta, host.clone()).await?;
+    connector.watch.stopped(&host, meta.run_id);
+    Ok(stopped)
+}
+
+async fn stop(
+    connector: &DatabricksConnector,
+    cx: &CallContext,
+    meta: &RunMeta,
+    host: Host,
+) -> Result<Stopped, Error> {
     let run_id = meta.run_id;
     if connector.watch.saw_end(&host, run_id) {
-        return Ok(());
+        return Ok(Stopped::WasOver);
     }
     if let Err(refused) = connector.permit(&host) {
         return patient(connector, &host, run_id, refused);
@@ -56,7 +78,8 @@ pub(crate) async fn run(
         // Flyte would repeat it for ever, long after the operator's patience has ended.
         Err(error) if connector.watch.gave_up(&host, run_id) => {
             warn!(%host, %run_id, %error, "the run was given up, could not be cancelled either, and may still be alive");
-            Ok(())
+            connector.settings.upstream.cancel_given_up();
+            Ok(Stopped::GivenUp)
         }
         other => other,
     }
@@ -70,7 +93,7 @@ async fn without_secret(
     run_id: RunId,
     own: Option<Credentials>,
     no: NoSecret,
-) -> Result<(), Error> {
+) -> Result<Stopped, Error> {
     if let Some(own) = own {
         info!(%host, %run_id, error = %no.error, "the connector's own credential is tried instead");
         match cancel(&connector.client(host, own, cx.deadline), run_id).await {
@@ -89,24 +112,24 @@ fn is_refusal(error: &Error) -> bool {
 }
 
 /// Cancels with one credential. A refused cancel is decided by a read: the run may be over.
-async fn cancel(client: &Client, run_id: RunId) -> Result<(), Error> {
+async fn cancel(client: &Client, run_id: RunId) -> Result<Stopped, Error> {
     let host = client.host();
     let refused = match client.cancel_run(run_id).await {
         Ok(()) => {
             info!(%host, %run_id, "cancel accepted");
-            return Ok(());
+            return Ok(Stopped::Cancelled);
         }
         Err(refused) => refused,
     };
     match refused.kind() {
-        Client_::RunNotFound => return Ok(()),
+        Client_::RunNotFound => return Ok(Stopped::WasOver),
         // Databricks answered, and did not cancel.
         Client_::Invalid | Client_::Conflict | Client_::NotFound => {}
         _ => return Err(error::from_client("cancelling the run", refused)),
     }
     match client.get_run(run_id).await {
-        Ok(run) if matches!(phase::progress(&run), Progress::Ended(_)) => Ok(()),
-        Err(error) if error.kind() == Client_::RunNotFound => Ok(()),
+        Ok(run) if matches!(phase::progress(&run), Progress::Ended(_)) => Ok(Stopped::WasOver),
+        Err(error) if error.kind() == Client_::RunNotFound => Ok(Stopped::WasOver),
         Ok(_) | Err(_) => Err(error::from_client("cancelling the run", refused)),
     }
 }
@@ -117,7 +140,7 @@ fn patient(
     host: &Host,
     run_id: RunId,
     error: Error,
-) -> Result<(), Error> {
+) -> Result<Stopped, Error> {
     match connector.watch.troubled(
         host,
         run_id,
@@ -128,7 +151,8 @@ fn patient(
         Verdict::Wait { .. } => Err(error),
         Verdict::GiveUp { lasted, .. } => {
             warn!(%host, %run_id, seconds = lasted.as_secs(), %error, "the run could not be cancelled and may still be alive");
-            Ok(())
+            connector.settings.upstream.cancel_given_up();
+            Ok(Stopped::GivenUp)
         }
     }
 }

@@ -9,10 +9,11 @@ use tracing::{info, warn};
 use crate::{
     DatabricksConnector,
     connector::{host_of, no_credentials},
-    ended, links,
+    ended, links, metrics,
     phase::{self, Progress},
     reason,
     run_meta::RunMeta,
+    upstream::EndedRun,
     watch::{Trouble, Verdict},
 };
 
@@ -84,7 +85,12 @@ async fn judged(
                 .with_message(reason::of_progress(run))
         }
     };
-    connector.watch.seen(host, run_id, resource.phase, Instant::now());
+    let has_ended_now = connector.watch.seen(host, run_id, resource.phase, Instant::now());
+    if has_ended_now {
+        let (took, until_running) = metrics::times(run);
+        let ended = EndedRun { phase: resource.phase, took, until_running };
+        connector.settings.upstream.ended(host, ended);
+    }
     if resource.phase.is_terminal() {
         // Flyte drops the reason of a retried failure (FC §8.2), so it stands here too.
         info!(%host, %run_id, phase = ?resource.phase, reason = %resource.message, "run ended");

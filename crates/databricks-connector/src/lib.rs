@@ -60,6 +60,7 @@ mod run_defaults;
 mod run_meta;
 mod serverless;
 mod single_inputs;
+mod status;
 mod submit;
 mod sweep;
 mod tags;

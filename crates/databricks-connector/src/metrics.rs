@@ -230,5 +230,14 @@ fn answer(
     Ok(sampled.collect())
 }
 
+/// How long a run took, and how long it was there before a task of it worked, as far as it tells.
+pub(crate) fn times(run: &Run) -> (Option<Duration>, Option<Duration>) {
+    // Only what has ended is measured, so that the time of now is not needed.
+    let life = Life::of(run, 0);
+    let milliseconds = |told: Option<u64>| told.map(Duration::from_millis);
+    let took = milliseconds(life.as_ref().and_then(Life::took));
+    (took, milliseconds(life.as_ref().and_then(Life::until_running)))
+}
+
 #[cfg(test)]
 mod tests;

@@ -4,7 +4,10 @@
 use databricks_client::{Client, Error, jobs::ListRuns};
 use tracing::{info, warn};
 
-use crate::marker::Marker;
+use crate::{
+    marker::Marker,
+    upstream::{Orphan, UpstreamCounts},
+};
 
 /// Pages of active runs that are looked through, at 24 runs a page.
 const MAX_PAGES: usize = 20;
@@ -17,7 +20,12 @@ const PAGE: u32 = 24;
 /// # Errors
 ///
 /// The first failure to list or to cancel. What was cancelled before stays cancelled.
-pub(crate) async fn runs_up_to(client: &Client, marker: &Marker) -> Result<usize, Error> {
+pub(crate) async fn runs_up_to(
+    client: &Client,
+    marker: &Marker,
+    orphan: Orphan,
+    upstream: &UpstreamCounts,
+) -> Result<usize, Error> {
     let mut list = ListRuns {
         active_only: true,
         expand_tasks: true,
@@ -32,6 +40,7 @@ pub(crate) async fn runs_up_to(client: &Client, marker: &Marker) -> Result<usize
             let Some(run_id) = run.run_id else { continue };
             client.cancel_run(run_id).await?;
             cancelled += 1;
+            upstream.orphan_cancelled(orphan);
             info!(host = %client.host(), %run_id, %marker, "a run that belongs to nobody was cancelled");
         }
         let Some(next) = page.next() else { return Ok(cancelled) };

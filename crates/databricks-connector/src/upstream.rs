@@ -1,16 +1,18 @@
 //! What can be seen of the calls to Databricks: for metrics and for people who look after the connector.
 
 mod counts;
+mod last_errors;
 
 use std::fmt;
 
 use databricks_client::ClientPool;
 pub use databricks_client::{
     Attempt, BreakerSnapshot, BudgetSnapshot, BudgetWait, ErrorKind, Host, Lane, LaneSnapshot,
-    LastFailure, Observer, WorkspaceSnapshot,
+    LastFailure, Mint, Observer, WorkspaceSnapshot,
 };
 
-pub(crate) use counts::UpstreamCounts;
+pub(crate) use counts::{EndedRun, Orphan, UpstreamCounts};
+pub(crate) use last_errors::LastError;
 
 /// The workspaces that a connector calls. It outlives the connector's move into a registry. Cheap to clone.
 #[derive(Clone)]

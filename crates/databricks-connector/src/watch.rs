@@ -15,6 +15,9 @@ const MAX_RUNS: usize = 50_000;
 /// How long the credential of a run is kept after the run was last heard of.
 const CREDENTIAL_MEMORY: Duration = Duration::from_hours(24);
 
+/// How long a run is counted after it was last asked for. Another replica may watch it since, or nobody.
+const RECENT: Duration = Duration::from_mins(15);
+
 /// How often a reason that could not be read keeps an ended run RUNNING (DESIGN §3.1).
 const REASON_POLLS: u8 = 2;
 
@@ -69,6 +72,8 @@ struct Watched {
     reason_polls: u8,
     credentials: Option<Credentials>,
     touched: Instant,
+    /// Flyte had it deleted, and asks for it no more.
+    is_stopped: bool,
 }
 
 impl Watched {
@@ -82,6 +87,7 @@ impl Watched {
             reason_polls: 0,
             credentials: None,
             touched: now,
+            is_stopped: false,
         }
     }
 
@@ -117,15 +123,17 @@ pub(crate) struct Watch {
 }
 
 impl Watch {
-    /// The run was read, and this is its phase. Every trouble is over.
-    pub(crate) fn seen(&self, host: &Host, run_id: RunId, phase: Phase, now: Instant) {
+    /// The run was read, and this is its phase. Every trouble is over. Whether it has ended and nobody was told before.
+    pub(crate) fn seen(&self, host: &Host, run_id: RunId, phase: Phase, now: Instant) -> bool {
         self.with(host, run_id, now, |watched| {
+            let has_ended_now = phase.is_terminal() && !watched.phase.is_terminal();
             watched.phase = phase;
             watched.is_over = phase.is_terminal();
             watched.troubled_since = None;
             watched.refused_since = None;
             watched.gone_since = None;
-        });
+            has_ended_now
+        })
     }
 
     /// The run could not be read.
@@ -154,6 +162,13 @@ impl Watch {
             watched.reason_polls = watched.reason_polls.saturating_add(1);
             again
         })
+    }
+
+    /// The run was stopped. It is watched no more.
+    pub(crate) fn stopped(&self, host: &Host, run_id: RunId) {
+        if let Some(watched) = self.lock().get_mut(&(host.clone(), run_id)) {
+            watched.is_stopped = true;
+        }
     }
 
     /// Whether this process saw the run end. A run that was given up may still be alive.
@@ -194,10 +209,14 @@ impl Watch {
         watched.credentials.clone()
     }
 
-    /// How many runs are watched, by the phase that was told last.
-    pub(crate) fn phases(&self) -> BTreeMap<Phase, u64> {
+    /// How many runs were asked for lately, by the phase that was told last.
+    pub(crate) fn phases(&self, now: Instant) -> BTreeMap<Phase, u64> {
         let mut phases = BTreeMap::new();
-        for watched in self.lock().values() {
+        let runs = self.lock();
+        let is_watched = |watched: &&Watched| {
+            !watched.is_stopped && now.saturating_duration_since(watched.touched) <= RECENT
+        };
+        for watched in runs.values().filter(is_watched) {
             *phases.entry(watched.phase).or_default() += 1;
         }
         phases

@@ -7,7 +7,7 @@ use std::{
 };
 
 use secrecy::SecretString;
-use tokio::time::Instant;
+use tokio::time::{Instant, error::Elapsed};
 use tracing::{debug, warn};
 
 use super::{
@@ -113,7 +113,9 @@ impl Cache {
             minting.deadline,
             flow.mint(credentials, &self.authorities, &minting),
         );
-        let token = match minted.await.map_err(late)? {
+        let minted = minted.await;
+        minting.ended(flow.auth_type(), failure(&minted));
+        let token = match minted.map_err(late)? {
             Ok(token) => token,
             Err(error) if error.is_retryable() => return Err(error.with_retry_after(BREATH)),
             Err(error) => return Err(error),
@@ -131,13 +133,17 @@ impl Cache {
             (credentials.clone(), Arc::clone(slot), Arc::clone(&self.authorities));
         let (host, http, cloud) =
             (minting.host.clone(), minting.http.clone(), minting.cloud.clone());
+        let observer = minting.observer.cloned();
         tokio::spawn(async move {
             let super::Kind::Minted { flow, .. } = &credentials.0.kind else { return };
             let _minting = slot.minting.lock().await;
             let deadline = Instant::now() + PATIENCE;
-            let minting = Minting { host: &host, http: &http, cloud: &cloud, deadline };
+            let observer = observer.as_ref();
+            let minting = Minting { host: &host, http: &http, cloud: &cloud, observer, deadline };
             let minted = flow.mint(&credentials, &authorities, &minting);
-            match tokio::time::timeout_at(deadline, minted).await {
+            let minted = tokio::time::timeout_at(deadline, minted).await;
+            minting.ended(flow.auth_type(), failure(&minted));
+            match minted {
                 Ok(Ok(token)) => {
                     slot.keep(token);
                     debug!(%host, credentials = credentials.name(), "token renewed");
@@ -181,5 +187,13 @@ impl Cache {
             slots.clear();
         }
         Arc::clone(slots.entry(host.clone()).or_default())
+    }
+}
+
+/// How it failed, if it did.
+fn failure(minted: &Result<Result<Token, Error>, Elapsed>) -> Option<ErrorKind> {
+    match minted {
+        Ok(minted) => minted.as_ref().err().map(Error::kind),
+        Err(_elapsed) => Some(ErrorKind::Timeout),
     }
 }

@@ -8,7 +8,7 @@ use std::{
 
 use databricks_client::{
     Attempt, BreakerSnapshot, BudgetPolicy, BudgetWait, ClientPool, Credentials, ErrorKind, Host,
-    Lane, Observer, Rate, RunId, WorkspaceSnapshot, jobs::SubmitRun,
+    Lane, Mint, Observer, Rate, RunId, WorkspaceSnapshot, jobs::SubmitRun,
 };
 use serde_json::json;
 use tokio::net::TcpSocket;
@@ -221,6 +221,10 @@ impl Observer for Notes {
 
     fn refused(&self, _host: &Host) {
         self.note("refused".to_owned());
+    }
+
+    fn minted(&self, mint: &Mint<'_>) {
+        self.note(format!("{} {:?}", mint.kind, mint.failure));
     }
 }
 

@@ -60,6 +60,21 @@ impl<'a> Life<'a> {
         Some(Self { run, born, gone: end.unwrap_or(now).max(born) })
     }
 
+    /// How long it took; none as long as it has no end.
+    pub(super) fn took(&self) -> Option<u64> {
+        let end = moment(self.run.end_time)?;
+        Some(end.saturating_sub(self.born))
+    }
+
+    /// How long it was there before a task of it worked; none when none has worked.
+    pub(super) fn until_running(&self) -> Option<u64> {
+        let worked = self.run.tasks.iter().filter(|task| {
+            duration(task.execution_duration).is_some_and(|took| took > 0) || !self.run.has_ended()
+        });
+        let first = worked.filter_map(|task| self.course(task)?.execution).min()?;
+        Some(first.saturating_sub(self.born))
+    }
+
     /// The time in the queue.
     pub(super) fn queue(&self) -> Vec<Told> {
         let end = match (progress(self.run), duration(self.run.queue_duration)) {

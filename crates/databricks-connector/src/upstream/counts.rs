@@ -1,4 +1,6 @@
-//! The calls to Databricks in numbers: counted as they happen, and read from the workspaces' own state.
+//! The calls to Databricks and their runs in numbers, counted as they happen.
+
+mod told;
 
 use std::{
     collections::BTreeMap,
@@ -6,10 +8,11 @@ use std::{
     time::Duration,
 };
 
-use connector_core::{Count, CountKind, Phase};
+use connector_core::{Count, Distribution, Phase};
 
 use super::{
-    Attempt, BreakerSnapshot, BudgetWait, Host, Lane, LaneSnapshot, Observer, WorkspaceSnapshot,
+    Attempt, BudgetWait, Host, Lane, Mint, Observer, WorkspaceSnapshot,
+    last_errors::{LastError, LastErrors},
 };
 
 /// Workspaces with numbers of their own. A task chooses its workspace, so that there must be a bound.
@@ -18,11 +21,48 @@ const MAX_WORKSPACES: usize = 100;
 /// What stands for the workspaces beyond.
 const OTHER: &str = "other";
 
-/// Counts every request and every wait, and tells another observer of each.
+/// The statuses that are labels of their own. A workspace may answer what it likes.
+const STATUSES: [u16; 20] = [
+    200, 201, 202, 204, 206, 301, 302, 303, 307, 400, 401, 403, 404, 409, 413, 429, 500, 502, 503,
+    504,
+];
+
+/// Bounds of the time until a run works, in seconds: a warm pool to a queue of hours.
+const START_BOUNDS: &[f64] =
+    &[1.0, 5.0, 15.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1200.0, 1800.0, 3600.0, 10_800.0];
+
+/// Bounds of the time of a run, in seconds: half a minute to two days.
+const RUN_BOUNDS: &[f64] = &[
+    30.0, 60.0, 120.0, 300.0, 600.0, 1800.0, 3600.0, 7200.0, 14_400.0, 28_800.0, 86_400.0,
+    172_800.0,
+];
+
+/// Counts every request, every wait and every run, and tells another observer of the requests and waits.
 #[derive(Debug)]
 pub(crate) struct UpstreamCounts {
     seen: Mutex<Seen>,
+    errors: Mutex<LastErrors>,
     next: Option<Arc<dyn Observer>>,
+}
+
+/// Why a run belonged to nobody.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Orphan {
+    /// An earlier attempt's, which Flyte gave up or never knew of.
+    EarlierAttempt,
+    /// Of a creation that Flyte was told had failed.
+    Abandoned,
+}
+
+/// The run of a task that has ended.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct EndedRun {
+    /// What Flyte is told.
+    pub(crate) phase: Phase,
+    /// From its start to its end.
+    pub(crate) took: Option<Duration>,
+    /// From its start until its first task worked; none when none ever did.
+    pub(crate) until_running: Option<Duration>,
 }
 
 #[derive(Debug, Default)]
@@ -32,9 +72,18 @@ struct Seen {
     requests: BTreeMap<(String, &'static str, String, bool), u64>,
     /// By workspace and endpoint.
     durations: BTreeMap<(String, &'static str), Duration>,
+    /// By workspace and endpoint.
+    retries: BTreeMap<(String, &'static str), u64>,
     /// By workspace, lane, and whether it got its turn.
     waits: BTreeMap<(String, &'static str, bool), (u64, Duration)>,
     refused: BTreeMap<String, u64>,
+    /// By kind of credential, and whether there was a token.
+    mints: BTreeMap<(&'static str, bool), u64>,
+    until_running: BTreeMap<String, Distribution>,
+    /// By workspace and the phase that was told.
+    took: BTreeMap<(String, Phase), Distribution>,
+    orphans: BTreeMap<Orphan, u64>,
+    given_up: u64,
 }
 
 impl Seen {
@@ -49,9 +98,7 @@ impl Seen {
         }
         name.to_owned()
     }
-}
 
-impl Seen {
     fn waited(&mut self, host: &Host, lane: Lane, waited: Duration, is_granted: bool) {
         let workspace = self.label(host);
         let (number, all) =
@@ -59,15 +106,70 @@ impl Seen {
         *number += 1;
         *all += waited;
     }
+
+    fn attempted(&mut self, attempt: &Attempt<'_>) {
+        let workspace = self.label(attempt.host);
+        let outcome = match (attempt.status, attempt.failure) {
+            (Some(status), _) => status_label(status),
+            (None, Some(kind)) => format!("{kind:?}"),
+            (None, None) => "none".to_owned(),
+        };
+        let is_retry = attempt.number > 1;
+        let key = (workspace.clone(), attempt.endpoint, outcome, is_retry);
+        *self.requests.entry(key).or_default() += 1;
+        let of_endpoint = (workspace, attempt.endpoint);
+        *self.retries.entry(of_endpoint.clone()).or_default() += u64::from(is_retry);
+        *self.durations.entry(of_endpoint).or_default() += attempt.duration;
+    }
+
+    fn ended(&mut self, host: &Host, run: EndedRun) {
+        let workspace = self.label(host);
+        if let Some(until) = run.until_running {
+            let distribution = self.until_running.entry(workspace.clone());
+            distribution
+                .or_insert_with(|| Distribution::new(START_BOUNDS))
+                .observe(until.as_secs_f64());
+        }
+        if let Some(took) = run.took {
+            let distribution = self.took.entry((workspace, run.phase));
+            distribution
+                .or_insert_with(|| Distribution::new(RUN_BOUNDS))
+                .observe(took.as_secs_f64());
+        }
+    }
 }
 
 impl UpstreamCounts {
-    pub(crate) fn new(next: Option<Arc<dyn Observer>>) -> Self {
-        Self { seen: Mutex::new(Seen::default()), next }
+    /// Nothing yet. Those workspaces have labels of their own whatever tasks name before them.
+    pub(crate) fn new<'a>(
+        next: Option<Arc<dyn Observer>>,
+        configured: impl IntoIterator<Item = &'a Host>,
+    ) -> Self {
+        let mut seen = Seen::default();
+        for host in configured {
+            seen.label(host);
+        }
+        Self { seen: Mutex::new(seen), errors: Mutex::default(), next }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Seen> {
-        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+    /// The run has ended, which is told once.
+    pub(crate) fn ended(&self, host: &Host, run: EndedRun) {
+        self.lock().ended(host, run);
+    }
+
+    /// A run that belonged to nobody was cancelled.
+    pub(crate) fn orphan_cancelled(&self, orphan: Orphan) {
+        *self.lock().orphans.entry(orphan).or_default() += 1;
+    }
+
+    /// A run could not be cancelled, and nobody is told so any more.
+    pub(crate) fn cancel_given_up(&self) {
+        self.lock().given_up += 1;
+    }
+
+    /// The last requests and tokens that failed, the latest first.
+    pub(crate) fn last_errors(&self) -> Vec<LastError> {
+        self.lock_errors().latest_first()
     }
 
     /// All of it, with how the workspaces and the watched runs stand now.
@@ -76,136 +178,16 @@ impl UpstreamCounts {
         workspaces: &[WorkspaceSnapshot],
         runs: &BTreeMap<Phase, u64>,
     ) -> Vec<Count> {
-        let mut seen = self.lock();
-        let mut counts = Vec::new();
-        for ((workspace, endpoint, status, is_retry), number) in &seen.requests {
-            counts.push(Count {
-                name: "flyte_connector_databricks_requests",
-                help: "Requests to Databricks by what was answered; a kind of failure where no answer came",
-                kind: CountKind::Counter,
-                labels: vec![
-                    ("workspace", workspace.clone()),
-                    ("endpoint", (*endpoint).to_owned()),
-                    ("status", status.clone()),
-                    ("attempt", if *is_retry { "retry" } else { "first" }.to_owned()),
-                ],
-                value: float(*number),
-            });
-        }
-        for ((workspace, endpoint), duration) in &seen.durations {
-            counts.push(Count {
-                name: "flyte_connector_databricks_request_seconds",
-                help: "Time of the requests to Databricks, from sending to the whole answer",
-                kind: CountKind::Counter,
-                labels: vec![
-                    ("workspace", workspace.clone()),
-                    ("endpoint", (*endpoint).to_owned()),
-                ],
-                value: duration.as_secs_f64(),
-            });
-        }
-        let waits = |name, help, value: fn(&(u64, Duration)) -> f64| {
-            seen.waits.iter().map(move |((workspace, lane, is_granted), wait)| Count {
-                name,
-                help,
-                kind: CountKind::Counter,
-                labels: vec![
-                    ("workspace", workspace.clone()),
-                    ("lane", (*lane).to_owned()),
-                    ("outcome", if *is_granted { "granted" } else { "refused" }.to_owned()),
-                ],
-                value: value(wait),
-            })
-        };
-        counts.extend(waits(
-            "flyte_connector_databricks_budget_waits",
-            "Calls that waited for their turn in the budget of their workspace and credential",
-            |(number, _)| float(*number),
-        ));
-        counts.extend(waits(
-            "flyte_connector_databricks_budget_wait_seconds",
-            "How long they waited",
-            |(_, waited)| waited.as_secs_f64(),
-        ));
-        for (workspace, number) in &seen.refused {
-            counts.push(Count {
-                name: "flyte_connector_databricks_breaker_refused",
-                help: "Calls that were not sent, because their workspace had failed too often",
-                kind: CountKind::Counter,
-                labels: vec![("workspace", workspace.clone())],
-                value: float(*number),
-            });
-        }
-        counts.extend(of_now(&mut seen, workspaces));
-        for phase in [Phase::WaitingForResources, Phase::Initializing, Phase::Running] {
-            counts.push(Count {
-                name: "flyte_connector_databricks_runs",
-                help: "Runs that this process watches, by the phase that it told last",
-                kind: CountKind::Gauge,
-                labels: vec![("phase", format!("{phase:?}"))],
-                value: float(runs.get(&phase).copied().unwrap_or_default()),
-            });
-        }
-        counts
+        told::counts(&mut self.lock(), workspaces, runs)
     }
-}
 
-/// How the workspaces stand now. Those beyond the bound have no gauges.
-fn of_now(seen: &mut Seen, workspaces: &[WorkspaceSnapshot]) -> Vec<Count> {
-    let known: Vec<(String, &WorkspaceSnapshot)> = workspaces
-        .iter()
-        .map(|workspace| (seen.label(&workspace.host), workspace))
-        .filter(|(label, _)| label != OTHER)
-        .collect();
-    let mut counts: Vec<Count> = known
-        .iter()
-        .map(|(label, workspace)| Count {
-            name: "flyte_connector_databricks_breaker_open",
-            help: "1 while calls to the workspace are not sent, because it has failed too often",
-            kind: CountKind::Gauge,
-            labels: vec![("workspace", label.clone())],
-            value: f64::from(u8::from(workspace.breaker != BreakerSnapshot::Closed)),
-        })
-        .collect();
-    let lanes = |name, help, value: fn(&LaneSnapshot) -> f64| {
-        known.iter().flat_map(move |(label, workspace)| {
-            let sum = |lane: fn(&super::BudgetSnapshot) -> &LaneSnapshot| -> f64 {
-                workspace.budgets.iter().map(|budget| value(lane(budget))).sum()
-            };
-            [("reads", sum(|budget| &budget.reads)), ("writes", sum(|budget| &budget.writes))].map(
-                |(lane, value)| Count {
-                    name,
-                    help,
-                    kind: CountKind::Gauge,
-                    labels: vec![("workspace", label.clone()), ("lane", lane.to_owned())],
-                    value,
-                },
-            )
-        })
-    };
-    let in_flight = lanes(
-        "flyte_connector_databricks_calls_in_flight",
-        "Calls to the workspace that are under way",
-        |lane| f64::from(lane.in_flight),
-    );
-    let rate = lanes(
-        "flyte_connector_databricks_budget_per_second",
-        "The rate that the budgets of the workspace allow now; it falls after a 429",
-        |lane| lane.per_second,
-    );
-    let more: Vec<Count> = in_flight.chain(rate).collect();
-    // One family after the other, as the format wants them.
-    let (mut first, second): (Vec<Count>, Vec<Count>) = more
-        .into_iter()
-        .partition(|count| count.name == "flyte_connector_databricks_calls_in_flight");
-    first.extend(second);
-    counts.extend(first);
-    counts
-}
+    fn lock(&self) -> MutexGuard<'_, Seen> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 
-#[expect(clippy::cast_precision_loss, reason = "a count that large is not told exactly")]
-fn float(number: u64) -> f64 {
-    number as f64
+    fn lock_errors(&self) -> MutexGuard<'_, LastErrors> {
+        self.errors.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 fn lane_label(lane: Lane) -> &'static str {
@@ -215,20 +197,21 @@ fn lane_label(lane: Lane) -> &'static str {
     }
 }
 
+/// The status, or its class when it is none that a workspace gives.
+fn status_label(status: u16) -> String {
+    if STATUSES.contains(&status) { status.to_string() } else { format!("{}xx", status / 100) }
+}
+
 impl Observer for UpstreamCounts {
     fn attempted(&self, attempt: &Attempt<'_>) {
-        {
-            let mut seen = self.lock();
-            let workspace = seen.label(attempt.host);
-            let outcome = match (attempt.status, attempt.failure) {
-                (Some(status), _) => status.to_string(),
-                (None, Some(kind)) => format!("{kind:?}"),
-                (None, None) => "none".to_owned(),
-            };
-            let is_retry = attempt.number > 1;
-            let key = (workspace.clone(), attempt.endpoint, outcome, is_retry);
-            *seen.requests.entry(key).or_default() += 1;
-            *seen.durations.entry((workspace, attempt.endpoint)).or_default() += attempt.duration;
+        self.lock().attempted(attempt);
+        if let Some(kind) = attempt.failure {
+            self.lock_errors().push(LastError::now(
+                attempt.host,
+                attempt.endpoint,
+                kind,
+                attempt.status,
+            ));
         }
         if let Some(next) = &self.next {
             next.attempted(attempt);
@@ -252,15 +235,27 @@ impl Observer for UpstreamCounts {
             next.refused(host);
         }
     }
+
+    fn minted(&self, mint: &Mint<'_>) {
+        *self.lock().mints.entry((mint.kind, mint.failure.is_none())).or_default() += 1;
+        if let Some(kind) = mint.failure {
+            self.lock_errors().push(LastError::now(mint.host, "token", kind, None));
+        }
+        if let Some(next) = &self.next {
+            next.minted(mint);
+        }
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use connector_core::Reading;
+
     use super::*;
 
     #[test]
     fn tasks_cannot_make_up_labels_without_end() {
-        let counts = UpstreamCounts::new(None);
+        let counts = UpstreamCounts::new(None, []);
         for n in 0..=MAX_WORKSPACES {
             let host = Host::parse(&format!("w{n}.cloud.databricks.com")).unwrap();
             counts.refused(&host);
@@ -277,7 +272,7 @@ mod tests {
 
     #[test]
     fn counts_of_one_name_follow_each_other() {
-        let counts = UpstreamCounts::new(None);
+        let counts = UpstreamCounts::new(None, []);
         let host = Host::parse("w.cloud.databricks.com").unwrap();
         for (is_granted, lane) in [(true, Lane::Reads), (false, Lane::Writes)] {
             let waited = Duration::from_millis(1500);
@@ -293,6 +288,47 @@ mod tests {
         assert_eq!(once.len(), all.len(), "{names:?}");
         let told = counts.counts(&[], &BTreeMap::new());
         let waited = told.iter().find(|count| count.name.ends_with("wait_seconds")).unwrap();
-        assert!((waited.value - 1.5).abs() < 1e-9);
+        assert_eq!(waited.reading, Reading::Counter(1.5));
+    }
+
+    #[test]
+    fn a_configured_workspace_keeps_its_label_whatever_tasks_name_before() {
+        let mine: Host = "mine.cloud.databricks.com".parse().unwrap();
+        let counts = UpstreamCounts::new(None, [&mine]);
+        for n in 0..=MAX_WORKSPACES {
+            counts.refused(&Host::parse(&format!("w{n}.cloud.databricks.com")).unwrap());
+        }
+        counts.refused(&mine);
+        let told = counts.counts(&[], &BTreeMap::new());
+        let is_mine = |count: &&Count| count.labels == [("workspace", mine.to_string())];
+        assert!(
+            told.iter().any(|count| is_mine(&count) && count.name.ends_with("breaker_refused"))
+        );
+    }
+
+    #[test]
+    fn a_workspace_cannot_make_up_statuses_without_end() {
+        let mut labels: Vec<String> = (100..1000).map(status_label).collect();
+        labels.sort_unstable();
+        labels.dedup();
+        assert_eq!(labels.len(), STATUSES.len() + 9);
+        assert_eq!((status_label(429), status_label(418)), ("429".to_owned(), "4xx".to_owned()));
+    }
+
+    #[test]
+    fn an_ended_run_is_in_the_histograms_of_its_workspace() {
+        let counts = UpstreamCounts::new(None, []);
+        let host = Host::parse("w.cloud.databricks.com").unwrap();
+        let took = Some(Duration::from_secs(90));
+        counts.ended(&host, EndedRun { phase: Phase::Failed, took, until_running: None });
+        let told = counts.counts(&[], &BTreeMap::new());
+        let find = |ending: &str| told.iter().find(|count| count.name.ends_with(ending));
+        let Some(Count { reading: Reading::Histogram(found), labels, .. }) =
+            find("run_duration_seconds")
+        else {
+            panic!("{told:?}")
+        };
+        assert_eq!((found.count(), labels[1].1.as_str()), (1, "Failed"));
+        assert!(find("submit_to_running_seconds").is_none());
     }
 }

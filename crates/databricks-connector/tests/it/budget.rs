@@ -10,7 +10,7 @@ use std::{
 use connector_core::{CallContext, Connector, ErrorKind, Phase};
 use databricks_connector::{
     CallLimits, Config, Looked, Looking, TaskFiles,
-    upstream::{Attempt, BreakerSnapshot, BudgetWait, Host, Observer},
+    upstream::{Attempt, BreakerSnapshot, BudgetWait, Host, Mint, Observer},
 };
 use databricks_emulator::{CannedAnswer, Endpoint, Outcome, Pace, Script};
 use serde_json::json;
@@ -29,6 +29,8 @@ impl Observer for Seen {
     fn waited(&self, _wait: &BudgetWait<'_>) {}
 
     fn refused(&self, _host: &Host) {}
+
+    fn minted(&self, _mint: &Mint<'_>) {}
 }
 
 fn running() -> Script {

@@ -1,0 +1,173 @@
+//! How the connector stands now, for people: the workspaces, the runs, the last failures. Names and figures alone; no
+//! secret and no text of an answer (issue 7, point 10).
+
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant, SystemTime},
+};
+
+use connector_core::Phase;
+use databricks_client::{BreakerSnapshot, BudgetSnapshot, Host, LaneSnapshot, WorkspaceSnapshot};
+use serde::Serialize;
+
+use crate::{DatabricksConnector, upstream::LastError};
+
+/// Workspaces that are told of. Configured ones come first.
+const MAX_WORKSPACES: usize = 100;
+
+/// All of it.
+#[derive(Debug, Serialize)]
+pub(crate) struct Status {
+    workspaces: Vec<Workspace>,
+    /// Workspaces that are not among them.
+    workspaces_left_out: usize,
+    /// Runs that were asked for in the last quarter of an hour, by the phase that was told last.
+    runs: BTreeMap<String, u64>,
+    /// The latest first.
+    last_errors: Vec<Failure>,
+}
+
+#[derive(Debug, Serialize)]
+struct Workspace {
+    host: String,
+    /// The connector's own credentials for it, by name.
+    credentials: Vec<String>,
+    breaker: Breaker,
+    budgets: Vec<Budget>,
+    requests: u64,
+    retries: u64,
+    /// Calls that were not sent because the breaker was open.
+    refused: u64,
+}
+
+#[derive(Debug, Serialize)]
+struct Breaker {
+    state: &'static str,
+    failing_seconds: Option<u64>,
+}
+
+#[derive(Debug, Serialize)]
+struct Budget {
+    credential: String,
+    /// Calls under way at once, of both lanes together.
+    limit: u32,
+    reads: Lane,
+    writes: Lane,
+}
+
+#[derive(Debug, Serialize)]
+struct Lane {
+    in_use: u32,
+    waiting: usize,
+    per_second: f64,
+}
+
+#[derive(Debug, Serialize)]
+struct Failure {
+    time: String,
+    host: String,
+    endpoint: &'static str,
+    kind: String,
+    status: Option<u16>,
+}
+
+impl Status {
+    pub(crate) fn of(connector: &DatabricksConnector) -> Self {
+        let settings = &connector.settings;
+        let mut own: BTreeMap<&Host, Vec<String>> = BTreeMap::new();
+        for credential in settings.own.iter() {
+            own.entry(&credential.host).or_default().push(credential.name.clone());
+        }
+        if let Some(host) = &settings.default_host {
+            own.entry(host).or_default();
+        }
+        let called = settings.pool.workspaces();
+        let mut workspaces: Vec<Workspace> = own
+            .iter()
+            .map(|(host, names)| {
+                let snapshot = called.iter().find(|snapshot| snapshot.host == **host);
+                Workspace::new(host, names.clone(), snapshot)
+            })
+            .collect();
+        let others = called.iter().filter(|snapshot| !own.contains_key(&snapshot.host));
+        workspaces.extend(
+            others.map(|snapshot| Workspace::new(&snapshot.host, Vec::new(), Some(snapshot))),
+        );
+        let workspaces_left_out = workspaces.len().saturating_sub(MAX_WORKSPACES);
+        workspaces.truncate(MAX_WORKSPACES);
+        let phases = connector.watch.phases(Instant::now());
+        let name = |(phase, number): (Phase, u64)| (format!("{phase:?}"), number);
+        Self {
+            workspaces,
+            workspaces_left_out,
+            runs: phases.into_iter().map(name).collect(),
+            last_errors: settings.upstream.last_errors().iter().map(Failure::of).collect(),
+        }
+    }
+}
+
+impl Workspace {
+    /// A workspace that was not called yet is in good health as far as is known.
+    fn new(host: &Host, credentials: Vec<String>, called: Option<&WorkspaceSnapshot>) -> Self {
+        Self {
+            host: host.to_string(),
+            credentials,
+            breaker: Breaker::of(
+                called.map_or(BreakerSnapshot::Closed, |snapshot| snapshot.breaker),
+            ),
+            budgets: called
+                .map(|snapshot| snapshot.budgets.iter().map(Budget::of).collect())
+                .unwrap_or_default(),
+            requests: called.map_or(0, |snapshot| snapshot.attempts),
+            retries: called.map_or(0, |snapshot| snapshot.retries),
+            refused: called.map_or(0, |snapshot| snapshot.refused),
+        }
+    }
+}
+
+impl Breaker {
+    fn of(breaker: BreakerSnapshot) -> Self {
+        let (state, failing): (_, Option<Duration>) = match breaker {
+            BreakerSnapshot::Closed => ("closed", None),
+            BreakerSnapshot::Open { failing_for } => ("open", Some(failing_for)),
+            BreakerSnapshot::HalfOpen { failing_for } => ("half-open", Some(failing_for)),
+        };
+        Self { state, failing_seconds: failing.map(|failing| failing.as_secs()) }
+    }
+}
+
+impl Budget {
+    fn of(budget: &BudgetSnapshot) -> Self {
+        Self {
+            credential: budget.credential.clone(),
+            limit: budget.limit,
+            reads: Lane::of(budget.reads),
+            writes: Lane::of(budget.writes),
+        }
+    }
+}
+
+impl Lane {
+    fn of(lane: LaneSnapshot) -> Self {
+        Self { in_use: lane.in_flight, waiting: lane.waiting, per_second: lane.per_second }
+    }
+}
+
+impl Failure {
+    fn of(error: &LastError) -> Self {
+        Self {
+            time: rfc3339(error.at),
+            host: error.host.to_string(),
+            endpoint: error.endpoint,
+            kind: format!("{:?}", error.kind),
+            status: error.status,
+        }
+    }
+}
+
+/// To the second.
+fn rfc3339(at: SystemTime) -> String {
+    let since = at.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    let seconds = i64::try_from(since.as_secs()).unwrap_or(i64::MAX);
+    prost_types::Timestamp { seconds, nanos: 0 }.to_string()
+}

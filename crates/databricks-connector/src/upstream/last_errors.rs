@@ -1,0 +1,64 @@
+//! The last failures, for people: when, where and of which kind. No text of an answer is kept.
+
+use std::{collections::VecDeque, time::SystemTime};
+
+use super::{ErrorKind, Host};
+
+/// How many are kept.
+const MOST: usize = 50;
+
+/// One request or token that failed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct LastError {
+    pub(crate) at: SystemTime,
+    pub(crate) host: Host,
+    /// What was called; one of a fixed few.
+    pub(crate) endpoint: &'static str,
+    pub(crate) kind: ErrorKind,
+    /// The status of the answer, if one came.
+    pub(crate) status: Option<u16>,
+}
+
+impl LastError {
+    pub(crate) fn now(
+        host: &Host,
+        endpoint: &'static str,
+        kind: ErrorKind,
+        status: Option<u16>,
+    ) -> Self {
+        Self { at: SystemTime::now(), host: host.clone(), endpoint, kind, status }
+    }
+}
+
+/// The last of them; older ones make room.
+#[derive(Debug, Default)]
+pub(crate) struct LastErrors(VecDeque<LastError>);
+
+impl LastErrors {
+    pub(crate) fn push(&mut self, error: LastError) {
+        if self.0.len() >= MOST {
+            self.0.pop_front();
+        }
+        self.0.push_back(error);
+    }
+
+    pub(crate) fn latest_first(&self) -> Vec<LastError> {
+        self.0.iter().rev().cloned().collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn older_errors_make_room() {
+        let host = Host::parse("w.cloud.databricks.com").unwrap();
+        let mut errors = LastErrors::default();
+        for status in 500..600 {
+            errors.push(LastError::now(&host, "runs/get", ErrorKind::Unavailable, Some(status)));
+        }
+        let statuses: Vec<_> = errors.latest_first().iter().map(|error| error.status).collect();
+        assert_eq!((statuses.len(), statuses[0]), (MOST, Some(599)));
+    }
+}
