@@ -30,13 +30,15 @@ pub(crate) fn kind_of(kind: Client) -> ErrorKind {
 /// What to do next, where it is known.
 fn hint_of(error: &databricks_client::Error) -> Option<&'static str> {
     let kind = error.kind();
-    if kind == Client::Unauthenticated {
+    let text = error.to_string();
+    // Databricks answers 403 for a token that it does not know, in these words.
+    if kind == Client::Unauthenticated || text.contains("Invalid access token") {
         Some("check that the token is valid for this workspace and has not expired")
     } else if kind == Client::Forbidden {
         Some(
             "give the token's principal permission to run jobs and to use the compute that the task names",
         )
-    } else if kind == Client::Connect && error.to_string().contains("UnknownIssuer") {
+    } else if kind == Client::Connect && text.contains("UnknownIssuer") {
         Some(
             "if the workspace or a proxy before it has a private authority, the operator can name its certificate in SSL_CERT_FILE",
         )
@@ -61,7 +63,7 @@ pub(crate) fn from_client(doing: &str, error: databricks_client::Error) -> Error
 pub(crate) fn told(error: &databricks_client::Error) -> String {
     let text = with_causes(error);
     match hint_of(error) {
-        Some(hint) => format!("{text}; {hint}"),
+        Some(hint) => format!("{}; {hint}", text.trim_end_matches('.')),
         None => text,
     }
 }

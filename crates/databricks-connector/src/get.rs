@@ -138,7 +138,7 @@ fn troubled(
 fn told(error: &Error) -> String {
     let text = crate::error::with_causes(error);
     match error.hint() {
-        Some(hint) => format!("{text}; {hint}"),
+        Some(hint) => format!("{}; {hint}", text.trim_end_matches('.')),
         None => text,
     }
 }

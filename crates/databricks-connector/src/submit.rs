@@ -249,16 +249,20 @@ fn refuse_stray_task_keys(
     }
 }
 
-/// A job id, from a number or from text: a Struct holds no integer beyond 2^53 exactly.
+/// A job id, from a number or from text. A Struct holds no integer beyond 2^53 exactly, so such a number may be that of
+/// another job, and nobody could tell.
 fn job_number(job_id: &Value) -> Result<Value, Error> {
+    const FIRST_UNSURE: i64 = 1 << 53;
     let number = match job_id {
-        Value::Number(number) => number.as_i64(),
+        Value::Number(number) => number.as_i64().filter(|number| *number < FIRST_UNSURE),
         Value::String(text) => text.trim().parse().ok(),
         _ => None,
     };
     number.filter(|number| *number > 0).map(Value::from).ok_or_else(|| {
-        Error::invalid_task("`job_id` is not the id of a job")
-            .with_hint("write it as a whole number, or as text when it has more than 15 digits")
+        Error::invalid_task(
+            "`job_id` is not the id of a job, or a number whose last digits are lost",
+        )
+        .with_hint("write it as a whole number, or as text when it has more than 15 digits")
     })
 }
 

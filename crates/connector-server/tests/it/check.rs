@@ -39,6 +39,7 @@ async fn every_credential_of_the_file_and_of_the_environment_is_proven() {
         table.lines().map(|line| line.split_whitespace().collect()).collect();
     assert_eq!(rows[1], ["prod", &host, "oauth-m2m", "someone@example.com", "yes"]);
     assert_eq!(rows[2], ["environment", &host, "pat", "refused", "unknown"]);
+    assert!(table.contains("Invalid access token; check that the token is valid"), "{table}");
     assert!(!format!("{table}{line}").contains("canary"), "{table}{line}");
     assert!(line.contains("not every credential is good"), "{line}");
 
