@@ -121,7 +121,7 @@ async fn check(config: Config) -> Result<(), Failure> {
 
 async fn serve(config: Config) -> Result<(), Failure> {
     let traces = config.traces.then(traces::start).transpose()?;
-    telemetry::init(&config.log, traces.as_ref());
+    let _written_to_the_end = telemetry::init(&config.log, traces.as_ref());
     let propagate = traces.as_ref().map(Traces::propagate);
     let outcome = serve_traced(config, propagate).await;
     if let Some(traces) = traces {

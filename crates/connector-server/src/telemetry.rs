@@ -5,15 +5,28 @@ use std::{
     io::{self, IsTerminal as _},
 };
 
+use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::{
     EnvFilter, Layer as _, fmt, layer::SubscriberExt as _, registry, util::SubscriberInitExt as _,
 };
 
 use crate::{LogConfig, LogFormat, traces::Traces};
 
+/// How many lines wait for whoever reads the log, at most.
+const WAITING_LINES: usize = 10_000;
+
 /// Sets up the log of this process, and its traces if there are any. A second call changes nothing.
-pub(crate) fn init(config: &LogConfig, traces: Option<&Traces>) {
-    let lines = fmt::layer().with_writer(io::stderr);
+///
+/// Lines are written by a thread of their own: when nobody reads them, they are lost, and calls go on. Those that wait
+/// are written when the guard is dropped.
+#[must_use = "the last lines are written when it is dropped"]
+pub(crate) fn init(config: &LogConfig, traces: Option<&Traces>) -> WorkerGuard {
+    let (writer, guard) = NonBlockingBuilder::default()
+        .buffered_lines_limit(WAITING_LINES)
+        .lossy(true)
+        .thread_name("log")
+        .finish(io::stderr());
+    let lines = fmt::layer().with_writer(writer);
     let lines = match config.format {
         LogFormat::Human => lines.with_ansi(io::stderr().is_terminal()).with_target(false).boxed(),
         LogFormat::Json => {
@@ -30,6 +43,7 @@ pub(crate) fn init(config: &LogConfig, traces: Option<&Traces>) {
             tracing::error!(at, said, "a bug: the code panicked");
         }));
     }
+    guard
 }
 
 /// What a panic may tell: text that stands in the code. Text that was put together then, as by `unwrap`, may hold a

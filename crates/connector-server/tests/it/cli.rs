@@ -159,6 +159,33 @@ impl Drop for Serving {
     }
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_log_that_nobody_reads_holds_no_call_up() {
+    let emulator = databricks_emulator::Emulator::builder().token("dapi-1").start().await.unwrap();
+    let serving = Serving::start(
+        "",
+        &[("FLYTE_DATABRICKS_ALLOWED_HOSTS", "127.0.0.1:*"), ("RUST_LOG", "trace")],
+    );
+    let mut tasks = serving.tasks().await;
+    let meta = format!(r#"{{"databricks_instance": "{}", "run_id": "7"}}"#, emulator.http_url());
+    // Far more than a pipe holds.
+    for _ in 0..300 {
+        let request = flyteidl2::connector::GetTaskRequest {
+            resource_meta: meta.clone().into_bytes(),
+            task_category: Some(flyteidl2::connector::TaskCategory {
+                name: "databricks".to_owned(),
+                version: 0,
+            }),
+            ..Default::default()
+        };
+        tasks.get_task(request).await.unwrap();
+    }
+    serving.signal("TERM");
+    let (code, rest) = serving.end();
+    assert_eq!(code, Some(0));
+    assert!(rest.len() > 64 * 1024, "{} bytes were waiting", rest.len());
+}
+
 #[test]
 fn bad_configuration_is_one_line_that_names_the_flag_or_variable_and_exit_64() {
     for (flags, variables, expected) in [
