@@ -15,6 +15,9 @@
 //! # }
 //! ```
 //!
+//! It logs through [`tracing`] and sets no subscriber there: a program that sets none sees no log. It listens in
+//! plaintext, on all interfaces and to everybody, unless the [`ServerConfig`] says otherwise.
+//!
 //! As a binary it serves Databricks: [`cli::run`] is all of it but the exit code.
 
 #![forbid(unsafe_code)]

@@ -82,7 +82,7 @@ struct Args {
 fn variable(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {
         Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
-        _ => Err("expected KEY=VALUE".to_owned()),
+        _ => Err("a name, `=` and a value are expected".to_owned()),
     }
 }
 

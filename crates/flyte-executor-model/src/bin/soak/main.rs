@@ -24,7 +24,7 @@ use clap::Parser;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-/// What to drive, and through what.
+/// Drives many tasks through replicas of a server that are killed, against a fake workspace with faults.
 #[derive(Debug, Clone, Parser)]
 #[command(name = "soak", version)]
 struct Args {
