@@ -16,7 +16,7 @@ use tracing::{info, warn};
 use crate::{
     BindError, ServerConfig,
     admin::{self, Readiness},
-    door::{Door, HealthAccess, Rules},
+    door::{Door, HealthAccess, Rules, Work},
     health,
     listen::bind,
     metrics::Metrics,
@@ -130,7 +130,8 @@ impl App {
             limits: config.limits,
             default_timeout: config.default_timeout,
         };
-        let door = Door::new(routes, rules, Arc::clone(&metrics), tracker.clone(), stop.clone());
+        let work = Work { all: tracker.clone(), unawaited: creations.unawaited().clone() };
+        let door = Door::new(routes, rules, Arc::clone(&metrics), work, stop.clone());
         let mut grpc = pin!(door.serve(grpc));
         let pages = admin::router(metrics, readiness.clone());
         let mut prometheus = pin!(admin::serve(prometheus, pages));

@@ -37,7 +37,7 @@ pub use authorize::Callers;
 pub use limits::Limits;
 pub use tls::{Tls, TlsFiles};
 
-pub(crate) use admission::Room;
+pub(crate) use admission::{Room, Work};
 
 use gate::Gate;
 use peer::Peer;
@@ -95,7 +95,7 @@ impl Door {
         routes: Routes,
         rules: Rules,
         metrics: Arc<Metrics>,
-        work: TaskTracker,
+        work: Work,
         stop: CancellationToken,
     ) -> Self {
         let gate = Gate::new(routes, &rules, Arc::clone(&metrics), work, stop.clone());

@@ -42,6 +42,7 @@ mod shutdown;
 mod status;
 mod telemetry;
 mod traces;
+mod unawaited;
 
 pub use app::{App, ServeError};
 pub use args::{

@@ -19,7 +19,8 @@ const PAGE: u32 = 24;
 ///
 /// # Errors
 ///
-/// The first failure to list or to cancel. What was cancelled before stays cancelled.
+/// The first failure to list; else the first one to cancel, once all the others are cancelled: a run that cannot be
+/// cancelled shields no other.
 pub(crate) async fn runs_up_to(
     client: &Client,
     marker: &Marker,
@@ -33,19 +34,22 @@ pub(crate) async fn runs_up_to(
         limit: Some(PAGE),
         ..ListRuns::default()
     };
-    let mut cancelled = 0;
+    let (mut cancelled, mut failed) = (0, None);
     for _ in 0..MAX_PAGES {
         let page = client.list_runs(&list).await?;
         for run in page.runs.iter().filter(|run| marker.is_up_to_here(run)) {
             let Some(run_id) = run.run_id else { continue };
-            client.cancel_run(run_id).await?;
+            if let Err(error) = client.cancel_run(run_id).await {
+                failed.get_or_insert(error);
+                continue;
+            }
             cancelled += 1;
             upstream.orphan_cancelled(orphan);
             info!(host = %client.host(), %run_id, %marker, "a run that belongs to nobody was cancelled");
         }
-        let Some(next) = page.next() else { return Ok(cancelled) };
+        let Some(next) = page.next() else { return failed.map_or(Ok(cancelled), Err) };
         list.page_token = Some(next.to_owned());
     }
     warn!(host = %client.host(), pages = MAX_PAGES, %marker, "there are more active runs than are looked through");
-    Ok(cancelled)
+    failed.map_or(Ok(cancelled), Err)
 }

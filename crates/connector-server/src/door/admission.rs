@@ -20,7 +20,7 @@ use super::{
     upload::{Message, Upload},
     weight,
 };
-use crate::metrics::Refusal;
+use crate::{metrics::Refusal, unawaited::Unawaited};
 
 /// Messages up to this size need no room of their own, neither before nor after they are decoded: their number is
 /// bounded.
@@ -41,6 +41,28 @@ const REFLECTION: usize = 32;
 /// caller is gone. One `CreateTask` counts three times: at the door, as a call, and as work.
 const WORK_PER_CALL: usize = 5;
 
+/// How much more there may be of work for callers who have their answer: it waits, for a workspace that is down for
+/// instance, and must not keep tasks of other workspaces from being created. It takes memory all the same.
+const UNAWAITED_PER_CALL: usize = 20;
+
+/// What calls have begun and not finished.
+#[derive(Debug, Clone)]
+pub(crate) struct Work {
+    /// All of it; a stop waits for it.
+    pub(crate) all: TaskTracker,
+    /// The part that is for callers who have their answer.
+    pub(crate) unawaited: Unawaited,
+}
+
+impl Work {
+    /// Whether there is too much of it to create one more task, where so many calls may run.
+    fn is_too_much(&self, calls: usize) -> bool {
+        let (all, unawaited) = (self.all.len(), self.unawaited.count());
+        all.saturating_sub(unawaited) >= calls.saturating_mul(WORK_PER_CALL)
+            || unawaited >= calls.saturating_mul(UNAWAITED_PER_CALL)
+    }
+}
+
 /// Everything that calls take.
 #[derive(Debug)]
 pub(super) struct Admission {
@@ -50,7 +72,7 @@ pub(super) struct Admission {
     memory: Arc<Semaphore>,
     health: Arc<Semaphore>,
     reflection: Arc<Semaphore>,
-    work: TaskTracker,
+    work: Work,
     limits: Limits,
     stop: CancellationToken,
 }
@@ -79,8 +101,8 @@ pub(super) struct Refused {
 }
 
 impl Admission {
-    /// Nothing taken. `work` is what calls have begun and not finished.
-    pub(super) fn new(limits: &Limits, work: TaskTracker, stop: CancellationToken) -> Self {
+    /// Nothing taken.
+    pub(super) fn new(limits: &Limits, work: Work, stop: CancellationToken) -> Self {
         let semaphore = |count: usize| Arc::new(Semaphore::new(count.min(Semaphore::MAX_PERMITS)));
         let room = usize::try_from(limits.request_bytes / UNIT).unwrap_or(usize::MAX);
         Self {
@@ -116,8 +138,7 @@ impl Admission {
             }
             Class::Call { creates } => {
                 self.still_open()?;
-                let most = self.limits.calls.saturating_mul(WORK_PER_CALL);
-                if creates && self.work.len() >= most {
+                if creates && self.work.is_too_much(self.limits.calls) {
                     return Err(busy("the server has too much unfinished work"));
                 }
                 &self.present
@@ -146,7 +167,7 @@ impl Admission {
             }
             let room = self.room(&self.memory, weight, answer_by).await?;
             places.room = room.map(|permit| Room { _permit: Arc::new(permit) });
-            places.in_flight = Some(self.work.token());
+            places.in_flight = Some(self.work.all.token());
         }
         Ok((places, message))
     }
@@ -233,5 +254,31 @@ impl Refused {
 
     fn slow(error: Error) -> Self {
         Self { reason: Refusal::Slow, error }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn work_that_nobody_waits_for_keeps_no_task_from_being_created_until_it_is_very_much() {
+        let work = Work { all: TaskTracker::new(), unawaited: Unawaited::default() };
+        let mut held: Vec<_> = (0..4).map(|_| (work.all.token(), None)).collect();
+        assert!(!work.is_too_much(1));
+        // One more that is awaited is too much; nineteen more that are not are none too many.
+        held.push((work.all.token(), None));
+        assert!(work.is_too_much(1));
+        held.pop();
+        for _ in 0..19 {
+            let mut piece = work.unawaited.piece();
+            piece.answered();
+            held.push((work.all.token(), Some(piece)));
+        }
+        assert!(!work.is_too_much(1));
+        let mut piece = work.unawaited.piece();
+        piece.answered();
+        held.push((work.all.token(), Some(piece)));
+        assert!(work.is_too_much(1));
     }
 }

@@ -9,13 +9,13 @@ use std::{
 use connector_core::ErrorKind;
 use http::{Request, Response};
 use hyper::body::{Body as _, Incoming};
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tokio_util::sync::CancellationToken;
 use tonic::{Status, body::Body, service::Routes};
 use tower::ServiceExt as _;
 
 use super::{
     Arrived, Callers, HealthAccess, Rules,
-    admission::{Admission, Places, Refused},
+    admission::{Admission, Places, Refused, Work},
     answer::Holding,
     class::Class,
     peer::Peer,
@@ -49,7 +49,7 @@ impl Gate {
         routes: Routes,
         rules: &Rules,
         metrics: Arc<Metrics>,
-        work: TaskTracker,
+        work: Work,
         stop: CancellationToken,
     ) -> Self {
         Self {

@@ -32,6 +32,7 @@ use tokio_util::sync::CancellationToken;
 
 use self::callers::{Callers, Told, Verdict};
 use super::outcome::too_late;
+use crate::unawaited::Unawaited;
 
 /// How many attempts are remembered whose work was given up.
 const MAX_PAST: usize = 10_000;
@@ -48,6 +49,7 @@ struct Inner {
     grace: Duration,
     known: Mutex<HashMap<Key, Known>>,
     unnamed: AtomicU64,
+    unawaited: Unawaited,
     /// When every grace time ends at the latest, once the server stops.
     stop: watch::Sender<Option<Instant>>,
 }
@@ -111,6 +113,7 @@ impl Creations {
             grace,
             known: Mutex::new(HashMap::new()),
             unnamed: AtomicU64::new(0),
+            unawaited: Unawaited::default(),
             stop: watch::Sender::new(None),
         }))
     }
@@ -141,6 +144,11 @@ impl Creations {
             let settled = async { while outcome.changed().await.is_ok() {} };
             tokio::time::timeout_at(answer_at, settled).await.map_err(|_elapsed| too_late())?;
         }
+    }
+
+    /// What goes on for callers who have their answer.
+    pub(crate) fn unawaited(&self) -> &Unawaited {
+        &self.0.unawaited
     }
 
     fn grace(&self) -> Duration {

@@ -1,7 +1,7 @@
 //! Runs that belong to nobody.
 
 use connector_core::{Connector, CreateContext};
-use databricks_emulator::{CannedAnswer, Endpoint};
+use databricks_emulator::{Calls, CannedAnswer, Endpoint, Fault, FaultPlan, FaultRule, When};
 use serde_json::json;
 
 use crate::setup::{World, stored};
@@ -61,6 +61,26 @@ async fn a_look_for_earlier_runs_that_failed_says_so_and_can_be_repeated() {
     assert_eq!(cancelled(&world), [false]);
     world.connector.stop_earlier_attempts(second).await.unwrap();
     assert_eq!(cancelled(&world), [true]);
+}
+
+#[tokio::test]
+async fn a_run_that_cannot_be_cancelled_shields_no_other() {
+    let world = World::start().await;
+    let [first, second] = attempts(&world, &json!({}));
+    for abandoned in 0..3 {
+        world.connector.create(CreateContext { abandoned, ..first.clone() }).await.unwrap();
+    }
+    // The latest is the first that is found.
+    let shield = world.emulator.runs()[2].run_id;
+    world.emulator.inject(FaultRule::on_calls(
+        Calls::to([Endpoint::CancelRun]).of_run(shield),
+        When::Always(Fault::Answer(CannedAnswer::json(403, "{}"))),
+    ));
+    world.connector.stop_earlier_attempts(second.clone()).await.unwrap_err();
+    assert_eq!(cancelled(&world), [true, true, false]);
+    world.emulator.set_faults(FaultPlan::default());
+    world.connector.stop_earlier_attempts(second).await.unwrap();
+    assert_eq!(cancelled(&world), [true, true, true]);
 }
 
 #[tokio::test]

@@ -10,13 +10,16 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
 use super::{Abandonment, Creations, Ticket};
-use crate::{metrics::Abandoned, service::outcome};
+use crate::{metrics::Abandoned, service::outcome, unawaited::Piece};
 
 /// How often something is tried that fails in a way that does not pass by itself.
 const TRIES: u32 = 5;
 
 /// How long something is tried that fails in a way that passes: most outages are shorter.
 const LASTING: Duration = Duration::from_hours(1);
+
+/// How much work nobody waits for, at most, while something is tried again: it takes memory.
+const MOST_LASTING: usize = 10_000;
 
 /// The longest wait between two tries.
 const LONGEST_WAIT: Duration = Duration::from_mins(1);
@@ -38,7 +41,8 @@ pub(in crate::service) async fn carry_out(
     let remembered = without_inputs(&mut cx);
     let creations = ticket.creations.clone();
     let looked = CancellationToken::new();
-    let create = create(ticket, &connector, cx, &remembered, &looked, count);
+    let mut piece = creations.unawaited().piece();
+    let create = create(ticket, &connector, cx, (&remembered, &looked, &mut piece), count);
     let look = stop_earlier_attempts(&creations, &connector, &remembered, &looked);
     tokio::join!(Box::pin(create), Box::pin(look));
 }
@@ -47,8 +51,7 @@ async fn create(
     ticket: Ticket,
     connector: &ConnectorHandle,
     cx: CreateContext,
-    remembered: &CreateContext,
-    looked: &CancellationToken,
+    (remembered, looked, piece): (&CreateContext, &CancellationToken, &mut Piece),
     count: impl FnOnce(Abandoned) + Send,
 ) {
     let outcome = outcome::caught(connector.create(cx)).await;
@@ -56,7 +59,9 @@ async fn create(
     let left = remembered.deadline.map(|at| at.saturating_duration_since(Instant::now()));
     let patience = left.map_or(LOOK_PATIENCE, |left| (left / 2).min(LOOK_PATIENCE));
     drop(tokio::time::timeout(patience, looked.cancelled()).await);
-    let Some(abandonment) = ticket.settle(outcome).await else { return };
+    let settled = ticket.settle(outcome).await;
+    piece.answered();
+    let Some(abandonment) = settled else { return };
     warn!(
         is_started = abandonment.meta.is_some(),
         "the caller was told that the task could not be created; what was started is given up after the grace time"
@@ -159,7 +164,9 @@ impl<'a> Tries<'a> {
             error.kind(),
             ErrorKind::Exhausted | ErrorKind::Unavailable | ErrorKind::DeadlineExceeded
         );
-        let is_over = if passes { self.since.elapsed() >= LASTING } else { self.failed >= TRIES };
+        let is_crowded = self.creations.unawaited().count() > MOST_LASTING;
+        let is_over = is_crowded
+            || if passes { self.since.elapsed() >= LASTING } else { self.failed >= TRIES };
         if is_over || self.creations.is_stopping() {
             return false;
         }
