@@ -11,6 +11,10 @@ use crate::{
 ///
 /// Implementors write plain `async fn`; the futures must be `Send`. Every method must be idempotent: Flyte sends
 /// the same request again after a lost answer, to any replica (FC §0.5).
+///
+/// Each method runs in the `tracing` span of its call, which ends up in the call's log line. A connector may record there
+/// where it sends the work (`workspace`), what the work is called there (`run_id`), and how many requests the call took
+/// (`attempts`).
 pub trait Connector: Send + Sync + 'static {
     /// The name under which the metadata service lists this connector.
     const NAME: &'static str;

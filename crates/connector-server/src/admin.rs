@@ -1,5 +1,5 @@
-//! The HTTP port: metrics on every path but `/livez` and `/readyz`, as the Python server answers on every path
-//! (FC §2.7).
+//! The HTTP port: metrics on every path but `/livez`, `/readyz` and, when it is switched on, `/status`, as the Python
+//! server answers on every path (FC §2.7).
 
 use std::sync::{
     Arc,
@@ -16,8 +16,10 @@ use http::{Method, StatusCode, header};
 use crate::metrics::{Exposition, Metrics};
 
 mod serve;
+mod status_page;
 
 pub(crate) use serve::serve;
+pub(crate) use status_page::StatusPage;
 
 /// Whether new calls should come here.
 #[derive(Debug, Clone, Default)]
@@ -37,26 +39,38 @@ impl Readiness {
 struct Shared {
     metrics: Arc<Metrics>,
     readiness: Readiness,
+    /// None: there is no such page.
+    status: Option<Arc<StatusPage>>,
 }
 
 /// The pages of the port.
-pub(crate) fn router(metrics: Arc<Metrics>, readiness: Readiness) -> Router {
-    Router::new().fallback(answer).with_state(Shared { metrics, readiness })
+pub(crate) fn router(
+    metrics: Arc<Metrics>,
+    readiness: Readiness,
+    status: Option<StatusPage>,
+) -> Router {
+    let shared = Shared { metrics, readiness, status: status.map(Arc::new) };
+    Router::new().fallback(answer).with_state(shared)
 }
 
 async fn answer(State(shared): State<Shared>, request: Request) -> Response {
     if request.method() != Method::GET {
         return (StatusCode::METHOD_NOT_ALLOWED, [(header::ALLOW, "GET")]).into_response();
     }
-    match request.uri().path() {
-        "/livez" => (StatusCode::OK, "ok\n").into_response(),
-        "/readyz" if shared.readiness.get() => (StatusCode::OK, "ok\n").into_response(),
-        "/readyz" => (StatusCode::SERVICE_UNAVAILABLE, "stopping\n").into_response(),
+    match (request.uri().path(), &shared.status) {
+        ("/status", Some(status)) => {
+            let head =
+                [(header::CONTENT_TYPE, "application/json"), (header::CACHE_CONTROL, "no-store")];
+            (head, status.write(!shared.readiness.get())).into_response()
+        }
+        ("/livez", _) => (StatusCode::OK, "ok\n").into_response(),
+        ("/readyz", _) if shared.readiness.get() => (StatusCode::OK, "ok\n").into_response(),
+        ("/readyz", _) => (StatusCode::SERVICE_UNAVAILABLE, "stopping\n").into_response(),
         _ => {
             let accept =
                 request.headers().get(header::ACCEPT).and_then(|value| value.to_str().ok());
             let exposition = Exposition::accepted(accept);
-            let body = shared.metrics.write(exposition);
+            let body = shared.metrics.scrape(exposition);
             ([(header::CONTENT_TYPE, exposition.content_type())], body).into_response()
         }
     }
@@ -77,7 +91,7 @@ mod tests {
     #[tokio::test]
     async fn readiness_follows_its_switch_and_liveness_does_not() {
         let readiness = Readiness::default();
-        let router = router(Arc::new(Metrics::new([])), readiness.clone());
+        let router = router(Arc::new(Metrics::new([])), readiness.clone(), None);
         assert_eq!(
             ask(&router, Method::GET, "/readyz").await.status(),
             StatusCode::SERVICE_UNAVAILABLE
@@ -94,7 +108,7 @@ mod tests {
 
     #[tokio::test]
     async fn every_other_path_answers_metrics_and_get_alone_is_allowed() {
-        let router = router(Arc::new(Metrics::new([])), Readiness::default());
+        let router = router(Arc::new(Metrics::new([])), Readiness::default(), None);
         for path in ["/", "/metrics", "/any/where"] {
             let answer = ask(&router, Method::GET, path).await;
             assert_eq!(

@@ -15,7 +15,7 @@ use tracing::{info, warn};
 
 use crate::{
     BindError, ServerConfig,
-    admin::{self, Readiness},
+    admin::{self, Readiness, StatusPage},
     door::{Door, HealthAccess, Rules, Work},
     health,
     listen::bind,
@@ -68,13 +68,14 @@ impl App {
         self.grpc_address
     }
 
-    /// Where metrics, /livez and /readyz are served.
+    /// Where metrics, /livez, /readyz and /status are served.
     pub fn prometheus_address(&self) -> SocketAddr {
         self.prometheus_address
     }
 
     /// Serves until `shutdown` is done, then drains: readiness goes first, then health, then the listener; calls in
-    /// flight and tasks being created finish within the grace time, and the metrics can be read until the end.
+    /// flight and tasks being created finish within the grace time, and the metrics can be read until the end, for which
+    /// the end waits a while when somebody reads them.
     ///
     /// # Errors
     ///
@@ -88,6 +89,7 @@ impl App {
         let (mut health, health_service) = health::serving().await;
 
         let creations = Creations::new(config.abandon_grace);
+        let status = config.status.then(|| StatusPage::now(registry.clone(), tracker.clone()));
         let calls = Calls::new(
             registry.clone(),
             Arc::clone(&metrics),
@@ -133,7 +135,7 @@ impl App {
         let work = Work { all: tracker.clone(), unawaited: creations.unawaited().clone() };
         let door = Door::new(routes, rules, Arc::clone(&metrics), work, stop.clone());
         let mut grpc = pin!(door.serve(grpc));
-        let pages = admin::router(metrics, readiness.clone());
+        let pages = admin::router(Arc::clone(&metrics), readiness.clone(), status);
         let mut prometheus = pin!(admin::serve(prometheus, pages));
         readiness.set(true);
 
@@ -147,6 +149,7 @@ impl App {
         readiness.set(false);
         health.not_serving().await;
         stop.cancel();
+        let stopping = tokio::time::Instant::now();
         // Work that nobody got is given up while there is still time for it.
         creations.end_graces(tokio::time::Instant::now() + config.drain_grace.mul_f64(0.8));
         tracker.close();
@@ -162,17 +165,23 @@ impl App {
                 }
             }
         };
+        let ended = async {
+            if tokio::time::timeout(config.drain_grace, drained).await.is_err() {
+                warn!(
+                    calls = tracker.len(),
+                    "stopped: calls were still in flight at the end of the grace time"
+                );
+                return;
+            }
+            let left = config.drain_grace.saturating_sub(stopping.elapsed());
+            let wait = config.last_scrape.min(left);
+            if tokio::time::timeout(wait, metrics.last_scrape()).await.is_err() {
+                info!("nobody read the metrics after the last call");
+            }
+            info!("stopped: every call was answered");
+        };
         tokio::select! {
-            ended = tokio::time::timeout(config.drain_grace, drained) => match ended {
-                Ok(()) => {
-                    info!("stopped: every call was answered");
-                    Ok(())
-                }
-                Err(_elapsed) => {
-                    warn!(calls = tracker.len(), "stopped: calls were still in flight at the end of the grace time");
-                    Ok(())
-                }
-            },
+            () = ended => Ok(()),
             never = &mut prometheus => match never {},
         }
     }

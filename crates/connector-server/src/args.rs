@@ -8,9 +8,12 @@ use secrecy::SecretString;
 use crate::{demo::DemoArgs, traces};
 
 mod door;
+mod sight;
 mod workspaces;
 
 pub use door::{DoorArgs, DoorEnvironment, Health};
+pub(crate) use sight::STATUS;
+pub use sight::SightArgs;
 pub use workspaces::WorkspaceArgs;
 
 /// Runs Flyte tasks on Databricks: a Flyte connector server.
@@ -131,6 +134,10 @@ pub struct ServeArgs {
     /// How Databricks is called.
     #[command(flatten)]
     pub workspaces: WorkspaceArgs,
+
+    /// What is seen of it.
+    #[command(flatten)]
+    pub sight: SightArgs,
 }
 
 /// How log lines look.
@@ -201,7 +208,7 @@ pub(crate) const S3_SECRET_ACCESS_KEY: &str = "FLYTE_AWS_SECRET_ACCESS_KEY";
 
 /// Every environment variable that is read by this program, in the order of the help text. An empty one counts as
 /// unset.
-pub const VARIABLES: [Variable; 24] = [
+pub const VARIABLES: [Variable; 25] = [
     Variable {
         name: INSTANCE,
         help: "the workspace of tasks that name none, such as adb-1.2.azuredatabricks.net",
@@ -261,6 +268,7 @@ pub const VARIABLES: [Variable; 24] = [
     door::VARIABLES[2],
     door::VARIABLES[3],
     door::VARIABLES[4],
+    sight::VARIABLE,
     Variable {
         name: "OTEL_*",
         help: "where traces go, by the standard names such as OTEL_EXPORTER_OTLP_ENDPOINT; the program must be built with `--features otel`",
@@ -319,6 +327,8 @@ pub struct Environment {
     pub traces: bool,
     /// Who may call.
     pub door: DoorEnvironment,
+    /// `FLYTE_CONNECTOR_STATUS`.
+    pub status: Option<String>,
     /// `LOG_FORMAT`.
     pub log_format: Option<String>,
     /// `LOG_LEVEL`.
@@ -386,6 +396,7 @@ impl Environment {
             s3_secret_access_key: text(S3_SECRET_ACCESS_KEY)?.map(SecretString::from),
             traces: traces::are_wanted(|name| get(name)?.into_string().ok()),
             door: DoorEnvironment::read(text, |name| path(&get, name))?,
+            status: text(STATUS)?,
             log_format: text(LOG_FORMAT)?,
             log_level: text(LOG_LEVEL)?,
             rust_log: text(RUST_LOG)?,

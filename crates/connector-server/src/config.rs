@@ -15,6 +15,7 @@ use crate::{
 
 mod credentials;
 mod door;
+mod sight;
 mod workspaces;
 
 /// Everything the binary needs to serve. [`Config::new`] is the only way to one from the command line.
@@ -63,6 +64,10 @@ pub struct ServerConfig {
     pub abandon_grace: Duration,
     /// How long calls in flight may take to finish after a stop was asked for.
     pub drain_grace: Duration,
+    /// How long a stop, within that time, waits for somebody who reads the metrics to read those of the last calls.
+    pub last_scrape: Duration,
+    /// Whether `/status` is served.
+    pub status: bool,
 }
 
 impl Default for ServerConfig {
@@ -81,6 +86,9 @@ impl Default for ServerConfig {
             abandon_grace: Duration::from_secs(30),
             // Below the 30 s after which Kubernetes kills.
             drain_grace: Duration::from_secs(25),
+            // Most are scraped as often as that.
+            last_scrape: Duration::from_secs(15),
+            status: false,
         }
     }
 }
@@ -167,6 +175,8 @@ impl Config {
             limits: door::limits(&args.door)?,
             default_timeout: workspaces::call_timeout(&args.workspaces),
             abandon_grace: Duration::from_secs(args.abandon_grace),
+            last_scrape: Duration::from_secs(args.sight.last_scrape.into()),
+            status: sight::status(&args.sight, environment)?,
             ..ServerConfig::default()
         };
         let stores = Arc::new(object_stores(environment));

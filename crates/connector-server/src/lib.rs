@@ -47,7 +47,8 @@ mod unawaited;
 pub use app::{App, ServeError};
 pub use args::{
     Args, Command, DoorArgs, DoorEnvironment, Entrypoint, Environment, Health, LogFormat, NotText,
-    ReadVariable, ServeArgs, StandardVariables, UserFailures, VARIABLES, Variable, WorkspaceArgs,
+    ReadVariable, ServeArgs, SightArgs, StandardVariables, UserFailures, VARIABLES, Variable,
+    WorkspaceArgs,
 };
 pub use config::{Config, ConfigError, LogConfig, ServerConfig};
 pub use connectors::registry;

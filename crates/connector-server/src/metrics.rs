@@ -17,12 +17,14 @@ use self::{
         AbandonedLabels, FailureLabels, Labels, MethodLabels, RefusedLabels, RpcLabels,
         TaskTypeLabel,
     },
+    scrapes::Scrapes,
 };
 use crate::status::code_name;
 
 mod counts_of;
 mod labels;
 mod process;
+mod scrapes;
 mod text;
 
 pub(crate) use labels::{Abandoned, Operation, Refusal};
@@ -74,6 +76,7 @@ pub(crate) struct Metrics {
     durations: Histograms<MethodLabels>,
     abandoned: Family<AbandonedLabels, Counter>,
     refused: Family<RefusedLabels, Counter>,
+    scrapes: Scrapes,
 }
 
 impl Metrics {
@@ -141,6 +144,7 @@ impl Metrics {
             durations,
             abandoned,
             refused,
+            scrapes: Scrapes::default(),
         };
         for task_type in task_types {
             metrics.start_at_zero(task_type.name());
@@ -212,6 +216,10 @@ impl Metrics {
         self.durations.get_or_create(&labels).observe(took.as_secs_f64());
         let labels = RpcLabels { task_type, method, code: code_name(code) };
         self.rpcs.get_or_create(&labels).inc();
+        // The executor lists the connectors all the time, which is no news.
+        if !matches!(operation, Operation::GetConnector | Operation::ListConnectors) {
+            self.scrapes.changed();
+        }
     }
 
     /// Counts a finished call about the connectors themselves.
@@ -228,6 +236,18 @@ impl Metrics {
     pub(crate) fn inputs(&self, task_type: Cow<'static, str>, bytes: usize) {
         #[expect(clippy::cast_precision_loss, reason = "a message has at most 64 MiB")]
         self.input_bytes.get_or_create(&TaskTypeLabel { task_type }).observe(bytes as f64);
+    }
+
+    /// All numbers, for somebody who reads them.
+    pub(crate) fn scrape(&self, exposition: Exposition) -> String {
+        let numbers = self.write(exposition);
+        self.scrapes.one_more();
+        numbers
+    }
+
+    /// Waits until somebody has read the latest numbers. Not at all when nobody ever reads them, or nothing is new.
+    pub(crate) async fn last_scrape(&self) {
+        self.scrapes.last_one().await;
     }
 
     /// All numbers, written down.

@@ -9,6 +9,7 @@ use connector_core::{
 use databricks_client::{Client, Credentials, Host};
 
 use crate::{
+    call_log,
     config::{Config, ConfigError, Settings},
     create,
     credentials::{self, WorkspaceCheck},
@@ -159,12 +160,15 @@ pub(crate) fn no_credentials(host: &Host) -> Error {
     )
 }
 
-/// The workspace of a run. What is not an address was not written by this connector.
+/// The workspace of a run, which the log line of the call names with it. What is not an address was not written by this connector.
 pub(crate) fn host_of(meta: &RunMeta) -> Result<Host, Error> {
-    Host::parse(&meta.databricks_instance).map_err(|error| {
+    let host = Host::parse(&meta.databricks_instance).map_err(|error| {
         Error::invalid_meta("the resource meta's `databricks_instance` is not a workspace address")
             .with_source(error)
-    })
+    })?;
+    call_log::workspace(&host);
+    call_log::run(meta.run_id);
+    Ok(host)
 }
 
 impl Connector for DatabricksConnector {
@@ -196,7 +200,7 @@ impl Connector for DatabricksConnector {
     }
 
     async fn create(&self, cx: CreateContext) -> Result<RunMeta, Error> {
-        create::run(self, &cx).await
+        call_log::counting(create::run(self, &cx)).await
     }
 
     async fn abandon(&self, cx: CreateContext, meta: Option<RunMeta>) -> Result<(), Error> {
@@ -213,11 +217,11 @@ impl Connector for DatabricksConnector {
     }
 
     async fn get(&self, cx: CallContext, meta: RunMeta) -> Result<Resource, Error> {
-        get::resource(self, &cx, &meta).await
+        call_log::counting(get::resource(self, &cx, &meta)).await
     }
 
     async fn delete(&self, cx: CallContext, meta: RunMeta) -> Result<(), Error> {
-        delete::run(self, &cx, &meta).await.map(|_stopped| ())
+        call_log::counting(delete::run(self, &cx, &meta)).await.map(|_stopped| ())
     }
 
     async fn stop_earlier_attempts(&self, cx: CreateContext) -> Result<(), Error> {
@@ -230,7 +234,7 @@ impl Connector for DatabricksConnector {
         meta: RunMeta,
         request: MetricsRequest,
     ) -> Result<Vec<Metric>, Error> {
-        metrics::of_run(self, &cx, &meta, &request).await
+        call_log::counting(metrics::of_run(self, &cx, &meta, &request)).await
     }
 
     async fn logs(
@@ -239,6 +243,6 @@ impl Connector for DatabricksConnector {
         meta: RunMeta,
         request: LogsRequest,
     ) -> Result<LogPage, Error> {
-        logs::page(self, &cx, &meta, &request).await
+        call_log::counting(logs::page(self, &cx, &meta, &request)).await
     }
 }

@@ -7,7 +7,7 @@ use databricks_client::{Client, Credentials, Host, Lane};
 use tracing::{info, warn};
 
 use crate::{
-    DatabricksConnector,
+    DatabricksConnector, call_log,
     connector::no_credentials,
     entrypoint, error,
     execution::Execution,
@@ -51,6 +51,7 @@ pub(crate) async fn run(
     })?;
     let credentials = client.credentials();
     connector.watch.remember_credentials(&host, run_id, credentials, Instant::now());
+    call_log::run(run_id);
     info!(%host, %run_id, credentials = credentials.name(), "run submitted");
     Ok(RunMeta::new(host.to_string(), run_id).with_credential(credential).with_outputs(outputs))
 }
@@ -129,6 +130,7 @@ async fn workspace_of(
     cx: &CreateContext,
 ) -> Result<(Host, Client, Option<CredentialRef>), Error> {
     let host = connector.host_of(task)?;
+    call_log::workspace(&host);
     let (credentials, credential) = credentials_for(connector, &host, task, cx).await?;
     // What is read for a submission does not wait behind polls.
     let client = connector.client(&host, credentials, cx.deadline).in_lane(Lane::Writes);

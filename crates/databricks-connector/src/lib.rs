@@ -25,6 +25,7 @@
 )]
 
 mod arguments;
+mod call_log;
 mod compute;
 mod config;
 mod connector;

@@ -64,6 +64,10 @@ impl Calls {
             flyte.run = field::Empty,
             flyte.action = field::Empty,
             flyte.attempt = field::Empty,
+            // The connector fills these in (`connector_core::Connector`).
+            workspace = field::Empty,
+            run_id = field::Empty,
+            attempts = field::Empty,
         );
         traces::accept(&span, request.metadata());
         Call {

@@ -38,6 +38,7 @@ mod s3_logs;
 mod scripted;
 mod series;
 mod server;
+mod sight;
 mod stop;
 mod tls;
 mod traces;

@@ -1,6 +1,9 @@
 //! A server in this process, and clients of it.
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::{
+    net::{Ipv4Addr, SocketAddr},
+    time::Duration,
+};
 
 use connector_core::Registry;
 use connector_server::{App, ServeError, ServerConfig};
@@ -27,6 +30,7 @@ pub fn config() -> ServerConfig {
         host: Some(Ipv4Addr::LOCALHOST.to_string()),
         grpc_port: 0,
         prometheus_port: 0,
+        last_scrape: Duration::ZERO,
         ..ServerConfig::default()
     }
 }

@@ -10,6 +10,8 @@ use std::{
 
 use connector_core::{Count, Distribution, Phase};
 
+use crate::call_log;
+
 use super::{
     Attempt, BudgetWait, Host, Lane, Mint, Observer, WorkspaceSnapshot,
     last_errors::{LastError, LastErrors},
@@ -205,6 +207,7 @@ fn status_label(status: u16) -> String {
 impl Observer for UpstreamCounts {
     fn attempted(&self, attempt: &Attempt<'_>) {
         self.lock().attempted(attempt);
+        call_log::one_more_request();
         if let Some(kind) = attempt.failure {
             self.lock_errors().push(LastError::now(
                 attempt.host,

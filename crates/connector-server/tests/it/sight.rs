@@ -1,0 +1,348 @@
+//! What the server shows of itself: metrics, `/status`, and one log line a call.
+
+use std::{
+    collections::BTreeSet,
+    net::{Ipv4Addr, SocketAddr},
+    path::Path,
+    time::Duration,
+};
+
+use connector_server::{ServerConfig, registry};
+use databricks_connector::Config;
+use databricks_emulator::{
+    Calls, CannedAnswer, Emulator, Endpoint, Fault, FaultRule, RetryAfter, When,
+};
+use flyteidl2::{
+    connector::{
+        CreateTaskRequest, DeleteTaskRequest, GetConnectorRequest, GetTaskRequest,
+        ListConnectorsRequest,
+    },
+    core::task_execution::Phase,
+};
+use serde_json::{Value, json};
+use tokio::net::TcpSocket;
+use tonic::Request;
+
+use crate::{
+    cli::Serving,
+    databricks::{captured, category, configured, pointed_at},
+    gated::Gated,
+    scripted::{Act, Meta},
+    server::{Running, config, scripted, start},
+};
+
+const PATIENT: Duration = Duration::from_secs(30);
+
+/// The connector's own token.
+const TOKEN: &str = "dapi-connector";
+
+async fn get(server: &Running, resource_meta: &[u8], timeout: Duration) -> Phase {
+    let mut request = Request::new(GetTaskRequest {
+        resource_meta: resource_meta.to_vec(),
+        task_category: Some(category()),
+        ..GetTaskRequest::default()
+    });
+    request.set_timeout(timeout);
+    server.tasks().get_task(request).await.unwrap().into_inner().resource.unwrap().phase()
+}
+
+async fn create(server: &Running, request: CreateTaskRequest) -> Vec<u8> {
+    let mut tasks = server.tasks();
+    Box::pin(tasks.create_task(request)).await.unwrap().into_inner().resource_meta
+}
+
+fn strike(emulator: &Emulator, endpoint: Endpoint, fault: Fault) {
+    emulator.inject(FaultRule::on_calls(Calls::to([endpoint]), When::once(fault)));
+}
+
+/// A workspace, and one that nobody listens at, for as long as the socket lives.
+async fn workspaces() -> (Emulator, TcpSocket, String) {
+    let emulator = Emulator::builder().token(TOKEN).start().await.unwrap();
+    let taken = TcpSocket::new_v4().unwrap();
+    taken.bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).unwrap();
+    let lost = format!("localhost:{}", taken.local_addr().unwrap().port());
+    (emulator, taken, lost)
+}
+
+/// A server that has seen a run through and everything go wrong once.
+async fn after_a_bad_day(emulator: &Emulator, lost: &str) -> Running {
+    let host = emulator.https_host();
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), TOKEN).unwrap();
+    let databricks = Config {
+        access_token: None,
+        access_token_file: Some(file.path().to_owned()),
+        access_token_hosts: vec![host.clone(), lost.to_owned()],
+        ..configured(emulator)
+    };
+    let config = ServerConfig { status: true, ..config() };
+    let server = start(config, registry(databricks).unwrap()).await;
+
+    let request = pointed_at(captured("40_executor_first_attempt"), &host);
+    let run = create(&server, request.clone()).await;
+    while get(&server, &run, PATIENT).await != Phase::Succeeded {}
+
+    // The next attempt finds the one before it alive.
+    let mut first = request;
+    first.output_prefix = format!("{}-1", first.output_prefix);
+    attempt_of(&mut first).retry_attempt = 0;
+    action_of(&mut first).push_str("-other");
+    let mut second = first.clone();
+    attempt_of(&mut second).retry_attempt = 1;
+    create(&server, first).await;
+    let run = create(&server, second).await;
+
+    // Who has no time goes without, and who comes next waits.
+    strike(emulator, Endpoint::GetRun, Fault::RateLimited(RetryAfter::Seconds(2)));
+    get(&server, &run, Duration::from_secs(1)).await;
+    get(&server, &run, PATIENT).await;
+    strike(emulator, Endpoint::GetRun, Fault::Answer(CannedAnswer::json(503, "{}")));
+    get(&server, &run, PATIENT).await;
+
+    // Ten failures in a row, of which a call makes six, and then a call that is not sent.
+    let meta = json!({"databricks_instance": lost, "run_id": "1"}).to_string();
+    for _ in 0..3 {
+        get(&server, meta.as_bytes(), PATIENT).await;
+    }
+    server
+}
+
+fn attempt_of(request: &mut CreateTaskRequest) -> &mut flyteidl2::core::TaskExecutionIdentifier {
+    request.task_execution_metadata.as_mut().unwrap().task_execution_id.as_mut().unwrap()
+}
+
+fn action_of(request: &mut CreateTaskRequest) -> &mut String {
+    &mut attempt_of(request).node_execution_id.as_mut().unwrap().node_id
+}
+
+/// The families of an exposition.
+fn families(text: &str) -> BTreeSet<String> {
+    let types = text.lines().filter_map(|line| line.strip_prefix("# TYPE "));
+    types.map(|rest| rest.split_once(' ').unwrap().0.to_owned()).collect()
+}
+
+/// The metrics in the first column of the tables of `What to watch`.
+fn documented() -> BTreeSet<String> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/deploy.md");
+    let text = std::fs::read_to_string(path).unwrap();
+    let (_, section) = text.split_once("\n## What to watch\n").unwrap();
+    let (section, _) = section.split_once("\n## ").unwrap();
+    let cells = section.lines().filter_map(|line| line.strip_prefix("| `"));
+    cells.map(|rest| rest.split_once('`').unwrap().0.to_owned()).collect()
+}
+
+fn value(text: &str, sample: &str) -> f64 {
+    let line = text.lines().find_map(|line| line.strip_prefix(sample)?.strip_prefix(' '));
+    line.unwrap_or_else(|| panic!("no {sample} in\n{text}")).parse().unwrap()
+}
+
+#[tokio::test]
+async fn the_docs_name_every_metric_and_a_bad_day_shows_in_each() {
+    let (emulator, _taken, lost) = workspaces().await;
+    let server = after_a_bad_day(&emulator, &lost).await;
+    let host = emulator.https_host();
+    server.metadata().list_connectors(ListConnectorsRequest {}).await.unwrap();
+    let unknown = GetConnectorRequest { name: "nobody".to_owned() };
+    server.metadata().get_connector(unknown).await.unwrap_err();
+
+    let (_, text) = server.page("/metrics").await;
+    assert_eq!(families(&text), documented(), "told, and in docs/deploy.md");
+
+    let databricks = "flyte_connector_databricks";
+    for (sample, least) in [
+        (format!(r#"{databricks}_token_refreshes_total{{kind="pat",outcome="ok"}}"#), 1.0),
+        (format!(r#"{databricks}_submit_to_running_seconds_count{{workspace="{host}"}}"#), 1.0),
+        (
+            format!(
+                r#"{databricks}_run_duration_seconds_count{{workspace="{host}",phase="Succeeded"}}"#
+            ),
+            1.0,
+        ),
+        (format!(r#"{databricks}_retries_total{{workspace="{host}",endpoint="runs/get"}}"#), 1.0),
+        (format!(r#"{databricks}_orphans_cancelled_total{{cause="earlier_attempt"}}"#), 1.0),
+        (r#"flyte_connector_rpcs_total{task_type="none",method="ListConnectors",code="OK"}"#.to_owned(), 1.0),
+        (r#"flyte_connector_rpcs_total{task_type="none",method="GetConnector",code="NOT_FOUND"}"#.to_owned(), 1.0),
+        (r#"flyte_connector_rpc_duration_seconds_count{task_type="none",method="GetConnector"}"#.to_owned(), 1.0),
+    ] {
+        assert!(value(&text, &sample) >= least, "{sample} in\n{text}");
+    }
+    let ended = format!(
+        r#"{databricks}_run_duration_seconds_count{{workspace="{host}",phase="Succeeded"}}"#
+    );
+    assert!((value(&text, &ended) - 1.0).abs() < f64::EPSILON, "one run has ended");
+}
+
+#[tokio::test]
+async fn status_tells_of_workspaces_runs_and_errors_and_no_secret() {
+    let (emulator, _taken, lost) = workspaces().await;
+    let server = after_a_bad_day(&emulator, &lost).await;
+    let (code, text) = server.page("/status").await;
+    assert_eq!(code, 200);
+    let page: Value = serde_json::from_str(&text).unwrap();
+    assert_eq!(page["version"], env!("CARGO_PKG_VERSION"), "{page:#}");
+    // The second attempt is still looked after.
+    assert_eq!((&page["draining"], &page["in_flight"]), (&json!(false), &json!(1)), "{page:#}");
+    let connector = &page["connectors"][0];
+    assert_eq!(connector["name"], "Databricks Connector", "{page:#}");
+    let status = &connector["status"];
+
+    let find = |host: &str| {
+        let workspaces = status["workspaces"].as_array().unwrap();
+        workspaces.iter().find(|workspace| workspace["host"] == host).unwrap()
+    };
+    let near = find(&emulator.https_host());
+    assert_eq!(near["credentials"], json!(["FLYTE_DATABRICKS_ACCESS_TOKEN"]), "{near:#}");
+    assert_eq!(near["breaker"]["state"], "closed", "{near:#}");
+    let budget = &near["budgets"][0];
+    assert_eq!((&budget["limit"], &budget["reads"]["in_use"]), (&json!(64), &json!(0)), "{near:#}");
+    assert_eq!(budget["reads"]["waiting"], 0, "{near:#}");
+    assert!(budget["writes"]["per_second"].is_number(), "{near:#}");
+    assert_ne!(find(&lost)["breaker"]["state"], "closed", "{status:#}");
+
+    assert!(status["runs"].is_object(), "{status:#}");
+    assert_eq!(status["runs"]["Succeeded"], 1, "{status:#}");
+    let errors = status["last_errors"].as_array().unwrap();
+    assert_eq!((&errors[0]["host"], &errors[0]["kind"]), (&json!(lost), &json!("Connect")));
+    assert!(errors[0]["time"].as_str().unwrap().ends_with('Z'), "{status:#}");
+    assert!(errors.iter().any(|error| error["status"] == 503), "{status:#}");
+    assert!(!text.contains("dapi"), "{text}");
+}
+
+#[tokio::test]
+async fn status_is_not_there_unless_it_is_asked_for() {
+    let (server, _connector) = scripted().await;
+    assert!(server.page("/status").await.1.starts_with("# HELP"));
+}
+
+#[tokio::test]
+async fn strangers_cannot_make_up_series() {
+    let emulator = Emulator::builder().token(TOKEN).start().await.unwrap();
+    let server = start(config(), registry(configured(&emulator)).unwrap()).await;
+    let mut tasks = server.tasks();
+    let mut sizes = Vec::new();
+    for number in 1..=60 {
+        let mut request = captured("40_executor_first_attempt");
+        let template = request.template.as_mut().unwrap();
+        template.r#type = format!("made-up-{number}\"\n}} 1");
+        tasks.create_task(request).await.unwrap_err();
+        let host = format!("made-up-{number}.example.com");
+        let meta = json!({"databricks_instance": host, "run_id": number.to_string()});
+        get(&server, meta.to_string().as_bytes(), PATIENT).await;
+        let name = format!("made-up-{number}");
+        server.metadata().get_connector(GetConnectorRequest { name }).await.unwrap_err();
+        let (_, text) = server.page("/metrics").await;
+        assert!(!text.contains("made-up"), "{text}");
+        sizes.push(text.lines().count());
+    }
+    assert_eq!(sizes[0], sizes[59], "{sizes:?}");
+}
+
+#[tokio::test]
+async fn a_cancelled_call_is_counted_with_its_time() {
+    let (server, connector) = scripted().await;
+    let mut tasks = server.tasks();
+    let request = GetTaskRequest {
+        resource_meta: Meta::bytes(Act::Wait),
+        task_category: Some(crate::scripted::category()),
+        ..GetTaskRequest::default()
+    };
+    let caller = tokio::spawn(async move { tasks.get_task(request).await });
+    connector.0.entered.acquire().await.unwrap().forget();
+    caller.abort();
+    server.scrape_until(r#"method="GetTask",code="CANCELLED"} 1"#).await;
+    let (_, text) = server.page("/metrics").await;
+    let seconds = r#"rpc_duration_seconds_count{task_type="scripted",method="GetTask"} 1"#;
+    assert!(text.contains(seconds), "{text}");
+}
+
+/// A binary that may call plain workspaces of this machine.
+fn serving(flags: &str) -> Serving {
+    Gated::served(flags)
+}
+
+async fn scrape(serving: &Serving) -> String {
+    let answer = reqwest::get(format!("http://{}/metrics", serving.http)).await.unwrap();
+    answer.text().await.unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_call_in_flight_at_sigterm_is_in_the_log_and_in_the_last_scrape() {
+    let workspace = Gated::start().await;
+    let serving = serving("");
+    assert!(!scrape(&serving).await.contains("GetTask\",code"));
+    let meta = json!({"databricks_instance": workspace.host, "run_id": "1"}).to_string();
+    let request = GetTaskRequest {
+        resource_meta: meta.into_bytes(),
+        task_category: Some(category()),
+        connection: workspace.request().connection,
+        ..GetTaskRequest::default()
+    };
+    let mut tasks = serving.tasks().await;
+    let call = tokio::spawn(async move { tasks.get_task(request).await.is_ok() });
+    workspace.come.acquire().await.unwrap().forget();
+
+    serving.signal("TERM");
+    while serving.page("/readyz").await != 503 {}
+    workspace.go.add_permits(1);
+    assert!(call.await.unwrap());
+    let last = scrape(&serving).await;
+    let line = r#"flyte_connector_rpcs_total{task_type="databricks",method="GetTask",code="OK"} 1"#;
+    assert!(last.contains(line), "{last}");
+
+    let (code, log) = serving.end();
+    assert_eq!(code, Some(0), "{log}");
+    let answered = log.lines().find(|line| line.contains("call answered")).unwrap();
+    assert!(answered.contains("GetTask") && answered.contains("127.0.0.1"), "{answered}");
+    assert!(!log.contains("nobody read the metrics"), "{log}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_log_line_of_a_call_names_workspace_run_phase_and_attempts_in_both_formats() {
+    let emulator = Emulator::builder().token("dapi-DATABRICKS_TOKEN").start().await.unwrap();
+    let host = emulator.http_url();
+    for flags in ["", "--log-format human"] {
+        let mut serving = serving(flags);
+        let request = pointed_at(captured("01_new_cluster"), &host);
+        let connection = request.connection.clone();
+        let mut tasks = serving.tasks().await;
+        let answer = Box::pin(tasks.create_task(request)).await.unwrap();
+        let resource_meta = answer.into_inner().resource_meta;
+        let run_id = emulator.runs().last().unwrap().run_id.to_string();
+        let created = serving.line("call answered");
+
+        strike(&emulator, Endpoint::GetRun, Fault::Answer(CannedAnswer::json(503, "{}")));
+        let category = Some(category());
+        let get = GetTaskRequest {
+            resource_meta: resource_meta.clone(),
+            task_category: category.clone(),
+            connection: connection.clone(),
+            ..GetTaskRequest::default()
+        };
+        tasks.get_task(get).await.unwrap();
+        let read = serving.line("call answered");
+        let line = serving.read.lines().last().unwrap().to_owned();
+        let delete = DeleteTaskRequest { resource_meta, task_category: category, connection };
+        tasks.delete_task(delete).await.unwrap();
+
+        if flags.is_empty() {
+            let span = &created["span"];
+            assert_eq!((&span["workspace"], &span["run_id"]), (&json!(host), &json!(run_id)));
+            let span = &read["span"];
+            assert_eq!((&span["workspace"], &span["run_id"]), (&json!(host), &json!(run_id)));
+            assert_eq!(span["attempts"], 2, "{read}");
+            assert_eq!(read["flyte.phase"], "WaitingForResources", "{read}");
+            assert!(read["duration_ms"].is_u64(), "{read}");
+        } else {
+            for word in [
+                format!("workspace=\"{host}\""),
+                format!("run_id={run_id}"),
+                "attempts=2".to_owned(),
+                "flyte.phase=".to_owned(),
+                "duration_ms=".to_owned(),
+                "rpc.method=\"GetTask\"".to_owned(),
+            ] {
+                assert!(line.contains(&word), "{word} is not in {line}");
+            }
+        }
+    }
+}
