@@ -53,8 +53,44 @@ fn write(metric: &mut MetricEncoder<'_>, reading: &Reading) -> fmt::Result {
     }
 }
 
-/// The encoder takes the largest number for no bound.
 fn buckets(distribution: &Distribution) -> Vec<(f64, u64)> {
     let buckets = distribution.buckets();
-    buckets.map(|(bound, count)| (bound.unwrap_or(f64::MAX), count)).collect()
+    buckets.map(|(bound, count)| (bound.unwrap_or(f64::INFINITY), count)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use prometheus_client::{encoding::text::encode, registry::Registry};
+
+    use super::*;
+
+    #[derive(Debug)]
+    struct One(Distribution);
+
+    impl Collector for One {
+        fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+            let mut metric = encoder.encode_descriptor("a", "a", None, MetricType::Histogram)?;
+            write(&mut metric, &Reading::Histogram(self.0.clone()))
+        }
+    }
+
+    #[test]
+    fn the_last_bucket_of_a_histogram_has_no_bound_and_holds_all() {
+        let mut distribution = Distribution::new(&[1.0, 5.0]);
+        distribution.observe(0.5);
+        distribution.observe(7.0);
+        let mut registry = Registry::default();
+        registry.register_collector(Box::new(One(distribution)));
+        let mut text = String::new();
+        encode(&mut text, &registry).unwrap();
+        let samples: Vec<&str> = text.lines().filter(|line| !line.starts_with('#')).collect();
+        let wanted = [
+            "a_sum 7.5",
+            "a_count 2",
+            r#"a_bucket{le="1.0"} 1"#,
+            r#"a_bucket{le="5.0"} 1"#,
+            r#"a_bucket{le="+Inf"} 2"#,
+        ];
+        assert_eq!(samples, wanted);
+    }
 }
