@@ -335,6 +335,8 @@ pub struct Environment {
     pub log_level: Option<String>,
     /// `RUST_LOG`.
     pub rust_log: Option<String>,
+    /// Names that look like ours and are none, as [`misspelt`] finds them.
+    pub misspelt: Vec<String>,
 }
 
 /// The value of a variable, by its name.
@@ -400,8 +402,29 @@ impl Environment {
             log_format: text(LOG_FORMAT)?,
             log_level: text(LOG_LEVEL)?,
             rust_log: text(RUST_LOG)?,
+            misspelt: Vec::new(),
         })
     }
+}
+
+/// The variables that begin as ours do and that nothing reads. Those that Kubernetes makes of a Service of that name are
+/// left out.
+pub fn misspelt(names: impl Iterator<Item = String>) -> Vec<String> {
+    let is_ours = |name: &str| {
+        ["FLYTE_DATABRICKS_", "FLYTE_CONNECTOR_"].iter().any(|prefix| name.starts_with(prefix))
+    };
+    let is_of_a_service = |name: &str| {
+        name.ends_with("_SERVICE_HOST")
+            || name.contains("_SERVICE_PORT")
+            || name.ends_with("_PORT")
+            || name.contains("_PORT_")
+    };
+    let mut names: Vec<String> = names
+        .filter(|name| is_ours(name) && !is_of_a_service(name))
+        .filter(|name| VARIABLES.iter().all(|variable| variable.name != name))
+        .collect();
+    names.sort_unstable();
+    names
 }
 
 /// A path need not be text.
@@ -496,6 +519,25 @@ mod tests {
         assert!(environment.access_token.is_none());
         assert!(environment.ssl_cert_file.is_none());
         assert!(environment.log_level.is_none());
+    }
+
+    #[test]
+    fn a_misspelt_variable_is_noticed_and_those_of_services_are_not() {
+        let names = [
+            "FLYTE_DATABRICKS_INSTANCE",
+            "FLYTE_DATABRICKS_INSTANCES",
+            "FLYTE_CONNECTOR_TLS_CRT",
+            "FLYTE_CONNECTOR_SERVICE_HOST",
+            "FLYTE_CONNECTOR_SERVICE_PORT_GRPC",
+            "FLYTE_CONNECTOR_PORT",
+            "FLYTE_CONNECTOR_PORT_8000_TCP_ADDR",
+            "FLYTE_INTERNAL_EXECUTION_PROJECT",
+            "PATH",
+        ];
+        assert_eq!(
+            misspelt(names.iter().map(|&name| name.to_owned())),
+            ["FLYTE_CONNECTOR_TLS_CRT", "FLYTE_DATABRICKS_INSTANCES"]
+        );
     }
 
     #[test]

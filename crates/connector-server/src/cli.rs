@@ -108,10 +108,13 @@ pub fn run(args: Args, environment: Environment) -> Result<(), Failure> {
     outcome
 }
 
-#[expect(clippy::print_stdout, reason = "the table is what was asked for")]
+#[expect(clippy::print_stdout, clippy::print_stderr, reason = "the table is what was asked for")]
 async fn check(config: Config) -> Result<(), Failure> {
     let connector = crate::connectors::databricks(config.databricks)?;
     let (table, is_good) = check::run(&connector).await;
+    for name in &config.misspelt {
+        eprintln!("connector-server: no variable of this program is called {name}; see --help");
+    }
     print!("{table}");
     if is_good {
         return Ok(());
@@ -155,6 +158,9 @@ async fn serve_traced(
     );
     if let Some(namespaces) = databricks.secret_namespaces {
         info!(namespaces, "Kubernetes Secrets of these namespaces serve tasks without a token");
+    }
+    for name in &config.misspelt {
+        warn!(name, "no variable of this program has that name; see --help");
     }
     if !config.ignored.is_empty() {
         info!(flags = config.ignored.join(" "), "flags of c0 that mean nothing here");

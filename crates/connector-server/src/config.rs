@@ -35,6 +35,8 @@ pub struct Config {
     pub plaintext: bool,
     /// Flags that were given and mean nothing here.
     pub ignored: Vec<&'static str>,
+    /// Variables that look like ours and that nothing reads.
+    pub misspelt: Vec<String>,
 }
 
 /// Where and how to serve. Every value of these types is a valid one.
@@ -238,6 +240,7 @@ impl Config {
             plaintext: args.door.plaintext,
             ends_after: args.timeout.map(Duration::from_secs),
             ignored,
+            misspelt: environment.misspelt.clone(),
         })
     }
 }

@@ -48,7 +48,7 @@ pub use app::{App, ServeError};
 pub use args::{
     Args, Command, DoorArgs, DoorEnvironment, Entrypoint, Environment, Health, LogFormat, NotText,
     ReadVariable, ServeArgs, SightArgs, StandardVariables, UserFailures, VARIABLES, Variable,
-    WorkspaceArgs,
+    WorkspaceArgs, misspelt,
 };
 pub use config::{Config, ConfigError, LogConfig, ServerConfig};
 pub use connectors::registry;

@@ -5,7 +5,7 @@
 use std::{process::ExitCode, sync::Arc};
 
 use clap::Parser as _;
-use connector_server::{Args, Environment, StandardVariables, cli};
+use connector_server::{Args, Environment, StandardVariables, cli, misspelt};
 
 fn main() -> ExitCode {
     let args = match Args::try_parse() {
@@ -22,6 +22,7 @@ fn main() -> ExitCode {
             standard: StandardVariables(Arc::new(|name| {
                 std::env::var_os(name)?.into_string().ok()
             })),
+            misspelt: misspelt(std::env::vars_os().filter_map(|(name, _)| name.into_string().ok())),
             ..environment
         })
         .map_err(cli::Failure::from);

@@ -71,6 +71,7 @@ mod unchecked;
 pub mod upstream;
 mod warehouse;
 mod watch;
+mod whole_numbers;
 mod work;
 
 pub use databricks_client::{Authorities, Propagate};

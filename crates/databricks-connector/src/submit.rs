@@ -12,6 +12,7 @@ use crate::{
     run_defaults::RunDefaults,
     tags,
     task::DatabricksTask,
+    whole_numbers,
     work::{Entrypoint, Work},
 };
 
@@ -91,12 +92,13 @@ pub(crate) fn plan(
     choices: Choices<'_>,
 ) -> Result<Plan, Error> {
     let flyte = FlyteSide::of(cx, task, choices.tags)?;
+    whole_numbers::refuse_inexact(&task.conf)?;
     let (mut run, submit_task) = split(task.conf.clone());
     let users_token = json::optional_text(run.remove("idempotency_token"), "idempotency_token")?;
     let token = idempotency::token(cx, &flyte.execution, users_token.as_deref());
     if let Some(job_id) = json::take_given(&mut run, "job_id") {
         refuse_stray_task_keys(&run, &submit_task, "job_id")?;
-        run.insert("job_id".to_owned(), job_number(&job_id)?);
+        run.insert("job_id".to_owned(), whole_numbers::job_id(&job_id)?);
         choices.defaults.complete_job_run(&mut run);
         bound_parameters(&run)?;
         bound_body(&run)?;
@@ -124,6 +126,7 @@ pub(crate) fn plan(
     };
     let body = &mut plan.body;
     compute::tag_clusters(body, &flyte)?;
+    whole_numbers::write_job_ids(body)?;
     let marker = Marker::of(cx, &flyte.execution);
     if body.get("run_name").is_some_and(json::is_given) {
         if let Some(marker) = marker {
@@ -247,23 +250,6 @@ fn refuse_stray_task_keys(
                 .with_hint(format!("move `{key}` into the tasks of `{beside}`, or leave it out")))
         }
     }
-}
-
-/// A job id, from a number or from text. A Struct holds no integer beyond 2^53 exactly, so such a number may be that of
-/// another job, and nobody could tell.
-fn job_number(job_id: &Value) -> Result<Value, Error> {
-    const FIRST_UNSURE: i64 = 1 << 53;
-    let number = match job_id {
-        Value::Number(number) => number.as_i64().filter(|number| *number < FIRST_UNSURE),
-        Value::String(text) => text.trim().parse().ok(),
-        _ => None,
-    };
-    number.filter(|number| *number > 0).map(Value::from).ok_or_else(|| {
-        Error::invalid_task(
-            "`job_id` is not the id of a job, or a number whose last digits are lost",
-        )
-        .with_hint("write it as a whole number, or as text when it has more than 15 digits")
-    })
 }
 
 /// Parameters of a run-now are bounded, each kind by itself.

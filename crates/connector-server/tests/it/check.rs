@@ -49,6 +49,13 @@ async fn every_credential_of_the_file_and_of_the_environment_is_proven() {
 }
 
 #[test]
+fn a_variable_that_nothing_reads_is_named() {
+    let (_, line, code) = check(None, &[("FLYTE_DATABRICKS_INSTANCES", "a.cloud.databricks.com")]);
+    assert_eq!(code, 0);
+    assert!(line.contains("FLYTE_DATABRICKS_INSTANCES") && line.contains("--help"), "{line}");
+}
+
+#[test]
 fn a_configuration_without_a_credential_is_good_and_says_so() {
     let (table, _, code) = check(None, &[]);
     assert_eq!(code, 0);

@@ -430,7 +430,7 @@ async fn what_cannot_be_meant_is_refused_before_any_call() {
     refused(json!({"job_id": "abc"}), "`job_id`").await;
     refused(json!({"job_id": 1.5}), "`job_id`").await;
     // 2^53 + 1 comes as this, too.
-    refused(json!({"job_id": 9_007_199_254_740_992_i64}), "last digits are lost").await;
+    refused(json!({"job_id": 9_007_199_254_740_992_i64}), "the last ones are lost").await;
     refused(json!({"job_id": 7, "existing_cluster_id": "c"}), "`job_id`").await;
     for (key, value) in [
         ("serverless", json!(true)),
