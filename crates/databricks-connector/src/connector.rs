@@ -6,7 +6,7 @@ use connector_core::{
     CallContext, Connector, Count, CreateContext, Error, ErrorKind, LogPage, LogsRequest, Metric,
     MetricsRequest, Reading, Resource, TaskType,
 };
-use databricks_client::{Client, Credentials, Host};
+use databricks_client::{Client, Credentials, Host, RunId};
 
 use crate::{
     call_log,
@@ -134,6 +134,13 @@ impl DatabricksConnector {
             .or_else(|| self.own_credentials(host, meta)))
     }
 
+    /// Counts a run that belonged to nobody and was cancelled, once.
+    pub(crate) fn orphan_cancelled(&self, host: &Host, run_id: RunId, orphan: Orphan) {
+        if self.watch.orphaned(host, run_id, Instant::now()) {
+            self.settings.upstream.orphan_cancelled(orphan);
+        }
+    }
+
     /// Proves each of the connector's own credentials at its workspace. Nothing is started there.
     pub async fn check(&self) -> Vec<WorkspaceCheck> {
         credentials::check_all(self).await
@@ -206,9 +213,10 @@ impl Connector for DatabricksConnector {
     async fn abandon(&self, cx: CreateContext, meta: Option<RunMeta>) -> Result<(), Error> {
         match meta {
             Some(meta) => {
+                let host = host_of(&meta)?;
                 let stopped = delete::run(self, &CallContext::from(cx), &meta).await?;
                 if stopped == Stopped::Cancelled {
-                    self.settings.upstream.orphan_cancelled(Orphan::Abandoned);
+                    self.orphan_cancelled(&host, meta.run_id, Orphan::Abandoned);
                 }
                 Ok(())
             }

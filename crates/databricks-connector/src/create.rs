@@ -91,8 +91,8 @@ pub(crate) async fn abandoned(
         warn!(%host, "a submission was never answered, and its run cannot be told from others: the request named no execution");
         return Ok(());
     };
-    let upstream = &connector.settings.upstream;
-    let cancelled = sweep::runs_up_to(&client, &marker, Orphan::Abandoned, upstream)
+    let count = |run_id| connector.orphan_cancelled(&host, run_id, Orphan::Abandoned);
+    let cancelled = sweep::runs_up_to(&client, &marker, count)
         .await
         .map_err(|error| error::from_client("looking for a run that nobody waits for", error))?;
     if cancelled == 0 {
@@ -115,9 +115,9 @@ pub(crate) async fn stop_earlier_attempts(
         return Ok(());
     };
     let task = DatabricksTask::parse(cx)?;
-    let (_, client, _) = workspace_of(connector, &task, cx).await?;
-    let upstream = &connector.settings.upstream;
-    sweep::runs_up_to(&client, &earlier, Orphan::EarlierAttempt, upstream)
+    let (host, client, _) = workspace_of(connector, &task, cx).await?;
+    let count = |run_id| connector.orphan_cancelled(&host, run_id, Orphan::EarlierAttempt);
+    sweep::runs_up_to(&client, &earlier, count)
         .await
         .map_err(|error| error::from_client("looking for runs of earlier attempts", error))?;
     Ok(())

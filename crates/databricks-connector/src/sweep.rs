@@ -1,13 +1,10 @@
 //! Cancels runs that belong to nobody: those of earlier attempts, and those whose submission was never answered
 //! (DESIGN §3.1).
 
-use databricks_client::{Client, Error, jobs::ListRuns};
+use databricks_client::{Client, Error, RunId, jobs::ListRuns};
 use tracing::{info, warn};
 
-use crate::{
-    marker::Marker,
-    upstream::{Orphan, UpstreamCounts},
-};
+use crate::marker::Marker;
 
 /// Pages of active runs that are looked through, at 24 runs a page.
 const MAX_PAGES: usize = 20;
@@ -15,7 +12,7 @@ const MAX_PAGES: usize = 20;
 /// Runs on a page: inside every statement about the limit (DA §1.5).
 const PAGE: u32 = 24;
 
-/// Cancels the active runs of that action, up to that attempt, and says how many.
+/// Cancels the active runs of that action, up to that attempt, tells of each, and says how many.
 ///
 /// # Errors
 ///
@@ -24,8 +21,7 @@ const PAGE: u32 = 24;
 pub(crate) async fn runs_up_to(
     client: &Client,
     marker: &Marker,
-    orphan: Orphan,
-    upstream: &UpstreamCounts,
+    cancelled: impl Fn(RunId),
 ) -> Result<usize, Error> {
     let mut list = ListRuns {
         active_only: true,
@@ -34,7 +30,7 @@ pub(crate) async fn runs_up_to(
         limit: Some(PAGE),
         ..ListRuns::default()
     };
-    let (mut cancelled, mut failed) = (0, None);
+    let (mut number, mut failed) = (0, None);
     for _ in 0..MAX_PAGES {
         let page = client.list_runs(&list).await?;
         for run in page.runs.iter().filter(|run| marker.is_up_to_here(run)) {
@@ -43,13 +39,13 @@ pub(crate) async fn runs_up_to(
                 failed.get_or_insert(error);
                 continue;
             }
-            cancelled += 1;
-            upstream.orphan_cancelled(orphan);
+            number += 1;
+            cancelled(run_id);
             info!(host = %client.host(), %run_id, %marker, "a run that belongs to nobody was cancelled");
         }
-        let Some(next) = page.next() else { return failed.map_or(Ok(cancelled), Err) };
+        let Some(next) = page.next() else { return failed.map_or(Ok(number), Err) };
         list.page_token = Some(next.to_owned());
     }
     warn!(host = %client.host(), pages = MAX_PAGES, %marker, "there are more active runs than are looked through");
-    failed.map_or(Ok(cancelled), Err)
+    failed.map_or(Ok(number), Err)
 }

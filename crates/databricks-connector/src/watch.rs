@@ -74,6 +74,8 @@ struct Watched {
     touched: Instant,
     /// Flyte had it deleted, and asks for it no more.
     is_stopped: bool,
+    /// It belonged to nobody, and was cancelled.
+    is_orphan: bool,
 }
 
 impl Watched {
@@ -88,6 +90,7 @@ impl Watched {
             credentials: None,
             touched: now,
             is_stopped: false,
+            is_orphan: false,
         }
     }
 
@@ -169,6 +172,14 @@ impl Watch {
         if let Some(watched) = self.lock().get_mut(&(host.clone(), run_id)) {
             watched.is_stopped = true;
         }
+    }
+
+    /// The run belonged to nobody, and was cancelled. Whether that is news: one that is ending is found again.
+    pub(crate) fn orphaned(&self, host: &Host, run_id: RunId, now: Instant) -> bool {
+        self.with(host, run_id, now, |watched| {
+            watched.is_stopped = true;
+            !std::mem::replace(&mut watched.is_orphan, true)
+        })
     }
 
     /// Whether this process saw the run end. A run that was given up may still be alive.

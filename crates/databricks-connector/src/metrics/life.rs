@@ -69,7 +69,10 @@ impl<'a> Life<'a> {
     /// How long it was there before a task of it worked; none when none has worked.
     pub(super) fn until_running(&self) -> Option<u64> {
         let worked = self.run.tasks.iter().filter(|task| {
-            duration(task.execution_duration).is_some_and(|took| took > 0) || !self.run.has_ended()
+            let progress = progress_of(task.status.as_ref(), task.state.as_ref());
+            duration(task.execution_duration).is_some_and(|took| took > 0)
+                || progress == Progress::Ended(Outcome::Succeeded)
+                || !self.run.has_ended()
         });
         let first = worked.filter_map(|task| self.course(task)?.execution).min()?;
         Some(first.saturating_sub(self.born))

@@ -14,6 +14,7 @@
 mod abandoned;
 mod budget;
 mod check;
+mod counts;
 mod create;
 mod delete;
 mod get;
