@@ -1,12 +1,21 @@
 //! No secret in any log at any level, error, trailer, metric or resource meta, whatever goes wrong.
 
-use std::{ffi::OsString, fs, path::Path, process::Command, sync::Arc, time::Duration};
+use std::{
+    ffi::OsString,
+    fs,
+    num::{NonZeroU32, NonZeroUsize},
+    path::Path,
+    process::Command,
+    sync::Arc,
+    time::Duration,
+};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use clap::Parser as _;
 use connector_server::{Args, Config, Environment, StandardVariables, registry};
 use databricks_emulator::{
-    Calls, CannedAnswer, Emulator, Fault, FaultPlan, FaultRule, RetryAfter, When,
+    Calls, CannedAnswer, ConnectionFault, Dribble, Emulator, Fault, FaultPlan, FaultRule,
+    RetryAfter, RunCalls, RunFault, TokenClock, When,
 };
 use flyteidl2::{
     connector::{
@@ -168,7 +177,7 @@ async fn every_call(
 }
 
 /// Whatever can go wrong. A proxy that echoes the secret that it was sent is among it.
-fn faults(sent: &str) -> Vec<Fault> {
+fn faults(sent: &str) -> Vec<Vec<FaultRule>> {
     let mut faults: Vec<Fault> = [400, 401, 403, 404, 429, 500, 503]
         .into_iter()
         .flat_map(|status| {
@@ -187,8 +196,28 @@ fn faults(sent: &str) -> Vec<Fault> {
         Fault::RateLimited(RetryAfter::Seconds(0)),
         Fault::Redirect("https://elsewhere.example/login".parse().unwrap()),
         Fault::ContentType("text/html".parse().unwrap()),
+        Fault::DelayBefore(Duration::from_secs(1)),
+        Fault::DelayAfter(Duration::from_secs(1)),
+        Fault::SlowBody(Dribble { piece: NonZeroUsize::MIN, pause: Duration::from_millis(100) }),
+        Fault::TokenClock(TokenClock::Ahead(Duration::from_hours(24))),
     ]);
-    faults
+    let calls = faults
+        .into_iter()
+        .map(|fault| vec![FaultRule::on_calls(Calls::any(), When::Always(fault))]);
+    let runs = [RunFault::Deleted, RunFault::Earlier(NonZeroU32::MIN)]
+        .map(|fault| vec![FaultRule::on_runs(RunCalls::to([]), When::Always(fault))]);
+    let connections = [
+        ConnectionFault::Closed,
+        ConnectionFault::NotTls,
+        ConnectionFault::UntrustedCertificate,
+        ConnectionFault::ExpiredCertificate,
+    ]
+    .map(|fault| {
+        // The one that is there is lost first.
+        let lost = FaultRule::on_calls(Calls::any(), When::once(Fault::DropBefore));
+        vec![lost, FaultRule::on_connections(When::Always(fault))]
+    });
+    calls.chain(runs).chain(connections).collect()
 }
 
 /// Where a canary stands in the text, in whatever guise.
@@ -270,9 +299,11 @@ async fn nothing_leaks(over_tls: bool, log_format: &str) {
         (Some(principal), None, CLIENT),
     ] {
         told.push_str(&every_call(&tasks, &host, connection.clone(), meta.clone()).await);
-        for fault in faults(sent) {
+        for rules in faults(sent) {
             emulator.set_faults(FaultPlan::default());
-            emulator.inject(FaultRule::on_calls(Calls::any(), When::Always(fault)));
+            for rule in rules {
+                emulator.inject(rule);
+            }
             told.push_str(&every_call(&tasks, &host, connection.clone(), meta.clone()).await);
         }
         emulator.set_faults(FaultPlan::default());
