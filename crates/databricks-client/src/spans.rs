@@ -31,18 +31,27 @@ pub(crate) fn request(host: &Host, method: &Method, endpoint: &str, attempt: u32
     )
 }
 
-/// The span of one question for a token.
-pub(crate) fn token(method: &Method, address: &str) -> Span {
+/// The span of one request to somebody else than a workspace, whose address may hold a secret: what is asked for, such
+/// as a token, and of which host.
+pub(crate) fn beside(method: &Method, what: &str, url: &str) -> Span {
     tracing::trace_span!(
         "http request",
         otel.kind = "client",
-        otel.name = format!("{method} token"),
+        otel.name = format!("{method} {what}"),
         otel.status_code = field::Empty,
         http.request.method = %method,
         http.response.status_code = field::Empty,
-        server.address = address,
+        server.address = host_of(url),
         "error.type" = field::Empty,
     )
+}
+
+/// The host in an address.
+fn host_of(url: &str) -> &str {
+    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
+    let authority = rest.split(['/', '?', '#']).next().unwrap_or(rest);
+    let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
+    host.split(':').next().unwrap_or(host)
 }
 
 /// Notes how it ended.
@@ -53,5 +62,22 @@ pub(crate) fn end(span: &Span, status: Option<u16>, failure: Option<&Error>) {
     if let Some(error) = failure {
         span.record("otel.status_code", "ERROR");
         span.record("error.type", field::debug(error.kind()));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_an_address_the_host_alone_is_told() {
+        for (url, host) in [
+            ("https://b.s3.amazonaws.com/x?X-Amz-Signature=secret", "b.s3.amazonaws.com"),
+            ("http://127.0.0.1:8080/metadata", "127.0.0.1"),
+            ("https://user:secret@h.example", "h.example"),
+            ("h", "h"),
+        ] {
+            assert_eq!(host_of(url), host);
+        }
     }
 }

@@ -8,8 +8,11 @@ use std::{
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use serde::de::IgnoredAny;
+use tracing::Instrument as _;
 
-use crate::{Credentials, Error, ErrorKind, credentials, error_body::ErrorBody, request::Span};
+use crate::{
+    Credentials, Error, ErrorKind, credentials, error_body::ErrorBody, request::Span, spans,
+};
 
 /// The largest body of a failed answer that is read, in bytes.
 const MAX_ERROR_BYTES: usize = 64 * 1024;
@@ -156,11 +159,15 @@ pub(crate) async fn download(
             Err(Error::new(ErrorKind::TooLarge, what).with_status(status.as_u16()))
         }
     };
-    tokio::time::timeout(timeout, exchange).await.unwrap_or_else(|_elapsed| {
+    let span = spans::beside(&Method::GET, "result", address);
+    let downloading = tokio::time::timeout(timeout, exchange).instrument(span.clone());
+    let outcome = downloading.await.unwrap_or_else(|_elapsed| {
         let what =
             format!("no answer of the result's storage within {:.1} s", timeout.as_secs_f64());
         Err(Error::new(ErrorKind::Timeout, what))
-    })
+    });
+    spans::end(&span, None, outcome.as_ref().err());
+    outcome
 }
 
 /// The header that asks for a part. Its last byte counts.

@@ -91,7 +91,7 @@ impl Ask<'_> {
     /// As [`token`](Self::token).
     pub(super) async fn body(self, credentials: &Credentials) -> Result<Vec<u8>, Error> {
         let method = if self.form.is_some() { Method::POST } else { Method::GET };
-        let span = spans::token(&method, host_of(&self.url));
+        let span = spans::beside(&method, "token", &self.url);
         let outcome = self.exchange(credentials).instrument(span.clone()).await;
         spans::end(&span, None, outcome.as_ref().err());
         outcome
@@ -143,12 +143,6 @@ impl Ask<'_> {
 /// Where it was asked, without what may be in the query.
 pub(super) fn place(url: &str) -> &str {
     url.split_once('?').map_or(url, |(place, _query)| place)
-}
-
-/// The host in an address.
-fn host_of(url: &str) -> &str {
-    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
-    rest.split(['/', '?', ':']).next().unwrap_or(rest)
 }
 
 fn odd(url: &str) -> Error {
