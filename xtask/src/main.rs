@@ -13,6 +13,7 @@ mod fuzz;
 mod interop;
 mod kubernetes;
 mod nightly;
+mod prometheus;
 mod sbom;
 mod soak;
 mod tidy;

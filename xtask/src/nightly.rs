@@ -3,7 +3,7 @@
 use crate::{
     fuzz,
     interop::{self, s3_logs, stores, supply},
-    kubernetes, soak,
+    kubernetes, prometheus, soak,
 };
 use anyhow::{Result, bail};
 use std::time::Instant;
@@ -12,12 +12,13 @@ use xshell::Shell;
 /// A part: its name, and what it says of itself when it passed.
 type Part = (&'static str, fn(&Shell) -> Result<String>);
 
-const PARTS: [Part; 7] = [
+const PARTS: [Part; 8] = [
     ("interop", interop::run_full),
     ("stores", stores::run),
     ("s3-logs", s3_logs::run),
     ("supply", supply::run),
     ("kubernetes", kubernetes::run),
+    ("prometheus", prometheus::run),
     ("soak", soak::run_large),
     ("fuzz", fuzz::run),
 ];

@@ -13,6 +13,7 @@ const CARGO_FUZZ: &str = "0.13.2";
 /// Reports of grpcurl's own version are "dev build" when Go built it, so the version is in the folder's name.
 const GRPCURL: &str = "v1.9.3";
 const KUBE_APISERVER: &str = "1.34.2";
+const PROMETHEUS: &str = "3.13.0";
 const ETCD: &str = "v3.6.4";
 /// minio's release tags are no Go versions, so a commit it is.
 const MINIO: &str = "v0.0.0-20260212201848-7aac2a2c5b7c";
@@ -167,6 +168,31 @@ pub(crate) fn etcd(sh: &Shell) -> Result<PathBuf> {
     let package = "go.etcd.io/etcd/server/v3";
     go_build_in_module(sh, &format!("require {package} {ETCD}\n"), package, &[], &program)?;
     Ok(program)
+}
+
+/// The programs `prometheus` and `promtool` in the pinned version, which Go builds when they are not there.
+///
+/// Prometheus `3.x.y` is the module's `v0.3xx.y`. It is built without the discovery of clouds, which takes most of the time.
+pub(crate) fn prometheus(sh: &Shell) -> Result<[PathBuf; 2]> {
+    let folder = sh.current_dir().join(FOLDER).join(format!("prometheus-{PROMETHEUS}"));
+    let programs = ["prometheus", "promtool"];
+    let paths = programs.map(|program| folder.join(program));
+    if paths.iter().all(|path| sh.path_exists(path)) {
+        return Ok(paths);
+    }
+    announce_go_build(sh, "prometheus", PROMETHEUS, "two minutes to five")?;
+    let module = "github.com/prometheus/prometheus";
+    let version = PROMETHEUS.replacen("3.", "v0.3", 1);
+    for (program, path) in programs.iter().zip(&paths) {
+        go_build_in_module(
+            sh,
+            &format!("require {module} {version}\n"),
+            &format!("{module}/cmd/{program}"),
+            &["-tags", "remove_all_sd", "-ldflags", "-s -w"],
+            path,
+        )?;
+    }
+    Ok(paths)
 }
 
 /// Builds a package in a module of its own, which is thrown away.

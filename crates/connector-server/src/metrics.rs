@@ -19,7 +19,7 @@ use self::{
     },
     scrapes::Scrapes,
 };
-use crate::status::code_name;
+use crate::status::{TABLE, code_name};
 
 mod counts_of;
 mod labels;
@@ -177,6 +177,17 @@ impl Metrics {
         for fate in Abandoned::ALL {
             let labels = AbandonedLabels { task_type: task_type.clone(), outcome: fate.label() };
             drop(self.abandoned.get_or_create(&labels));
+        }
+        // The alerts count failures: those of a code that comes for the first time would not be among them.
+        let codes = TABLE.map(|(_, code, _)| code).into_iter().chain([Code::Ok, Code::Cancelled]);
+        for (code, operation) in codes.flat_map(|code| Operation::OF_TASKS.map(|each| (code, each)))
+        {
+            let labels = RpcLabels {
+                task_type: task_type.clone(),
+                method: operation.method(),
+                code: code_name(code),
+            };
+            drop(self.rpcs.get_or_create(&labels));
         }
     }
 

@@ -17,6 +17,10 @@ pub(crate) enum Operation {
 }
 
 impl Operation {
+    /// Those that are about a task.
+    pub(super) const OF_TASKS: [Self; 5] =
+        [Self::Create, Self::Get, Self::Delete, Self::Metrics, Self::Logs];
+
     /// The label of the Python server, which counts no others.
     pub(super) fn python_label(self) -> Option<&'static str> {
         match self {

@@ -1,7 +1,11 @@
 //! `deploy/dashboards`: what its dashboard and its rules name, this server tells.
 
+mod day;
 mod files;
+mod nightly;
+mod prometheus;
 mod promql;
+mod replica;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -14,7 +18,10 @@ use databricks_connector::Config;
 use databricks_emulator::{
     Calls, CannedAnswer, Emulator, Endpoint, Fault, FaultRule, RetryAfter, When,
 };
-use flyteidl2::connector::GetTaskRequest;
+use flyteidl2::{
+    connector::{CreateTaskRequest, GetTaskRequest},
+    core::{Connection, task_execution::Phase},
+};
 use serde_json::json;
 use tokio::net::TcpSocket;
 use tonic::{Code, Request, Status};
@@ -27,6 +34,17 @@ use crate::{
     databricks::{captured, category, configured, pointed_at},
     server::{Running, config, start},
 };
+
+/// What the environment says of a nightly run.
+#[expect(clippy::disallowed_methods, reason = "whoever built the programs says where they are")]
+fn said(variable: &str) -> Option<String> {
+    std::env::var(variable).ok()
+}
+
+fn variable(name: &str) -> String {
+    said(name)
+        .unwrap_or_else(|| panic!("{name} is not set: run `cargo xtask nightly --only prometheus`"))
+}
 
 /// Less than the wait that a workspace asks for below, and far more than it.
 const HASTY: Duration = Duration::from_secs(1);
@@ -42,6 +60,20 @@ async fn get(server: &Running, resource_meta: &[u8], timeout: Duration) {
     server.tasks().get_task(request).await.unwrap();
 }
 
+/// A service principal of the fake workspaces: its id and its secret.
+const PRINCIPAL: (&str, &str) = ("principal", "secret");
+
+/// The same task with a credential of its own, whose tokens are asked for.
+fn as_principal(mut request: CreateTaskRequest) -> CreateTaskRequest {
+    let secrets =
+        [("databricks_client_id", PRINCIPAL.0), ("databricks_client_secret", PRINCIPAL.1)];
+    request.connection = Some(Connection {
+        secrets: secrets.map(|(name, value)| (name.to_owned(), value.to_owned())).into(),
+        ..Connection::default()
+    });
+    request
+}
+
 /// Creates a task that is none of those before.
 async fn create(server: &Running, host: &str, number: u32) -> Result<Vec<u8>, Status> {
     let mut request = pointed_at(captured("40_executor_first_attempt"), host);
@@ -52,7 +84,12 @@ async fn create(server: &Running, host: &str, number: u32) -> Result<Vec<u8>, St
 
 /// What the server tells after a day on which everything went wrong.
 async fn told() -> Vec<Sample> {
-    let emulator = Emulator::builder().token("dapi-connector").start().await.unwrap();
+    let emulator = Emulator::builder()
+        .token("dapi-connector")
+        .service_principal(PRINCIPAL.0, PRINCIPAL.1)
+        .start()
+        .await
+        .unwrap();
     let host = emulator.https_host();
     // A workspace that nobody listens at: its port is taken and stays so.
     let taken = TcpSocket::new_v4().unwrap();
@@ -81,6 +118,27 @@ async fn told() -> Vec<Sample> {
     let meta = json!({"databricks_instance": lost, "run_id": "1"}).to_string();
     for _ in 0..3 {
         get(&server, meta.as_bytes(), PATIENT).await;
+    }
+
+    // A principal whose secret is wrong, and one whose run ends well.
+    let mut request = as_principal(pointed_at(captured("40_executor_first_attempt"), &host));
+    let secrets = &mut request.connection.as_mut().unwrap().secrets;
+    secrets.insert("databricks_client_secret".to_owned(), "wrong".to_owned());
+    let refused = Box::pin(server.tasks().create_task(request)).await.unwrap_err();
+    assert_eq!(refused.code(), Code::Unauthenticated, "{refused:?}");
+    let request = as_principal(pointed_at(captured("40_executor_first_attempt"), &host));
+    let connection = request.connection.clone();
+    let created = Box::pin(server.tasks().create_task(request)).await.unwrap().into_inner();
+    let mut phase = Phase::Undefined;
+    while phase != Phase::Succeeded {
+        let get = GetTaskRequest {
+            resource_meta: created.resource_meta.clone(),
+            task_category: Some(category()),
+            connection: connection.clone(),
+            ..GetTaskRequest::default()
+        };
+        let answer = server.tasks().get_task(get).await.unwrap().into_inner();
+        phase = answer.resource.unwrap().phase();
     }
 
     // Longer than anybody waits, whether told so or finding it so.
