@@ -1,6 +1,7 @@
 """Drives the running server with Flyte's own Python stubs, through the lives of several runs.
 
 usage: drive.py <server host:port> <workspace host:port> <folder of requests> <a token the workspace accepts>
+                <host:port of the server's metrics>
 
 The server has a credential of its own for the workspace, so that a request without a secret is served as well.
 """
@@ -22,6 +23,8 @@ from flyteidl2.connector import service_pb2_grpc
 from flyteidl2.core.execution_pb2 import ContainerError, ErrorDocument, TaskExecution
 from google.protobuf import json_format
 from grpc_health.v1 import health_pb2, health_pb2_grpc
+from prometheus_client import parser as text_parser
+from prometheus_client.openmetrics import parser as openmetrics_parser
 
 CONNECTOR_NAME = "Databricks Connector"
 TASK_TYPE = "databricks"
@@ -292,8 +295,28 @@ def metadata_bytes(workspace: str, run_id: str) -> bytes:
     return json.dumps({"databricks_instance": workspace, "run_id": run_id}).encode()
 
 
+def check_own_metrics(pages: str) -> None:
+    """What was counted meanwhile, read by Prometheus' own parsers for Python, in both formats."""
+    for parse, accepted in (
+        (text_parser.text_string_to_metric_families, "text/plain;version=0.0.4"),
+        (openmetrics_parser.text_string_to_metric_families, "application/openmetrics-text;version=1.0.0"),
+    ):
+        request = urllib.request.Request(f"http://{pages}/metrics", headers={"Accept": accepted})
+        with urllib.request.urlopen(request, timeout=RPC_TIMEOUT) as answer:
+            kind, text = answer.headers["Content-Type"], answer.read().decode()
+        wanted = accepted.split(";")[0]
+        checks.holds(f"metrics come as {wanted} to who asks for it", kind.startswith(wanted), kind)
+        samples = [sample for family in parse(text) for sample in family.samples]
+        created = sum(
+            sample.value
+            for sample in samples
+            if sample.name == "flyte_connector_rpcs_total" and sample.labels.get("method") == "CreateTask"
+        )
+        checks.holds(f"{wanted}: the parser takes {len(samples)} samples, and calls are counted", created > 5, str(created))
+
+
 def program(arguments: list[str]) -> None:
-    server, workspace, requests, token = arguments
+    server, workspace, requests, token, pages = arguments
     checks.note(f"grpcio {grpc.__version__}, PyPI flyteidl2 {importlib.metadata.version('flyteidl2')}")
     metadata_class = plugin_metadata_class()
     driver = Driver(server, workspace, Path(requests), token)
@@ -315,6 +338,8 @@ def program(arguments: list[str]) -> None:
         check_token(driver, "01_new_cluster")
     with checks.section("bad input"):
         check_bad_input(driver, "01_new_cluster")
+    with checks.section("own metrics"):
+        check_own_metrics(pages)
 
 
 if __name__ == "__main__":

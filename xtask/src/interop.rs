@@ -77,6 +77,7 @@ fn claims(sh: &Shell, full: bool) -> Result<Tally> {
             &programs.workspace,
             requests.to_string_lossy().as_ref(),
             programs::TOKEN,
+            &programs.pages,
         ],
     )?;
     if driven.failed > 0 {

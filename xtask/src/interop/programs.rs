@@ -31,6 +31,8 @@ const PATIENCE_AT_THE_END: Duration = Duration::from_secs(30);
 pub(super) struct Programs {
     /// `host:port` of the server's gRPC.
     pub(super) server: String,
+    /// Where it serves its metrics.
+    pub(super) pages: String,
     /// `host:port` of the workspace's HTTPS, as a task names it.
     pub(super) workspace: String,
     /// The file of the certificate that the workspace's clients have to trust.
@@ -99,6 +101,7 @@ impl Programs {
 
         Ok(Self {
             server: address.to_string(),
+            pages: SocketAddr::from((Ipv4Addr::LOCALHOST, prometheus)).to_string(),
             workspace,
             certificate: certificate.clone(),
             logs: [server.log.clone(), emulator.log.clone()],
