@@ -91,6 +91,8 @@ pub(crate) fn pushed_back(error: &Error, pushback: Pushback) -> Status {
 pub(crate) fn message(error: &Error) -> String {
     let mut text = chain(error);
     if let Some(hint) = error.hint() {
+        // Somebody else's words may end a sentence.
+        text.truncate(text.trim_end_matches('.').len());
         text.push_str("; ");
         text.push_str(hint);
     }
@@ -169,6 +171,12 @@ mod tests {
         ] {
             assert_eq!(code(kind), expected, "{kind:?}");
         }
+    }
+
+    #[test]
+    fn a_sentence_of_somebody_elses_runs_into_the_hint() {
+        let error = Error::failed_precondition("Invalid access token.").with_hint("check it");
+        assert_eq!(message(&error), "Invalid access token; check it");
     }
 
     #[test]
