@@ -1,6 +1,6 @@
 """Draws the dashboard over a recorded history, laid out and coloured as its JSON says.
 
-    FLYTE_TEST_DAY=360 FLYTE_TEST_HISTORY=/tmp/history.json cargo xtask nightly --only prometheus
+    FLYTE_TEST_DAY=240 FLYTE_TEST_HISTORY=/tmp/history.json cargo xtask nightly --only prometheus
     python3 -m venv /tmp/draw && /tmp/draw/bin/pip install matplotlib
     /tmp/draw/bin/python deploy/dashboards/draw.py deploy/dashboards/flyte-connector.json /tmp/history.json dashboard.png
 
@@ -8,13 +8,11 @@ It stands in for Grafana, which cannot be had from a package registry: every num
 panel's expression, and nothing else is drawn.
 """
 
-import io
 import json
 import re
 import sys
 
 import matplotlib
-from PIL import Image
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
@@ -44,7 +42,7 @@ def number(value, unit, decimals=None):
         return f"{value:.3g} s" if value < 120 else f"{value / 60:.3g} min"
     if decimals is not None:
         return f"{value:.{decimals}f}"
-    return f"{value:.3g}" + (" /s" if unit == "reqps" else "")
+    return (f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}") + (" /s" if unit == "reqps" else "")
 
 
 def series(panel, history):
@@ -134,7 +132,8 @@ def legend(axes, handles, names, width):
     names = [name for _, name in shown]
     if extra:
         names[-1] += f"   + {extra} more"
-    columns = max(1, min(len(names), int(width / (0.34 + 0.066 * max(map(len, names))))))
+    widest = max(map(len, names))
+    columns = max(-(-len(names) // room), min(len(names), int(width / (0.34 + 0.066 * widest))))
     axes.legend([handle for handle, _ in shown], names, loc="upper left", bbox_to_anchor=(-0.02, -0.13), ncol=columns, frameon=False, fontsize=7, labelcolor=TEXT, handlelength=1.1, columnspacing=1.1, handletextpad=0.5, labelspacing=0.3, borderaxespad=0)
 
 
@@ -205,10 +204,7 @@ def main(dashboard_path, history_path, picture_path):
             axes.text(0.002, 0.42, "▾  " + panel["title"], transform=axes.transAxes, fontsize=11, color=TEXT, va="center", fontweight="bold")
         else:
             draw[panel["type"]](figure, height, panel, history)
-    drawn = io.BytesIO()
-    figure.savefig(drawn, dpi=84, facecolor=GROUND)
-    # Fewer colours, and a third of the bytes; matplotlib brings Pillow.
-    Image.open(drawn).convert("RGB").quantize(160, dither=Image.Dither.NONE).save(picture_path, optimize=True)
+    figure.savefig(picture_path, dpi=72, facecolor=GROUND, pil_kwargs={"optimize": True})
 
 
 if __name__ == "__main__":

@@ -38,8 +38,8 @@ const TOKEN: &str = "dapi-connector";
 /// The workspaces, as the dashboard shows them.
 pub const NAMES: [&str; 2] = ["prod", "dev"];
 
-/// Databricks takes no token in its last half minute (DA §4.5), so that this one lasts a minute.
-const TOKEN_LIFE: Duration = Duration::from_secs(90);
+/// Longer than `dev` is away. Databricks takes no token in its last half minute (DA §4.5).
+const TOKEN_LIFE: Duration = Duration::from_mins(3);
 
 /// How many tasks want to start at once.
 const BACKFILL: usize = 60;
@@ -175,7 +175,8 @@ impl Executor {
     /// A task from its creation to its end, as Flyte's executor sees it; a create that fails is the end.
     async fn run(self, host: String, kind: Kind) {
         let number = TASKS.fetch_add(1, Ordering::Relaxed);
-        let prefix = self.folder.join(format!("outputs-{number}"));
+        // As Flyte lays them out: a folder for each attempt in that of its action, by which actions are told apart.
+        let prefix = self.folder.join(format!("outputs/run-{number}/a0/1"));
         std::fs::create_dir_all(&prefix).unwrap();
         std::fs::write(prefix.join("outputs.pb"), []).unwrap();
         let mut request = pointed_at(captured("40_executor_first_attempt"), &host);
@@ -183,11 +184,6 @@ impl Executor {
             Kind::WithoutFiles => "gs://nobody-may-read-this/outputs".to_owned(),
             Kind::Ordinary | Kind::OfPrincipal => format!("file://{}", prefix.display()),
         };
-        let execution = request.task_execution_metadata.as_mut().unwrap();
-        let attempt = execution.task_execution_id.as_mut().unwrap();
-        let action = attempt.node_execution_id.as_mut().unwrap();
-        // Runs of the same action would be taken for earlier attempts of one another.
-        action.execution_id.as_mut().unwrap().name = format!("run-{number}");
         if kind == Kind::OfPrincipal {
             request = as_principal(request);
         }
