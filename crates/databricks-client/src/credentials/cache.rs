@@ -2,6 +2,7 @@
 
 use std::{
     collections::HashMap,
+    error::Error as _,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -20,7 +21,7 @@ use crate::{Error, ErrorKind, Host};
 /// How long renewing rests after it failed (DA §4.5).
 const REST: Duration = Duration::from_mins(1);
 
-/// How long minting rests after a fault that passes, so that a broken authority is not overrun.
+/// How long minting rests after a fault that passes, for everybody, so that a broken authority is not overrun.
 const BREATH: Duration = Duration::from_secs(1);
 
 /// How long renewing beside the calls may take.
@@ -50,6 +51,39 @@ struct Held {
     generation: u64,
     /// Before then it is not renewed.
     rests_until: Option<Instant>,
+    /// The last failure to mint one, if it passes.
+    failed: Option<Failed>,
+}
+
+/// A failure that is told to whoever asks for a while, in place of asking the authority again.
+#[derive(Debug)]
+struct Failed {
+    at: Instant,
+    kind: ErrorKind,
+    what: String,
+}
+
+impl Failed {
+    fn new(error: &Error, at: Instant) -> Self {
+        let mut what = error.to_string();
+        let mut cause = error.source();
+        while let Some(source) = cause {
+            let text = source.to_string();
+            if !what.contains(&text) {
+                what.push_str(": ");
+                what.push_str(&text);
+            }
+            cause = source.source();
+        }
+        Self { at, kind: error.kind(), what }
+    }
+
+    /// The same failure, and how long it is told yet.
+    fn again(&self, now: Instant) -> Option<Error> {
+        let left = BREATH.checked_sub(now.saturating_duration_since(self.at))?;
+        let error = Error::new(self.kind, self.what.clone()).before_sending();
+        (!left.is_zero()).then(|| error.with_retry_after(left))
+    }
 }
 
 impl Slot {
@@ -71,11 +105,17 @@ impl Slot {
         }
     }
 
+    /// Why no token could be minted just now.
+    fn failed(&self, now: Instant) -> Option<Error> {
+        self.held().failed.as_ref()?.again(now)
+    }
+
     fn keep(&self, token: Token) -> u64 {
         let mut held = self.held();
         held.token = Some(token);
         held.generation += 1;
         held.rests_until = None;
+        held.failed = None;
         held.generation
     }
 }
@@ -109,6 +149,9 @@ impl Cache {
         if let Some((token, generation, _)) = slot.usable(Instant::now()) {
             return Ok((token, generation));
         }
+        if let Some(error) = slot.failed(Instant::now()) {
+            return Err(error);
+        }
         let minted = tokio::time::timeout_at(
             minting.deadline,
             flow.mint(credentials, &self.authorities, &minting),
@@ -117,7 +160,10 @@ impl Cache {
         minting.ended(flow.auth_type(), failure(&minted));
         let token = match minted.map_err(late)? {
             Ok(token) => token,
-            Err(error) if error.is_retryable() => return Err(error.with_retry_after(BREATH)),
+            Err(error) if error.is_retryable() => {
+                slot.held().failed = Some(Failed::new(&error, Instant::now()));
+                return Err(error.with_retry_after(BREATH));
+            }
             Err(error) => return Err(error),
         };
         let generation = slot.keep(token.clone());

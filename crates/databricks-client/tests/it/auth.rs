@@ -11,6 +11,7 @@ use databricks_emulator::{AuthorizationSeen, CannedAnswer, Emulator, EmulatorBui
 use jsonwebtoken::{Algorithm, EncodingKey, Header, jwk::Jwk};
 use secrecy::SecretString;
 use serde_json::json;
+use wiremock::{Mock, MockServer, ResponseTemplate, matchers::any};
 
 const SECRET: &str = "canary-client-secret";
 
@@ -90,6 +91,28 @@ async fn many_calls_at_once_mint_one_token() {
         call.await.unwrap().unwrap();
     }
     assert_eq!(emulator.tokens_minted(), 1);
+}
+
+#[tokio::test]
+async fn many_calls_at_once_ask_an_authority_that_is_down_once_a_second() {
+    let authority = MockServer::start().await;
+    let down = ResponseTemplate::new(503);
+    Mock::given(any()).respond_with(down).mount(&authority).await;
+    let pool = ClientPool::builder().build().unwrap();
+    let client = pool.client(&Host::parse(&authority.uri()).unwrap(), m2m());
+    let deadline = std::time::Instant::now() + Duration::from_millis(600);
+    let calls: Vec<_> = (0..50)
+        .map(|_| {
+            let client = client.clone().with_deadline(Some(deadline));
+            tokio::spawn(async move { client.list_runs(&ListRuns::default()).await.unwrap_err() })
+        })
+        .collect();
+    for call in calls {
+        let error = call.await.unwrap();
+        assert!(error.is_retryable() && !error.may_have_effect(), "{error:?}");
+        assert!(error.to_string().contains("answered 503 to the request for a token"), "{error}");
+    }
+    assert_eq!(authority.received_requests().await.unwrap().len(), 1);
 }
 
 #[tokio::test]
