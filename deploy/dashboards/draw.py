@@ -1,11 +1,11 @@
-"""Draws the dashboard over a recorded history, laid out and coloured as its JSON says.
+"""Draws the dashboard from recorded metrics, with the layout and colors of its JSON file.
 
     FLYTE_TEST_DAY=240 FLYTE_TEST_HISTORY=/tmp/history.json cargo xtask nightly --only prometheus
     python3 -m venv /tmp/draw && /tmp/draw/bin/pip install matplotlib
     /tmp/draw/bin/python deploy/dashboards/draw.py deploy/dashboards/flyte-connector.json /tmp/history.json dashboard.png
 
-It stands in for Grafana, which cannot be had from a package registry: every number is what Prometheus answered to the
-panel's expression, and nothing else is drawn.
+A replacement for Grafana, which no package registry offers: it draws only what Prometheus returned for the expressions of
+the panels.
 """
 
 import json
@@ -22,7 +22,7 @@ GROUND, CARD, EDGE = "#111217", "#181b1f", "#2c3235"
 TEXT, FAINT = "#d8d9da", "#8e9297"
 NAMED = {"green": "#73bf69", "yellow": "#fade2a", "orange": "#ff9830", "red": "#f2495c", "blue": "#5794f2", "purple": "#b877d9"}
 PALETTE = ["#73bf69", "#fade2a", "#5794f2", "#ff9830", "#f2495c", "#b877d9", "#6ed0e0", "#ef843c", "#e24d42", "#1f78c1", "#ba43a9", "#705da0"]
-# Inches of a column and of a row of Grafana's grid, and of the gaps between panels.
+# Width of a grid column, height of a grid row, and gap between panels, in inches.
 COLUMN, ROW, GAP = 0.84, 0.36, 0.07
 
 
@@ -46,7 +46,7 @@ def number(value, unit, decimals=None):
 
 
 def series(panel, history):
-    """What Prometheus answered: the name as the legend says it, times in minutes and values with gaps."""
+    """Yields (legend, times in minutes, values) of each series; gaps in time become NaN."""
     answers = history["panels"][str(panel["id"])]
     for target, answer in zip(panel["targets"], answers):
         for found in sorted(answer, key=lambda one: sorted(one["metric"].items())):
@@ -63,7 +63,7 @@ def series(panel, history):
 
 
 def place(figure, height, panel, top=0, bottom=0, left=0, right=0):
-    """Axes inside of a panel, with margins in inches."""
+    """Returns axes inside a panel. Margins in inches."""
     grid = panel["gridPos"]
     width_all, height_all = figure.get_size_inches()
     x = grid["x"] * COLUMN + GAP + left
@@ -73,16 +73,16 @@ def place(figure, height, panel, top=0, bottom=0, left=0, right=0):
     return figure.add_axes([x / width_all, y / height_all, w / width_all, h / height_all])
 
 
-def card(figure, height, panel, colour=CARD):
+def card(figure, height, panel, color=CARD):
     axes = place(figure, height, panel)
     axes.axis("off")
-    axes.add_patch(Rectangle((0, 0), 1, 1, transform=axes.transAxes, facecolor=colour, edgecolor=EDGE, linewidth=0.8))
+    axes.add_patch(Rectangle((0, 0), 1, 1, transform=axes.transAxes, facecolor=color, edgecolor=EDGE, linewidth=0.8))
     return axes
 
 
-def title(axes, panel, colour=TEXT):
+def title(axes, panel, color=TEXT):
     inches = axes.get_window_extent().height / axes.figure.dpi
-    axes.text(0.11 / (axes.get_window_extent().width / axes.figure.dpi), 1 - 0.12 / inches, panel["title"], transform=axes.transAxes, va="top", fontsize=8.5, color=colour, fontweight="bold")
+    axes.text(0.11 / (axes.get_window_extent().width / axes.figure.dpi), 1 - 0.12 / inches, panel["title"], transform=axes.transAxes, va="top", fontsize=8.5, color=color, fontweight="bold")
 
 
 def stat(figure, height, panel, history):
@@ -90,19 +90,19 @@ def stat(figure, height, panel, history):
     found = [one for one in series(panel, history)]
     _, times, values = found[0] if found else ("", [], [])
     seen = [value for value in values if value == value]
-    colour = "blue"
+    color = "blue"
     for step in defaults["thresholds"]["steps"]:
         if step["value"] is None or (seen and seen[-1] >= step["value"]):
-            colour = step["color"]
+            color = step["color"]
     axes = card(figure, height, panel, CARD)
     title(axes, panel)
     text = number(seen[-1], defaults["unit"], defaults.get("decimals")) if seen else defaults["noValue"]
-    axes.text(0.5, 0.5, text, transform=axes.transAxes, ha="center", va="center", fontsize=21, color=NAMED[colour], fontweight="bold")
+    axes.text(0.5, 0.5, text, transform=axes.transAxes, ha="center", va="center", fontsize=21, color=NAMED[color], fontweight="bold")
     if seen:
         spark = place(figure, height, panel, top=0.95)
         spark.axis("off")
-        spark.fill_between(times, values, color=NAMED[colour], alpha=0.25, linewidth=0)
-        spark.plot(times, values, color=NAMED[colour], linewidth=0.9)
+        spark.fill_between(times, values, color=NAMED[color], alpha=0.25, linewidth=0)
+        spark.plot(times, values, color=NAMED[color], linewidth=0.9)
         spark.set_xlim(0, history["minutes"])
         spark.set_ylim(0, max(max(seen), 1e-9) * 1.15)
 
@@ -120,7 +120,7 @@ def frame(axes, history):
 
 
 def legend(axes, handles, names, width):
-    """As many names as fit into two lines, and how many more there are."""
+    """Draws the names that fit on two lines, and the number of the others."""
     room, shown, used = 2, [], 0.0
     for handle, name in zip(handles, names):
         wide = 0.34 + 0.066 * len(name)
@@ -149,15 +149,15 @@ def graph(figure, height, panel, history):
     found = list(series(panel, history))
     handles, highest, below = [], 0.0, {}
     for place_of, (name, times, values) in enumerate(found):
-        colour = NAMED[fixed[name]] if name in fixed else PALETTE[place_of % len(PALETTE)]
+        color = NAMED[fixed[name]] if name in fixed else PALETTE[place_of % len(PALETTE)]
         if custom["stacking"]["mode"] == "normal":
             floor = [below.get(round(time, 4), 0.0) for time in times]
             values = [low + value for low, value in zip(floor, values)]
             below.update({round(time, 4): value for time, value in zip(times, values)})
-            axes.fill_between(times, floor, values, color=colour, alpha=0.35, linewidth=0)
+            axes.fill_between(times, floor, values, color=color, alpha=0.35, linewidth=0)
         elif custom["fillOpacity"]:
-            axes.fill_between(times, values, color=colour, alpha=custom["fillOpacity"] / 100, linewidth=0)
-        (line,) = axes.plot(times, values, color=colour, linewidth=1.2)
+            axes.fill_between(times, values, color=color, alpha=custom["fillOpacity"] / 100, linewidth=0)
+        (line,) = axes.plot(times, values, color=color, linewidth=1.2)
         handles.append(line)
         highest = max([highest, *[value for value in values if value == value]])
     axes.set_ylim(0, highest * 1.12 or 1)
