@@ -1,5 +1,9 @@
 //! What the operator decides.
 
+pub(crate) mod run_defaults;
+pub(crate) mod warehouse;
+mod workspaces;
+
 use std::{
     fmt,
     num::NonZeroU32,
@@ -14,18 +18,23 @@ use databricks_client::{
 };
 use secrecy::SecretString;
 
+pub use workspaces::{Workspaces, WorkspacesError};
+
 use crate::{
-    credentials::{OwnCredentials, TaskCredentials, Workspaces, bearer},
+    config::{
+        run_defaults::RunDefaults,
+        warehouse::{SqlResults, Warehouse, Warehouses},
+    },
+    create::workload::Entrypoint,
+    credentials::{
+        OwnCredentials, TaskCredentials, bearer,
+        namespace_secret::{SecretAccess, SecretCredentials},
+    },
     error,
-    logs::{LogReading, TokenKey},
-    namespace_secret::{SecretAccess, SecretCredentials},
-    phase::UserFailures,
-    run_defaults::RunDefaults,
+    get::{phase::UserFailures, run_tracker::Patience},
+    logs::{reading::LogReading, token::TokenKey},
     task_files::{ObjectStores, TaskFiles},
-    upstream::{Observer, UpstreamCounts},
-    warehouse::{SqlResults, Warehouse, Warehouses},
-    watch::Patience,
-    work::Entrypoint,
+    telemetry::{Observer, UpstreamCounts},
 };
 
 /// The operator's decisions, as given. Every field has a default that works.

@@ -1,5 +1,18 @@
 //! Starts a run, and finds the runs that nobody waits for.
 
+pub(crate) mod arguments;
+mod compute;
+mod container;
+mod entrypoint;
+mod flyte_function;
+mod idempotency;
+mod input_variables;
+pub(crate) mod run_tag;
+mod serverless;
+pub(crate) mod submission;
+pub(crate) mod tags;
+pub(crate) mod workload;
+
 use std::time::Instant;
 
 use connector_core::{CreateContext, Error, ErrorKind};
@@ -7,18 +20,16 @@ use databricks_client::{Client, Credentials, Host, Lane};
 use tracing::{info, warn};
 
 use crate::{
-    DatabricksConnector, call_log,
-    connector::no_credentials,
-    entrypoint, error,
-    execution::Execution,
-    marker::Marker,
-    namespace_secret, outputs,
+    context::{Context, no_credentials},
+    create::{run_tag::RunTag, submission::Submission},
+    credentials::namespace_secret,
+    delete::orphans,
+    error,
+    get::outputs,
     run_meta::{CredentialRef, RunMeta},
-    submit::{self, Submission},
-    sweep,
-    task::DatabricksTask,
+    task::{DatabricksTask, execution::Execution},
     task_files::{self, Unwritten},
-    upstream::Orphan,
+    telemetry::{Orphan, call_log},
 };
 
 /// Submits the task and returns what identifies its run.
@@ -27,19 +38,16 @@ use crate::{
 ///
 /// Everything that the task or the server lacks, before any packet; what Databricks refuses; what does not pass within
 /// the caller's time. The error says whether the run may have been started all the same.
-pub(crate) async fn run(
-    connector: &DatabricksConnector,
-    cx: &CreateContext,
-) -> Result<RunMeta, Error> {
+pub(crate) async fn run(context: &Context, cx: &CreateContext) -> Result<RunMeta, Error> {
     // What the task lacks is told before what the server lacks, and both before any packet.
     let task = DatabricksTask::parse(cx)?;
-    let plan = submit::plan(&task, cx, connector.choices(&task))?;
+    let plan = submission::plan(&task, cx, context.choices(&task))?;
     let outputs = if plan.is_runtime() { None } else { Some(outputs::declared(cx)?) };
-    let (host, client, credential) = workspace_of(connector, &task, cx).await?;
+    let (host, client, credential) = workspace_of(context, &task, cx).await?;
     let script =
         if plan.needs_script() { Some(entrypoint::in_workspace(&client).await?) } else { None };
     if let Some(template) = plan.inputs_for() {
-        write_inputs(connector, cx, template).await?;
+        write_inputs(context, cx, template).await?;
     }
     let submitted = match plan.submission(script) {
         Submission::Submit(body) => client.submit_run(&body).await,
@@ -50,19 +58,15 @@ pub(crate) async fn run(
         error::from_client("submitting the run", error).with_possible_effect(may_have_effect)
     })?;
     let credentials = client.credentials();
-    connector.watch.remember_credentials(&host, run_id, credentials, Instant::now());
+    context.run_tracker.remember_credentials(&host, run_id, credentials, Instant::now());
     call_log::run(run_id);
     info!(%host, %run_id, credentials = credentials.name(), "run submitted");
     Ok(RunMeta::new(host.to_string(), run_id).with_credential(credential).with_outputs(outputs))
 }
 
 /// Writes the inputs where a pod template's arguments look for them. Nothing is submitted before.
-async fn write_inputs(
-    connector: &DatabricksConnector,
-    cx: &CreateContext,
-    template: &str,
-) -> Result<(), Error> {
-    let files = connector.settings.task_files.as_ref();
+async fn write_inputs(context: &Context, cx: &CreateContext, template: &str) -> Result<(), Error> {
+    let files = context.settings.task_files.as_ref();
     let told = |why: String| {
         format!("the inputs for the pod template `{template}` cannot be written: {why}")
     };
@@ -81,18 +85,15 @@ async fn write_inputs(
 /// # Errors
 ///
 /// Whatever keeps the runs of the workspace from being listed, or that one from being cancelled.
-pub(crate) async fn abandoned(
-    connector: &DatabricksConnector,
-    cx: &CreateContext,
-) -> Result<(), Error> {
+pub(crate) async fn abandoned(context: &Context, cx: &CreateContext) -> Result<(), Error> {
     let task = DatabricksTask::parse(cx)?;
-    let (host, client, _) = workspace_of(connector, &task, cx).await?;
-    let Some(marker) = Marker::of(cx, &Execution::of(cx)) else {
+    let (host, client, _) = workspace_of(context, &task, cx).await?;
+    let Some(marker) = RunTag::of(cx, &Execution::of(cx)) else {
         warn!(%host, "a submission was never answered, and its run cannot be told from others: the request named no execution");
         return Ok(());
     };
-    let count = |run_id| connector.orphan_cancelled(&host, run_id, Orphan::Abandoned);
-    let cancelled = sweep::runs_up_to(&client, &marker, count)
+    let count = |run_id| context.orphan_cancelled(&host, run_id, Orphan::Abandoned);
+    let cancelled = orphans::cancel_runs_up_to(&client, &marker, count)
         .await
         .map_err(|error| error::from_client("looking for a run that nobody waits for", error))?;
     if cancelled == 0 {
@@ -107,17 +108,17 @@ pub(crate) async fn abandoned(
 ///
 /// Whatever keeps the runs of the workspace from being listed, or one of them from being cancelled.
 pub(crate) async fn stop_earlier_attempts(
-    connector: &DatabricksConnector,
+    context: &Context,
     cx: &CreateContext,
 ) -> Result<(), Error> {
-    let Some(earlier) = Marker::of(cx, &Execution::of(cx)).and_then(|marker| marker.before())
+    let Some(earlier) = RunTag::of(cx, &Execution::of(cx)).and_then(|marker| marker.before())
     else {
         return Ok(());
     };
     let task = DatabricksTask::parse(cx)?;
-    let (host, client, _) = workspace_of(connector, &task, cx).await?;
-    let count = |run_id| connector.orphan_cancelled(&host, run_id, Orphan::EarlierAttempt);
-    sweep::runs_up_to(&client, &earlier, count)
+    let (host, client, _) = workspace_of(context, &task, cx).await?;
+    let count = |run_id| context.orphan_cancelled(&host, run_id, Orphan::EarlierAttempt);
+    orphans::cancel_runs_up_to(&client, &earlier, count)
         .await
         .map_err(|error| error::from_client("looking for runs of earlier attempts", error))?;
     Ok(())
@@ -125,34 +126,34 @@ pub(crate) async fn stop_earlier_attempts(
 
 /// The workspace of a new task, the client for it, and its credential's name where later calls need it.
 async fn workspace_of(
-    connector: &DatabricksConnector,
+    context: &Context,
     task: &DatabricksTask,
     cx: &CreateContext,
 ) -> Result<(Host, Client, Option<CredentialRef>), Error> {
-    let host = connector.host_of(task)?;
+    let host = context.host_of(task)?;
     call_log::workspace(&host);
-    let (credentials, credential) = credentials_for(connector, &host, task, cx).await?;
+    let (credentials, credential) = credentials_for(context, &host, task, cx).await?;
     // What is read for a submission does not wait behind polls.
-    let client = connector.client(&host, credentials, cx.deadline).in_lane(Lane::Writes);
+    let client = context.client(&host, credentials, cx.deadline).in_lane(Lane::Writes);
     Ok((host, client, credential))
 }
 
 /// The credential of a new task, and its name for later calls where it needs one: the task's own, else the Secret of its
 /// namespace, else the connector's for that workspace, project and domain.
 async fn credentials_for(
-    connector: &DatabricksConnector,
+    context: &Context,
     host: &Host,
     task: &DatabricksTask,
     cx: &CreateContext,
 ) -> Result<(Credentials, Option<CredentialRef>), Error> {
-    if let Some(credentials) = connector.settings.task_credentials.of(&cx.connection) {
+    if let Some(credentials) = context.settings.task_credentials.of(&cx.connection) {
         return Ok((credentials, None));
     }
-    let secrets = connector.settings.namespace_secrets.as_ref();
+    let secrets = context.settings.namespace_secrets.as_ref();
     if let Some((credentials, secret)) = namespace_secret::of_task(secrets, task, cx).await? {
         return Ok((credentials, Some(CredentialRef::Secret(secret))));
     }
-    let all = &connector.settings.own;
+    let all = &context.settings.own;
     let Execution { project, domain, .. } = Execution::of(cx);
     match all.for_task(host, &project, &domain) {
         Some(own) => {

@@ -1,5 +1,7 @@
 //! Stops a run. Flyte repeats a failing delete for ever, so only what somebody must mend is an error (DESIGN §3.1).
 
+pub(crate) mod orphans;
+
 use std::time::Instant;
 
 use connector_core::{CallContext, Error, ErrorKind};
@@ -7,13 +9,14 @@ use databricks_client::{Client, Credentials, ErrorKind as Client_, Host, RunId};
 use tracing::{info, warn};
 
 use crate::{
-    DatabricksConnector,
-    connector::{host_of, no_credentials},
+    context::{Context, host_of, no_credentials},
+    credentials::namespace_secret::NoSecret,
     error,
-    namespace_secret::NoSecret,
-    phase::{self, Progress},
+    get::{
+        phase::{self, Progress},
+        run_tracker::{Trouble, Verdict},
+    },
     run_meta::RunMeta,
-    watch::{Trouble, Verdict},
 };
 
 /// What became of a run that was to be stopped.
@@ -35,50 +38,50 @@ pub(crate) enum Stopped {
 /// (`Forbidden`), are an error for the operator's patience only: nobody can mend a revoked token of a task, nor does an
 /// operator who has closed a workspace open it for its last tasks.
 pub(crate) async fn run(
-    connector: &DatabricksConnector,
+    context: &Context,
     cx: &CallContext,
     meta: &RunMeta,
 ) -> Result<Stopped, Error> {
     let host = host_of(meta)?;
-    let stopped = stop(connector, cx, meta, host.clone()).await?;
-    connector.watch.stopped(&host, meta.run_id);
+    let stopped = stop(context, cx, meta, host.clone()).await?;
+    context.run_tracker.stopped(&host, meta.run_id);
     Ok(stopped)
 }
 
 async fn stop(
-    connector: &DatabricksConnector,
+    context: &Context,
     cx: &CallContext,
     meta: &RunMeta,
     host: Host,
 ) -> Result<Stopped, Error> {
     let run_id = meta.run_id;
-    if connector.watch.saw_end(&host, run_id) {
+    if context.run_tracker.saw_end(&host, run_id) {
         return Ok(Stopped::WasOver);
     }
-    if let Err(refused) = connector.permit(&host) {
-        return patient(connector, &host, run_id, refused);
+    if let Err(refused) = context.permit(&host) {
+        return patient(context, &host, run_id, refused);
     }
-    let own = connector.own_credentials(&host, meta);
-    let credentials = match connector.credentials_of(&host, cx, meta).await {
+    let own = context.own_credentials(&host, meta);
+    let credentials = match context.credentials_of(&host, cx, meta).await {
         Ok(Some(credentials)) => credentials,
-        Ok(None) => return patient(connector, &host, run_id, no_credentials(&host)),
-        Err(no) => return without_secret(connector, cx, &host, run_id, own, no).await,
+        Ok(None) => return patient(context, &host, run_id, no_credentials(&host)),
+        Err(no) => return without_secret(context, cx, &host, run_id, own, no).await,
     };
     let is_own = own.as_ref().is_some_and(|own| own.name() == credentials.name());
-    let first = cancel(&connector.client(&host, credentials, cx.deadline), run_id).await;
+    let first = cancel(&context.client(&host, credentials, cx.deadline), run_id).await;
     let outcome = match (first, own) {
         (Err(error), Some(own)) if is_refusal(&error) && !is_own => {
             info!(%host, %run_id, "the task's credential was refused; the connector's own is tried");
-            cancel(&connector.client(&host, own, cx.deadline), run_id).await
+            cancel(&context.client(&host, own, cx.deadline), run_id).await
         }
         (outcome, _) => outcome,
     };
     match outcome {
-        Err(error) if is_refusal(&error) => patient(connector, &host, run_id, error),
+        Err(error) if is_refusal(&error) => patient(context, &host, run_id, error),
         // Flyte would repeat it for ever, long after the operator's patience has ended.
-        Err(error) if connector.watch.gave_up(&host, run_id) => {
+        Err(error) if context.run_tracker.gave_up(&host, run_id) => {
             warn!(%host, %run_id, %error, "the run was given up, could not be cancelled either, and may still be alive");
-            connector.settings.upstream.cancel_given_up();
+            context.settings.upstream.cancel_given_up();
             Ok(Stopped::GivenUp)
         }
         other => other,
@@ -87,7 +90,7 @@ async fn stop(
 
 /// The Secret of the run gives no credential. The connector's own may do; if not, what counts is how the Secret stands.
 async fn without_secret(
-    connector: &DatabricksConnector,
+    context: &Context,
     cx: &CallContext,
     host: &Host,
     run_id: RunId,
@@ -96,13 +99,13 @@ async fn without_secret(
 ) -> Result<Stopped, Error> {
     if let Some(own) = own {
         info!(%host, %run_id, error = %no.error, "the connector's own credential is tried instead");
-        match cancel(&connector.client(host, own, cx.deadline), run_id).await {
+        match cancel(&context.client(host, own, cx.deadline), run_id).await {
             Err(error) if is_refusal(&error) => {}
             other => return other,
         }
     }
     match no.trouble {
-        Trouble::Refused => patient(connector, host, run_id, no.error),
+        Trouble::Refused => patient(context, host, run_id, no.error),
         Trouble::Passing | Trouble::Gone => Err(no.error),
     }
 }
@@ -135,23 +138,18 @@ async fn cancel(client: &Client, run_id: RunId) -> Result<Stopped, Error> {
 }
 
 /// A refused credential is an error while somebody may still mend it, and OK with a warning afterwards.
-fn patient(
-    connector: &DatabricksConnector,
-    host: &Host,
-    run_id: RunId,
-    error: Error,
-) -> Result<Stopped, Error> {
-    match connector.watch.troubled(
+fn patient(context: &Context, host: &Host, run_id: RunId, error: Error) -> Result<Stopped, Error> {
+    match context.run_tracker.troubled(
         host,
         run_id,
         Trouble::Refused,
-        connector.settings.patience,
+        context.settings.patience,
         Instant::now(),
     ) {
         Verdict::Wait { .. } => Err(error),
         Verdict::GiveUp { lasted, .. } => {
             warn!(%host, %run_id, seconds = lasted.as_secs(), %error, "the run could not be cancelled and may still be alive");
-            connector.settings.upstream.cancel_given_up();
+            context.settings.upstream.cancel_given_up();
             Ok(Stopped::GivenUp)
         }
     }

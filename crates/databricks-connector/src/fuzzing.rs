@@ -11,15 +11,19 @@ use flyteidl2::connector::CreateTaskRequest;
 use prost::Message as _;
 
 use crate::{
-    connector::host_of,
-    links, phase,
-    reason::{self, FailedTask},
-    run_defaults::RunDefaults,
+    config::run_defaults::RunDefaults,
+    context::{Context, host_of},
+    create::{
+        submission::{self, Choices, Submission},
+        tags::Cloud,
+        workload::Entrypoint,
+    },
+    get::{
+        links, phase,
+        reason::{self, FailedTask},
+    },
     run_meta::RunMeta,
-    submit::{self, Choices, Submission},
-    tags::Cloud,
     task::DatabricksTask,
-    work::Entrypoint,
 };
 
 /// Characters of the longest message, with some room for what is put around it.
@@ -43,7 +47,7 @@ pub fn create(bytes: &[u8]) {
     for entrypoint in [Entrypoint::Git, Entrypoint::Workspace] {
         let defaults = RunDefaults::default();
         let choices = Choices { entrypoint, tags: Some(Cloud::Unknown), defaults: &defaults };
-        let Ok(plan) = submit::plan(&task, &cx, choices) else { continue };
+        let Ok(plan) = submission::plan(&task, &cx, choices) else { continue };
         let script = plan.needs_script().then(|| "/Workspace/script.py".to_owned());
         let token = match plan.submission(script) {
             Submission::Submit(run) => run.idempotency_token().map(str::len),

@@ -1,5 +1,16 @@
 //! Tells how a run stands. Whatever may pass is an answer, not an error (DESIGN §3.1).
 
+mod declared_outputs;
+mod hints;
+pub(crate) mod links;
+pub(crate) mod outputs;
+pub(crate) mod phase;
+pub(crate) mod reason;
+pub(crate) mod run_tracker;
+mod terminal;
+mod terminal_rules;
+pub(crate) mod unverified_success;
+
 use std::time::{Duration, Instant};
 
 use connector_core::{CallContext, Error, Resource};
@@ -7,14 +18,14 @@ use databricks_client::{Client, ErrorKind, Host, RunId, jobs::Run};
 use tracing::{info, warn};
 
 use crate::{
-    DatabricksConnector,
-    connector::{host_of, no_credentials},
-    ended, links, metrics,
-    phase::{self, Progress},
-    reason,
+    context::{Context, host_of, no_credentials},
+    get::{
+        phase::Progress,
+        run_tracker::{Trouble, Verdict},
+    },
+    metrics,
     run_meta::RunMeta,
-    upstream::EndedRun,
-    watch::{Trouble, Verdict},
+    telemetry::EndedRun,
 };
 
 /// The phase of a run with its reason and links.
@@ -23,34 +34,34 @@ use crate::{
 ///
 /// `InvalidMeta` alone: anything else may pass.
 pub(crate) async fn resource(
-    connector: &DatabricksConnector,
+    context: &Context,
     cx: &CallContext,
     meta: &RunMeta,
 ) -> Result<Resource, Error> {
     let host = host_of(meta)?;
     let run_id = meta.run_id;
-    if let Err(refused) = connector.permit(&host) {
-        return Ok(troubled(connector, &host, run_id, Trouble::Refused, &refused));
+    if let Err(refused) = context.permit(&host) {
+        return Ok(troubled(context, &host, run_id, Trouble::Refused, &refused));
     }
-    let credentials = match connector.credentials_of(&host, cx, meta).await {
+    let credentials = match context.credentials_of(&host, cx, meta).await {
         Ok(Some(credentials)) => credentials,
         Ok(None) => {
             let error = no_credentials(&host);
-            return Ok(troubled(connector, &host, run_id, Trouble::Refused, &error));
+            return Ok(troubled(context, &host, run_id, Trouble::Refused, &error));
         }
-        Err(no) => return Ok(troubled(connector, &host, run_id, no.trouble, &no.error)),
+        Err(no) => return Ok(troubled(context, &host, run_id, no.trouble, &no.error)),
     };
-    connector.watch.remember_credentials(&host, run_id, &credentials, Instant::now());
-    let client = connector.client(&host, credentials, cx.deadline);
+    context.run_tracker.remember_credentials(&host, run_id, &credentials, Instant::now());
+    let client = context.client(&host, credentials, cx.deadline);
     Ok(match client.get_run(run_id).await {
-        Ok(run) => judged(connector, &client, cx, meta, &run).await,
+        Ok(run) => judged(context, &client, cx, meta, &run).await,
         Err(error) => {
             let trouble = trouble_of(error.kind());
             let told = crate::error::from_client(
                 &format!("reading the run with {}", client.credentials_name()),
                 error,
             );
-            troubled(connector, &host, run_id, trouble, &told)
+            troubled(context, &host, run_id, trouble, &told)
         }
     })
 }
@@ -68,7 +79,7 @@ fn trouble_of(kind: ErrorKind) -> Trouble {
 
 /// The answer when the run was read.
 async fn judged(
-    connector: &DatabricksConnector,
+    context: &Context,
     client: &Client,
     cx: &CallContext,
     meta: &RunMeta,
@@ -78,18 +89,18 @@ async fn judged(
     let progress = phase::progress(run);
     let resource = match progress {
         Progress::Ended(outcome) => {
-            ended::resource(connector, client, cx, meta, run, outcome).await
+            terminal::resource(context, client, cx, meta, run, outcome).await
         }
         Progress::Waiting | Progress::Preparing | Progress::Running => {
-            Resource::new(progress.phase(connector.settings.user_failures))
+            Resource::new(progress.phase(context.settings.user_failures))
                 .with_message(reason::of_progress(run))
         }
     };
-    let has_ended_now = connector.watch.seen(host, run_id, resource.phase, Instant::now());
+    let has_ended_now = context.run_tracker.seen(host, run_id, resource.phase, Instant::now());
     if has_ended_now {
         let (took, until_running) = metrics::times(run);
         let ended = EndedRun { phase: resource.phase, took, until_running };
-        connector.settings.upstream.ended(host, ended);
+        context.settings.upstream.ended(host, ended);
     }
     if resource.phase.is_terminal() {
         // Flyte drops the reason of a retried failure (FC §8.2), so it stands here too.
@@ -100,17 +111,17 @@ async fn judged(
 
 /// The answer when the run could not be read: the last known phase, or the end of our patience.
 fn troubled(
-    connector: &DatabricksConnector,
+    context: &Context,
     host: &Host,
     run_id: RunId,
     trouble: Trouble,
     error: &Error,
 ) -> Resource {
-    let verdict = connector.watch.troubled(
+    let verdict = context.run_tracker.troubled(
         host,
         run_id,
         trouble,
-        connector.settings.patience,
+        context.settings.patience,
         Instant::now(),
     );
     let told = told(error);

@@ -1,8 +1,8 @@
 //! The Databricks connector: runs Flyte tasks as Databricks job runs, and tells the truth about them.
 //!
-//! It translates between two vocabularies and holds no transport of its own. [`submit`] turns a task into the body of
-//! a run submission, [`phase`] turns the state of a run into a Flyte phase, [`reason`] says why; these are pure.
-//! [`connector`], [`get`] and [`delete`] are the thin shells that call Databricks. [`watch`] is what this process
+//! It translates between two vocabularies and holds no transport of its own. [`create::submission`] turns a task into the body of
+//! a run submission, [`get::phase`] turns the state of a run into a Flyte phase, [`get::reason`] says why; these are pure.
+//! [`connector`], [`get`] and [`delete`] are the thin shells that call Databricks. [`get::run_tracker`] is what this process
 //! remembers, and never what another replica needs.
 //!
 //! ```
@@ -24,69 +24,44 @@
     reason = "the crate guide leads a reader of the source through the modules"
 )]
 
-mod arguments;
-mod call_log;
-mod compute;
 mod config;
 mod connector;
-mod container;
+mod context;
 mod create;
 mod credentials;
 mod delete;
-mod ended;
-mod ending;
-mod entrypoint;
 mod error;
-mod execution;
 #[cfg(test)]
 mod fixture;
-mod flyte_side;
 #[cfg(any(fuzzing, test))]
 #[doc(hidden)]
 pub mod fuzzing;
 mod get;
-mod hints;
-mod idempotency;
-mod json;
-mod links;
 mod logs;
-mod marker;
 mod metrics;
-mod namespace_secret;
-mod outputs;
-mod own_work;
-mod phase;
-mod reason;
-mod run_defaults;
 mod run_meta;
-mod serverless;
-mod single_inputs;
-mod status;
-mod submit;
-mod sweep;
-mod tags;
 mod task;
 mod task_files;
-mod unchecked;
-pub mod upstream;
-mod warehouse;
-mod watch;
-mod whole_numbers;
-mod work;
+pub mod telemetry;
 
 pub use databricks_client::{Authorities, Propagate};
 
-pub use config::{CallLimits, Config, ConfigError, ConfigField, JobsApi};
-pub use connector::DatabricksConnector;
-pub use credentials::{Identity, WorkspaceCheck, Workspaces, WorkspacesError};
-pub use logs::LogReading;
-pub use namespace_secret::{
-    NamespaceSecrets, SecretAccess, SecretContent, SecretNamespaces, SecretReading, SecretTrouble,
+pub use config::{
+    CallLimits, Config, ConfigError, ConfigField, JobsApi, Workspaces, WorkspacesError,
+    run_defaults::{RunDefaults, RunDefaultsError},
 };
-pub use phase::UserFailures;
-pub use run_defaults::{RunDefaults, RunDefaultsError};
+pub use connector::DatabricksConnector;
+pub use create::workload::Entrypoint;
+pub use credentials::{
+    Identity, WorkspaceCheck,
+    namespace_secret::{
+        NamespaceSecrets, SecretAccess, SecretContent, SecretNamespaces, SecretReading,
+        SecretTrouble,
+    },
+};
+pub use get::phase::UserFailures;
+pub use logs::reading::LogReading;
 pub use run_meta::RunMeta;
 pub use task_files::{
     LogFile, LogFiles, Looked, Looking, ObjectStores, S3Folder, TaskFiles, Unwritten, Writing,
 };
-pub use work::Entrypoint;

@@ -11,13 +11,14 @@ mod delivered;
 mod destination;
 mod events;
 mod files;
+pub(crate) mod known_clusters;
 mod lines;
 mod page;
 mod place;
 mod reader;
-mod reading;
+pub(crate) mod reading;
 mod rotation;
-mod token;
+pub(crate) mod token;
 
 use std::time::{Instant, SystemTime};
 
@@ -25,15 +26,10 @@ use connector_core::{CallContext, Error, LogPage, LogsRequest};
 use databricks_client::Client;
 
 use crate::{
-    DatabricksConnector,
-    connector::{host_of, no_credentials},
+    context::{Context, host_of, no_credentials},
     error,
     run_meta::RunMeta,
 };
-
-pub(crate) use delivered::KnownClusters;
-pub use reading::LogReading;
-pub(crate) use token::TokenKey;
 
 /// One page of the run's log. While the run is running it may be empty, and has a token; the last page has none.
 ///
@@ -43,19 +39,19 @@ pub(crate) use token::TokenKey;
 ///
 /// `InvalidRequest` for a token that is not of this run's log; whatever lasts and keeps the run from being read.
 pub(crate) async fn page(
-    connector: &DatabricksConnector,
+    context: &Context,
     cx: &CallContext,
     meta: &RunMeta,
     request: &LogsRequest,
 ) -> Result<LogPage, Error> {
-    let settings = &connector.settings;
+    let settings = &context.settings;
     let (host, run_id) = (meta.databricks_instance.as_str(), meta.run_id);
     let mut cursor = settings.log_tokens.cursor(host, run_id, &request.token)?;
-    let client = client_of_run(connector, cx, meta).await?;
+    let client = client_of_run(context, cx, meta).await?;
     let (lines, is_over) = match client.get_run(run_id).await {
         Ok(run) => {
             let page = page::Page::new(request.lines);
-            let reader = reader::Reader::new(connector, &client, run_id, &run, page);
+            let reader = reader::Reader::new(context, &client, run_id, &run, page);
             reader.until(cx.deadline).read(&mut cursor, SystemTime::now()).await?
         }
         Err(failed) if files::passes(&failed) => {
@@ -65,33 +61,33 @@ pub(crate) async fn page(
         Err(failed) => return Err(error::from_client("reading the run", failed)),
     };
     if lines.is_empty() && !is_over && !request.token.is_empty() {
-        pause(connector, cx).await;
+        pause(context, cx).await;
     }
     let next_token = (!is_over).then(|| settings.log_tokens.token(host, run_id, &cursor));
     Ok(LogPage { lines, next_token })
 }
 
 /// A caller who asks again as soon as it has an answer must not ask as fast as it can.
-async fn pause(connector: &DatabricksConnector, cx: &CallContext) {
+async fn pause(context: &Context, cx: &CallContext) {
     let left = cx.deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()) / 2);
-    let pause = connector.settings.logs.pause;
+    let pause = context.settings.logs.pause;
     tokio::time::sleep(left.map_or(pause, |left| left.min(pause))).await;
 }
 
 /// The client for a call that carries no connection: the connector's own credential, else the one last seen for the
 /// run (DESIGN §3.1).
 pub(crate) async fn client_of_run(
-    connector: &DatabricksConnector,
+    context: &Context,
     cx: &CallContext,
     meta: &RunMeta,
 ) -> Result<Client, Error> {
     let host = host_of(meta)?;
-    connector.permit(&host)?;
-    let credentials = connector
+    context.permit(&host)?;
+    let credentials = context
         .credentials_of(&host, cx, meta)
         .await
         .map_err(|no| no.error)?
-        .or_else(|| connector.watch.credentials(&host, meta.run_id, Instant::now()))
+        .or_else(|| context.run_tracker.credentials(&host, meta.run_id, Instant::now()))
         .ok_or_else(|| no_credentials(&host))?;
-    Ok(connector.client(&host, credentials, cx.deadline))
+    Ok(context.client(&host, credentials, cx.deadline))
 }

@@ -29,7 +29,7 @@ use usage::warehouse_of;
 #[cfg(not(feature = "system-tables"))]
 use without_usage::warehouse_of;
 
-use crate::{DatabricksConnector, error, logs, run_meta::RunMeta, warehouse::Warehouse};
+use crate::{config::warehouse::Warehouse, context::Context, error, logs, run_meta::RunMeta};
 
 /// How long the clusters may take to tell their size, when nobody asked for it by name.
 const UNASKED: Duration = Duration::from_secs(5);
@@ -76,7 +76,7 @@ const KNOWN: [(&str, Known); 10] = [
 /// `InvalidRequest` for an unknown name, with the known ones, and for a window or step that makes no sense; `OutOfRange`
 /// when CPU or memory were asked for and there is nothing at all; whatever keeps the run from being read.
 pub(crate) async fn of_run(
-    connector: &DatabricksConnector,
+    context: &Context,
     cx: &CallContext,
     meta: &RunMeta,
     request: &MetricsRequest,
@@ -84,7 +84,7 @@ pub(crate) async fn of_run(
     let mut asked = asked(&request.names)?;
     let window = Window::new(request)?;
     let by_name = !request.names.is_empty();
-    let warehouse = match warehouse_of(connector, meta) {
+    let warehouse = match warehouse_of(context, meta) {
         Err(without) if by_name && asked.iter().any(is_used) => return Err(without),
         Err(_) => {
             asked.retain(|asked| !is_used(asked));
@@ -92,7 +92,7 @@ pub(crate) async fn of_run(
         }
         Ok(warehouse) => Some(warehouse),
     };
-    let client = logs::client_of_run(connector, cx, meta).await?;
+    let client = logs::client_of_run(context, cx, meta).await?;
     let run = client
         .get_run(meta.run_id)
         .await

@@ -3,7 +3,7 @@
 use databricks_client::RunId;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
-use crate::{namespace_secret::SecretName, outputs::Declared};
+use crate::{credentials::namespace_secret::SecretName, get::outputs::Declared};
 
 /// The resource meta: exactly the two keys of the Python plugin, so that either server can take over the other's
 /// runs (DESIGN §3.3). Work that the plugin could not have run adds what it declares to return.

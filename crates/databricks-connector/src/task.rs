@@ -1,9 +1,11 @@
 //! Reads the task's `custom` section: what the user asked of Databricks.
 
+pub(crate) mod execution;
+pub(crate) mod integers;
+pub(crate) mod json;
+
 use connector_core::{CreateContext, Error};
 use serde_json::{Map, Value};
-
-use crate::json;
 
 /// The `custom` section of a Databricks task, as the Python plugin writes it (FC §3).
 #[derive(Debug, Clone, Default)]

@@ -9,7 +9,7 @@ use anyhow::{Result, bail};
 use std::path::PathBuf;
 use xshell::Shell;
 
-const SCRIPT: &str = "crates/databricks-connector/src/entrypoint/flyte_entrypoint.py";
+const SCRIPT: &str = "crates/databricks-connector/src/create/entrypoint/flyte_entrypoint.py";
 
 const STATEMENT: &str = "crates/databricks-connector/src/metrics/usage/statement.sql";
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use databricks_client::{Client, Credentials, ErrorKind, Host, jobs::SubmitRun};
 use serde_json::json;
 
-use crate::{DatabricksConnector, error};
+use crate::{context::Context, error};
 
 /// How long one workspace may take.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -48,17 +48,17 @@ impl WorkspaceCheck {
 }
 
 /// Proves every credential, one after another. Secrets of namespaces are proven at the default workspace.
-pub(crate) async fn all(connector: &DatabricksConnector) -> Vec<WorkspaceCheck> {
-    let settings = &connector.settings;
+pub(crate) async fn all(context: &Context) -> Vec<WorkspaceCheck> {
+    let settings = &context.settings;
     let mut checks = Vec::new();
     for own in settings.own.iter() {
-        checks.push(one(connector, own.name.clone(), &own.host, own.credentials.clone()).await);
+        checks.push(one(context, own.name.clone(), &own.host, own.credentials.clone()).await);
     }
     if let (Some(secrets), Some(host)) = (&settings.namespace_secrets, &settings.default_host) {
         for secret in secrets.by_default() {
             let name = format!("{}/{}", secret.namespace(), secret.name());
             checks.push(match secrets.of(&secret, None).await {
-                Ok(Some(credentials)) => one(connector, name, host, credentials).await,
+                Ok(Some(credentials)) => one(context, name, host, credentials).await,
                 Ok(None) => {
                     let why = "there is no such Secret, so tasks take the next credential";
                     WorkspaceCheck { is_dispensable: true, ..unproven(name, host, why.to_owned()) }
@@ -82,14 +82,14 @@ fn unproven(name: String, host: &Host, why: String) -> WorkspaceCheck {
 }
 
 async fn one(
-    connector: &DatabricksConnector,
+    context: &Context,
     name: String,
     host: &Host,
     credentials: Credentials,
 ) -> WorkspaceCheck {
     let deadline = std::time::Instant::now() + PATIENCE;
     let kind = credentials.auth_type();
-    let client = connector.client(host, credentials, Some(deadline));
+    let client = context.client(host, credentials, Some(deadline));
     let who = match client.me().await {
         Ok(me) => Identity::Known(me.user_name),
         Err(error) => {

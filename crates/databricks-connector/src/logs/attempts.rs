@@ -5,7 +5,7 @@ use databricks_client::{
     jobs::{Run, RunTask},
 };
 
-use crate::phase::{Outcome, Progress, progress_of, was_skipped};
+use crate::get::phase::{Outcome, Progress, progress_of, was_skipped};
 
 /// One attempt of one task.
 #[derive(Debug)]

@@ -1,22 +1,15 @@
 //! What the driver of a run's own cluster wrote, as it is delivered while the run is running (DA §5.1).
 
-use std::{
-    collections::HashMap,
-    sync::{Mutex, PoisonError},
-    time::{Duration, SystemTime},
-};
+use std::time::{Duration, SystemTime};
 
-use databricks_client::{
-    Host,
-    clusters::{Cluster, ClusterState},
-};
+use databricks_client::clusters::{Cluster, ClusterState};
 
 use super::{
     attempts::Unit,
     cursor::{Attempt, Stage},
-    destination::Destination,
     events::{self, Mark},
     files::{Folder, Trouble, passes},
+    known_clusters::Known,
     lines::{MAX_LINE, Tail},
     place::{ANCHOR, Place},
     reader::{Reader, Stop},
@@ -34,40 +27,6 @@ const BYTES_A_LINE: usize = 200;
 
 /// After this time nothing more is delivered: it happens every five minutes, and at the end (DA §5.1).
 const LAST_DELIVERY: Duration = Duration::from_mins(10);
-
-/// How many clusters are remembered.
-const MAX_KNOWN: usize = 10_000;
-
-/// What never changes about a cluster.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Known {
-    /// Whether it lives for the run alone.
-    pub(super) is_own: bool,
-    /// Where its logs go.
-    pub(super) destination: Option<Destination>,
-}
-
-/// What this process has learnt about clusters, so that not every page asks again.
-#[derive(Debug, Default)]
-pub(crate) struct KnownClusters(Mutex<HashMap<(Host, String), Known>>);
-
-impl KnownClusters {
-    fn get(&self, host: &Host, id: &str) -> Option<Known> {
-        let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        known.get(&(host.clone(), id.to_owned())).cloned()
-    }
-
-    fn learn(&self, host: &Host, id: &str, cluster: &Cluster) -> Known {
-        let is_own = cluster.cluster_source.as_deref() == Some("JOB");
-        let learnt = Known { is_own, destination: Destination::of(cluster) };
-        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if known.len() >= MAX_KNOWN {
-            known.clear();
-        }
-        known.insert((host.clone(), id.to_owned()), learnt.clone());
-        learnt
-    }
-}
 
 /// Whether everything that a cluster wrote is delivered, when the attempt, and perhaps its run, ended then. A cluster of
 /// several tasks works on until the run has ended.
@@ -95,7 +54,7 @@ impl Reader<'_> {
     /// What is known of a cluster. One that cannot be looked at is nobody's.
     pub(super) async fn known_cluster(&mut self, id: &str) -> Result<Known, Stop> {
         let host = self.client.host().clone();
-        let known = &self.connector.known_clusters;
+        let known = &self.context.known_clusters;
         if let Some(known) = known.get(&host, id) {
             return Ok(known);
         }
@@ -157,9 +116,9 @@ impl Reader<'_> {
             return Ok(());
         };
         let shown = destination.folder().to_owned();
-        let connector = self.connector;
+        let context = self.context;
         let folder =
-            Folder::new(destination, self.client, &connector.settings.logs.files, self.deadline);
+            Folder::new(destination, self.client, &context.settings.logs.files, self.deadline);
         // Asked before the files: what is delivered afterwards is there then.
         let has_all = self.has_all(unit, told, id, now).await?;
         let mut delivery = Delivery { folder, has_all, files: Vec::new() };

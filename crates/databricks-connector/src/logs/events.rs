@@ -9,7 +9,7 @@ use databricks_client::{
 };
 
 use super::cursor::Attempt;
-use crate::{
+use crate::get::{
     phase::{Outcome, Progress, progress_of},
     reason,
 };

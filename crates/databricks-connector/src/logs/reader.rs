@@ -19,7 +19,7 @@ use super::{
     place::{Found, Place},
     rotation::Position,
 };
-use crate::{DatabricksConnector, error};
+use crate::{context::Context, error};
 
 /// Attempts that are asked about for one page: a run of 1,000 tasks must not be a thousand calls.
 const MAX_ASKED: usize = 32;
@@ -39,7 +39,7 @@ pub(super) enum Stop {
 /// Reads one page.
 #[derive(Debug)]
 pub(super) struct Reader<'a> {
-    pub(super) connector: &'a DatabricksConnector,
+    pub(super) context: &'a Context,
     pub(super) client: &'a Client,
     run_id: RunId,
     pub(super) run: &'a Run,
@@ -50,13 +50,13 @@ pub(super) struct Reader<'a> {
 
 impl<'a> Reader<'a> {
     pub(super) fn new(
-        connector: &'a DatabricksConnector,
+        context: &'a Context,
         client: &'a Client,
         run_id: RunId,
         run: &'a Run,
         page: Page,
     ) -> Self {
-        Self { connector, client, run_id, run, deadline: None, page }
+        Self { context, client, run_id, run, deadline: None, page }
     }
 
     /// The same for a caller who stops waiting then.

@@ -4,7 +4,7 @@
 use databricks_client::jobs::{Run, RunTask};
 
 use super::curve::{Curve, Told};
-use crate::phase::{Outcome, Progress, progress, progress_of, was_skipped};
+use crate::get::phase::{Outcome, Progress, progress, progress_of, was_skipped};
 
 /// A run, when it began, and when it ended or now.
 #[derive(Debug)]

@@ -13,11 +13,10 @@ use databricks_client::{
 
 use super::{Beside, Known, Used, clipped, is_used, window::Clipped};
 use crate::{
-    DatabricksConnector,
-    connector::host_of,
+    config::warehouse::{SqlResults, Warehouse},
+    context::{Context, host_of},
     error,
     run_meta::RunMeta,
-    warehouse::{SqlResults, Warehouse},
 };
 
 /// Clusters that are asked about for one answer, which is how many markers the statement has for them.
@@ -61,11 +60,11 @@ const MARKERS: [&str; MAX_CLUSTERS] = [
 ///
 /// `FailedPrecondition` when there is none.
 pub(super) fn warehouse_of<'a>(
-    connector: &'a DatabricksConnector,
+    context: &'a Context,
     meta: &RunMeta,
 ) -> Result<&'a Warehouse, Error> {
     let host = host_of(meta)?;
-    connector.settings.warehouses.get(&host).ok_or_else(|| {
+    context.settings.warehouses.get(&host).ok_or_else(|| {
         let message = format!("CPU and memory of runs at {host} need a SQL warehouse there, and none is named");
         Error::failed_precondition(message).with_hint(
             "the operator can name one with FLYTE_DATABRICKS_SQL_WAREHOUSE, or as `sql_warehouse` in the file of workspaces",

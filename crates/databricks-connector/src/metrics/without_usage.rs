@@ -4,7 +4,7 @@ use connector_core::Error;
 use databricks_client::Client;
 
 use super::{Beside, Known, Used};
-use crate::{DatabricksConnector, run_meta::RunMeta, warehouse::Warehouse};
+use crate::{config::warehouse::Warehouse, context::Context, run_meta::RunMeta};
 
 /// There is none.
 ///
@@ -12,7 +12,7 @@ use crate::{DatabricksConnector, run_meta::RunMeta, warehouse::Warehouse};
 ///
 /// `FailedPrecondition`, always.
 pub(super) fn warehouse_of<'a>(
-    _connector: &'a DatabricksConnector,
+    _context: &'a Context,
     _meta: &RunMeta,
 ) -> Result<&'a Warehouse, Error> {
     let message = "this server is built without what reads CPU and memory from system tables";

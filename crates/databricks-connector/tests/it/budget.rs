@@ -10,7 +10,7 @@ use std::{
 use connector_core::{CallContext, Connector, ErrorKind, Phase};
 use databricks_connector::{
     CallLimits, Config, Looked, Looking, TaskFiles,
-    upstream::{Attempt, BreakerSnapshot, BudgetWait, Host, Mint, Observer},
+    telemetry::{Attempt, BreakerSnapshot, BudgetWait, Host, Mint, Observer},
 };
 use databricks_emulator::{CannedAnswer, Endpoint, Outcome, Pace, Script};
 use serde_json::json;

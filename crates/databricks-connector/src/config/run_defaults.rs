@@ -4,7 +4,7 @@ use std::{error::Error as StdError, fmt, str::FromStr};
 
 use serde_json::{Map, Value};
 
-use crate::json::{is_given, type_name};
+use crate::task::json::{is_given, type_name};
 
 /// What a value has to be.
 #[derive(Debug, Clone, Copy)]

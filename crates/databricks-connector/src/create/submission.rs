@@ -5,15 +5,16 @@ use databricks_client::jobs::{RunNow, SubmitRun};
 use serde_json::{Map, Value};
 
 use crate::{
-    compute::{self, Compute},
-    flyte_side::FlyteSide,
-    idempotency, json,
-    marker::Marker,
-    run_defaults::RunDefaults,
-    tags,
-    task::DatabricksTask,
-    whole_numbers,
-    work::{Entrypoint, Work},
+    config::run_defaults::RunDefaults,
+    create::{
+        compute::{self, Compute},
+        flyte_function::FlyteSide,
+        idempotency,
+        run_tag::RunTag,
+        tags,
+        workload::{Entrypoint, Work},
+    },
+    task::{DatabricksTask, integers, json},
 };
 
 /// The largest body that the Jobs API takes, in bytes (DA §1.0).
@@ -92,13 +93,13 @@ pub(crate) fn plan(
     choices: Choices<'_>,
 ) -> Result<Plan, Error> {
     let flyte = FlyteSide::of(cx, task, choices.tags)?;
-    whole_numbers::refuse_inexact(&task.conf)?;
+    integers::refuse_inexact(&task.conf)?;
     let (mut run, submit_task) = split(task.conf.clone());
     let users_token = json::optional_text(run.remove("idempotency_token"), "idempotency_token")?;
     let token = idempotency::token(cx, &flyte.execution, users_token.as_deref());
     if let Some(job_id) = json::take_given(&mut run, "job_id") {
         refuse_stray_task_keys(&run, &submit_task, "job_id")?;
-        run.insert("job_id".to_owned(), whole_numbers::job_id(&job_id)?);
+        run.insert("job_id".to_owned(), integers::job_id(&job_id)?);
         choices.defaults.complete_job_run(&mut run);
         bound_parameters(&run)?;
         bound_body(&run)?;
@@ -126,8 +127,8 @@ pub(crate) fn plan(
     };
     let body = &mut plan.body;
     compute::tag_clusters(body, &flyte)?;
-    whole_numbers::write_job_ids(body)?;
-    let marker = Marker::of(cx, &flyte.execution);
+    integers::write_job_ids(body)?;
+    let marker = RunTag::of(cx, &flyte.execution);
     if body.get("run_name").is_some_and(json::is_given) {
         if let Some(marker) = marker {
             marker.describe(body);
@@ -268,7 +269,7 @@ fn bound_parameters(run: &Map<String, Value>) -> Result<(), Error> {
 }
 
 /// A name that leads from the Databricks page back to the Flyte run.
-fn run_name(flyte: &FlyteSide<'_>, marker: Option<&Marker>) -> String {
+fn run_name(flyte: &FlyteSide<'_>, marker: Option<&RunTag>) -> String {
     let task = flyte.task_name();
     let execution = &flyte.execution;
     if execution.run.is_empty() {

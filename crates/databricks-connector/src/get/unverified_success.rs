@@ -13,12 +13,12 @@ const MAX_BUCKETS: usize = 1_000;
 
 /// Successes whose files could not be looked at, since the start of the process.
 #[derive(Debug, Default)]
-pub(crate) struct Unchecked {
+pub(crate) struct UnverifiedSuccesses {
     count: AtomicU64,
     buckets: Mutex<HashSet<String>>,
 }
 
-impl Unchecked {
+impl UnverifiedSuccesses {
     /// How many.
     pub(crate) fn count(&self) -> u64 {
         self.count.load(Ordering::Relaxed)
@@ -49,7 +49,7 @@ mod tests {
 
     #[test]
     fn a_bucket_is_told_once_and_every_success_counted() {
-        let unchecked = Unchecked::default();
+        let unchecked = UnverifiedSuccesses::default();
         let told = ["s3://a/x/1", "s3://a/x/2", "s3://b", "gs://a/y", "file:///tmp/x", "file:///y"]
             .map(|prefix| unchecked.one_more(prefix));
         let told: Vec<Option<&str>> = told.iter().map(Option::as_deref).collect();

@@ -3,7 +3,7 @@
 use databricks_client::Host;
 use serde_json::{Map, Value};
 
-use crate::execution::Execution;
+use crate::task::execution::Execution;
 
 /// Tags that a cluster may have.
 const MAX_TAGS: usize = 45;

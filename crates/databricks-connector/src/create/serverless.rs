@@ -3,7 +3,10 @@
 use connector_core::Error;
 use serde_json::{Map, Value, json};
 
-use crate::{flyte_side::FlyteSide, json, work::Work};
+use crate::{
+    create::{flyte_function::FlyteSide, workload::Work},
+    task::json,
+};
 
 /// The name of the environment that is added when the user names none.
 const DEFAULT_KEY: &str = "default";

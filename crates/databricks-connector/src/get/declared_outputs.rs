@@ -3,7 +3,7 @@
 use connector_core::{Phase, Resource};
 use databricks_client::{Client, Error, jobs::Run};
 
-use crate::outputs::{self, Declared, Returned, Task};
+use crate::get::outputs::{self, Declared, Returned, Task};
 
 /// How many runs are followed when a job starts a job. Databricks allows no more levels than these.
 const MAX_LEVELS: usize = 4;

@@ -12,7 +12,7 @@ use databricks_client::{
 
 use plain_text::{bounded, clean};
 
-use crate::{
+use crate::get::{
     hints,
     phase::{Outcome, Progress, progress_of, was_skipped},
 };

@@ -8,7 +8,7 @@ use databricks_client::jobs::Run;
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 
-use crate::{execution::Execution, json};
+use crate::task::{execution::Execution, json};
 
 /// Hexadecimal characters of the action's hash.
 const HASH: usize = 16;
@@ -16,7 +16,7 @@ const HASH: usize = 16;
 /// One attempt of one action of one Flyte installation, such as `[flyte:0123456789abcdef:2]`. The run of an attempt whose
 /// earlier run was given up says how often that was: `[flyte:0123456789abcdef:2.1]`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Marker {
+pub(crate) struct RunTag {
     action: String,
     /// Counts from 1, as Flyte's own label does.
     pub(crate) attempt: u32,
@@ -24,7 +24,7 @@ pub(crate) struct Marker {
     abandoned: u32,
 }
 
-impl Marker {
+impl RunTag {
     /// The mark of a request; none when it names no execution.
     ///
     /// The place of the outputs is part of it, but for the folder of the attempt, because it differs between Flyte
@@ -99,7 +99,7 @@ impl Marker {
     }
 }
 
-impl fmt::Display for Marker {
+impl fmt::Display for RunTag {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "[flyte:{}:{}", self.action, self.attempt)?;
         if self.abandoned > 0 {
@@ -117,15 +117,15 @@ mod tests {
     use crate::fixture::request;
 
     /// The mark of that attempt, which counts from 1 here.
-    fn marker(attempt: u32) -> Marker {
+    fn marker(attempt: u32) -> RunTag {
         let mut cx = request("40_executor_first_attempt");
         cx.execution.task_execution_id.as_mut().unwrap().retry_attempt = attempt - 1;
         let place = cx.output_prefix.strip_suffix("/1").unwrap();
         cx.output_prefix = format!("{place}/{attempt}");
-        Marker::of(&cx, &Execution::of(&cx)).unwrap()
+        RunTag::of(&cx, &Execution::of(&cx)).unwrap()
     }
 
-    fn named(marker: &Marker) -> Run {
+    fn named(marker: &RunTag) -> Run {
         run(json!({"run_name": format!("flyte t (p/d/r/a0) {marker}")}))
     }
 
@@ -141,15 +141,15 @@ mod tests {
         assert!(second.before().unwrap().is_up_to_here(&named(&first)));
         assert!(!second.before().unwrap().is_up_to_here(&named(&second)));
         assert_eq!(first.before(), None);
-        assert_eq!(Marker::find(&format!("x {second} y")), Some(second));
+        assert_eq!(RunTag::find(&format!("x {second} y")), Some(second));
     }
 
     #[test]
     fn a_run_that_took_the_place_of_another_says_so() {
         let first = marker(1);
-        let again = Marker { abandoned: 1, ..first.clone() };
+        let again = RunTag { abandoned: 1, ..first.clone() };
         assert!(first.to_string().ends_with(":1]") && again.to_string().ends_with(":1.1]"));
-        assert_eq!(Marker::find(&again.to_string()), Some(again.clone()));
+        assert_eq!(RunTag::find(&again.to_string()), Some(again.clone()));
         assert!(!first.is_up_to_here(&named(&again)));
         assert!(again.is_up_to_here(&named(&first)));
         assert!(marker(2).before().unwrap().is_up_to_here(&named(&again)));
@@ -164,11 +164,11 @@ mod tests {
         let mut action = cx.clone();
         action.execution.environment_variables.insert("ACTION_NAME".to_owned(), "a7".to_owned());
         for other in [elsewhere, action] {
-            assert_ne!(Marker::of(&other, &Execution::of(&other)).unwrap().action, base.action);
+            assert_ne!(RunTag::of(&other, &Execution::of(&other)).unwrap().action, base.action);
         }
         let mut unnamed = cx;
         unnamed.execution = flyteidl2::connector::TaskExecutionMetadata::default();
-        assert_eq!(Marker::of(&unnamed, &Execution::of(&unnamed)), None);
+        assert_eq!(RunTag::of(&unnamed, &Execution::of(&unnamed)), None);
     }
 
     #[test]

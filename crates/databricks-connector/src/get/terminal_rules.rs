@@ -6,7 +6,7 @@ use connector_core::Phase;
 use flyteidl2::core::{ContainerError, container_error::Kind};
 
 use crate::{
-    phase::{Outcome, Progress, UserFailures},
+    get::phase::{Outcome, Progress, UserFailures},
     task_files::Looked,
 };
 

@@ -11,8 +11,8 @@ use indexmap::IndexMap;
 use secrecy::SecretString;
 use serde::Deserialize;
 
-use super::{OwnCredential, own::OwnCredentials, task};
-use crate::warehouse::{SqlResults, Warehouse, Warehouses};
+use super::warehouse::{SqlResults, Warehouse, Warehouses};
+use crate::credentials::{OwnCredential, OwnCredentials, bearer};
 
 /// The workspaces that the operator lists.
 #[derive(Debug, Clone, Default)]
@@ -234,7 +234,7 @@ impl Auth {
             Self::Pat { token_file: None, token_env: Some(variable) } => {
                 let token = environment(variable).map(SecretString::from);
                 token
-                    .and_then(|token| task::bearer(name, &token))
+                    .and_then(|token| bearer(name, &token))
                     .ok_or_else(|| format!("the variable {variable} is not set"))?
             }
             Self::Pat { .. } => {

@@ -121,11 +121,11 @@ impl Watched {
 
 /// The runs this process watches.
 #[derive(Debug, Default)]
-pub(crate) struct Watch {
+pub(crate) struct RunTracker {
     runs: Mutex<HashMap<(Host, RunId), Watched>>,
 }
 
-impl Watch {
+impl RunTracker {
     /// The run was read, and this is its phase. Every trouble is over. Whether it has ended and nobody was told before.
     pub(crate) fn seen(&self, host: &Host, run_id: RunId, phase: Phase, now: Instant) -> bool {
         self.with(host, run_id, now, |watched| {
@@ -275,12 +275,12 @@ mod tests {
         unreachable: None,
     };
 
-    struct Clock(Watch, Host, RunId, Instant);
+    struct Clock(RunTracker, Host, RunId, Instant);
 
     impl Clock {
         fn new() -> Self {
             Self(
-                Watch::default(),
+                RunTracker::default(),
                 "dbc.cloud.databricks.com".parse().unwrap(),
                 "7".parse().unwrap(),
                 Instant::now(),

@@ -3,7 +3,10 @@
 use connector_core::Error;
 use serde_json::{Map, Value, json};
 
-use crate::{flyte_side::FlyteSide, json, serverless, work::Work};
+use crate::{
+    create::{flyte_function::FlyteSide, serverless, workload::Work},
+    task::json,
+};
 
 /// The compute that the user chose.
 #[derive(Debug, Clone, PartialEq)]

@@ -7,12 +7,14 @@ use databricks_client::{Client, clusters::Cluster, jobs::Run};
 use tracing::{debug, warn};
 
 use crate::{
-    DatabricksConnector,
-    ending::{self, Rules, Ruling},
-    outputs::Declared,
-    own_work::{self, Missing},
-    phase::{Outcome, Progress},
-    reason::{self, FailedTask, MAX_FAILED_TASKS},
+    context::Context,
+    get::{
+        declared_outputs::{self, Missing},
+        outputs::Declared,
+        phase::{Outcome, Progress},
+        reason::{self, FailedTask, MAX_FAILED_TASKS},
+        terminal_rules::{self, Rules, Ruling},
+    },
     run_meta::RunMeta,
     task_files::{self, Looked},
 };
@@ -25,7 +27,7 @@ const AFTER_OUTPUTS: &str = "the function itself had written its outputs (output
 
 /// The resource of a run that ended like this.
 pub(crate) async fn resource(
-    connector: &DatabricksConnector,
+    context: &Context,
     client: &Client,
     cx: &CallContext,
     meta: &RunMeta,
@@ -33,18 +35,18 @@ pub(crate) async fn resource(
     outcome: Outcome,
 ) -> Resource {
     match &meta.outputs {
-        None => of_runtime(connector, client, cx, meta, run, outcome).await,
+        None => of_runtime(context, client, cx, meta, run, outcome).await,
         Some(_) if outcome != Outcome::Succeeded => {
-            let phase = Progress::Ended(outcome).phase(connector.settings.user_failures);
-            failed(connector, client, meta, run, phase).await
+            let phase = Progress::Ended(outcome).phase(context.settings.user_failures);
+            failed(context, client, meta, run, phase).await
         }
-        Some(declared) => of_own_work(connector, client, meta, run, declared).await,
+        Some(declared) => of_own_work(context, client, meta, run, declared).await,
     }
 }
 
 /// Flyte's runtime writes an error file, or outputs.
 async fn of_runtime(
-    connector: &DatabricksConnector,
+    context: &Context,
     client: &Client,
     cx: &CallContext,
     meta: &RunMeta,
@@ -52,7 +54,7 @@ async fn of_runtime(
     outcome: Outcome,
 ) -> Resource {
     let prefix = cx.output_prefix.as_str();
-    let files = connector.settings.task_files.as_ref();
+    let files = context.settings.task_files.as_ref();
     // Without a prefix there is nowhere to look, and the run speaks for itself.
     let (error, outputs) = match outcome {
         Outcome::Succeeded if prefix.is_empty() => (Looked::Absent, Looked::Found(())),
@@ -73,15 +75,15 @@ async fn of_runtime(
     let passing = matches!(error, Looked::Passing(_))
         || (outcome == Outcome::Succeeded && matches!(outputs, Looked::Passing(_)));
     let rules = Rules {
-        user_failures: connector.settings.user_failures,
-        require_error_file: connector.settings.require_error_file,
-        may_ask_again: passing && may_ask_again(connector, client, meta),
+        user_failures: context.settings.user_failures,
+        require_error_file: context.settings.require_error_file,
+        may_ask_again: passing && may_ask_again(context, client, meta),
     };
-    match ending::of_runtime(outcome, error, outputs, rules) {
+    match terminal_rules::of_runtime(outcome, error, outputs, rules) {
         Ruling::AskAgain(why) => asking_again(&why),
         Ruling::Tell { phase: Phase::Succeeded, warning, .. } => {
             if let Some(why) = warning
-                && let Some(bucket) = connector.unchecked.one_more(prefix)
+                && let Some(bucket) = context.unverified_successes.one_more(prefix)
             {
                 warn!(host = %client.host(), run_id = %meta.run_id, bucket, why,
                     "a success could not be checked for an error file; further ones of this bucket are only counted");
@@ -91,11 +93,9 @@ async fn of_runtime(
         Ruling::Tell { phase, reason: Some(reason), .. } => {
             Resource::new(phase).with_message(reason::of_error_file(&reason))
         }
-        Ruling::Tell { phase, reason: None, .. } => {
-            failed(connector, client, meta, run, phase).await
-        }
+        Ruling::Tell { phase, reason: None, .. } => failed(context, client, meta, run, phase).await,
         Ruling::FailedAfterOutputs(phase) => {
-            let failed = failed(connector, client, meta, run, phase).await;
+            let failed = failed(context, client, meta, run, phase).await;
             let message = match failed.phase {
                 Phase::Running => failed.message,
                 _ => format!("{}\n{AFTER_OUTPUTS}", failed.message),
@@ -107,16 +107,16 @@ async fn of_runtime(
 
 /// Work of the user's own returns what the run's output says.
 async fn of_own_work(
-    connector: &DatabricksConnector,
+    context: &Context,
     client: &Client,
     meta: &RunMeta,
     run: &Run,
     declared: &Declared,
 ) -> Resource {
-    let why = match own_work::succeeded(client, run, declared).await {
+    let why = match declared_outputs::succeeded(client, run, declared).await {
         Ok(resource) => return resource,
         Err(Missing::Unread(error))
-            if error.is_retryable() && may_ask_again(connector, client, meta) =>
+            if error.is_retryable() && may_ask_again(context, client, meta) =>
         {
             return asking_again(&error.to_string());
         }
@@ -131,7 +131,7 @@ async fn of_own_work(
 
 /// A failure with the errors that its tasks wrote.
 async fn failed(
-    connector: &DatabricksConnector,
+    context: &Context,
     client: &Client,
     meta: &RunMeta,
     run: &Run,
@@ -139,7 +139,7 @@ async fn failed(
 ) -> Resource {
     let Failure { told, left_out, passing } = failure(client, run).await;
     if let Some(why) = passing {
-        if may_ask_again(connector, client, meta) {
+        if may_ask_again(context, client, meta) {
             return asking_again(&format!("its error cannot be read now: {why}"));
         }
         warn!(host = %client.host(), run_id = %meta.run_id, why, "the reason of a failed run could not be read");
@@ -160,8 +160,8 @@ async fn cluster(client: &Client, meta: &RunMeta, cluster_id: Option<&str>) -> O
     }
 }
 
-fn may_ask_again(connector: &DatabricksConnector, client: &Client, meta: &RunMeta) -> bool {
-    connector.watch.may_ask_again(client.host(), meta.run_id, Instant::now())
+fn may_ask_again(context: &Context, client: &Client, meta: &RunMeta) -> bool {
+    context.run_tracker.may_ask_again(client.host(), meta.run_id, Instant::now())
 }
 
 fn asking_again(why: &str) -> Resource {

@@ -4,8 +4,8 @@ use connector_core::{CreateContext, Error};
 use serde_json::{Map, Value};
 
 use crate::{
-    arguments::Variables, container::Container, execution::Execution, json, single_inputs, tags,
-    task::DatabricksTask,
+    create::{arguments::Variables, container::Container, input_variables, tags},
+    task::{DatabricksTask, execution::Execution, json},
 };
 
 /// Variables whose values Flyte's runtime gets as arguments too (FC §8.2).
@@ -84,7 +84,7 @@ impl<'a> FlyteSide<'a> {
         if self.container.pod_template.is_some() {
             let mut variables =
                 self.execution.pod_variables(&self.cx.output_prefix, &self.cx.execution.namespace);
-            variables.extend(single_inputs::variables(&self.cx.inputs));
+            variables.extend(input_variables::variables(&self.cx.inputs));
             variables
         } else {
             self.execution.variables()

@@ -6,7 +6,7 @@ use databricks_client::{
 };
 use serde_json::{Map, Value, json};
 
-use crate::phase::{Outcome, Progress, progress_of, was_skipped};
+use crate::get::phase::{Outcome, Progress, progress_of, was_skipped};
 
 /// What a task returned.
 #[derive(Debug, Clone, PartialEq)]

@@ -3,7 +3,10 @@
 use connector_core::Error;
 use serde_json::{Map, Value, json};
 
-use crate::{arguments, flyte_side::FlyteSide, json};
+use crate::{
+    create::{arguments, flyte_function::FlyteSide},
+    task::json,
+};
 
 /// The repository, commit and file of the entrypoint that the Python plugin pins (FC §4.1).
 const ENTRYPOINT_REPOSITORY: &str = "https://github.com/flyteorg/flytetools";

@@ -1,7 +1,9 @@
 //! What can be seen of the calls to Databricks: for metrics and for people who look after the connector.
 
+pub(crate) mod call_log;
 mod counts;
 mod last_errors;
+pub(crate) mod status;
 
 use std::fmt;
 

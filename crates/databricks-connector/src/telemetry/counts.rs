@@ -10,7 +10,7 @@ use std::{
 
 use connector_core::{Count, Distribution, Phase};
 
-use crate::call_log;
+use crate::telemetry::call_log;
 
 use super::{
     Attempt, BudgetWait, Host, Lane, Mint, Observer, WorkspaceSnapshot,

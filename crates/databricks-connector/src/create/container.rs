@@ -6,7 +6,7 @@ use connector_core::{CreateContext, Error, value};
 use flyteidl2::core::{K8sPod, task_template::Target};
 use serde_json::Value;
 
-use crate::arguments;
+use crate::create::arguments;
 
 /// The container of a task, or the primary container of its pod template.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

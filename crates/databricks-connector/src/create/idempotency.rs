@@ -3,7 +3,7 @@
 use connector_core::CreateContext;
 use sha2::{Digest, Sha256};
 
-use crate::execution::Execution;
+use crate::task::execution::Execution;
 
 /// The token of this attempt: the same for the same attempt, whoever sends it, and for no other.
 ///

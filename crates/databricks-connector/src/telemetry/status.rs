@@ -10,7 +10,7 @@ use connector_core::Phase;
 use databricks_client::{BreakerSnapshot, BudgetSnapshot, Host, LaneSnapshot, WorkspaceSnapshot};
 use serde::Serialize;
 
-use crate::{DatabricksConnector, upstream::LastError};
+use crate::{context::Context, telemetry::LastError};
 
 /// Workspaces that are told of. Configured ones come first.
 const MAX_WORKSPACES: usize = 100;
@@ -72,8 +72,8 @@ struct Failure {
 }
 
 impl Status {
-    pub(crate) fn of(connector: &DatabricksConnector) -> Self {
-        let settings = &connector.settings;
+    pub(crate) fn of(context: &Context) -> Self {
+        let settings = &context.settings;
         let mut own: BTreeMap<&Host, Vec<String>> = BTreeMap::new();
         for credential in settings.own.iter() {
             own.entry(&credential.host).or_default().push(credential.name.clone());
@@ -95,7 +95,7 @@ impl Status {
         );
         let workspaces_left_out = workspaces.len().saturating_sub(MAX_WORKSPACES);
         workspaces.truncate(MAX_WORKSPACES);
-        let phases = connector.watch.phases(Instant::now());
+        let phases = context.run_tracker.phases(Instant::now());
         let name = |(phase, number): (Phase, u64)| (format!("{phase:?}"), number);
         Self {
             workspaces,

@@ -22,7 +22,7 @@ use tokio::time::Instant;
 pub(crate) use name::SecretName;
 pub(crate) use step::{of_run, of_task};
 
-use crate::watch::Trouble;
+use crate::get::run_tracker::Trouble;
 
 /// The Secret of tasks that name none (FC §4.2).
 const DEFAULT_NAME: &str = "databricks-token";

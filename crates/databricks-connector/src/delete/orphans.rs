@@ -4,7 +4,7 @@
 use databricks_client::{Client, Error, RunId, jobs::ListRuns};
 use tracing::{info, warn};
 
-use crate::marker::Marker;
+use crate::create::run_tag::RunTag;
 
 /// Pages of active runs that are looked through, at 24 runs a page.
 const MAX_PAGES: usize = 20;
@@ -18,9 +18,9 @@ const PAGE: u32 = 24;
 ///
 /// The first failure to list; else the first one to cancel, once all the others are cancelled: a run that cannot be
 /// cancelled shields no other.
-pub(crate) async fn runs_up_to(
+pub(crate) async fn cancel_runs_up_to(
     client: &Client,
-    marker: &Marker,
+    marker: &RunTag,
     cancelled: impl Fn(RunId),
 ) -> Result<usize, Error> {
     let mut list = ListRuns {

@@ -3,7 +3,7 @@
 use connector_core::CreateContext;
 use sha2::{Digest as _, Sha256};
 
-use crate::{arguments::Variables, task_files};
+use crate::{create::arguments::Variables, task_files};
 
 /// The names of one attempt, as Flyte's own pods get them.
 ///

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::execution::Execution;
+use crate::task::execution::Execution;
 
 /// Values of template variables by name: in lower case, but for the names of inputs, `inputs.<as the task wrote it>`.
 pub(crate) type Variables = BTreeMap<String, String>;
