@@ -1,21 +1,21 @@
-//! Secrets and settings of one call.
+//! Secrets and configs of one call.
 
 use std::{collections::BTreeMap, fmt};
 
 use flyteidl2::core;
 use secrecy::SecretString;
 
-/// What the caller hands over for one call: secrets by the name the task gave them, and settings.
+/// What the caller hands over for one call: secrets by the name the task gave them, and configs.
 ///
 /// `Debug` shows names only. An empty secret counts as none: Flyte turns a JSON null into "" (FC §1.3).
 #[derive(Clone, Default)]
 pub struct Connection {
     secrets: BTreeMap<String, SecretString>,
-    settings: BTreeMap<String, String>,
+    configs: BTreeMap<String, String>,
 }
 
 impl Connection {
-    /// A connection with neither secrets nor settings.
+    /// A connection with neither secrets nor configs.
     pub fn new() -> Self {
         Self::default()
     }
@@ -34,16 +34,16 @@ impl Connection {
         self.secrets.get(name)
     }
 
-    /// The setting of that name.
-    pub fn setting(&self, name: &str) -> Option<&str> {
-        self.settings.get(name).map(String::as_str)
+    /// Returns the configuration value with this name.
+    pub fn config(&self, name: &str) -> Option<&str> {
+        self.configs.get(name).map(String::as_str)
     }
 }
 
 impl From<core::Connection> for Connection {
     fn from(wire: core::Connection) -> Self {
         let mut connection =
-            Self { secrets: BTreeMap::new(), settings: wire.configs.into_iter().collect() };
+            Self { secrets: BTreeMap::new(), configs: wire.configs.into_iter().collect() };
         for (name, value) in wire.secrets {
             connection = connection.with_secret(name, SecretString::from(value));
         }
@@ -55,7 +55,7 @@ impl fmt::Debug for Connection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Connection")
             .field("secrets", &self.secrets.keys().collect::<Vec<_>>())
-            .field("settings", &self.settings.keys().collect::<Vec<_>>())
+            .field("configs", &self.configs.keys().collect::<Vec<_>>())
             .finish()
     }
 }

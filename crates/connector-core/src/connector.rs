@@ -1,82 +1,93 @@
 //! The trait that a connector implements.
 
+use prometheus_client::registry::Registry as MetricsRegistry;
 use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{
-    CallContext, Count, CreateContext, Error, LogPage, LogsRequest, Metric, MetricsRequest,
-    Resource, TaskType,
+    CallContext, CreateContext, Error, LogPage, LogsRequest, Metric, MetricsRequest, Resource,
+    TaskType,
 };
 
-/// Runs tasks of some types on a service of its own.
+/// Runs Flyte tasks of certain types on an external service.
 ///
-/// Implementors write plain `async fn`; the futures must be `Send`. Every method must be idempotent: Flyte sends
-/// the same request again after a lost answer, to any replica (FC §0.5).
+/// Implement the methods as `async fn`; their futures must be `Send`. Every method must be idempotent: Flyte repeats a
+/// request whose response was lost, and the repetition may reach another replica (flyte-contract.md#createtask).
 ///
-/// Each method runs in the `tracing` span of its call, which ends up in the call's log line. A connector may record there
-/// where it sends the work (`workspace`), what the work is called there (`run_id`), and how many requests the call took
-/// (`attempts`).
+/// Each method runs in the `tracing` span of its call, and the server logs one line for each call from that span. A
+/// connector may record these fields in it: `workspace` (the service it called), `run_id` (the id of the work there) and
+/// `attempts` (the number of requests it sent).
 pub trait Connector: Send + Sync + 'static {
-    /// The name under which the metadata service lists this connector.
+    /// Name of this connector in Flyte's connector metadata service.
     const NAME: &'static str;
 
-    /// What identifies the work between calls. It is stored by Flyte as JSON, in clear: names and ids, no secrets.
+    /// Identifies the work between calls. Flyte stores it as JSON in clear text: put names and ids in it, no secrets.
     type ResourceMeta: Serialize + DeserializeOwned + Send + 'static;
 
-    /// The task types this connector serves.
+    /// Returns the task types that this connector serves.
     fn task_types(&self) -> Vec<TaskType>;
 
-    /// What this connector counts, the same names each time. Asked for whenever metrics are read, so it must be quick.
-    fn counts(&self) -> Vec<Count> {
+    /// What this connector counts.
+    fn counts(&self) -> Vec<crate::Count> {
         Vec::new()
     }
 
-    /// How this connector stands now, for people who look after the server: whom it calls, what it watches, what failed
-    /// lately. A JSON value of any shape, shown as it is; bounded, without I/O, and without a secret. Null: nothing to
-    /// tell.
-    fn status(&self) -> serde_json::Value {
+    /// Registers this connector's Prometheus metrics. The server calls it once.
+    ///
+    /// Start each name with `flyte_connector_`, and take label values only from a bounded set: not from anything that a
+    /// task or its author can choose freely. Register a [`Collector`](prometheus_client::collector::Collector) for values
+    /// that are computed at scrape time; it must be fast and do no I/O.
+    fn register_metrics(&self, _registry: &mut MetricsRegistry) {}
+
+    /// Returns the internal state of this connector as JSON, for the server's `/status` page.
+    ///
+    /// For example the services it calls, the work it tracks, recent failures. The size must be bounded. No I/O, no
+    /// secrets. `Null` when there is nothing to show.
+    fn diagnostics(&self) -> serde_json::Value {
         serde_json::Value::Null
     }
 
-    /// Starts the work and returns what identifies it.
+    /// Starts the work and returns its id.
     ///
     /// # Errors
     ///
-    /// Any error costs the user one attempt (FC §0.2).
+    /// Any error costs the user one attempt (flyte-contract.md#createtask).
     fn create(
         &self,
         cx: CreateContext,
     ) -> impl Future<Output = Result<Self::ResourceMeta, Error>> + Send;
 
-    /// Tells how the work stands.
+    /// Returns the phase of the work, with its message, links and outputs.
     ///
     /// # Errors
     ///
-    /// Only for what can never succeed: the sixth error of an attempt freezes the task (FC §0.3).
+    /// Return an error only for permanent faults; answer transient faults with the last known phase. Six errors during
+    /// an attempt freeze the task (flyte-contract.md#gettask-errors).
     fn get(
         &self,
         cx: CallContext,
         meta: Self::ResourceMeta,
     ) -> impl Future<Output = Result<Resource, Error>> + Send;
 
-    /// Stops the work. Finished and unknown work is a success.
+    /// Cancels the work. Succeeds for finished and unknown work.
     ///
     /// # Errors
     ///
-    /// Only for what somebody must mend: Flyte repeats a failing delete every 10 s without end (FC §0.4).
+    /// Flyte repeats a failed delete every 10 s without limit (flyte-contract.md#deletetask).
     fn delete(
         &self,
         cx: CallContext,
         meta: Self::ResourceMeta,
     ) -> impl Future<Output = Result<(), Error>> + Send;
 
-    /// Gives up work whose creation Flyte was told had failed: Flyte starts the next attempt, and nobody will ever ask
-    /// for this one. Comes some time after that answer. Without meta nobody knows whether the work was started: the
-    /// answer of [`create`](Self::create) [may have had an effect](Error::may_have_effect).
+    /// Cancels work whose create was reported to Flyte as failed. Flyte never asks for this work again.
+    ///
+    /// The server calls it after a grace period. `meta` is `None` when [`create`](Self::create) failed with an error that
+    /// [may have started the work](Error::may_have_started); find the work by its idempotency key or its labels then.
     ///
     /// # Errors
     ///
-    /// Whatever keeps the work from being stopped; the server tries again a few times.
-    fn abandon(
+    /// When the work cannot be cancelled. The server retries a limited number of times.
+    fn cancel_abandoned(
         &self,
         cx: CreateContext,
         meta: Option<Self::ResourceMeta>,
@@ -89,45 +100,47 @@ pub trait Connector: Send + Sync + 'static {
         }
     }
 
-    /// Stops what earlier attempts of the same action left alive: Flyte gave it up, or never knew of it. Comes beside
-    /// the [`create`](Self::create) of a later attempt, whose answer does not wait long for it, and once more after a
-    /// grace time: what an earlier attempt asked for may have been under way when its server died.
+    /// Cancels live work of earlier attempts of the same action.
+    ///
+    /// The server calls it twice for an attempt that is not the first: during [`create`](Self::create), which waits for
+    /// it only briefly, and again after a grace period, because a create of an earlier attempt may have been in flight
+    /// when its server died.
     ///
     /// # Errors
     ///
-    /// Whatever keeps that work from being found or stopped; the server tries again a few times.
-    fn stop_earlier_attempts(
+    /// When that work cannot be found or cancelled. The server retries a limited number of times.
+    fn cancel_earlier_attempts(
         &self,
         _cx: CreateContext,
     ) -> impl Future<Output = Result<(), Error>> + Send {
         async { Ok(()) }
     }
 
-    /// Time series of the work, for the asked names and window.
+    /// Returns time series of the work for the requested names and time range.
     ///
     /// # Errors
     ///
-    /// `Unimplemented` unless the connector says otherwise.
-    fn metrics(
+    /// `Unimplemented` by default.
+    fn get_metrics(
         &self,
         _cx: CallContext,
         _meta: Self::ResourceMeta,
         _request: MetricsRequest,
     ) -> impl Future<Output = Result<Vec<Metric>, Error>> + Send {
-        async { Err(Error::unimplemented(format!("{} has no metrics", Self::NAME))) }
+        async { Err(Error::unimplemented(format!("{} provides no metrics", Self::NAME))) }
     }
 
-    /// One page of the log of the work.
+    /// Returns one page of the work's log.
     ///
     /// # Errors
     ///
-    /// `Unimplemented` unless the connector says otherwise.
-    fn logs(
+    /// `Unimplemented` by default.
+    fn get_logs(
         &self,
         _cx: CallContext,
         _meta: Self::ResourceMeta,
         _request: LogsRequest,
     ) -> impl Future<Output = Result<LogPage, Error>> + Send {
-        async { Err(Error::unimplemented(format!("{} has no logs", Self::NAME))) }
+        async { Err(Error::unimplemented(format!("{} provides no logs", Self::NAME))) }
     }
 }

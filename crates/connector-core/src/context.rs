@@ -1,40 +1,60 @@
-//! What a connector is told with each call.
+//! Arguments of a call to a connector.
 
 use std::time::Instant;
 
-use flyteidl2::{connector::TaskExecutionMetadata, core::TaskTemplate, task::Inputs};
+use flyteidl2::{
+    connector::{CreateTaskRequest, TaskExecutionMetadata},
+    core::TaskTemplate,
+    task::Inputs,
+};
 use serde_json::{Map, Value};
 
 use crate::{Connection, Error, TaskType, value};
 
-/// Everything that comes with a request to start work.
+/// Arguments of [`Connector::create`](crate::Connector::create).
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct CreateContext {
-    /// The type under which the connector was found.
+    /// The task type that selected the connector.
     pub task_type: TaskType,
     /// The registered task.
     pub template: TaskTemplate,
-    /// The values of its inputs. Their types are not checked against the interface.
+    /// The input values. The server does not check them against the task's interface.
     pub inputs: Inputs,
-    /// Where outputs.pb or error.pb will lie, without a final slash.
+    /// Directory of outputs.pb and error.pb, without a trailing slash.
     pub output_prefix: String,
-    /// Who runs the task: execution id, attempt, labels, environment. Empty when the caller sent none.
+    /// Execution id, attempt, labels, environment variables. Empty when the caller sent none.
     pub execution: TaskExecutionMetadata,
-    /// Secrets and settings of this call.
+    /// Secrets and configuration of this call.
     pub connection: Connection,
-    /// How often the work of this very attempt was given up before (see [`Connector::abandon`](crate::Connector::abandon)).
-    /// What was given up must not come back as the work of this request.
-    pub abandoned: u32,
-    /// When the caller stops waiting, less what the server needs to answer. None: the caller set no limit.
+    /// Number of earlier creates of this attempt that the server abandoned (see
+    /// [`Connector::cancel_abandoned`](crate::Connector::cancel_abandoned)). Make it part of an idempotency key, so that
+    /// this create does not return work that is being cancelled.
+    pub abandoned_creates: u32,
+    /// When the caller stops waiting, minus the time that the server needs to respond. `None`: no limit.
     pub deadline: Option<Instant>,
 }
 
 impl CreateContext {
-    /// The task's `custom` as JSON, with integral numbers as integers. Empty when the task has none.
+    /// Returns the context with this deadline.
+    #[must_use]
+    pub fn with_deadline(mut self, deadline: Option<Instant>) -> Self {
+        self.deadline = deadline;
+        self
+    }
+
+    /// Returns the context with this number of [abandoned creates](Self::abandoned_creates).
+    #[must_use]
+    pub fn with_abandoned_creates(mut self, abandoned_creates: u32) -> Self {
+        self.abandoned_creates = abandoned_creates;
+        self
+    }
+
+    /// Returns the template's `custom` as JSON, with integral numbers as integers. Empty when there is none.
     ///
     /// # Errors
     ///
-    /// `InvalidTask` when a number in it is not finite, which JSON cannot hold.
+    /// `InvalidTask` when a number is not finite, which JSON cannot represent.
     pub fn custom(&self) -> Result<Map<String, Value>, Error> {
         let Some(custom) = &self.template.custom else { return Ok(Map::new()) };
         value::json_from_struct(custom).map_err(|error| {
@@ -43,21 +63,72 @@ impl CreateContext {
     }
 }
 
-/// What comes with every later call.
+impl From<CreateTaskRequest> for CreateContext {
+    /// Takes the task type from the template. Sets no deadline.
+    fn from(request: CreateTaskRequest) -> Self {
+        let template = request.template.unwrap_or_default();
+        Self {
+            task_type: TaskType::new(template.r#type.as_str(), template.task_type_version),
+            template,
+            inputs: request.inputs.unwrap_or_default(),
+            output_prefix: request.output_prefix,
+            execution: request.task_execution_metadata.unwrap_or_default(),
+            connection: request.connection.map(Connection::from).unwrap_or_default(),
+            abandoned_creates: 0,
+            deadline: None,
+        }
+    }
+}
+
+/// Arguments of every call about work that was created earlier.
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct CallContext {
-    /// The type under which the connector was found.
+    /// The task type that selected the connector.
     pub task_type: TaskType,
-    /// Secrets and settings of this call. Empty for logs and metrics, whose requests carry none (FC §1.8).
+    /// Secrets and configuration of this call. Empty for logs and metrics, whose requests have no connection
+    /// (flyte-contract.md#logs-and-metrics).
     pub connection: Connection,
-    /// Where outputs.pb or error.pb lies. Only `get` is told; otherwise empty.
+    /// Directory of outputs.pb and error.pb. Empty except for `get`.
     pub output_prefix: String,
-    /// When the caller stops waiting, less what the server needs to answer. None: the caller set no limit.
+    /// When the caller stops waiting, minus the time that the server needs to respond. `None`: no limit.
     pub deadline: Option<Instant>,
 }
 
+impl CallContext {
+    /// Creates a context without connection, output prefix and deadline.
+    pub fn new(task_type: TaskType) -> Self {
+        Self {
+            task_type,
+            connection: Connection::new(),
+            output_prefix: String::new(),
+            deadline: None,
+        }
+    }
+
+    /// Returns the context with this connection.
+    #[must_use]
+    pub fn with_connection(mut self, connection: Connection) -> Self {
+        self.connection = connection;
+        self
+    }
+
+    /// Returns the context with this output prefix.
+    #[must_use]
+    pub fn with_output_prefix(mut self, output_prefix: impl Into<String>) -> Self {
+        self.output_prefix = output_prefix.into();
+        self
+    }
+
+    /// Returns the context with this deadline.
+    #[must_use]
+    pub fn with_deadline(mut self, deadline: Option<Instant>) -> Self {
+        self.deadline = deadline;
+        self
+    }
+}
+
 impl From<CreateContext> for CallContext {
-    /// The context of a later call about the work of that request, which has the same caller.
     fn from(cx: CreateContext) -> Self {
         Self {
             task_type: cx.task_type,

@@ -1,10 +1,12 @@
-//! The object-safe twin of [`Connector`], so that a registry can hold connectors of different meta types.
+//! Object-safe form of [`Connector`], so that a registry can hold connectors with different `ResourceMeta` types.
 
 use std::pin::Pin;
 
+use prometheus_client::registry::Registry as MetricsRegistry;
+
 use crate::{
-    CallContext, Connector, Count, CreateContext, Error, LogPage, LogsRequest, Metric,
-    MetricsRequest, Resource, TaskType, resource_meta,
+    CallContext, Connector, CreateContext, Error, LogPage, LogsRequest, Metric, MetricsRequest,
+    Resource, TaskType, resource_meta,
 };
 
 pub(crate) type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = Result<T, Error>> + Send + 'a>>;
@@ -12,20 +14,25 @@ pub(crate) type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = Result<T, Error>>
 pub(crate) trait ErasedConnector: Send + Sync {
     fn name(&self) -> &'static str;
     fn task_types(&self) -> Vec<TaskType>;
-    fn counts(&self) -> Vec<Count>;
-    fn status(&self) -> serde_json::Value;
+    fn counts(&self) -> Vec<crate::Count>;
+    fn register_metrics(&self, registry: &mut MetricsRegistry);
+    fn diagnostics(&self) -> serde_json::Value;
     fn create(&self, cx: CreateContext) -> BoxFuture<'_, Vec<u8>>;
     fn get<'a>(&'a self, cx: CallContext, meta: &'a [u8]) -> BoxFuture<'a, Resource>;
     fn delete<'a>(&'a self, cx: CallContext, meta: &'a [u8]) -> BoxFuture<'a, ()>;
-    fn abandon<'a>(&'a self, cx: CreateContext, meta: Option<&'a [u8]>) -> BoxFuture<'a, ()>;
-    fn stop_earlier_attempts(&self, cx: CreateContext) -> BoxFuture<'_, ()>;
-    fn metrics<'a>(
+    fn cancel_abandoned<'a>(
+        &'a self,
+        cx: CreateContext,
+        meta: Option<&'a [u8]>,
+    ) -> BoxFuture<'a, ()>;
+    fn cancel_earlier_attempts(&self, cx: CreateContext) -> BoxFuture<'_, ()>;
+    fn get_metrics<'a>(
         &'a self,
         cx: CallContext,
         meta: &'a [u8],
         request: MetricsRequest,
     ) -> BoxFuture<'a, Vec<Metric>>;
-    fn logs<'a>(
+    fn get_logs<'a>(
         &'a self,
         cx: CallContext,
         meta: &'a [u8],
@@ -42,12 +49,16 @@ impl<C: Connector> ErasedConnector for C {
         Connector::task_types(self)
     }
 
-    fn counts(&self) -> Vec<Count> {
+    fn counts(&self) -> Vec<crate::Count> {
         Connector::counts(self)
     }
 
-    fn status(&self) -> serde_json::Value {
-        Connector::status(self)
+    fn register_metrics(&self, registry: &mut MetricsRegistry) {
+        Connector::register_metrics(self, registry);
+    }
+
+    fn diagnostics(&self) -> serde_json::Value {
+        Connector::diagnostics(self)
     }
 
     fn create(&self, cx: CreateContext) -> BoxFuture<'_, Vec<u8>> {
@@ -62,35 +73,40 @@ impl<C: Connector> ErasedConnector for C {
         Box::pin(async move { Connector::delete(self, cx, resource_meta::decode(meta)?).await })
     }
 
-    fn abandon<'a>(&'a self, cx: CreateContext, meta: Option<&'a [u8]>) -> BoxFuture<'a, ()> {
+    fn cancel_abandoned<'a>(
+        &'a self,
+        cx: CreateContext,
+        meta: Option<&'a [u8]>,
+    ) -> BoxFuture<'a, ()> {
         Box::pin(async move {
-            Connector::abandon(self, cx, meta.map(resource_meta::decode).transpose()?).await
+            let meta = meta.map(resource_meta::decode).transpose()?;
+            Connector::cancel_abandoned(self, cx, meta).await
         })
     }
 
-    fn stop_earlier_attempts(&self, cx: CreateContext) -> BoxFuture<'_, ()> {
-        Box::pin(Connector::stop_earlier_attempts(self, cx))
+    fn cancel_earlier_attempts(&self, cx: CreateContext) -> BoxFuture<'_, ()> {
+        Box::pin(Connector::cancel_earlier_attempts(self, cx))
     }
 
-    fn metrics<'a>(
+    fn get_metrics<'a>(
         &'a self,
         cx: CallContext,
         meta: &'a [u8],
         request: MetricsRequest,
     ) -> BoxFuture<'a, Vec<Metric>> {
         Box::pin(async move {
-            Connector::metrics(self, cx, resource_meta::decode(meta)?, request).await
+            Connector::get_metrics(self, cx, resource_meta::decode(meta)?, request).await
         })
     }
 
-    fn logs<'a>(
+    fn get_logs<'a>(
         &'a self,
         cx: CallContext,
         meta: &'a [u8],
         request: LogsRequest,
     ) -> BoxFuture<'a, LogPage> {
-        Box::pin(
-            async move { Connector::logs(self, cx, resource_meta::decode(meta)?, request).await },
-        )
+        Box::pin(async move {
+            Connector::get_logs(self, cx, resource_meta::decode(meta)?, request).await
+        })
     }
 }

@@ -69,7 +69,7 @@ struct Body {
     hint: Option<String>,
     detail: Option<String>,
     retry_after: Option<Duration>,
-    may_have_effect: bool,
+    may_have_started: bool,
     source: Option<Source>,
 }
 
@@ -82,7 +82,7 @@ impl Error {
             hint: None,
             detail: None,
             retry_after: None,
-            may_have_effect: false,
+            may_have_started: false,
             source: None,
         }))
     }
@@ -152,8 +152,8 @@ impl Error {
 
     /// Says whether the work may have been started all the same, for an answer that was lost.
     #[must_use]
-    pub fn with_possible_effect(mut self, may_have_effect: bool) -> Self {
-        self.0.may_have_effect = may_have_effect;
+    pub fn with_may_have_started(mut self, may_have_started: bool) -> Self {
+        self.0.may_have_started = may_have_started;
         self
     }
 
@@ -178,8 +178,8 @@ impl Error {
     }
 
     /// Whether the work may have been started although its creation failed.
-    pub fn may_have_effect(&self) -> bool {
-        self.0.may_have_effect
+    pub fn may_have_started(&self) -> bool {
+        self.0.may_have_started
     }
 }
 
@@ -197,7 +197,7 @@ impl fmt::Debug for Error {
             .field("hint", &self.0.hint)
             .field("detail", &self.0.detail)
             .field("retry_after", &self.0.retry_after)
-            .field("may_have_effect", &self.0.may_have_effect)
+            .field("may_have_started", &self.0.may_have_started)
             .field("source", &self.0.source)
             .finish()
     }

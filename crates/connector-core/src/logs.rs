@@ -4,11 +4,19 @@ use std::time::SystemTime;
 
 /// Which page of the log is asked for.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct LogsRequest {
     /// The wanted number of lines. Zero lets the connector choose.
     pub lines: u64,
     /// The token of the page before; empty for the first page.
     pub token: String,
+}
+
+impl LogsRequest {
+    /// Creates a request for at most `lines` lines of the page with this token.
+    pub fn new(lines: u64, token: impl Into<String>) -> Self {
+        Self { lines, token: token.into() }
+    }
 }
 
 /// Who wrote a line.

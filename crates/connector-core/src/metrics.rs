@@ -12,6 +12,7 @@ use crate::value;
 
 /// Which time series are asked for.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct MetricsRequest {
     /// Their names. Empty means the default set.
     pub names: Vec<String>,
@@ -21,6 +22,28 @@ pub struct MetricsRequest {
     pub end: Option<SystemTime>,
     /// The distance between samples.
     pub step: Option<Duration>,
+}
+
+impl MetricsRequest {
+    /// Creates a request for these metrics, without a time range.
+    pub fn new(names: Vec<String>) -> Self {
+        Self { names, ..Self::default() }
+    }
+
+    /// Returns the request with this time range.
+    #[must_use]
+    pub fn with_range(mut self, start: Option<SystemTime>, end: Option<SystemTime>) -> Self {
+        self.start = start;
+        self.end = end;
+        self
+    }
+
+    /// Returns the request with this interval between samples.
+    #[must_use]
+    pub fn with_step(mut self, step: Option<Duration>) -> Self {
+        self.step = step;
+        self
+    }
 }
 
 /// One sample: when, and how much.

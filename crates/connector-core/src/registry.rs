@@ -1,4 +1,4 @@
-//! Finds a connector by task type.
+//! Connectors by task type.
 
 use std::{
     collections::{BTreeMap, BTreeSet, btree_map::Entry},
@@ -6,22 +6,24 @@ use std::{
     sync::Arc,
 };
 
+use prometheus_client::registry::Registry as MetricsRegistry;
+
 use crate::{
     CallContext, Connector, Count, CreateContext, Error, LogPage, LogsRequest, Metric,
     MetricsRequest, Resource, TaskType, erased::ErasedConnector,
 };
 
-/// A registered connector. Meta goes in and out as bytes; only the connector knows what they mean.
+/// A registered connector of any type. Resource meta is bytes here; only the connector decodes it.
 #[derive(Clone)]
 pub struct ConnectorHandle(Arc<dyn ErasedConnector>);
 
 impl ConnectorHandle {
-    /// Its name.
+    /// Returns [`Connector::NAME`].
     pub fn name(&self) -> &'static str {
         self.0.name()
     }
 
-    /// The task types it serves.
+    /// Returns the task types that the connector serves.
     pub fn task_types(&self) -> Vec<TaskType> {
         self.0.task_types()
     }
@@ -31,82 +33,91 @@ impl ConnectorHandle {
         self.0.counts()
     }
 
-    /// How it stands now, for people.
-    pub fn status(&self) -> serde_json::Value {
-        self.0.status()
+    /// Registers the connector's Prometheus metrics.
+    pub fn register_metrics(&self, registry: &mut MetricsRegistry) {
+        self.0.register_metrics(registry);
     }
 
-    /// Starts work and returns the resource meta.
+    /// Returns the internal state of the connector, for the `/status` page.
+    pub fn diagnostics(&self) -> serde_json::Value {
+        self.0.diagnostics()
+    }
+
+    /// Starts the work and returns its encoded resource meta.
     ///
     /// # Errors
     ///
-    /// As [`Connector::create`].
+    /// `Internal` for meta that cannot be encoded; otherwise as [`Connector::create`].
     pub async fn create(&self, cx: CreateContext) -> Result<Vec<u8>, Error> {
         self.0.create(cx).await
     }
 
-    /// Tells how the work stands.
+    /// Returns the phase of the work, with its message, links and outputs.
     ///
     /// # Errors
     ///
-    /// `InvalidMeta` for meta that cannot be read, else as [`Connector::get`].
+    /// `InvalidMeta` for meta that cannot be decoded; otherwise as [`Connector::get`].
     pub async fn get(&self, cx: CallContext, meta: &[u8]) -> Result<Resource, Error> {
         self.0.get(cx, meta).await
     }
 
-    /// Stops the work.
+    /// Cancels the work.
     ///
     /// # Errors
     ///
-    /// `InvalidMeta` for meta that cannot be read, else as [`Connector::delete`].
+    /// `InvalidMeta` for meta that cannot be decoded; otherwise as [`Connector::delete`].
     pub async fn delete(&self, cx: CallContext, meta: &[u8]) -> Result<(), Error> {
         self.0.delete(cx, meta).await
     }
 
-    /// Gives up work whose creation Flyte was told had failed.
+    /// Cancels work whose create was reported to Flyte as failed.
     ///
     /// # Errors
     ///
-    /// `InvalidMeta` for meta that cannot be read, else as [`Connector::abandon`].
-    pub async fn abandon(&self, cx: CreateContext, meta: Option<&[u8]>) -> Result<(), Error> {
-        self.0.abandon(cx, meta).await
+    /// `InvalidMeta` for meta that cannot be decoded; otherwise as [`Connector::cancel_abandoned`].
+    pub async fn cancel_abandoned(
+        &self,
+        cx: CreateContext,
+        meta: Option<&[u8]>,
+    ) -> Result<(), Error> {
+        self.0.cancel_abandoned(cx, meta).await
     }
 
-    /// Stops what earlier attempts of the same action left alive.
+    /// Cancels live work of earlier attempts of the same action.
     ///
     /// # Errors
     ///
-    /// As [`Connector::stop_earlier_attempts`].
-    pub async fn stop_earlier_attempts(&self, cx: CreateContext) -> Result<(), Error> {
-        self.0.stop_earlier_attempts(cx).await
+    /// As [`Connector::cancel_earlier_attempts`].
+    pub async fn cancel_earlier_attempts(&self, cx: CreateContext) -> Result<(), Error> {
+        self.0.cancel_earlier_attempts(cx).await
     }
 
-    /// Time series of the work.
+    /// Returns time series of the work.
     ///
     /// # Errors
     ///
-    /// `InvalidMeta` for meta that cannot be read, else as [`Connector::metrics`].
-    pub async fn metrics(
+    /// `InvalidMeta` for meta that cannot be decoded; otherwise as [`Connector::get_metrics`].
+    pub async fn get_metrics(
         &self,
         cx: CallContext,
         meta: &[u8],
         request: MetricsRequest,
     ) -> Result<Vec<Metric>, Error> {
-        self.0.metrics(cx, meta, request).await
+        self.0.get_metrics(cx, meta, request).await
     }
 
-    /// One page of the log.
+    /// Returns one page of the work's log.
     ///
     /// # Errors
     ///
-    /// `InvalidMeta` for meta that cannot be read, else as [`Connector::logs`].
-    pub async fn logs(
+    /// `InvalidMeta` for meta that cannot be decoded; otherwise as [`Connector::get_logs`].
+    pub async fn get_logs(
         &self,
         cx: CallContext,
         meta: &[u8],
         request: LogsRequest,
     ) -> Result<LogPage, Error> {
-        self.0.logs(cx, meta, request).await
+        self.0.get_logs(cx, meta, request).await
     }
 }
 
@@ -116,7 +127,7 @@ impl fmt::Debug for ConnectorHandle {
     }
 }
 
-/// Every connector of a server, by task type. Built once, never changed, cheap to clone.
+/// All connectors of a server, by task type. Immutable and cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Registry(Arc<Tables>);
 
@@ -127,33 +138,33 @@ struct Tables {
 }
 
 impl Registry {
-    /// An empty builder.
+    /// Returns an empty builder.
     pub fn builder() -> RegistryBuilder {
         RegistryBuilder { connectors: Vec::new() }
     }
 
-    /// The connector that serves this task type.
+    /// Returns the connector that serves this task type.
     pub fn find(&self, task_type: &TaskType) -> Option<&ConnectorHandle> {
         self.0.by_task_type.get(task_type)
     }
 
-    /// The connector of that name.
+    /// Returns the connector with this name.
     pub fn by_name(&self, name: &str) -> Option<&ConnectorHandle> {
         self.0.connectors.iter().find(|connector| connector.name() == name)
     }
 
-    /// Every connector, in the order of registration.
+    /// Returns all connectors in registration order.
     pub fn connectors(&self) -> &[ConnectorHandle] {
         &self.0.connectors
     }
 
-    /// Every task type that is served.
+    /// Returns all task types that are served.
     pub fn task_types(&self) -> impl Iterator<Item = &TaskType> {
         self.0.by_task_type.keys()
     }
 }
 
-/// Collects connectors.
+/// Builds a [`Registry`].
 #[derive(Debug)]
 pub struct RegistryBuilder {
     connectors: Vec<ConnectorHandle>,
@@ -167,11 +178,11 @@ impl RegistryBuilder {
         self
     }
 
-    /// The registry.
+    /// Builds the registry.
     ///
     /// # Errors
     ///
-    /// When two connectors share a name or a task type, or one serves no task type.
+    /// When two connectors have the same name or task type, or one serves no task type.
     pub fn build(self) -> Result<Registry, RegistryError> {
         let mut by_task_type = BTreeMap::new();
         let mut names = BTreeSet::new();
@@ -203,30 +214,30 @@ impl RegistryBuilder {
     }
 }
 
-/// Why connectors do not fit together.
+/// Why a registry cannot be built.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum RegistryError {
-    /// Two connectors share a name.
+    /// Two connectors have the same name.
     #[error("two connectors are named `{name}`")]
     DuplicateName {
-        /// The shared name.
+        /// The name.
         name: &'static str,
     },
     /// Two connectors serve the same task type.
     #[error("task type {task_type} is served by both `{first}` and `{second}`")]
     DuplicateTaskType {
-        /// The shared type.
+        /// The task type.
         task_type: TaskType,
         /// The connector registered first.
         first: &'static str,
         /// The connector registered second.
         second: &'static str,
     },
-    /// A connector serves no task type, so nothing could ever reach it.
+    /// A connector serves no task type.
     #[error("connector `{name}` serves no task type")]
     NoTaskType {
-        /// Its name.
+        /// The connector's name.
         name: &'static str,
     },
 }
