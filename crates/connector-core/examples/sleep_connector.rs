@@ -1,16 +1,17 @@
-//! The smallest useful connector: the task sleeps, and the answers are honest.
+//! A minimal connector whose tasks sleep.
 //!
-//! `cargo run -p connector-core --example sleep_connector` registers it, starts one task and watches it end.
+//! `cargo run -p connector-core --example sleep_connector` registers it, creates one task and polls it until it succeeds.
 
 use std::time::{Duration, SystemTime};
 
 use connector_core::{
-    CallContext, Connection, Connector, CreateContext, Error, Phase, Registry, Resource, TaskType,
+    CallContext, Connector, CreateContext, Error, Phase, Registry, Resource, TaskType,
+    flyteidl2::{connector::CreateTaskRequest, core::TaskTemplate},
     value,
 };
 use serde::{Deserialize, Serialize};
 
-/// Identifies one nap. Flyte stores it between calls, so any replica can answer.
+/// Identifies a task between calls. Flyte stores it, so that any replica can answer.
 #[derive(Serialize, Deserialize)]
 struct Nap {
     ends_at: SystemTime,
@@ -39,7 +40,7 @@ impl Connector for SleepConnector {
     async fn get(&self, _cx: CallContext, nap: Nap) -> Result<Resource, Error> {
         Ok(match nap.ends_at.duration_since(SystemTime::now()) {
             Ok(left) => {
-                Resource::new(Phase::Running).with_message(format!("{} ms to go", left.as_millis()))
+                Resource::new(Phase::Running).with_message(format!("{} ms left", left.as_millis()))
             }
             Err(_) => Resource::new(Phase::Succeeded),
         })
@@ -58,28 +59,15 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
 
     let mut custom = serde_json::Map::new();
     custom.insert("milliseconds".to_owned(), 300.into());
-    let meta = connector
-        .create(CreateContext {
-            task_type: task_type.clone(),
-            template: flyteidl2::core::TaskTemplate {
-                custom: Some(value::struct_from_json(&custom)),
-                ..Default::default()
-            },
-            inputs: flyteidl2::task::Inputs::default(),
-            output_prefix: String::new(),
-            execution: flyteidl2::connector::TaskExecutionMetadata::default(),
-            connection: Connection::new(),
-            abandoned: 0,
-            deadline: None,
-        })
-        .await?;
+    let template = TaskTemplate {
+        r#type: task_type.name().to_owned(),
+        custom: Some(value::struct_from_json(&custom)),
+        ..TaskTemplate::default()
+    };
+    let request = CreateTaskRequest { template: Some(template), ..CreateTaskRequest::default() };
+    let meta = connector.create(CreateContext::from(request)).await?;
     loop {
-        let cx = CallContext {
-            task_type: task_type.clone(),
-            connection: Connection::new(),
-            output_prefix: String::new(),
-            deadline: None,
-        };
+        let cx = CallContext::new(task_type.clone());
         let resource = connector.get(cx, &meta).await?;
         write_line(&format!("{:?} {}", resource.phase, resource.message))?;
         if resource.phase.is_terminal() {

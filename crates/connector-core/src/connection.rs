@@ -1,13 +1,13 @@
-//! Secrets and configs of one call.
+//! Secrets and configuration of one call.
 
 use std::{collections::BTreeMap, fmt};
 
 use flyteidl2::core;
 use secrecy::SecretString;
 
-/// What the caller hands over for one call: secrets by the name the task gave them, and configs.
+/// Flyte's `Connection`: secrets by the name that the task requests, and configuration values.
 ///
-/// `Debug` shows names only. An empty secret counts as none: Flyte turns a JSON null into "" (FC §1.3).
+/// `Debug` shows names only. Empty secrets are dropped: Flyte sends a JSON null as "" (flyte-contract.md#createtask).
 #[derive(Clone, Default)]
 pub struct Connection {
     secrets: BTreeMap<String, SecretString>,
@@ -15,12 +15,12 @@ pub struct Connection {
 }
 
 impl Connection {
-    /// A connection with neither secrets nor configs.
+    /// Creates an empty connection.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Adds a secret. An empty one is not kept.
+    /// Returns the connection with this secret. Ignores a blank value.
     #[must_use]
     pub fn with_secret(mut self, name: impl Into<String>, value: SecretString) -> Self {
         if !secrecy::ExposeSecret::expose_secret(&value).trim().is_empty() {
@@ -29,7 +29,7 @@ impl Connection {
         self
     }
 
-    /// The secret of that name, when there is one and it is not empty.
+    /// Returns the secret with this name.
     pub fn secret(&self, name: &str) -> Option<&SecretString> {
         self.secrets.get(name)
     }
@@ -65,7 +65,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn empty_and_blank_secrets_count_as_none() {
+    fn empty_and_blank_secrets_are_dropped() {
         let wire = core::Connection {
             secrets: [
                 ("a".to_owned(), String::new()),
@@ -82,10 +82,10 @@ mod tests {
     }
 
     #[test]
-    fn debug_shows_names_and_no_values() {
+    fn debug_shows_names_without_values() {
         let wire = core::Connection {
             secrets: [("databricks_token".to_owned(), "dapi-canary".to_owned())].into(),
-            configs: [("url".to_owned(), "canary-setting".to_owned())].into(),
+            configs: [("url".to_owned(), "canary-config".to_owned())].into(),
             ..Default::default()
         };
         let shown = format!("{:?}", Connection::from(wire));

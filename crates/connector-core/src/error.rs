@@ -1,43 +1,43 @@
-//! The error of a connector.
+//! Errors of a connector.
 
 use std::{error::Error as StdError, fmt, sync::Arc, time::Duration};
 
 type Source = Arc<dyn StdError + Send + Sync>;
 
-/// What kind of failure it is. The server turns each into one gRPC code.
+/// Kind of an [`Error`]. The server maps each kind to one gRPC code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ErrorKind {
-    /// The task says something that cannot be run. The user must change the task.
+    /// The task cannot run as written. The user must change it.
     InvalidTask,
-    /// The resource meta cannot be read. It was not written by this connector.
+    /// The resource meta cannot be decoded: this connector did not write it.
     InvalidMeta,
-    /// The request asks for something that is not there to be asked for, such as a foreign log token.
+    /// An argument of the request is invalid, such as a log token that this connector did not issue.
     InvalidRequest,
-    /// There is nothing in the window that the request asks for.
+    /// The requested time range contains no data.
     OutOfRange,
-    /// Something that the task needs is not configured. The operator or the user must add it.
+    /// Configuration that the task needs is missing. The operator or the user must add it.
     FailedPrecondition,
-    /// What the call names does not exist.
+    /// The object of the call does not exist.
     NotFound,
-    /// The credential was not accepted.
+    /// The service rejected the credential.
     Unauthenticated,
-    /// The credential was accepted, and it may not do this; or the host may not be called.
+    /// The credential lacks a permission, or the host is not allowed.
     Forbidden,
-    /// The service asks for fewer calls.
+    /// The service limits the rate of calls.
     Exhausted,
-    /// The service cannot be reached or cannot answer now. Another try may succeed.
+    /// The service is unreachable or temporarily unable to respond. A retry may succeed.
     Unavailable,
-    /// Time ran out before an answer came.
+    /// The deadline expired before the service responded.
     DeadlineExceeded,
-    /// The connector does not do this.
+    /// The connector does not support the call.
     Unimplemented,
-    /// A fault of the connector itself.
+    /// A bug in the connector.
     Internal,
 }
 
 impl ErrorKind {
-    /// Every kind, in the order of the reference page.
+    /// All kinds, in the order of the reference documentation.
     pub const ALL: [Self; 13] = [
         Self::InvalidTask,
         Self::InvalidMeta,
@@ -55,10 +55,10 @@ impl ErrorKind {
     ];
 }
 
-/// Why a connector could not do what was asked.
+/// Why a call to a connector failed.
 ///
-/// `Display` is for the user: what happened and where. The [`hint`](Self::hint) says what to do next, the
-/// [`detail`](Self::detail) is for the operator's log. None of them may hold a secret.
+/// `Display` is the message for the user: what failed, and on which object. The [`hint`](Self::hint) is the remedy, the
+/// [`detail`](Self::detail) is for the operator's log only. None of them may contain a secret.
 #[derive(Clone)]
 pub struct Error(Box<Body>);
 
@@ -74,7 +74,7 @@ struct Body {
 }
 
 impl Error {
-    /// An error of that kind, with a message for the user: one clause, lower case, no full stop.
+    /// Creates an error with a message for the user: one clause, lower case, no full stop.
     pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
         Self(Box::new(Body {
             kind,
@@ -87,97 +87,97 @@ impl Error {
         }))
     }
 
-    /// The task says something that cannot be run.
+    /// Creates an [`InvalidTask`](ErrorKind::InvalidTask) error.
     pub fn invalid_task(message: impl Into<String>) -> Self {
         Self::new(ErrorKind::InvalidTask, message)
     }
 
-    /// The resource meta cannot be read.
+    /// Creates an [`InvalidMeta`](ErrorKind::InvalidMeta) error.
     pub fn invalid_meta(message: impl Into<String>) -> Self {
         Self::new(ErrorKind::InvalidMeta, message)
     }
 
-    /// The request asks for something that is not there to be asked for.
+    /// Creates an [`InvalidRequest`](ErrorKind::InvalidRequest) error.
     pub fn invalid_request(message: impl Into<String>) -> Self {
         Self::new(ErrorKind::InvalidRequest, message)
     }
 
-    /// Something that the task needs is not configured.
+    /// Creates a [`FailedPrecondition`](ErrorKind::FailedPrecondition) error.
     pub fn failed_precondition(message: impl Into<String>) -> Self {
         Self::new(ErrorKind::FailedPrecondition, message)
     }
 
-    /// What the call names does not exist.
+    /// Creates a [`NotFound`](ErrorKind::NotFound) error.
     pub fn not_found(message: impl Into<String>) -> Self {
         Self::new(ErrorKind::NotFound, message)
     }
 
-    /// The connector does not do this.
+    /// Creates an [`Unimplemented`](ErrorKind::Unimplemented) error.
     pub fn unimplemented(message: impl Into<String>) -> Self {
         Self::new(ErrorKind::Unimplemented, message)
     }
 
-    /// A fault of the connector itself.
+    /// Creates an [`Internal`](ErrorKind::Internal) error.
     pub fn internal(message: impl Into<String>) -> Self {
         Self::new(ErrorKind::Internal, message)
     }
 
-    /// Adds what to do next.
+    /// Returns the error with this remedy.
     #[must_use]
     pub fn with_hint(mut self, hint: impl Into<String>) -> Self {
         self.0.hint = Some(hint.into());
         self
     }
 
-    /// Adds what only the operator's log should say.
+    /// Returns the error with this detail for the operator's log.
     #[must_use]
     pub fn with_detail(mut self, detail: impl Into<String>) -> Self {
         self.0.detail = Some(detail.into());
         self
     }
 
-    /// Adds how long to wait before another try.
+    /// Returns the error with this delay before a retry.
     #[must_use]
     pub fn with_retry_after(mut self, retry_after: Option<Duration>) -> Self {
         self.0.retry_after = retry_after;
         self
     }
 
-    /// Adds the cause. The message should not repeat it.
+    /// Returns the error with this cause. The message should not repeat it.
     #[must_use]
     pub fn with_source(mut self, source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
         self.0.source = Some(Arc::from(source.into()));
         self
     }
 
-    /// Says whether the work may have been started all the same, for an answer that was lost.
+    /// Returns the error of a `create` that may have started the work, for example because the response was lost.
     #[must_use]
     pub fn with_may_have_started(mut self, may_have_started: bool) -> Self {
         self.0.may_have_started = may_have_started;
         self
     }
 
-    /// What kind of failure it is.
+    /// Returns the kind.
     pub fn kind(&self) -> ErrorKind {
         self.0.kind
     }
 
-    /// What to do next.
+    /// Returns the remedy.
     pub fn hint(&self) -> Option<&str> {
         self.0.hint.as_deref()
     }
 
-    /// What only the operator's log should say.
+    /// Returns the detail for the operator's log.
     pub fn detail(&self) -> Option<&str> {
         self.0.detail.as_deref()
     }
 
-    /// How long to wait before another try.
+    /// Returns the delay before a retry.
     pub fn retry_after(&self) -> Option<Duration> {
         self.0.retry_after
     }
 
-    /// Whether the work may have been started although its creation failed.
+    /// True if a failed `create` may have started the work.
     pub fn may_have_started(&self) -> bool {
         self.0.may_have_started
     }

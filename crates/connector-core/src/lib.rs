@@ -1,18 +1,18 @@
-//! What a Flyte connector is: the [`Connector`] trait, the [`Registry`] that finds one by task type, and the
-//! words both sides share: [`Resource`], [`Phase`], [`LogLink`], [`Error`].
+//! Interface between a Flyte connector and its server: the [`Connector`] trait, the [`Registry`] of connectors by task
+//! type, and the types of their calls, such as [`CreateContext`], [`Resource`], [`Phase`] and [`Error`].
 //!
-//! No transport and no I/O: a server turns gRPC calls into these types, a connector turns these types into calls
-//! of its own service. The only generated types in this API are the task template, inputs and outputs, which a
-//! connector reads or writes as Flyte defines them.
+//! This crate has no transport and does no I/O. A server translates gRPC calls into these types; a connector translates
+//! them into calls of an external service. Generated protobuf types appear only where a connector needs Flyte's own
+//! definitions: the task template, its inputs, outputs and execution metadata.
 //!
-//! A complete connector, which sleeps instead of working:
+//! A complete connector, whose tasks only sleep:
 //!
 //! ```
 //! use connector_core::{CallContext, Connector, CreateContext, Error, Phase, Registry, Resource, TaskType};
 //! use serde::{Deserialize, Serialize};
 //! use std::time::{Duration, SystemTime};
 //!
-//! /// Identifies the work between calls. Flyte stores it, so any replica can answer.
+//! /// Identifies the work between calls. Flyte stores it, so that any replica can answer.
 //! #[derive(Serialize, Deserialize)]
 //! struct Nap {
 //!     ends_at: SystemTime,
@@ -52,8 +52,8 @@
 //! # Ok::<(), connector_core::RegistryError>(())
 //! ```
 //!
-//! What Flyte makes of an answer is worth knowing before writing one: an error from `get` is forgiven six times in
-//! the life of an attempt and never again, so whatever may pass is an `Ok` with the last known phase (FC §0.3).
+//! Flyte tolerates few errors from `get`: six errors during an attempt freeze the task in its last phase
+//! (flyte-contract.md#gettask-errors). A connector therefore answers transient faults with `Ok` and the last known phase.
 
 #![forbid(unsafe_code)]
 
@@ -71,6 +71,9 @@ mod resource;
 mod resource_meta;
 mod task_type;
 pub mod value;
+
+// Crates whose types appear in this API.
+pub use {flyteidl2, prometheus_client, prost_types, secrecy, serde_json};
 
 pub use connection::Connection;
 pub use connector::Connector;

@@ -1,51 +1,51 @@
-//! Pages of a log.
+//! Pages of a task log.
 
 use std::time::SystemTime;
 
-/// Which page of the log is asked for.
+/// Arguments of [`Connector::get_logs`](crate::Connector::get_logs).
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct LogsRequest {
-    /// The wanted number of lines. Zero lets the connector choose.
+    /// Requested number of lines. Zero: the connector chooses.
     pub lines: u64,
-    /// The token of the page before; empty for the first page.
+    /// Token from the previous page. Empty for the first page.
     pub token: String,
 }
 
 impl LogsRequest {
-    /// Creates a request for at most `lines` lines of the page with this token.
+    /// Creates a request for this number of lines from the page with this token.
     pub fn new(lines: u64, token: impl Into<String>) -> Self {
         Self { lines, token: token.into() }
     }
 }
 
-/// Who wrote a line.
+/// Source of a log line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Originator {
-    /// Not known.
+    /// Unknown.
     Unknown,
-    /// The user's own program.
+    /// The user's program.
     User,
     /// The platform or the connector.
     System,
 }
 
-/// One line of a log.
+/// A log line.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LogLine {
-    /// When it was written, if that is known.
+    /// Time of writing, if known.
     pub timestamp: Option<SystemTime>,
-    /// The text with its line ending (FC §1.8).
+    /// Text with its line ending (flyte-contract.md#logs-and-metrics).
     pub message: String,
-    /// Who wrote it.
+    /// Source of the line.
     pub originator: Originator,
 }
 
-/// One page of a log.
+/// A page of a log.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct LogPage {
-    /// Its lines. Nothing yet is an empty page, not an error.
+    /// Lines of the page. Empty while there is no output yet.
     pub lines: Vec<LogLine>,
-    /// Where the next page starts; none on the last page.
+    /// Token of the next page. `None` on the last page.
     pub next_token: Option<String>,
 }

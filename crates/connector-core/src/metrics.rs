@@ -1,4 +1,4 @@
-//! Time series of the work.
+//! Time series of a task.
 
 use std::{
     collections::BTreeMap,
@@ -10,17 +10,17 @@ use serde_json::{Value, json};
 
 use crate::value;
 
-/// Which time series are asked for.
+/// Arguments of [`Connector::get_metrics`](crate::Connector::get_metrics).
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct MetricsRequest {
-    /// Their names. Empty means the default set.
+    /// Names of the requested metrics. Empty: the connector's default set.
     pub names: Vec<String>,
-    /// The start of the window.
+    /// Start of the time range.
     pub start: Option<SystemTime>,
-    /// The end of the window.
+    /// End of the time range.
     pub end: Option<SystemTime>,
-    /// The distance between samples.
+    /// Interval between samples.
     pub step: Option<Duration>,
 }
 
@@ -46,42 +46,43 @@ impl MetricsRequest {
     }
 }
 
-/// One sample: when, and how much.
+/// A value at a point in time.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Sample {
-    /// When it was taken.
+    /// Time of the sample.
     pub at: SystemTime,
-    /// The value, in the unit that the metric's name says.
+    /// Value, in the unit of the metric's name.
     pub value: f64,
 }
 
-/// Samples with the labels that tell them from their neighbours.
+/// A time series: labels and samples.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Series {
     /// Labels by name.
     pub labels: BTreeMap<String, String>,
-    /// Samples in order of time.
+    /// Samples in ascending order of time.
     pub samples: Vec<Sample>,
 }
 
-/// One metric: all its series.
+/// All series of one metric.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Metric {
-    /// Its name.
+    /// Name of the metric.
     pub name: String,
-    /// Its series.
+    /// Its series, which differ in their labels.
     pub series: Vec<Series>,
 }
 
 impl Metric {
-    /// A metric of that name with these series.
+    /// Creates a metric.
     pub fn new(name: impl Into<String>, series: Vec<Series>) -> Self {
         Self { name: name.into(), series }
     }
 
-    /// The metric as the result of a Prometheus range query, which is what Flyte expects in `data` (FC §1.8).
+    /// Returns the metric as a Prometheus range query result, which Flyte expects in `data`
+    /// (flyte-contract.md#logs-and-metrics).
     ///
-    /// Times are seconds since the epoch, values are strings, as Prometheus writes them.
+    /// As in Prometheus, times are seconds since the epoch and values are strings.
     pub fn to_range_query_result(&self) -> Struct {
         let result: Vec<Value> = self
             .series
@@ -113,7 +114,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_metric_is_a_matrix_of_unix_seconds_and_strings() {
+    fn range_query_result_is_matrix_of_unix_seconds_and_strings() {
         let metric = Metric {
             name: "queue_seconds".to_owned(),
             series: vec![Series {

@@ -1,33 +1,34 @@
-//! The answer to `get`.
+//! State of a task, as `get` returns it.
 
 use flyteidl2::{core, task::Outputs};
 use serde_json::{Map, Value};
 
 use crate::value;
 
-/// How far the work is. There is no "undefined": it would count as a system failure of the task (FC §1.5).
+/// Phase of a task. It lacks Flyte's `UNDEFINED`, which Flyte treats as a system failure of the task
+/// (flyte-contract.md#gettask).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Phase {
-    /// Waiting. Flyte does not store it; prefer [`Phase::WaitingForResources`] (FC §0.9).
+    /// Waiting. Flyte does not store this phase; prefer [`Phase::WaitingForResources`] (flyte-contract.md#gettask).
     Queued,
-    /// Waiting for room to run.
+    /// Waiting for compute resources.
     WaitingForResources,
-    /// Being prepared.
+    /// Starting, for example while machines are provisioned.
     Initializing,
     /// Running. Flyte drops the message.
     Running,
-    /// Done. Ends polling.
+    /// Succeeded. Terminal.
     Succeeded,
-    /// Failed, and another attempt may succeed. Ends polling of this attempt.
+    /// Failed; another attempt may succeed. Terminal for this attempt.
     RetryableFailed,
-    /// Failed for good. Ends polling.
+    /// Failed permanently. Terminal.
     Failed,
-    /// Stopped by somebody. Flyte drops the message. Ends polling.
+    /// Cancelled. Flyte drops the message. Terminal.
     Aborted,
 }
 
 impl Phase {
-    /// Whether Flyte stops asking after this phase.
+    /// True if Flyte stops polling after this phase.
     pub fn is_terminal(self) -> bool {
         match self {
             Self::Succeeded | Self::RetryableFailed | Self::Failed | Self::Aborted => true,
@@ -51,32 +52,33 @@ impl From<Phase> for core::task_execution::Phase {
     }
 }
 
-/// A link to where the work can be watched. Flyte merges links by name, so names are stable (FC §1.6).
+/// A link to a page about the work. Flyte merges links by name, so keep names stable
+/// (flyte-contract.md#what-users-see).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LogLink {
-    /// What the console shows.
+    /// Link text in the Flyte console.
     pub name: String,
-    /// Where it leads.
+    /// Target of the link.
     pub uri: String,
 }
 
-/// How the work stands.
+/// State of a task.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Resource {
-    /// How far the work is.
+    /// Phase of the task.
     pub phase: Phase,
-    /// Why. Shown to the user for waiting, initialising and failed phases.
+    /// Reason for the phase. Flyte shows it for waiting, initializing and failed phases.
     pub message: String,
-    /// Where to look.
+    /// Links to pages about the work.
     pub links: Vec<LogLink>,
-    /// What the work returned, if the connector knows it. None: outputs.pb holds it.
+    /// Outputs of the work. `None`: Flyte reads them from outputs.pb.
     pub outputs: Option<Outputs>,
-    /// What else the connector knows about the work.
+    /// Further information about the work.
     pub custom_info: Map<String, Value>,
 }
 
 impl Resource {
-    /// A resource in that phase, with nothing else to say.
+    /// Creates a resource with this phase only.
     pub fn new(phase: Phase) -> Self {
         Self {
             phase,
@@ -87,14 +89,14 @@ impl Resource {
         }
     }
 
-    /// Adds why.
+    /// Returns the resource with this message.
     #[must_use]
     pub fn with_message(mut self, message: impl Into<String>) -> Self {
         self.message = message.into();
         self
     }
 
-    /// Adds a link.
+    /// Returns the resource with one more link.
     #[must_use]
     pub fn with_link(mut self, name: impl Into<String>, uri: impl Into<String>) -> Self {
         self.links.push(LogLink { name: name.into(), uri: uri.into() });

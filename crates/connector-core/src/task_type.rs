@@ -1,10 +1,11 @@
-//! The key by which a connector is found.
+//! Task types.
 
 use std::fmt;
 
 use flyteidl2::connector::TaskCategory;
 
-/// A task type: its name and version. Both must match exactly (FC §1.1).
+/// A task type (Flyte's `TaskCategory`): name and version. Flyte selects a connector by an exact match of both
+/// (flyte-contract.md#routing).
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct TaskType {
     name: String,
@@ -12,17 +13,17 @@ pub struct TaskType {
 }
 
 impl TaskType {
-    /// The type of that name and version.
+    /// Creates a task type.
     pub fn new(name: impl Into<String>, version: i32) -> Self {
         Self { name: name.into(), version }
     }
 
-    /// Its name, such as `databricks`.
+    /// Returns the name, such as `databricks`.
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// Its version.
+    /// Returns the version.
     pub fn version(&self) -> i32 {
         self.version
     }

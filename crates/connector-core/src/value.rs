@@ -1,25 +1,25 @@
-//! A protobuf Struct as JSON, and back.
+//! Converts between protobuf `Struct` and JSON.
 //!
-//! A Struct holds every number as a double. Integral ones come back as JSON integers, because services refuse
-//! `2.0` where they want `2` (DESIGN §3.4).
+//! A `Struct` stores every number as a double. Integral numbers become JSON integers, because services reject `2.0` where
+//! they expect `2`.
 
 use std::collections::BTreeMap;
 
 use prost_types::{ListValue, Struct, Value as Wire, value::Kind};
 use serde_json::{Map, Number, Value};
 
-/// A number in a Struct that JSON cannot hold.
+/// A number in a `Struct` that JSON cannot represent.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{path} is not a finite number")]
 pub struct NotFinite {
     path: String,
 }
 
-/// The Struct as a JSON object. A value without a kind is null.
+/// Converts a `Struct` to a JSON object. A value without a kind becomes null.
 ///
 /// # Errors
 ///
-/// [`NotFinite`] for NaN and the infinities, with the path of the number.
+/// [`NotFinite`], with the path of the number, for NaN and the infinities.
 pub fn json_from_struct(wire: &Struct) -> Result<Map<String, Value>, NotFinite> {
     object(&wire.fields, "$")
 }
@@ -50,22 +50,22 @@ fn json(wire: &Wire, path: &str) -> Result<Value, NotFinite> {
     })
 }
 
-/// An integer where the double is integral and fits 64 bits, else the double; none when it is not finite.
+/// Returns an integer if the double is integral and fits 64 bits, otherwise the double. `None` if it is not finite.
 fn json_number(number: f64) -> Option<Number> {
-    // Both bounds are exact as doubles; i64::MAX is not, so the upper one is exclusive.
+    // Both bounds are exact doubles. i64::MAX is not, so the upper bound is exclusive.
     const LOW: f64 = -9_223_372_036_854_775_808.0;
     const HIGH: f64 = 9_223_372_036_854_775_808.0;
     if number.fract() == 0.0 && (LOW..HIGH).contains(&number) {
         #[expect(
             clippy::cast_possible_truncation,
-            reason = "integral and in range, as just checked"
+            reason = "integral and in range, as checked above"
         )]
         return Some(Number::from(number as i64));
     }
     Number::from_f64(number)
 }
 
-/// The JSON object as a Struct. Integers beyond 2^53 lose their last digits, as in every Struct.
+/// Converts a JSON object to a `Struct`. Integers beyond 2^53 lose precision.
 pub fn struct_from_json(object: &Map<String, Value>) -> Struct {
     Struct { fields: object.iter().map(|(key, value)| (key.clone(), wire(value))).collect() }
 }
@@ -95,7 +95,7 @@ mod tests {
     }
 
     #[test]
-    fn integral_numbers_are_written_as_integers() {
+    fn integral_numbers_become_integers() {
         for (double, text) in [
             (2.0, "2"),
             (-0.0, "0"),
@@ -110,7 +110,7 @@ mod tests {
     }
 
     #[test]
-    fn numbers_beyond_64_bits_stay_doubles() {
+    fn integral_numbers_beyond_64_bits_stay_doubles() {
         assert_eq!(number(1e300).unwrap(), json!(1e300));
         assert_eq!(
             number(9_223_372_036_854_775_808.0).unwrap(),
@@ -120,17 +120,17 @@ mod tests {
     }
 
     #[test]
-    fn a_number_that_is_not_finite_is_named_by_its_path() {
+    fn error_for_non_finite_number_names_its_path() {
         assert_eq!(number(f64::NAN).unwrap_err().to_string(), "$.n is not a finite number");
         assert!(number(f64::INFINITY).is_err());
     }
 
     proptest::proptest! {
         #[test]
-        fn any_integer_within_53_bits_survives_the_way_there_and_back(n in -(1_i64 << 53)..=(1_i64 << 53)) {
+        fn integers_within_53_bits_survive_round_trip(n in -(1_i64 << 53)..=(1_i64 << 53)) {
             let object = json!({"a": {"b": [n, "x", true, null]}});
-            let there = struct_from_json(object.as_object().unwrap());
-            proptest::prop_assert_eq!(Value::Object(json_from_struct(&there).unwrap()), object);
+            let converted = struct_from_json(object.as_object().unwrap());
+            proptest::prop_assert_eq!(Value::Object(json_from_struct(&converted).unwrap()), object);
         }
     }
 }

@@ -57,7 +57,7 @@ pub(crate) fn from_error(error: &Error) -> Status {
         details.set_retry_info(Some(after));
     }
     let mut status = Status::with_error_details(code, message(error), details);
-    if error.may_have_effect() {
+    if error.may_have_started() {
         // Another replica would find the same work and hand it out, and we, who said that it failed, would stop it after
         // the grace time. So Flyte's own retry policy must not try this attempt again; Flyte itself starts the next one.
         status.metadata_mut().insert(PUSHBACK, (-1).into());
@@ -236,7 +236,7 @@ mod tests {
         };
         let error = Error::new(ErrorKind::Unavailable, "the answer was lost");
         assert_eq!(pushback(&error), None);
-        assert_eq!(pushback(&error.with_possible_effect(true)).as_deref(), Some("-1"));
+        assert_eq!(pushback(&error.with_may_have_started(true)).as_deref(), Some("-1"));
     }
 
     #[test]

@@ -72,7 +72,7 @@ impl Connector for DatabricksConnector {
         counts
     }
 
-    fn status(&self) -> serde_json::Value {
+    fn diagnostics(&self) -> serde_json::Value {
         // Strings, numbers and maps with string keys are always JSON.
         serde_json::to_value(Status::of(&self.context)).unwrap_or_default()
     }
@@ -81,7 +81,11 @@ impl Connector for DatabricksConnector {
         call_log::counting(create::run(&self.context, &cx)).await
     }
 
-    async fn abandon(&self, cx: CreateContext, meta: Option<RunMeta>) -> Result<(), Error> {
+    async fn cancel_abandoned(
+        &self,
+        cx: CreateContext,
+        meta: Option<RunMeta>,
+    ) -> Result<(), Error> {
         match meta {
             Some(meta) => {
                 let host = host_of(&meta)?;
@@ -103,11 +107,11 @@ impl Connector for DatabricksConnector {
         call_log::counting(delete::run(&self.context, &cx, &meta)).await.map(|_stopped| ())
     }
 
-    async fn stop_earlier_attempts(&self, cx: CreateContext) -> Result<(), Error> {
-        create::stop_earlier_attempts(&self.context, &cx).await
+    async fn cancel_earlier_attempts(&self, cx: CreateContext) -> Result<(), Error> {
+        create::cancel_earlier_attempts(&self.context, &cx).await
     }
 
-    async fn metrics(
+    async fn get_metrics(
         &self,
         cx: CallContext,
         meta: RunMeta,
@@ -116,7 +120,7 @@ impl Connector for DatabricksConnector {
         call_log::counting(metrics::of_run(&self.context, &cx, &meta, &request)).await
     }
 
-    async fn logs(
+    async fn get_logs(
         &self,
         cx: CallContext,
         meta: RunMeta,

@@ -55,7 +55,7 @@ pub(crate) async fn run(context: &Context, cx: &CreateContext) -> Result<RunMeta
     };
     let run_id = submitted.map_err(|error| {
         let may_have_effect = error.may_have_effect();
-        error::from_client("submitting the run", error).with_possible_effect(may_have_effect)
+        error::from_client("submitting the run", error).with_may_have_started(may_have_effect)
     })?;
     let credentials = client.credentials();
     context.run_tracker.remember_credentials(&host, run_id, credentials, Instant::now());
@@ -107,7 +107,7 @@ pub(crate) async fn abandoned(context: &Context, cx: &CreateContext) -> Result<(
 /// # Errors
 ///
 /// Whatever keeps the runs of the workspace from being listed, or one of them from being cancelled.
-pub(crate) async fn stop_earlier_attempts(
+pub(crate) async fn cancel_earlier_attempts(
     context: &Context,
     cx: &CreateContext,
 ) -> Result<(), Error> {

@@ -1,7 +1,7 @@
 //! What must hold of anything that comes from outside. The fuzz targets in `fuzz/` call this, and this crate's own tests
 //! replay what they found.
 
-use connector_core::{Connection, CreateContext, Phase, Resource, TaskType};
+use connector_core::{CreateContext, Phase, Resource};
 use databricks_client::{
     Host,
     clusters::Cluster,
@@ -32,17 +32,7 @@ const MAX_MESSAGE: usize = 4_200;
 /// A request to create a task, up to the first packet: a plan, or an error.
 pub fn create(bytes: &[u8]) {
     let Ok(wire) = CreateTaskRequest::decode(bytes) else { return };
-    let template = wire.template.unwrap_or_default();
-    let cx = CreateContext {
-        task_type: TaskType::new(template.r#type.as_str(), template.task_type_version),
-        template,
-        inputs: wire.inputs.unwrap_or_default(),
-        output_prefix: wire.output_prefix,
-        execution: wire.task_execution_metadata.unwrap_or_default(),
-        connection: wire.connection.map(Connection::from).unwrap_or_default(),
-        abandoned: 0,
-        deadline: None,
-    };
+    let cx = CreateContext::from(wire);
     let Ok(task) = DatabricksTask::parse(&cx) else { return };
     for entrypoint in [Entrypoint::Git, Entrypoint::Workspace] {
         let defaults = RunDefaults::default();

@@ -1,11 +1,11 @@
-//! What may be printed of a connection.
+//! `Debug` for `Connection`.
 
 use crate::core::Connection;
 use std::collections::BTreeSet;
 use std::fmt;
 
 impl fmt::Debug for Connection {
-    /// Names only: a connection brings secret values in the clear, and its settings may hold some as well.
+    /// Prints names only: secret values are in clear text, and configuration values may contain secrets.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Connection")
             .field("task_type", &self.task_type)

@@ -1,11 +1,13 @@
-//! Rust bindings of Flyte's connector protocol, `flyteidl2.connector`, and of every message it reaches.
+//! Rust bindings of Flyte's connector protocol, `flyteidl2.connector`, and of all messages that it uses.
 //!
-//! The modules are generated from `proto/` by `cargo xtask codegen` and committed: no build script, no protoc.
-//! Their names are the proto packages' own, so `flyteidl2.core.Literal` is [`core::Literal`].
+//! `cargo xtask codegen` generates the modules from `proto/`; the output is committed, so that a build needs neither a
+//! build script nor protoc. Modules are named after proto packages: `flyteidl2.core.Literal` is [`core::Literal`].
 //!
-//! - Without features: the messages alone, which need prost and nothing else.
-//! - `client`: the client stubs of both services.
-//! - `server`: the server stubs and service traits of both services.
+//! Features:
+//!
+//! - none: messages only, which depend on prost alone.
+//! - `client`: client stubs of both services.
+//! - `server`: server stubs and service traits of both services.
 //!
 //! ```
 //! use flyteidl2::connector::{CreateTaskRequest, TaskCategory};
@@ -21,11 +23,10 @@
 
 mod connection;
 
-/// Every file of the protocol and what it imports, encoded as a `google.protobuf.FileDescriptorSet`, for the
-/// reflection service.
+/// Encoded `google.protobuf.FileDescriptorSet` of the protocol's files and their imports, for the reflection service.
 pub const FILE_DESCRIPTOR_SET: &[u8] = include_bytes!("gen/descriptor.bin");
 
-/// The generated code, behind the one wall that keeps our lints from it.
+/// Declares a module of generated code, exempt from lints.
 macro_rules! generated {
     ($(#[$doc:meta])* $name:ident, $file:literal) => {
         $(#[$doc])*
@@ -37,7 +38,7 @@ macro_rules! generated {
             clippy::pedantic,
             clippy::restriction,
             rustdoc::all,
-            reason = "generated code is not ours to shape"
+            reason = "generated code"
         )]
         pub mod $name {
             include!(concat!("gen/", $file));
@@ -46,17 +47,17 @@ macro_rules! generated {
 }
 
 generated!(
-    /// Identifiers shared by all of Flyte's services.
+    /// Identifiers shared by Flyte's services.
     common,
     "flyteidl2.common.rs"
 );
 generated!(
-    /// The two services of a connector, with their requests and answers.
+    /// The two connector services with their requests and responses.
     connector,
     "flyteidl2.connector.rs"
 );
 generated!(
-    /// Task templates, literals, types, identifiers, security, and the error file of a task.
+    /// Task templates, literals, types, identifiers, security contexts, and the error file of a task.
     core,
     "flyteidl2.core.rs"
 );
@@ -69,7 +70,7 @@ generated!(
 /// Log lines.
 pub mod logs {
     generated!(
-        /// Log lines as Flyte's data plane reads them.
+        /// Log lines of Flyte's data plane.
         dataplane,
         "flyteidl2.logs.dataplane.rs"
     );

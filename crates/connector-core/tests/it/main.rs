@@ -1,4 +1,4 @@
-//! The registry and its connectors, from outside.
+//! Tests of the registry and of resource meta.
 #![allow(
     clippy::unwrap_used,
     clippy::missing_panics_doc,

@@ -7,7 +7,7 @@ fn registry() -> Registry {
 }
 
 #[tokio::test]
-async fn meta_comes_back_as_it_went_out() {
+async fn connector_receives_meta_it_returned() {
     let registry = registry();
     let connector = registry.by_name("first").unwrap();
     let meta = connector.create(create("workspace")).await.unwrap();
@@ -16,7 +16,7 @@ async fn meta_comes_back_as_it_went_out() {
 }
 
 #[tokio::test]
-async fn unknown_keys_are_ignored() {
+async fn unknown_keys_in_meta_are_ignored() {
     let registry = registry();
     let connector = registry.by_name("first").unwrap();
     let meta = br#"{"host":"h","run_id":1,"auth_token":"x"}"#;
@@ -24,7 +24,7 @@ async fn unknown_keys_are_ignored() {
 }
 
 #[tokio::test]
-async fn meta_that_cannot_be_read_is_invalid_and_its_values_are_not_repeated() {
+async fn malformed_meta_is_rejected_without_quoting_its_values() {
     let registry = registry();
     let connector = registry.by_name("first").unwrap();
     let long = vec![b' '; MAX_RESOURCE_META_BYTES + 1];
@@ -51,7 +51,7 @@ async fn meta_that_cannot_be_read_is_invalid_and_its_values_are_not_repeated() {
 }
 
 #[tokio::test]
-async fn meta_that_is_too_large_is_not_handed_to_flyte() {
+async fn oversized_meta_is_not_returned_to_flyte() {
     let registry = registry();
     let connector = registry.by_name("first").unwrap();
     let error = connector.create(create(&"x".repeat(MAX_RESOURCE_META_BYTES))).await.unwrap_err();

@@ -7,7 +7,7 @@ fn types(names: &[(&str, i32)]) -> Vec<TaskType> {
 }
 
 #[test]
-fn a_connector_is_found_by_name_and_version_together() {
+fn connector_is_found_by_name_and_version() {
     let registry = Registry::builder()
         .register(Endless::<0>(types(&[("a", 0), ("a", 1)])))
         .register(Endless::<1>(types(&[("b", 0)])))
@@ -30,7 +30,7 @@ fn a_connector_is_found_by_name_and_version_together() {
 }
 
 #[test]
-fn two_connectors_cannot_share_a_task_type_or_a_name() {
+fn duplicate_task_types_and_names_are_rejected() {
     let error = Registry::builder()
         .register(Endless::<0>(types(&[("a", 0)])))
         .register(Endless::<1>(types(&[("a", 0)])))
@@ -46,17 +46,17 @@ fn two_connectors_cannot_share_a_task_type_or_a_name() {
 }
 
 #[test]
-fn a_connector_without_task_types_is_refused() {
+fn connector_without_task_types_is_rejected() {
     let error = Registry::builder().register(Endless::<0>(Vec::new())).build().unwrap_err();
     assert_eq!(error, RegistryError::NoTaskType { name: "first" });
 }
 
 #[tokio::test]
-async fn logs_and_metrics_are_unimplemented_unless_a_connector_has_them() {
+async fn logs_and_metrics_are_unimplemented_by_default() {
     let registry = Registry::builder().register(Endless::<0>(types(&[("a", 0)]))).build().unwrap();
     let connector = registry.by_name("first").unwrap();
     let meta = br#"{"host":"h","run_id":1}"#;
-    let logs = connector.logs(call(), meta, LogsRequest::default()).await.unwrap_err();
-    let metrics = connector.metrics(call(), meta, MetricsRequest::default()).await.unwrap_err();
+    let logs = connector.get_logs(call(), meta, LogsRequest::default()).await.unwrap_err();
+    let metrics = connector.get_metrics(call(), meta, MetricsRequest::default()).await.unwrap_err();
     assert_eq!((logs.kind(), metrics.kind()), (ErrorKind::Unimplemented, ErrorKind::Unimplemented));
 }

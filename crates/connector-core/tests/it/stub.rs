@@ -1,7 +1,8 @@
-//! A connector whose work never ends, under any name and types.
+//! A connector whose tasks run forever.
 
 use connector_core::{
-    CallContext, Connection, Connector, CreateContext, Error, Phase, Resource, TaskType,
+    CallContext, Connector, CreateContext, Error, Phase, Resource, TaskType,
+    flyteidl2::connector::CreateTaskRequest,
 };
 use serde::{Deserialize, Serialize};
 
@@ -41,23 +42,12 @@ macro_rules! endless {
 endless!(0 => "first", 1 => "second");
 
 pub(crate) fn call() -> CallContext {
-    CallContext {
-        task_type: TaskType::new("a", 0),
-        connection: Connection::new(),
-        output_prefix: String::new(),
-        deadline: None,
-    }
+    CallContext::new(TaskType::new("a", 0))
 }
 
 pub(crate) fn create(output_prefix: &str) -> CreateContext {
-    CreateContext {
-        task_type: TaskType::new("a", 0),
-        template: flyteidl2::core::TaskTemplate::default(),
-        inputs: flyteidl2::task::Inputs::default(),
+    CreateContext::from(CreateTaskRequest {
         output_prefix: output_prefix.to_owned(),
-        execution: flyteidl2::connector::TaskExecutionMetadata::default(),
-        connection: Connection::new(),
-        abandoned: 0,
-        deadline: None,
-    }
+        ..CreateTaskRequest::default()
+    })
 }

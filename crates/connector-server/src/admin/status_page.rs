@@ -62,7 +62,7 @@ fn connector(connector: &ConnectorHandle) -> ConnectorPage {
     ConnectorPage {
         name: connector.name(),
         task_types: connector.task_types().iter().map(ToString::to_string).collect(),
-        status: connector.status(),
+        status: connector.diagnostics(),
     }
 }
 

@@ -74,12 +74,9 @@ impl AsyncConnector {
 
 async fn get(call: &mut Call, request: GetTaskRequest) -> Result<GetTaskResponse, Error> {
     let (connector, task_type) = call.find(request.task_category.map(TaskType::from))?;
-    let cx = CallContext {
-        task_type,
-        connection: request.connection.map(Connection::from).unwrap_or_default(),
-        output_prefix: request.output_prefix,
-        deadline: Some(call.deadline().connector),
-    };
+    let cx = later_context(call, task_type)
+        .with_connection(request.connection.map(Connection::from).unwrap_or_default())
+        .with_output_prefix(request.output_prefix);
     let resource =
         guarded(call.deadline().answer, connector.get(cx, &request.resource_meta)).await?;
     call.phase(resource.phase);
@@ -88,8 +85,8 @@ async fn get(call: &mut Call, request: GetTaskRequest) -> Result<GetTaskResponse
 
 async fn delete(call: &mut Call, request: DeleteTaskRequest) -> Result<DeleteTaskResponse, Error> {
     let (connector, task_type) = call.find(request.task_category.map(TaskType::from))?;
-    let mut cx = later_context(call, task_type);
-    cx.connection = request.connection.map(Connection::from).unwrap_or_default();
+    let cx = later_context(call, task_type)
+        .with_connection(request.connection.map(Connection::from).unwrap_or_default());
     guarded(call.deadline().answer, connector.delete(cx, &request.resource_meta)).await?;
     Ok(DeleteTaskResponse {})
 }
@@ -99,15 +96,14 @@ async fn metrics(
     request: GetTaskMetricsRequest,
 ) -> Result<GetTaskMetricsResponse, Error> {
     let (connector, task_type) = call.find(request.task_category.map(TaskType::from))?;
-    let asked = MetricsRequest {
-        names: request.queries,
-        start: time("start_time", request.start_time)?,
-        end: time("end_time", request.end_time)?,
-        step: request.step.map(step).transpose()?,
-    };
+    let start = time("start_time", request.start_time)?;
+    let end = time("end_time", request.end_time)?;
+    let asked = MetricsRequest::new(request.queries)
+        .with_range(start, end)
+        .with_step(request.step.map(step).transpose()?);
     let cx = later_context(call, task_type);
     let found =
-        guarded(call.deadline().answer, connector.metrics(cx, &request.resource_meta, asked))
+        guarded(call.deadline().answer, connector.get_metrics(cx, &request.resource_meta, asked))
             .await?;
     let results = found
         .into_iter()
@@ -124,21 +120,17 @@ async fn logs(
     request: GetTaskLogsRequest,
 ) -> Result<Vec<GetTaskLogsResponse>, Error> {
     let (connector, task_type) = call.find(request.task_category.map(TaskType::from))?;
-    let asked = LogsRequest { lines: request.lines, token: request.token };
+    let asked = LogsRequest::new(request.lines, request.token);
     let cx = later_context(call, task_type);
     let page =
-        guarded(call.deadline().answer, connector.logs(cx, &request.resource_meta, asked)).await?;
+        guarded(call.deadline().answer, connector.get_logs(cx, &request.resource_meta, asked))
+            .await?;
     Ok(log_stream::messages(page))
 }
 
 /// The context of a call that brings neither a connection nor an output prefix.
 fn later_context(call: &Call, task_type: TaskType) -> CallContext {
-    CallContext {
-        task_type,
-        connection: Connection::new(),
-        output_prefix: String::new(),
-        deadline: Some(call.deadline().connector),
-    }
+    CallContext::new(task_type).with_deadline(Some(call.deadline().connector))
 }
 
 fn time(field: &str, wire: Option<Timestamp>) -> Result<Option<SystemTime>, Error> {

@@ -21,7 +21,7 @@ use std::{
     time::Duration,
 };
 
-use connector_core::{Connection, CreateContext, Error, ErrorKind, TaskType};
+use connector_core::{CreateContext, Error, ErrorKind, TaskType};
 use flyteidl2::connector::CreateTaskRequest;
 use prost::Message as _;
 use tokio::{
@@ -257,7 +257,7 @@ impl Caller {
             // The work cannot end without an outcome, unless the runtime itself is going down.
             Ok(Err(_gone)) => Err(stopping()),
             // The work goes on, and is given up if it comes of it.
-            Err(_elapsed) => Err(too_late().with_possible_effect(true)),
+            Err(_elapsed) => Err(too_late().with_may_have_started(true)),
         };
         self.told = if answer.is_ok() { Told::Outcome } else { Told::Error };
         answer
@@ -296,23 +296,11 @@ impl Ticket {
         task_type: TaskType,
         deadline: std::time::Instant,
     ) -> CreateContext {
-        let CreateTaskRequest {
-            inputs,
-            template,
-            output_prefix,
-            task_execution_metadata,
-            connection,
-        } = self.request.as_ref().clone();
-        CreateContext {
-            task_type,
-            template: template.unwrap_or_default(),
-            inputs: inputs.unwrap_or_default(),
-            output_prefix,
-            execution: task_execution_metadata.unwrap_or_default(),
-            connection: connection.map(Connection::from).unwrap_or_default(),
-            abandoned: self.abandoned,
-            deadline: Some(deadline),
-        }
+        let mut cx = CreateContext::from(self.request.as_ref().clone())
+            .with_abandoned_creates(self.abandoned)
+            .with_deadline(Some(deadline));
+        cx.task_type = task_type;
+        cx
     }
 
     /// Tells every caller, waits until each was answered or has gone, and gives what is to be done about work that

@@ -132,7 +132,7 @@ impl Connector for Scripted {
         self.play(meta.act).await
     }
 
-    async fn metrics(
+    async fn get_metrics(
         &self,
         _cx: CallContext,
         meta: Meta,
@@ -148,7 +148,7 @@ impl Connector for Scripted {
         Ok(request.names.into_iter().map(metric).collect())
     }
 
-    async fn logs(
+    async fn get_logs(
         &self,
         _cx: CallContext,
         meta: Meta,

@@ -35,8 +35,8 @@ pub(crate) fn token(cx: &CreateContext, execution: &Execution, users_own: Option
             hash.update(part.as_bytes());
         }
         // A token whose run was given up would bring that run back.
-        if cx.abandoned > 0 {
-            hash.update(cx.abandoned.to_be_bytes());
+        if cx.abandoned_creates > 0 {
+            hash.update(cx.abandoned_creates.to_be_bytes());
         }
     } else {
         for _ in 0..4 {
@@ -96,8 +96,8 @@ mod tests {
         run.execution.environment_variables.insert("RUN_NAME".to_owned(), "other".to_owned());
         let mut version = base.clone();
         version.template.id.as_mut().unwrap().version.push('x');
-        let abandoned = CreateContext { abandoned: 1, ..base.clone() };
-        let again = CreateContext { abandoned: 2, ..base.clone() };
+        let abandoned = base.clone().with_abandoned_creates(1);
+        let again = base.clone().with_abandoned_creates(2);
         let tokens: BTreeSet<String> = [
             of(&abandoned, None),
             of(&again, None),

@@ -53,7 +53,7 @@ impl RunTag {
             .take(HASH / 2)
             .fold(String::with_capacity(HASH), |text, byte| text + &format!("{byte:02x}"));
         let attempt = execution.retry_attempt.saturating_add(1);
-        Some(Self { action, attempt, abandoned: cx.abandoned })
+        Some(Self { action, attempt, abandoned: cx.abandoned_creates })
     }
 
     /// The mark in a text, if it has one.

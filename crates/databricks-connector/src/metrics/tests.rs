@@ -51,7 +51,7 @@ fn ended() -> Value {
 }
 
 fn until(seconds: u64) -> MetricsRequest {
-    MetricsRequest { end: Some(window::time(seconds * 1_000)), ..MetricsRequest::default() }
+    MetricsRequest::default().with_range(None, Some(window::time(seconds * 1_000)))
 }
 
 #[test]
@@ -142,11 +142,8 @@ fn the_tasks_are_as_many_at_every_time_as_the_run_has() {
         ],
     });
     let run: Run = serde_json::from_value(json.clone()).unwrap();
-    let request = MetricsRequest {
-        names: vec!["databricks_run_tasks".to_owned()],
-        step: Some(Duration::from_secs(7)),
-        ..MetricsRequest::default()
-    };
+    let request = MetricsRequest::new(vec!["databricks_run_tasks".to_owned()])
+        .with_step(Some(Duration::from_secs(7)));
     let asked = asked(&request.names).unwrap();
     let metrics =
         answer(&asked, &run, Window::new(&request).unwrap(), 0, Vec::new(), Used::default())

@@ -145,12 +145,9 @@ mod tests {
     use super::*;
 
     fn asked(start: Option<u64>, end: Option<u64>, step: Option<f64>) -> MetricsRequest {
-        MetricsRequest {
-            names: Vec::new(),
-            start: start.map(|start| time(start * 1_000)),
-            end: end.map(|end| time(end * 1_000)),
-            step: step.map(Duration::from_secs_f64),
-        }
+        MetricsRequest::default()
+            .with_range(start.map(|start| time(start * 1_000)), end.map(|end| time(end * 1_000)))
+            .with_step(step.map(Duration::from_secs_f64))
     }
 
     /// The moments of what is asked of a life from 100 s to 160 s, in seconds.
@@ -201,7 +198,7 @@ mod tests {
         assert_eq!(refused(5, 10, 0.0001), "a step of 0.0001 s is too small");
         assert_eq!(refused(5, 10, 1e9), "a step of 1000000000 s is too large");
         let step = Some(Duration::MAX);
-        let error = Window::new(&MetricsRequest { step, ..MetricsRequest::default() }).unwrap_err();
+        let error = Window::new(&MetricsRequest::default().with_step(step)).unwrap_err();
         assert!(error.to_string().ends_with("too large"), "{error}");
         let day = Window::new(&asked(None, None, Some(1.0))).unwrap().clip(0, 86_400_000).unwrap();
         let error = day.moments(1).unwrap_err();
@@ -234,9 +231,9 @@ mod tests {
             step in proptest::option::of(0_u64..1_000_000), born in 0_u64..10_000_000, gone in 0_u64..10_000_000,
             series in 0_usize..6_000,
         ) {
-            let request = MetricsRequest {
-                names: Vec::new(), start: start.map(time), end: end.map(time), step: step.map(Duration::from_millis),
-            };
+            let request = MetricsRequest::default()
+                .with_range(start.map(time), end.map(time))
+                .with_step(step.map(Duration::from_millis));
             if let Some(clipped) = Window::new(&request).ok().and_then(|window| window.clip(born, gone))
                 && let Ok(moments) = clipped.moments(series)
             {

@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use connector_core::{CallContext, Connector, ErrorKind, Phase};
+use connector_core::{Connector, ErrorKind, Phase};
 use databricks_connector::{
     CallLimits, Config, Looked, Looking, TaskFiles,
     telemetry::{Attempt, BreakerSnapshot, BudgetWait, Host, Mint, Observer},
@@ -15,7 +15,7 @@ use databricks_connector::{
 use databricks_emulator::{CannedAnswer, Endpoint, Outcome, Pace, Script};
 use serde_json::json;
 
-use crate::setup::{World, call, meta};
+use crate::setup::{World, call, meta, with_token};
 
 /// The statuses of every answer.
 #[derive(Debug, Default)]
@@ -91,7 +91,7 @@ async fn a_storm_of_polls_keeps_no_submission_waiting() {
     let polls: Vec<_> = (0..200)
         .map(|_| {
             let (world, run) = (Arc::clone(&world), run.clone());
-            let cx = CallContext { deadline, ..call() };
+            let cx = call().with_deadline(deadline);
             tokio::spawn(async move { world.connector.get(cx, run).await.unwrap().message })
         })
         .collect();
@@ -118,12 +118,7 @@ async fn a_call_that_brings_no_deadline_has_ours() {
         ..config
     })
     .await;
-    let cx = CallContext {
-        deadline: None,
-        connection: connector_core::Connection::new()
-            .with_secret("databricks_token", "dapi-canary".to_owned().into()),
-        ..call()
-    };
+    let cx = with_token("dapi-canary").with_deadline(None);
     let told = world.connector.get(cx, meta(&address, "7")).await.unwrap();
     assert_eq!(told.phase, Phase::Running);
     assert!(told.message.contains("no answer within 0.2 s"), "{}", told.message);
@@ -162,11 +157,7 @@ async fn a_store_that_does_not_answer_keeps_no_answer_from_flyte() {
     let mut phases = Vec::new();
     for _ in 0..3 {
         let deadline = Instant::now() + Duration::from_secs(1);
-        let cx = CallContext {
-            deadline: Some(deadline),
-            output_prefix: "s3://bucket/run".to_owned(),
-            ..call()
-        };
+        let cx = call().with_deadline(Some(deadline)).with_output_prefix("s3://bucket/run");
         phases.push(world.connector.get(cx, run.clone()).await.unwrap().phase);
         assert!(Instant::now() < deadline);
     }

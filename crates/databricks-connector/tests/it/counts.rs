@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use connector_core::{Connector, Count, CreateContext, Phase, Reading};
+use connector_core::{Connector, Count, Phase, Reading};
 use databricks_connector::Config;
 use databricks_emulator::{Pace, Script};
 use serde_json::json;
@@ -47,16 +47,16 @@ async fn every_orphan_that_is_cancelled_is_counted_by_its_cause() {
     second.output_prefix.push_str("-2");
     world.connector.create(first.clone()).await.unwrap();
     for _ in 0..2 {
-        world.connector.stop_earlier_attempts(second.clone()).await.unwrap();
+        world.connector.cancel_earlier_attempts(second.clone()).await.unwrap();
     }
     assert_told(&world, "orphans_cancelled", &[("cause", "earlier_attempt")], 1.0);
 
     // With its meta, and without.
     let meta = world.connector.create(second.clone()).await.unwrap();
-    world.connector.abandon(second.clone(), Some(meta.clone())).await.unwrap();
-    let third = CreateContext { abandoned: 1, ..second };
+    world.connector.cancel_abandoned(second.clone(), Some(meta.clone())).await.unwrap();
+    let third = second.with_abandoned_creates(1);
     world.connector.create(third.clone()).await.unwrap();
-    world.connector.abandon(third, None).await.unwrap();
+    world.connector.cancel_abandoned(third, None).await.unwrap();
     assert_told(&world, "orphans_cancelled", &[("cause", "abandoned")], 2.0);
     assert_told(&world, "orphans_cancelled", &[("cause", "earlier_attempt")], 1.0);
     // What Flyte itself deletes is nobody's orphan.

@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use connector_core::{CallContext, Connector, ErrorKind, Phase};
+use connector_core::{Connector, ErrorKind, Phase};
 use databricks_connector::Config;
 use databricks_emulator::{CannedAnswer, Endpoint, Outcome, Pace, Script};
 
@@ -99,10 +99,8 @@ async fn a_run_that_was_given_up_and_cannot_be_reached_is_not_asked_for_ever() {
         ..config
     };
     let world = World::with(at_nobody).await;
-    let short = || CallContext {
-        deadline: Some(std::time::Instant::now() + Duration::from_millis(300)),
-        ..call()
-    };
+    let short =
+        || call().with_deadline(Some(std::time::Instant::now() + Duration::from_millis(300)));
     let error = world.connector.delete(short(), run.clone()).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unavailable, "{error:?}");
     let told = world.connector.get(short(), run.clone()).await.unwrap();

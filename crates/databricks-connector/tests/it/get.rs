@@ -199,10 +199,7 @@ async fn of_many_failed_tasks_five_are_read_and_what_was_read_is_told() {
 
 /// A caller with little time, so that a lasting fault is answered soon.
 fn quick() -> connector_core::CallContext {
-    connector_core::CallContext {
-        deadline: Some(std::time::Instant::now() + Duration::from_millis(400)),
-        ..call()
-    }
+    call().with_deadline(Some(std::time::Instant::now() + Duration::from_millis(400)))
 }
 
 #[tokio::test]

@@ -26,9 +26,9 @@ impl Reading {
 
     /// The next page, and whether there is another.
     pub(crate) async fn page(&mut self, world: &World, lines: u64) -> (Vec<LogLine>, bool) {
-        let request = LogsRequest { lines, token: self.token.clone() };
+        let request = LogsRequest::new(lines, self.token.clone());
         let LogPage { lines, next_token } =
-            world.connector.logs(call(), self.run.clone(), request).await.unwrap();
+            world.connector.get_logs(call(), self.run.clone(), request).await.unwrap();
         self.token = next_token.clone().unwrap_or_default();
         (lines, next_token.is_some())
     }
@@ -399,8 +399,8 @@ async fn a_workspace_that_is_down_for_the_length_of_a_call_ends_a_page_and_not_t
     reading.page(&world, 0).await;
     let fault = CannedAnswer::json(503, "{}").with_header("Retry-After", "60");
     world.emulator.answer_next(Endpoint::GetRun, fault, 1);
-    let request = LogsRequest { lines: 0, token: reading.token.clone() };
-    let page = world.connector.logs(call(), run, request).await.unwrap();
+    let request = LogsRequest::new(0, reading.token.clone());
+    let page = world.connector.get_logs(call(), run, request).await.unwrap();
     assert!(page.lines.is_empty());
     assert_eq!(page.next_token.as_deref(), Some(reading.token.as_str()));
     assert_eq!(users(&reading.rest(&world, 0).await).len(), 4);
@@ -416,8 +416,8 @@ async fn a_token_of_another_run_or_of_nobody_is_refused() {
     other.execution = TaskExecutionMetadata::default();
     let other = world.connector.create(other).await.unwrap();
     for (run, token) in [(other, reading.token.clone()), (run, "v1:3".to_owned())] {
-        let request = LogsRequest { lines: 0, token };
-        let error = world.connector.logs(call(), run, request).await.unwrap_err();
+        let request = LogsRequest::new(0, token);
+        let error = world.connector.get_logs(call(), run, request).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::InvalidRequest);
     }
 }

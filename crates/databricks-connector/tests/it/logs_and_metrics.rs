@@ -25,8 +25,8 @@ async fn a_call_without_a_connection_uses_the_credential_last_seen_for_the_run()
     let mut cx = world.request("40_executor_first_attempt", json!({}));
     cx.connection = with_token(TOKEN).connection;
     let run = world.connector.create(cx).await.unwrap();
-    world.connector.logs(call(), run.clone(), LogsRequest::default()).await.unwrap();
-    world.connector.metrics(call(), run.clone(), MetricsRequest::default()).await.unwrap();
+    world.connector.get_logs(call(), run.clone(), LogsRequest::default()).await.unwrap();
+    world.connector.get_metrics(call(), run.clone(), MetricsRequest::default()).await.unwrap();
 
     // Another process has not seen it.
     let stranger = World::with(|config| Config {
@@ -35,7 +35,7 @@ async fn a_call_without_a_connection_uses_the_credential_last_seen_for_the_run()
         ..config
     })
     .await;
-    let error = stranger.connector.logs(call(), run, LogsRequest::default()).await.unwrap_err();
+    let error = stranger.connector.get_logs(call(), run, LogsRequest::default()).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::FailedPrecondition);
 }
 
@@ -43,8 +43,8 @@ async fn a_call_without_a_connection_uses_the_credential_last_seen_for_the_run()
 async fn an_unknown_metric_is_refused_with_the_known_ones() {
     let world = World::start().await;
     let run = world.started(script()).await;
-    let request = MetricsRequest { names: vec!["nope".to_owned()], ..MetricsRequest::default() };
-    let error = world.connector.metrics(call(), run, request).await.unwrap_err();
+    let request = MetricsRequest::new(vec!["nope".to_owned()]);
+    let error = world.connector.get_metrics(call(), run, request).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::InvalidRequest);
     assert!(error.hint().unwrap().contains("databricks_run_duration_seconds"));
 }
@@ -52,8 +52,8 @@ async fn an_unknown_metric_is_refused_with_the_known_ones() {
 /// The last value of every series that is told of the run, by name and labels.
 async fn last_values(world: &World, run: &RunMeta, names: &[&str]) -> BTreeMap<String, String> {
     let names = names.iter().map(|name| (*name).to_owned()).collect();
-    let request = MetricsRequest { names, ..MetricsRequest::default() };
-    let metrics = world.connector.metrics(call(), run.clone(), request).await.unwrap();
+    let request = MetricsRequest::new(names);
+    let metrics = world.connector.get_metrics(call(), run.clone(), request).await.unwrap();
     let mut values = BTreeMap::new();
     for metric in metrics {
         for series in metric.series {
@@ -113,8 +113,8 @@ async fn a_cluster_that_cannot_be_read_is_left_out_unless_it_is_asked_for() {
     assert!(values.keys().all(|name| !name.starts_with("databricks_cluster")), "{values:?}");
     assert!(values.contains_key("databricks_run_duration_seconds"));
     let names = vec!["databricks_cluster_workers".to_owned()];
-    let request = MetricsRequest { names, ..MetricsRequest::default() };
-    let error = world.connector.metrics(call(), run, request).await.unwrap_err();
+    let request = MetricsRequest::new(names);
+    let error = world.connector.get_metrics(call(), run, request).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Forbidden);
 }
 
@@ -123,8 +123,8 @@ async fn an_absurd_step_is_refused_before_anything_is_asked() {
     let world = World::start().await;
     let run = world.started(script()).await;
     let before = world.emulator.requests().len();
-    let request = MetricsRequest { step: Some(Duration::ZERO), ..MetricsRequest::default() };
-    let error = world.connector.metrics(call(), run, request).await.unwrap_err();
+    let request = MetricsRequest::default().with_step(Some(Duration::ZERO));
+    let error = world.connector.get_metrics(call(), run, request).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::InvalidRequest);
     assert_eq!(world.emulator.requests().len(), before);
 }

@@ -2,7 +2,7 @@
 
 use std::{fs, sync::Arc};
 
-use connector_core::{CallContext, Connector, Phase, Reading, Resource, value};
+use connector_core::{Connector, Phase, Reading, Resource, value};
 use databricks_connector::{Config, Looked, Looking, RunMeta, TaskFiles};
 use databricks_emulator::{Outcome, Pace, Script};
 use flyteidl2::core::{ContainerError, ErrorDocument, container_error::Kind};
@@ -54,7 +54,7 @@ impl Prefix {
 }
 
 async fn get(world: &World, run: &RunMeta, output_prefix: &str) -> Resource {
-    let cx = CallContext { output_prefix: output_prefix.to_owned(), ..call() };
+    let cx = call().with_output_prefix(output_prefix);
     world.connector.get(cx, run.clone()).await.unwrap()
 }
 

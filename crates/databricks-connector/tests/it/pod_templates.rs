@@ -170,14 +170,14 @@ async fn inputs_that_cannot_be_written_are_told_and_nothing_is_submitted() {
         let files: Arc<dyn TaskFiles> = Arc::new(store);
         let world = World::with(|config| Config { task_files: files, ..config }).await;
         let deadline = Instant::now() + Duration::from_secs(1);
-        let cx = CreateContext { deadline: Some(deadline), ..task(&world, "s3://b/a0/1", &SDK) };
+        let cx = task(&world, "s3://b/a0/1", &SDK).with_deadline(Some(deadline));
         let error = world.connector.create(cx).await.unwrap_err();
         assert!(Instant::now() < deadline);
         assert_eq!(error.kind(), kind, "{error}");
         assert!(error.to_string().contains("pod template `main`"), "{error}");
         assert!(error.to_string().contains(words), "{error}");
         // Nothing was started, so nothing has to be looked for.
-        assert!(!error.may_have_effect());
+        assert!(!error.may_have_started());
         assert!(world.emulator.submissions().is_empty());
     }
 }

@@ -65,35 +65,17 @@ impl World {
 pub fn request(name: &str) -> CreateContext {
     let path = Path::new(env!("CARGO_MANIFEST_DIR"))
         .join(format!("../../fixtures/requests/{name}.create.pb"));
-    let wire = CreateTaskRequest::decode(fs::read(path).unwrap().as_slice()).unwrap();
-    let template = wire.template.unwrap_or_default();
-    CreateContext {
-        task_type: TaskType::new(template.r#type.clone(), template.task_type_version),
-        template,
-        inputs: wire.inputs.unwrap_or_default(),
-        output_prefix: wire.output_prefix,
-        execution: wire.task_execution_metadata.unwrap_or_default(),
-        connection: wire.connection.map(Connection::from).unwrap_or_default(),
-        abandoned: 0,
-        deadline: None,
-    }
+    CreateTaskRequest::decode(fs::read(path).unwrap().as_slice()).unwrap().into()
 }
 
 pub fn call() -> CallContext {
-    CallContext {
-        task_type: TaskType::new("databricks", 0),
-        connection: Connection::new(),
-        output_prefix: String::new(),
-        deadline: Some(std::time::Instant::now() + Duration::from_secs(20)),
-    }
+    let deadline = std::time::Instant::now() + Duration::from_secs(20);
+    CallContext::new(TaskType::new("databricks", 0)).with_deadline(Some(deadline))
 }
 
 pub fn with_token(token: &str) -> CallContext {
-    CallContext {
-        connection: Connection::new()
-            .with_secret("databricks_token", SecretString::from(token.to_owned())),
-        ..call()
-    }
+    let token = SecretString::from(token.to_owned());
+    call().with_connection(Connection::new().with_secret("databricks_token", token))
 }
 
 pub fn meta(host: &str, run_id: &str) -> RunMeta {

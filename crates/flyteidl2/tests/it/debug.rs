@@ -1,4 +1,4 @@
-//! What `Debug` prints of messages that bring secrets.
+//! `Debug` output of messages that contain secrets.
 
 use flyteidl2::connector::{CreateTaskRequest, DeleteTaskRequest, GetTaskRequest};
 use flyteidl2::core::Connection;
@@ -21,7 +21,7 @@ fn check(printed: &str) {
 }
 
 #[test]
-fn a_request_prints_the_names_of_its_secrets_and_never_their_values() {
+fn request_debug_shows_names_of_secrets_without_values() {
     check(&format!(
         "{:?}",
         CreateTaskRequest { connection: Some(connection()), ..Default::default() }

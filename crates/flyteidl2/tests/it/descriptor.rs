@@ -1,4 +1,4 @@
-//! The descriptor set that the reflection service answers from.
+//! The descriptor set of the reflection service.
 
 use prost::Message as _;
 use prost_types::{DescriptorProto, FileDescriptorProto, FileDescriptorSet};
@@ -9,7 +9,7 @@ fn files() -> Vec<FileDescriptorProto> {
 }
 
 #[test]
-fn it_holds_both_services_with_all_their_methods() {
+fn descriptor_set_contains_both_services_with_all_methods() {
     let mut methods = Vec::new();
     for file in files() {
         for service in &file.service {
@@ -35,13 +35,13 @@ fn it_holds_both_services_with_all_their_methods() {
 }
 
 #[test]
-fn it_is_complete_and_each_file_comes_after_its_imports() {
+fn descriptor_set_is_complete_and_in_dependency_order() {
     let mut known = BTreeSet::new();
     for file in files() {
         for import in &file.dependency {
             assert!(
                 known.contains(import),
-                "{} imports {import}, which is not before it",
+                "{} imports {import}, which does not precede it",
                 file.name()
             );
         }
@@ -50,7 +50,7 @@ fn it_is_complete_and_each_file_comes_after_its_imports() {
 }
 
 #[test]
-fn it_holds_the_error_file_of_a_task_and_no_source_positions() {
+fn descriptor_set_contains_error_document_and_no_source_info() {
     let files = files();
     let names: BTreeSet<_> =
         files.iter().flat_map(|file| file.message_type.iter().map(DescriptorProto::name)).collect();

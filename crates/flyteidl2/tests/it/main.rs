@@ -1,4 +1,4 @@
-//! Bytes that other bindings wrote, read by these.
+//! Tests of the bindings, against requests encoded by other bindings.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,

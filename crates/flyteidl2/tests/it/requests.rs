@@ -1,4 +1,4 @@
-//! Requests from `fixtures/requests`, written by the Python SDK's bindings and by Flyte's executor, which is Go.
+//! Decodes the requests in `fixtures/requests`, encoded by the Python SDK and by Flyte's executor (Go).
 
 use flyteidl2::connector::{CreateTaskRequest, DeleteTaskRequest, GetTaskRequest};
 use flyteidl2::core::{Literal, literal, primitive, scalar, task_template};
@@ -14,27 +14,27 @@ fn decode<M: Message + Default>(name: &str) -> M {
     M::decode(bytes.as_slice()).unwrap()
 }
 
-/// An unknown field would be dropped on the way, so an equal length says that every field is known.
-fn check_nothing_is_lost<M: Message + Default + PartialEq>(name: &str, bytes: &[u8]) {
+/// Checks that a round trip keeps every field. Decoding drops unknown fields, so an equal length means that all are known.
+fn check_round_trip<M: Message + Default + PartialEq>(name: &str, bytes: &[u8]) {
     let message = M::decode(bytes).unwrap();
     let again = message.encode_to_vec();
     assert_eq!(again.len(), bytes.len(), "{name}: bytes lost");
-    assert!(M::decode(again.as_slice()).unwrap() == message, "{name}: changed on the way");
+    assert!(M::decode(again.as_slice()).unwrap() == message, "{name}: changed");
 }
 
 #[test]
-fn every_captured_request_survives_a_round_trip() {
+fn captured_requests_survive_round_trip() {
     let mut seen = 0;
     for entry in std::fs::read_dir(fixtures()).unwrap() {
         let path = entry.unwrap().path();
         let name = path.file_name().unwrap().to_str().unwrap();
         let bytes = std::fs::read(&path).unwrap();
         if name.ends_with(".create.pb") {
-            check_nothing_is_lost::<CreateTaskRequest>(name, &bytes);
+            check_round_trip::<CreateTaskRequest>(name, &bytes);
         } else if name.ends_with(".get.pb") {
-            check_nothing_is_lost::<GetTaskRequest>(name, &bytes);
+            check_round_trip::<GetTaskRequest>(name, &bytes);
         } else if name.ends_with(".delete.pb") {
-            check_nothing_is_lost::<DeleteTaskRequest>(name, &bytes);
+            check_round_trip::<DeleteTaskRequest>(name, &bytes);
         } else {
             continue;
         }
@@ -44,7 +44,7 @@ fn every_captured_request_survives_a_round_trip() {
 }
 
 #[test]
-fn a_second_attempt_reads_as_the_executor_meant_it() {
+fn second_attempt_decodes_to_the_executors_values() {
     let request: CreateTaskRequest = decode("41_executor_second_attempt.create.pb");
 
     assert_eq!(
@@ -87,7 +87,7 @@ fn integer(literal: &Literal) -> Option<i64> {
 }
 
 #[test]
-fn secrets_and_configs_of_a_connection_keep_their_places() {
+fn connection_secrets_and_configs_are_not_swapped() {
     let connection =
         decode::<CreateTaskRequest>("21_connection_configs.create.pb").connection.unwrap();
     assert_eq!(connection.task_type, "databricks");
@@ -96,7 +96,7 @@ fn secrets_and_configs_of_a_connection_keep_their_places() {
 }
 
 #[test]
-fn get_and_delete_carry_the_python_plugins_resource_meta() {
+fn get_and_delete_contain_resource_meta_of_python_plugin() {
     let get: GetTaskRequest = decode("40_executor.get.pb");
     assert_eq!(get.resource_meta, br#"{"databricks_instance": "localhost:8443", "run_id": "1"}"#);
     assert_eq!(

@@ -57,7 +57,7 @@ impl Callers {
         }
         let has_work = match outcome {
             Ok(_) => true,
-            Err(error) => error.may_have_effect() || has_claimed,
+            Err(error) => error.may_have_started() || has_claimed,
         };
         Some(if has_work && self.has_error && !self.has_outcome {
             Verdict::GiveUp
@@ -88,7 +88,8 @@ mod tests {
     fn work_is_given_up_only_when_an_error_was_told_and_nobody_has_it() {
         let started: Outcome = Ok(Vec::new());
         let refused: Outcome = Err(Error::invalid_task("x"));
-        let lost: Outcome = Err(Error::new(ErrorKind::Unavailable, "x").with_possible_effect(true));
+        let lost: Outcome =
+            Err(Error::new(ErrorKind::Unavailable, "x").with_may_have_started(true));
         for (told, outcome, has_claimed, expected) in [
             (&[Told::Outcome][..], &started, false, Verdict::Keep),
             (&[Told::Error], &started, false, Verdict::GiveUp),

@@ -76,9 +76,15 @@ async fn work_that_came_too_late_is_given_up_after_the_grace_time_and_does_not_c
     assert!(abandonment.is_due().await);
     assert_eq!(waits.elapsed(), GRACE);
     let (_caller, ticket) = start(&creations, request("a", 0)).await;
-    assert_eq!(ticket.context(TaskType::new("x", 0), std::time::Instant::now()).abandoned, 1);
+    assert_eq!(
+        ticket.context(TaskType::new("x", 0), std::time::Instant::now()).abandoned_creates,
+        1
+    );
     let (_caller, other) = start(&creations, request("a", 1)).await;
-    assert_eq!(other.context(TaskType::new("x", 0), std::time::Instant::now()).abandoned, 0);
+    assert_eq!(
+        other.context(TaskType::new("x", 0), std::time::Instant::now()).abandoned_creates,
+        0
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -88,23 +94,26 @@ async fn work_that_is_asked_for_again_within_the_grace_time_is_kept() {
     let (_caller, ticket) = start(&creations, request("a", 0)).await;
     assert!(!abandonment.is_due().await);
     // The same token finds the same run.
-    assert_eq!(ticket.context(TaskType::new("x", 0), std::time::Instant::now()).abandoned, 0);
+    assert_eq!(
+        ticket.context(TaskType::new("x", 0), std::time::Instant::now()).abandoned_creates,
+        0
+    );
 }
 
 #[tokio::test(start_paused = true)]
 async fn work_that_was_claimed_in_vain_is_given_up_after_all() {
     let creations = Creations::new(GRACE);
-    for may_have_effect in [false, true] {
+    for may_have_started in [false, true] {
         let first = abandoned(&creations, request("a", 0)).await;
         let (caller, ticket) = start(&creations, request("a", 0)).await;
         assert!(!first.is_due().await);
         // Whoever claimed it is told an error, so that Flyte starts the next attempt.
-        let error = Error::new(ErrorKind::Unavailable, "x").with_possible_effect(may_have_effect);
+        let error = Error::new(ErrorKind::Unavailable, "x").with_may_have_started(may_have_started);
         let (answer, settled) =
             tokio::join!(caller.answer(in_a_second()), ticket.settle(Err(error)));
         answer.unwrap_err();
         let abandonment = settled.unwrap();
-        assert_eq!(abandonment.meta.as_deref(), Some(&b"meta"[..]), "{may_have_effect}");
+        assert_eq!(abandonment.meta.as_deref(), Some(&b"meta"[..]), "{may_have_started}");
         assert!(abandonment.is_due().await);
     }
 }
@@ -136,10 +145,10 @@ async fn a_stop_shortens_the_grace_time() {
 #[tokio::test(start_paused = true)]
 async fn an_error_that_may_have_had_an_effect_is_followed_up() {
     let creations = Creations::new(GRACE);
-    for (attempt, may_have_effect, follows) in [(0, true, true), (1, false, false)] {
+    for (attempt, may_have_started, follows) in [(0, true, true), (1, false, false)] {
         let (caller, ticket) = start(&creations, request("a", attempt)).await;
         let error =
-            Error::new(ErrorKind::Unavailable, "lost").with_possible_effect(may_have_effect);
+            Error::new(ErrorKind::Unavailable, "lost").with_may_have_started(may_have_started);
         let (answer, settled) =
             tokio::join!(caller.answer(in_a_second()), ticket.settle(Err(error)));
         assert_eq!(answer.unwrap_err().kind(), ErrorKind::Unavailable);
@@ -249,7 +258,7 @@ impl connector_core::Connector for Sweeper {
         Ok(())
     }
 
-    async fn stop_earlier_attempts(&self, _cx: CreateContext) -> Result<(), Error> {
+    async fn cancel_earlier_attempts(&self, _cx: CreateContext) -> Result<(), Error> {
         let mut looks = self.looks.lock().unwrap();
         looks.push(Instant::now());
         if looks.len() > self.failures { Ok(()) } else { Err(Error::new(self.kind, "no")) }

@@ -43,7 +43,7 @@ pub(in crate::service) async fn carry_out(
     let looked = CancellationToken::new();
     let mut piece = creations.unawaited().piece();
     let create = create(ticket, &connector, cx, (&remembered, &looked, &mut piece), count);
-    let look = stop_earlier_attempts(&creations, &connector, &remembered, &looked);
+    let look = cancel_earlier_attempts(&creations, &connector, &remembered, &looked);
     tokio::join!(Box::pin(create), Box::pin(look));
 }
 
@@ -76,7 +76,7 @@ async fn create(
 
 /// Flyte has given up the earlier attempts of this action, so that what is left of them belongs to nobody. Once at once,
 /// and once more after the grace time, for what was on its way when its server died.
-async fn stop_earlier_attempts(
+async fn cancel_earlier_attempts(
     creations: &Creations,
     connector: &ConnectorHandle,
     remembered: &CreateContext,
@@ -89,8 +89,8 @@ async fn stop_earlier_attempts(
     }
     let look = || {
         let until = Instant::now() + PATIENCE;
-        let cx = CreateContext { deadline: Some(until), ..remembered.clone() };
-        outcome::guarded(until, connector.stop_earlier_attempts(cx))
+        let cx = remembered.clone().with_deadline(Some(until));
+        outcome::guarded(until, connector.cancel_earlier_attempts(cx))
     };
     let first = look().await;
     looked.cancel();
@@ -122,10 +122,10 @@ async fn give_up(
 ) -> Abandoned {
     let mut tries = Tries::new(&abandonment.creations);
     loop {
-        let cx = CreateContext { deadline: Some(Instant::now() + PATIENCE), ..remembered.clone() };
+        let cx = remembered.clone().with_deadline(Some(Instant::now() + PATIENCE));
         let given_up = outcome::guarded(
             Instant::now() + PATIENCE,
-            connector.abandon(cx, abandonment.meta.as_deref()),
+            connector.cancel_abandoned(cx, abandonment.meta.as_deref()),
         );
         let Err(error) = given_up.await else {
             info!("the work was given up");
