@@ -1,6 +1,6 @@
-"""Lets Databricks' own SDK into the fake workspace, so that the emulator is not bent to our client.
+"""Authenticates Databricks' SDK at the emulator, to show that the emulator does not only suit our client.
 
-usage: auth.py <host:port of the workspace> <its certificate> <token> <client id> <client secret>
+usage: auth.py <emulator host:port> <emulator certificate> <token> <client id> <client secret>
 """
 
 import os
@@ -24,20 +24,20 @@ def program(arguments: list[str]) -> None:
         "oauth-m2m": {"client_id": client_id, "client_secret": "wrong"},
     }
     for kind, credential in right.items():
-        with checks.section(f"the SDK by {kind}"):
+        with checks.section(f"authentication with {kind}"):
             client = WorkspaceClient(host=host, auth_type=kind, **credential)
             who = client.current_user.me().user_name
-            checks.equal(f"the SDK by {kind} is told who it is", who, "someone@example.com")
+            checks.equal(f"{kind}: the SDK reads the current user", who, "someone@example.com")
             runs = list(client.jobs.list_runs(limit=5))
-            checks.holds(f"the SDK by {kind} lists runs", isinstance(runs, list))
+            checks.holds(f"{kind}: the SDK lists runs", isinstance(runs, list))
     for kind, credential in wrong.items():
-        with checks.section(f"the SDK by {kind} with a wrong secret"):
+        with checks.section(f"authentication with {kind} and a wrong secret"):
             try:
                 WorkspaceClient(host=host, auth_type=kind, **credential).current_user.me()
-                refused = "let in"
+                outcome = "accepted"
             except (DatabricksError, ValueError) as error:
-                refused = f"refused: {type(error).__name__}"
-            checks.holds(f"the SDK by {kind} with a wrong secret is refused", refused != "let in", refused)
+                outcome = f"rejected: {type(error).__name__}"
+            checks.holds(f"{kind}: a wrong secret is rejected", outcome != "accepted", outcome)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Compares our descriptor set, field by field, with the descriptors of the PyPI package `flyteidl2`.
+"""Compares our descriptor set field by field with that of the PyPI package `flyteidl2`.
 
 usage: descriptors.py <descriptor.bin>
 """
@@ -11,7 +11,7 @@ import checks
 from google.protobuf import descriptor_pb2, descriptor_pool
 from google.protobuf.descriptor import Descriptor, EnumDescriptor, FieldDescriptor, ServiceDescriptor
 
-# Declared for the enum inside alone: its fields are not part of the connector protocol.
+# Declared only for the enum inside; its fields are not part of the connector protocol.
 ENUM_HOLDERS = {"flyteidl2.core.ExecutionError"}
 
 SERVICES = [
@@ -19,12 +19,12 @@ SERVICES = [
     "flyteidl2.connector.ConnectorMetadataService",
 ]
 
-# Needed to read a task's error file. No service reaches them.
-BESIDE_THE_SERVICES = ["flyteidl2.core.ErrorDocument", "flyteidl2.core.ContainerError"]
+# Needed to read error.pb; not reachable from a service.
+EXTRA_MESSAGES = ["flyteidl2.core.ErrorDocument", "flyteidl2.core.ContainerError"]
 
 
 def field(it: FieldDescriptor) -> dict[str, object]:
-    """All of a field that decides how it travels, and what a reader is told of it."""
+    """Returns the properties of a field that affect encoding and use."""
     oneof = it.containing_oneof
     return {
         "number": it.number,
@@ -34,7 +34,7 @@ def field(it: FieldDescriptor) -> dict[str, object]:
         "message": it.message_type.full_name if it.message_type else None,
         "enum": it.enum_type.full_name if it.enum_type else None,
         "oneof": oneof.name if oneof else None,
-        # A proto3 `optional` field is a oneof of one field with a name of its own.
+        # A proto3 `optional` field is a synthetic oneof with one field.
         "presence": it.has_presence,
         "packed": it.is_packed,
         "json_name": it.json_name,
@@ -44,7 +44,7 @@ def field(it: FieldDescriptor) -> dict[str, object]:
 
 
 def message(it: Descriptor) -> dict[str, object]:
-    """All of a message but its fields."""
+    """Returns the properties of a message, without its fields."""
     proto = descriptor_pb2.DescriptorProto()
     it.CopyToProto(proto)
     return {
@@ -58,7 +58,7 @@ def message(it: Descriptor) -> dict[str, object]:
 
 
 def enum(it: EnumDescriptor) -> dict[str, object]:
-    """All of an enum."""
+    """Returns the properties of an enum."""
     return {
         "file": it.file.name,
         "values": [(value.name, value.number, value.GetOptions().deprecated) for value in it.values],
@@ -68,7 +68,7 @@ def enum(it: EnumDescriptor) -> dict[str, object]:
 
 
 def service(it: ServiceDescriptor) -> dict[str, object]:
-    """All of a service but its HTTP annotations, which nothing serves."""
+    """Returns the methods of a service, without HTTP annotations."""
     return {
         method.name: (
             method.input_type.full_name,
@@ -82,7 +82,7 @@ def service(it: ServiceDescriptor) -> dict[str, object]:
 
 
 def differences(what: str, ours: dict[str, object], theirs: dict[str, object]) -> list[str]:
-    """One line for each key that differs."""
+    """Returns one line per key that differs."""
     return [
         f"{what}: {key} is {ours.get(key, 'missing')!r} here, {theirs.get(key, 'missing')!r} there"
         for key in sorted(ours.keys() | theirs.keys(), key=str)
@@ -91,7 +91,7 @@ def differences(what: str, ours: dict[str, object], theirs: dict[str, object]) -
 
 
 def compare_message(ours: Descriptor, theirs: Descriptor) -> list[str]:
-    """The differences of two messages, and of what is declared inside them."""
+    """Returns the differences of two messages and their fields."""
     found = []
     if ours.full_name not in ENUM_HOLDERS:
         found += differences(ours.full_name, message(ours), message(theirs))
@@ -107,12 +107,12 @@ def compare_message(ours: Descriptor, theirs: Descriptor) -> list[str]:
 
 
 def messages(parent: Descriptor) -> list[Descriptor]:
-    """A message and all that is declared inside it, map entries included."""
+    """Returns a message and all nested messages, map entries included."""
     return [parent] + [inner for child in parent.nested_types for inner in messages(child)]
 
 
 def reachable(start: list[Descriptor]) -> set[str]:
-    """The names of Flyte's messages that the given ones lead to."""
+    """Returns the names of the flyteidl2 messages reachable from `start`."""
     todo, seen = list(start), set()
     while todo:
         it = todo.pop()
@@ -124,7 +124,7 @@ def reachable(start: list[Descriptor]) -> set[str]:
 
 
 def program(arguments: list[str]) -> None:
-    """Loads both sides and compares them."""
+    """Loads both descriptor sets and compares them."""
     checks.note(f"PyPI flyteidl2 {importlib.metadata.version('flyteidl2')}")
     files = descriptor_pb2.FileDescriptorSet.FromString(Path(arguments[0]).read_bytes())
     ours, theirs = descriptor_pool.DescriptorPool(), descriptor_pool.Default()
@@ -156,9 +156,9 @@ def program(arguments: list[str]) -> None:
         except KeyError:
             found.append(f"{name}: missing there")
 
-    start = [theirs.FindMessageTypeByName(name) for name in BESIDE_THE_SERVICES]
+    start = [theirs.FindMessageTypeByName(name) for name in EXTRA_MESSAGES]
     for name in SERVICES:
-        with checks.section(f"service {name} is on both sides"):
+        with checks.section(f"service {name} exists on both sides"):
             it = theirs.FindServiceByName(name)
             start += [t for method in it.methods for t in (method.input_type, method.output_type)]
             wrong = differences(name, service(ours.FindServiceByName(name)), service(it))
@@ -168,13 +168,12 @@ def program(arguments: list[str]) -> None:
         checks.holds(line, False)
     fields = sum(len(it.fields) for name, it in declared.items() if name not in ENUM_HOLDERS)
     checks.equal(f"{len(declared)} messages with {fields} fields, and {len(enums)} enums, are equal", len(found), 0)
-    checks.equal("every message that the package's services reach is declared here", sorted(reachable(start) - declared.keys()), [])
-    # The comparison can see: it is not blind to a changed number, type or name.
-    checks.holds("a changed descriptor is told apart", sees_a_change(files))
+    checks.equal("every message reachable from the package's services is declared here", sorted(reachable(start) - declared.keys()), [])
+    checks.holds("the comparison detects a changed field number", detects_change(files))
 
 
-def sees_a_change(files: descriptor_pb2.FileDescriptorSet) -> bool:
-    """Changes one field number of a copy, and compares the copy with the original."""
+def detects_change(files: descriptor_pb2.FileDescriptorSet) -> bool:
+    """Changes a field number in a copy; true if the comparison with the original finds it."""
     changed = descriptor_pb2.FileDescriptorSet()
     changed.CopyFrom(files)
     for file in changed.file:

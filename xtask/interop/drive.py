@@ -1,9 +1,8 @@
-"""Drives the running server with Flyte's own Python stubs, through the lives of several runs.
+"""Calls the server with Flyte's Python stubs and follows several runs.
 
-usage: drive.py <server host:port> <workspace host:port> <folder of requests> <a token the workspace accepts>
-                <host:port of the server's metrics>
+usage: drive.py <server host:port> <emulator host:port> <directory of requests> <token> <metrics host:port>
 
-The server has a credential of its own for the workspace, so that a request without a secret is served as well.
+The server has its own credential for the emulator, so requests without a secret work as well.
 """
 
 import importlib.metadata
@@ -29,15 +28,15 @@ from prometheus_client.openmetrics import parser as openmetrics_parser
 CONNECTOR_NAME = "Databricks Connector"
 TASK_TYPE = "databricks"
 TERMINAL = {TaskExecution.SUCCEEDED, TaskExecution.FAILED, TaskExecution.RETRYABLE_FAILED, TaskExecution.ABORTED}
-# No run of the fake workspace takes longer, by far.
-PATIENCE = 60
+# Maximum run time of a run of the emulator, in seconds.
+RUN_TIMEOUT = 60
 RPC_TIMEOUT = 10
 
 
 def plugin_metadata_class() -> type:
-    """The class with which the Python plugin writes and reads resource_meta.
+    """Returns the class with which the Python plugin writes and reads resource_meta.
 
-    Its module is loaded from its file: the package around it would import Spark.
+    Loads its module from the file, because the package imports Spark.
     """
     package = importlib.metadata.distribution("flyteplugins-databricks")
     path = package.locate_file("flyteplugins/databricks/connector.py")
@@ -50,10 +49,9 @@ def plugin_metadata_class() -> type:
 
 
 class Driver:
-    """One connection to the server, and what all claims share."""
+    """A connection to the server, with what all checks share."""
 
     def __init__(self, server: str, workspace: str, requests: Path, token: str) -> None:
-        # The default of the executor is 4 MiB; nothing here comes near.
         self.channel = grpc.insecure_channel(server)
         grpc.channel_ready_future(self.channel).result(timeout=30)
         self.tasks = service_pb2_grpc.AsyncConnectorServiceStub(self.channel)
@@ -67,24 +65,24 @@ class Driver:
         (self.outputs / "outputs.pb").write_bytes(b"")
 
     def request(self, name: str, run_name: str) -> pb.CreateTaskRequest:
-        """A captured request, sent to the fake workspace instead of the captured one.
+        """Returns a captured request, changed to name the emulator as its workspace.
 
-        The name of the run decides what becomes of it: scripts.json.
+        The run name selects the script of the run: scripts.json.
         """
         request = pb.CreateTaskRequest.FromString((self.requests / f"{name}.create.pb").read_bytes())
         request.template.custom["databricksInstance"] = self.workspace
         request.template.custom["databricksConf"]["run_name"] = run_name
         for key in request.connection.secrets:
             request.connection.secrets[key] = self.token
-        # Where the function would have left its outputs; the fake workspace runs nothing.
+        # The outputs of the function are there already, because the emulator runs nothing.
         request.output_prefix = self.outputs.as_uri()
         return request
 
     def script_statements(self, containing: str, script: dict) -> None:
-        """What comes of SQL statements with these words from now on."""
+        """Sets the script of SQL statements that contain this text."""
         body = json.dumps({"containing": containing, "script": script}).encode()
         call = urllib.request.Request(f"https://{self.workspace}/emulator/v1/statements", data=body)
-        # Its certificate is new at every start, and this is loopback.
+        # The emulator creates a new certificate at every start, and this is loopback.
         opener = urllib.request.build_opener(
             urllib.request.ProxyHandler({}),
             urllib.request.HTTPSHandler(context=ssl._create_unverified_context()),  # noqa: S323
@@ -95,7 +93,7 @@ class Driver:
         return self.tasks.CreateTask(request, timeout=RPC_TIMEOUT).resource_meta
 
     def get(self, meta: bytes, request: pb.CreateTaskRequest) -> pb.Resource:
-        """GetTask as the executor sends it: with the connection of CreateTask."""
+        """Sends GetTask like the executor: with the connection of CreateTask."""
         message = pb.GetTaskRequest(
             resource_meta=meta,
             task_category=self.category,
@@ -111,8 +109,8 @@ class Driver:
         return self.tasks.DeleteTask(message, timeout=RPC_TIMEOUT)
 
     def follow(self, meta: bytes, request: pb.CreateTaskRequest) -> list[pb.Resource]:
-        """Polls until the phase is a terminal one, and returns every answer."""
-        answers, deadline = [], time.monotonic() + PATIENCE
+        """Polls until the phase is terminal, and returns every response."""
+        answers, deadline = [], time.monotonic() + RUN_TIMEOUT
         while time.monotonic() < deadline:
             answers.append(self.get(meta, request))
             if answers[-1].phase in TERMINAL:
@@ -122,13 +120,13 @@ class Driver:
 
 
 def phases(answers: list[pb.Resource]) -> list[str]:
-    """The phases in order, each once for as long as it lasted."""
+    """Returns the phases in order, without repetitions."""
     names = [TaskExecution.Phase.Name(answer.phase) for answer in answers]
     return [name for index, name in enumerate(names) if index == 0 or names[index - 1] != name]
 
 
 def code_of(call: grpc.UnaryUnaryMultiCallable, message: object) -> str:
-    """The status code of a call, a streamed one read to its end."""
+    """Returns the status code of a call. Reads a stream to its end."""
     try:
         answer = call(message, timeout=RPC_TIMEOUT)
         if hasattr(answer, "__iter__"):
@@ -144,53 +142,53 @@ def check_health(driver: Driver) -> None:
     for name in names:
         found = driver.health.Check(health_pb2.HealthCheckRequest(service=name), timeout=RPC_TIMEOUT).status
         checks.equal(f"health of {name or 'the whole server'} is SERVING", found, serving)
-    unknown = code_of(driver.health.Check, health_pb2.HealthCheckRequest(service="nobody"))
+    unknown = code_of(driver.health.Check, health_pb2.HealthCheckRequest(service="unknown"))
     checks.equal("health of an unknown service is NOT_FOUND", unknown, "NOT_FOUND")
 
 
 def check_metadata(driver: Driver) -> None:
     wanted = pb.Connector(name=CONNECTOR_NAME, supported_task_categories=[driver.category])
     listed = driver.connectors.ListConnectors(pb.ListConnectorsRequest(), timeout=RPC_TIMEOUT).connectors
-    checks.equal("ListConnectors tells of the Databricks connector alone", list(listed), [wanted])
+    checks.equal("ListConnectors returns only the Databricks connector", list(listed), [wanted])
     one = driver.connectors.GetConnector(pb.GetConnectorRequest(name=CONNECTOR_NAME), timeout=RPC_TIMEOUT)
     checks.equal("GetConnector finds it by name", one.connector, wanted)
-    unknown = code_of(driver.connectors.GetConnector, pb.GetConnectorRequest(name="nobody"))
+    unknown = code_of(driver.connectors.GetConnector, pb.GetConnectorRequest(name="unknown"))
     checks.equal("GetConnector of an unknown name is NOT_FOUND", unknown, "NOT_FOUND")
 
 
 def check_meta(driver: Driver, metadata_class: type, meta: bytes) -> bytes:
-    """Both ways through the plugin's own class. Returns what the class writes."""
+    """Decodes and encodes resource_meta with the plugin's class. Returns the encoded bytes."""
     theirs = metadata_class.decode(meta)
     checks.equal("the plugin's class reads the workspace from our resource_meta", theirs.databricks_instance, driver.workspace)
     checks.holds("… and a decimal run id", isinstance(theirs.run_id, str) and theirs.run_id.isdecimal(), repr(theirs.run_id))
     written = theirs.encode()
-    checks.equal("the class writes the same JSON as we do", json.loads(written), json.loads(meta))
+    checks.equal("the class encodes the same JSON as the server", json.loads(written), json.loads(meta))
     return written
 
 
 def check_success(driver: Driver, metadata_class: type, name: str) -> None:
-    """A run from its start to its end, and what can be asked of it afterwards."""
+    """A successful run, then its logs, metrics and deletion."""
     request = driver.request(name, "interop success")
     meta = driver.create(request)
     theirs = check_meta(driver, metadata_class, meta)
-    checks.equal(f"{name}: the same request again is the same run", driver.create(request), meta)
+    checks.equal(f"{name}: a repeated request returns the same run", driver.create(request), meta)
 
-    # From here on with the bytes that the plugin wrote.
+    # From here on with the bytes that the plugin encoded.
     answers = driver.follow(theirs, request)
     seen = phases(answers)
     wanted = ["WAITING_FOR_RESOURCES", "INITIALIZING", "RUNNING", "SUCCEEDED"]
-    checks.equal(f"{name}: the phases of a run that goes well", seen, wanted)
-    checks.holds(f"{name}: waiting says why", "no free slot" in answers[0].message, repr(answers[0].message))
+    checks.equal(f"{name}: the phases of a successful run", seen, wanted)
+    checks.holds(f"{name}: a waiting run has a reason", "no free slot" in answers[0].message, repr(answers[0].message))
     links = [(link.name, link.uri) for link in answers[0].log_links]
     first_name, first_uri = links[0] if links else ("", "")
-    checks.equal(f"{name}: the first link of the first answer has the plugin's name", first_name, "Databricks Console")
-    checks.holds(f"{name}: … and leads to the workspace", first_uri.startswith(f"https://{driver.workspace}/"), first_uri)
+    checks.equal(f"{name}: the first link of the first response has the plugin's name", first_name, "Databricks Console")
+    checks.holds(f"{name}: … and points to the workspace", first_uri.startswith(f"https://{driver.workspace}/"), first_uri)
 
     logs = pb.GetTaskLogsRequest(resource_meta=theirs, task_category=driver.category)
     parts = list(driver.tasks.GetTaskLogs(logs, timeout=RPC_TIMEOUT))
     checks.holds(f"{name}: the log stream has known parts", all(part.WhichOneof("part") for part in parts), repr(parts))
     lines = [line.message.rstrip("\n") for part in parts for line in part.body.lines]
-    checks.holds(f"{name}: the log has what the run wrote", "hello from the run" in lines, repr(lines))
+    checks.holds(f"{name}: the log contains the output of the run", "hello from the run" in lines, repr(lines))
     check_metrics(driver, name, theirs)
 
     for again in ("finished", "deleted"):
@@ -198,16 +196,16 @@ def check_success(driver: Driver, metadata_class: type, name: str) -> None:
 
 
 def check_metrics(driver: Driver, name: str, meta: bytes) -> None:
-    """What is told of the run and of its machines over time."""
+    """Metrics of the run and of its machines."""
     request = pb.GetTaskMetricsRequest(resource_meta=meta, task_category=driver.category)
     results = driver.tasks.GetTaskMetrics(request, timeout=RPC_TIMEOUT).results
-    told = {result.metric: json_format.MessageToDict(result.data) for result in results}
-    checks.equal(f"{name}: ten metrics come with their names", len(told), 10)
-    matrices = all(data.get("resultType") == "matrix" for data in told.values())
-    checks.holds(f"{name}: … each as the result of a range query", matrices, repr(told))
-    states = told["databricks_run_tasks"]["result"]
+    data_of = {result.metric: json_format.MessageToDict(result.data) for result in results}
+    checks.equal(f"{name}: there are ten metrics with distinct names", len(data_of), 10)
+    matrices = all(data.get("resultType") == "matrix" for data in data_of.values())
+    checks.holds(f"{name}: … each as the result of a range query", matrices, repr(data_of))
+    states = data_of["databricks_run_tasks"]["result"]
     last = {series["metric"]["state"]: series["values"][-1][1] for series in states}
-    checks.equal(f"{name}: … and the task has succeeded in the end", last["succeeded"], "1")
+    checks.equal(f"{name}: … and the last sample counts the task as succeeded", last["succeeded"], "1")
 
     columns = "cluster_id instance_id driver node_type step cpu_percent memory_percent core_count memory_mb".split()
     row = [":cluster_0", "i-1", "true", "m5.xlarge", "0", "50.0", "25.0", "4.0", "16384"]
@@ -216,19 +214,19 @@ def check_metrics(driver: Driver, name: str, meta: bytes) -> None:
     request.queries.extend(["EXECUTION_METRIC_USED_CPU_AVG", "EXECUTION_METRIC_USED_MEMORY_BYTES_AVG"])
     results = driver.tasks.GetTaskMetrics(request, timeout=RPC_TIMEOUT).results
     values = [json_format.MessageToDict(result.data)["result"][0]["values"][0][1] for result in results]
-    checks.equal(f"{name}: CPU and memory come through the warehouse", values, ["2", "4294967296"])
+    checks.equal(f"{name}: CPU and memory are read through the warehouse", values, ["2", "4294967296"])
 
 
 def check_failure(driver: Driver, name: str) -> None:
-    """A run whose code raised."""
+    """A run whose code raises."""
     request = driver.request(name, "interop failure")
     last = driver.follow(driver.create(request), request)[-1]
-    checks.equal(f"{name}: failing user code may be retried", phases([last]), ["RETRYABLE_FAILED"])
-    checks.holds(f"{name}: the error text is told", "ValueError: no such table" in last.message, repr(last.message))
+    checks.equal(f"{name}: failed user code is retryable", phases([last]), ["RETRYABLE_FAILED"])
+    checks.holds(f"{name}: the message contains the error", "ValueError: no such table" in last.message, repr(last.message))
 
 
 def check_error_file(driver: Driver, name: str) -> None:
-    """Databricks says SUCCESS, and Flyte's runtime wrote down that the function failed."""
+    """Databricks reports SUCCESS, and error.pb decides the phase."""
     error = ContainerError(code="KeyError", message="no such column", kind=ContainerError.NON_RECOVERABLE)
     for written, wanted, words in (
         (ErrorDocument(error=error).SerializeToString(), "FAILED", "KeyError: no such column"),
@@ -241,36 +239,36 @@ def check_error_file(driver: Driver, name: str) -> None:
             (prefix / "error.pb").write_bytes(written)
         request.output_prefix = prefix.as_uri()
         last = driver.follow(driver.create(request), request)[-1]
-        checks.equal(f"{name}: what the runtime left decides, {wanted}", phases([last]), [wanted])
-        checks.holds(f"{name}: … and says why", words in last.message, repr(last.message))
+        checks.equal(f"{name}: error.pb decides: {wanted}", phases([last]), [wanted])
+        checks.holds(f"{name}: … and the message has the reason", words in last.message, repr(last.message))
 
 
 def check_cancel(driver: Driver, name: str) -> None:
-    """A run that is deleted while it is alive."""
+    """A run that is deleted while active."""
     request = driver.request(name, "interop cancel")
     meta = driver.create(request)
-    alive = driver.get(meta, request).phase
-    checks.holds(f"{name}: the run is alive", alive not in TERMINAL, TaskExecution.Phase.Name(alive))
-    checks.equal(f"{name}: deleting a run that is alive is OK", driver.delete(meta, request), pb.DeleteTaskResponse())
+    phase = driver.get(meta, request).phase
+    checks.holds(f"{name}: the run is active", phase not in TERMINAL, TaskExecution.Phase.Name(phase))
+    checks.equal(f"{name}: deleting an active run is OK", driver.delete(meta, request), pb.DeleteTaskResponse())
     last = driver.follow(meta, request)[-1]
     checks.equal(f"{name}: a deleted run ends as FAILED", phases([last]), ["FAILED"])
 
 
 def check_token(driver: Driver, name: str) -> None:
-    """The connector has a token that would do, and the task's own goes before it."""
+    """The task's own token wins over the connector's valid one."""
     request = driver.request(name, "interop success")
     request.connection.secrets["databricks_token"] = "dapi-wrong"
     found = code_of(driver.tasks.CreateTask, request)
-    checks.holds(f"{name}: a task's wrong token is refused", found in ("UNAUTHENTICATED", "PERMISSION_DENIED"), found)
+    checks.holds(f"{name}: a wrong token of the task is rejected", found in ("UNAUTHENTICATED", "PERMISSION_DENIED"), found)
 
 
 def check_bad_input(driver: Driver, name: str) -> None:
-    """What can never succeed is told by its code."""
+    """Requests that can never succeed have a specific code."""
     meta = metadata_bytes(driver.workspace, "1")
-    other = pb.TaskCategory(name="nobody", version=0)
+    other = pb.TaskCategory(name="unknown", version=0)
     newer = pb.TaskCategory(name=TASK_TYPE, version=9)
     create = driver.request(name, "interop success")
-    create.template.type = "nobody"
+    create.template.type = "unknown"
     checks.equal("CreateTask of an unknown type is NOT_FOUND", code_of(driver.tasks.CreateTask, create), "NOT_FOUND")
     calls = {
         "GetTask": (driver.tasks.GetTask, pb.GetTaskRequest),
@@ -295,28 +293,28 @@ def metadata_bytes(workspace: str, run_id: str) -> bytes:
     return json.dumps({"databricks_instance": workspace, "run_id": run_id}).encode()
 
 
-def check_own_metrics(pages: str) -> None:
-    """What was counted meanwhile, read by Prometheus' own parsers for Python, in both formats."""
+def check_server_metrics(metrics: str) -> None:
+    """The server's metrics, read in both formats by the parsers of prometheus_client."""
     for parse, accepted in (
         (text_parser.text_string_to_metric_families, "text/plain;version=0.0.4"),
         (openmetrics_parser.text_string_to_metric_families, "application/openmetrics-text;version=1.0.0"),
     ):
-        request = urllib.request.Request(f"http://{pages}/metrics", headers={"Accept": accepted})
+        request = urllib.request.Request(f"http://{metrics}/metrics", headers={"Accept": accepted})
         with urllib.request.urlopen(request, timeout=RPC_TIMEOUT) as answer:
             kind, text = answer.headers["Content-Type"], answer.read().decode()
         wanted = accepted.split(";")[0]
-        checks.holds(f"metrics come as {wanted} to who asks for it", kind.startswith(wanted), kind)
+        checks.holds(f"metrics are served as {wanted} if Accept asks for it", kind.startswith(wanted), kind)
         samples = [sample for family in parse(text) for sample in family.samples]
         created = sum(
             sample.value
             for sample in samples
             if sample.name == "flyte_connector_rpcs_total" and sample.labels.get("method") == "CreateTask"
         )
-        checks.holds(f"{wanted}: the parser takes {len(samples)} samples, and calls are counted", created > 5, str(created))
+        checks.holds(f"{wanted}: the parser accepts {len(samples)} samples, and calls are counted", created > 5, str(created))
 
 
 def program(arguments: list[str]) -> None:
-    server, workspace, requests, token, pages = arguments
+    server, workspace, requests, token, metrics = arguments
     checks.note(f"grpcio {grpc.__version__}, PyPI flyteidl2 {importlib.metadata.version('flyteidl2')}")
     metadata_class = plugin_metadata_class()
     driver = Driver(server, workspace, Path(requests), token)
@@ -338,8 +336,8 @@ def program(arguments: list[str]) -> None:
         check_token(driver, "01_new_cluster")
     with checks.section("bad input"):
         check_bad_input(driver, "01_new_cluster")
-    with checks.section("own metrics"):
-        check_own_metrics(pages)
+    with checks.section("server metrics"):
+        check_server_metrics(metrics)
 
 
 if __name__ == "__main__":

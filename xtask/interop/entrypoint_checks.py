@@ -1,8 +1,8 @@
-"""Runs our entrypoint script as Databricks would, with the real Flyte runtime and tasks of the real SDK.
+"""Runs the entrypoint script like Databricks, with Flyte's runtime and tasks of Flyte's SDK.
 
-usage: entrypoint_checks.py <entrypoint script> <a folder of its own> [<s3://bucket>]
+usage: entrypoint_checks.py <entrypoint script> <work directory> [<s3://bucket>]
 
-With a bucket, what touches the store is tried there too. The variables FLYTE_AWS_* say how it is reached.
+With a bucket, the checks that use a store run there too. The variables FLYTE_AWS_* configure access to it.
 """
 
 import importlib.metadata
@@ -26,10 +26,10 @@ sys.path.insert(0, str(PROJECT))
 import plain_tasks  # noqa: E402
 import spark_jobs  # noqa: E402
 
-# None takes a fourth of it here.
-PATIENCE = 60
+# Maximum run time of the script, in seconds.
+SCRIPT_TIMEOUT = 60
 
-# What a driver has of ours: with what to reach the store, and no variable of Flyte beside.
+# Variables that the script inherits: no variable of Flyte but those for the store.
 ENVIRONMENT = (
     "PATH",
     "JAVA_HOME",
@@ -39,8 +39,7 @@ ENVIRONMENT = (
     "FLYTE_AWS_SECRET_ACCESS_KEY",
 )
 
-# A process whose main thread runs an event loop while the script does, and where the script has no file of its own:
-# so it is in a notebook's kernel.
+# Runs the script inside a running event loop and without a file, like a notebook kernel.
 IN_A_LOOP = """
 import asyncio, sys
 
@@ -53,7 +52,7 @@ async def cell():
 asyncio.run(cell())
 """
 
-# As above, and standard error is an object that only knows how to write.
+# As above, with a standard error that has no file descriptor.
 WITHOUT_DESCRIPTOR = (
     """
 class Cell:
@@ -68,8 +67,8 @@ sys.stderr = Cell()
 
 
 @dataclass
-class Ended:
-    """What became of one run of the script."""
+class Result:
+    """The result of one run of the script."""
 
     code: int
     stderr: str
@@ -86,12 +85,12 @@ class Ended:
         return None if content is None else flyte_task.output(content)
 
     def file(self, name: str) -> bytes | None:
-        """The content of what a0 wrote, if it did."""
+        """Returns the content of a file below the output prefix, or None."""
         return flyte_task.read(f"{self.outputs}/{name}")
 
 
 class Workspace:
-    """Runs the script, each time in fresh folders."""
+    """Runs the script, each time with new directories."""
 
     def __init__(self, script: Path, folder: Path, base: str) -> None:
         self.script = script
@@ -100,10 +99,10 @@ class Workspace:
         self.count = 0
 
     def place(self) -> Place:
-        """An empty place for one more run."""
+        """Returns new locations for one run."""
         self.count += 1
         place = Place(base=f"{self.base}/{time.time_ns()}-{self.count}", run=f"r{self.count}")
-        # An object store needs no folders. In files, the executor's own writer has made this one.
+        # On disk, the executor creates this directory; object stores need none.
         flyte_task.write(f"{place.outputs}/.keep", b"")
         return place
 
@@ -111,7 +110,7 @@ class Workspace:
         return flyte_task.archive().uploaded(place.base)
 
     def arguments(self, task: TaskTemplate, bundle: CodeBundle | None, place: Place, **values: object) -> list[str]:
-        """The arguments of the task, whose inputs are written to where they say."""
+        """Returns the arguments of the task, and writes its inputs."""
         inputs = flyte_task.inputs(task, **values)
         flyte_task.write(place.inputs, inputs.SerializeToString())
         return flyte_task.completed(list(flyte_task.template(task, bundle, place).container.args), place)
@@ -123,29 +122,29 @@ class Workspace:
         variables: dict[str, str] | None = None,
         around: str | None = None,
         python: str = sys.executable,
-    ) -> Ended:
-        """Runs the script with the arguments, the variables as its own flags, in a folder that is nobody's."""
+    ) -> Result:
+        """Runs the script in an unrelated directory. `variables` are passed as `--env` flags."""
         pairs = [part for key, value in (variables or {}).items() for part in ("--env", f"{key}={value}")]
         program = ["-c", around] if around else []
         environment = {key: os.environ[key] for key in ENVIRONMENT if key in os.environ}
-        elsewhere = self.folder / "elsewhere"
-        elsewhere.mkdir(exist_ok=True)
+        unrelated = self.folder / "unrelated"
+        unrelated.mkdir(exist_ok=True)
         started = time.monotonic()
         done = subprocess.run(
             [python, "-B", *program, str(self.script), *pairs, *arguments],
-            cwd=elsewhere,
-            env={**environment, "NAMED_BEFORE": "driver"},
+            cwd=unrelated,
+            env={**environment, "SET_BY_DRIVER": "driver"},
             capture_output=True,
             text=True,
-            timeout=PATIENCE,
+            timeout=SCRIPT_TIMEOUT,
             check=False,
         )
         seconds = time.monotonic() - started
-        return Ended(done.returncode, done.stderr, place.outputs, seconds)
+        return Result(done.returncode, done.stderr, place.outputs, seconds)
 
 
 def check_success(workspace: Workspace) -> None:
-    """Every form in which a0 gets its code."""
+    """Each form of code bundle."""
     for form in ("tgz", "pkl", "no bundle"):
         task, place, variables = plain_tasks.add_later, workspace.place(), {}
         if form == "tgz":
@@ -153,84 +152,84 @@ def check_success(workspace: Workspace) -> None:
         elif form == "pkl":
             bundle = flyte_task.pickled(task, plain_tasks).uploaded(place.base)
         else:
-            # So it is in an image that has the code: the variable says where.
+            # The code is in the image; the variable has its path.
             bundle, variables = None, {"_F_SYS_PATH": str(PROJECT)}
-        ended = workspace.run(place, workspace.arguments(task, bundle, place, left=19, right=23), variables)
-        succeeded(form, ended, 42)
+        result = workspace.run(place, workspace.arguments(task, bundle, place, left=19, right=23), variables)
+        succeeded(form, result, 42)
     place = workspace.place()
-    ended = workspace.run(place, workspace.arguments(plain_tasks.nothing, workspace.archive(place), place))
-    ended_well("no outputs", ended)
-    checks.holds("no outputs: outputs.pb is written all the same", ended.file("outputs.pb") is not None)
+    result = workspace.run(place, workspace.arguments(plain_tasks.nothing, workspace.archive(place), place))
+    exits_cleanly("no outputs", result)
+    checks.holds("no outputs: outputs.pb is written", result.file("outputs.pb") is not None)
 
 
-def ended_well(claim: str, ended: Ended) -> None:
-    checks.holds(f"{claim}: ends well ({ended.seconds:.1f} s)", ended.code == 0, f"code {ended.code}\n{ended.stderr}")
-    checks.holds(f"{claim}: there is no error.pb", ended.file("error.pb") is None)
+def exits_cleanly(claim: str, result: Result) -> None:
+    checks.holds(f"{claim}: exits with 0 ({result.seconds:.1f} s)", result.code == 0, f"code {result.code}\n{result.stderr}")
+    checks.holds(f"{claim}: there is no error.pb", result.file("error.pb") is None)
 
 
-def succeeded(claim: str, ended: Ended, value: object) -> None:
-    ended_well(claim, ended)
-    checks.equal(f"{claim}: outputs.pb has the value", ended.value(), value)
+def succeeded(claim: str, result: Result, value: object) -> None:
+    exits_cleanly(claim, result)
+    checks.equal(f"{claim}: outputs.pb has the value", result.value(), value)
 
 
 def check_failure(workspace: Workspace) -> None:
-    """a0 ends well after a failure of the user's code, and the script does not."""
+    """When user code fails, a0 exits with 0 and the script with 1."""
     for task, last_line, kind in (
         (plain_tasks.boom, "ValueError: boom", "RECOVERABLE"),
         (plain_tasks.boom_for_good, "NonRecoverableError: bad input", "NON_RECOVERABLE"),
     ):
         place, name = workspace.place(), task.name
-        ended = workspace.run(place, workspace.arguments(task, workspace.archive(place), place))
-        checks.equal(f"{name}: the script ends with 1", ended.code, 1)
-        checks.equal(f"{name}: its last line is the error", ended.last_line, last_line)
-        checks.holds(f"{name}: it tells the kind", f"({kind})" in ended.stderr, ended.stderr)
-        error = flyte_task.error(ended.file("error.pb") or b"")
+        result = workspace.run(place, workspace.arguments(task, workspace.archive(place), place))
+        checks.equal(f"{name}: the script exits with 1", result.code, 1)
+        checks.equal(f"{name}: the last line is the error", result.last_line, last_line)
+        checks.holds(f"{name}: the output has the kind", f"({kind})" in result.stderr, result.stderr)
+        error = flyte_task.error(result.file("error.pb") or b"")
         checks.equal(f"{name}: error.pb has the kind", error.Kind.Name(error.kind), kind)
-        checks.holds(f"{name}: there is no outputs.pb", ended.file("outputs.pb") is None)
+        checks.holds(f"{name}: there is no outputs.pb", result.file("outputs.pb") is None)
     place = workspace.place()
     arguments = workspace.arguments(plain_tasks.add, workspace.archive(place), place, left=1, right=2)
-    for claim, ended, last_line in (
+    for claim, result, last_line in (
         (
-            "a task that is not in the code",
+            "a missing task",
             workspace.run(place, [*arguments[:-1], "not_there"]),
             "AttributeError: module 'plain_tasks' has no attribute 'not_there'",
         ),
         (
-            "a module that is not in the code",
+            "a missing module",
             workspace.run(place, [*arguments[:-3], "no_module", *arguments[-2:]]),
             "ModuleNotFoundError: No module named 'no_module'",
         ),
     ):
-        checks.equal(f"{claim}: ends with 1", ended.code, 1)
-        checks.holds(f"{claim}: error.pb is written", ended.file("error.pb") is not None)
-        checks.equal(f"{claim}: its last line is the error", ended.last_line, last_line)
-    # Without an error file, what the runtime raises is all there is: here it cannot even say where to.
+        checks.equal(f"{claim}: exits with 1", result.code, 1)
+        checks.holds(f"{claim}: error.pb is written", result.file("error.pb") is not None)
+        checks.equal(f"{claim}: the last line is the error", result.last_line, last_line)
+    # Without the output prefix a0 cannot write error.pb, and raises instead.
     place = workspace.place()
     arguments = workspace.arguments(plain_tasks.add, workspace.archive(place), place, left=1, right=2)
-    ended = workspace.run(place, ["a0", *arguments[1:3], *arguments[5:]])
+    result = workspace.run(place, ["a0", *arguments[1:3], *arguments[5:]])
     checks.equal(
-        "a0 that raises: ends with 1 and the reason",
-        (ended.code, ended.last_line),
+        "a0 raises: exits with 1 and the reason",
+        (result.code, result.last_line),
         (1, "AssertionError: Org is required for now"),
     )
 
 
 def check_stale_error(workspace: Workspace) -> None:
-    """An error of an earlier attempt of Databricks, in the same place, does not outlive its success."""
+    """A successful attempt removes the error.pb of an earlier attempt by Databricks."""
     place = workspace.place()
-    flyte_task.write(f"{place.outputs}/error.pb", b"left here")
-    ended = workspace.run(place, workspace.arguments(plain_tasks.add, workspace.archive(place), place, left=1, right=2))
-    succeeded("stale error.pb", ended, 3)
+    flyte_task.write(f"{place.outputs}/error.pb", b"stale")
+    result = workspace.run(place, workspace.arguments(plain_tasks.add, workspace.archive(place), place, left=1, right=2))
+    succeeded("stale error.pb", result, 3)
 
 
 def check_unreadable_error(workspace: Workspace) -> None:
-    """A store may say of a missing file that it must not be read, and this file system says so of a folder."""
+    """A directory in place of error.pb, which cannot be read or removed. Some stores forbid reading missing files."""
     place = workspace.place()
     flyte_task.write(f"{place.outputs}/error.pb/folder", b"")
     arguments = workspace.arguments(plain_tasks.add, workspace.archive(place), place, left=1, right=2)
-    ended = workspace.run(place, arguments)
-    checks.equal("an error.pb that cannot be read: outputs.pb decides", (ended.code, ended.value()), (0, 3))
-    checks.holds("an error.pb that cannot be removed: a warning says so", "cannot remove" in ended.stderr, ended.stderr)
+    result = workspace.run(place, arguments)
+    checks.equal("unreadable error.pb: outputs.pb decides", (result.code, result.value()), (0, 3))
+    checks.holds("error.pb that cannot be removed: there is a warning", "cannot remove" in result.stderr, result.stderr)
 
     for task, reason in (
         (plain_tasks.boom, "IsADirectoryError: "),
@@ -238,22 +237,22 @@ def check_unreadable_error(workspace: Workspace) -> None:
     ):
         place = workspace.place()
         flyte_task.write(f"{place.outputs}/error.pb/folder", b"")
-        ended = workspace.run(place, workspace.arguments(task, workspace.archive(place), place))
-        checks.equal(f"{task.name}, neither file can be read: ends with 1", ended.code, 1)
-        # asyncio may have a word after ours when the interpreter ends.
-        checks.holds(f"{task.name}: it says why", f"\n{reason}" in ended.stderr, ended.stderr)
+        result = workspace.run(place, workspace.arguments(task, workspace.archive(place), place))
+        checks.equal(f"{task.name}, neither file is readable: exits with 1", result.code, 1)
+        # asyncio can print more lines when the interpreter exits.
+        checks.holds(f"{task.name}: the output has the reason", f"\n{reason}" in result.stderr, result.stderr)
 
 
 def check_variables(workspace: Workspace) -> None:
-    """What the connector sends as --env is there before Flyte is."""
-    for name, wanted in (("MINE", "a=b c"), ("EMPTY", ""), ("NAMED_BEFORE", "task"), ("HOME", os.environ.get("HOME"))):
+    """Variables of --env are set before Flyte is imported."""
+    for name, wanted in (("MINE", "a=b c"), ("EMPTY", ""), ("SET_BY_DRIVER", "task"), ("HOME", os.environ.get("HOME"))):
         place = workspace.place()
         given = {} if name == "HOME" else {name: wanted}
-        ended = workspace.run(
+        result = workspace.run(
             place, workspace.arguments(plain_tasks.variable, workspace.archive(place), place, name=name), given
         )
-        succeeded(f"variable {name}", ended, wanted)
-    # click takes these from variables, so that they need not be among the arguments.
+        succeeded(f"variable {name}", result, wanted)
+    # click reads these from variables, so the arguments can lack them.
     place = workspace.place()
     arguments = workspace.arguments(plain_tasks.add, workspace.archive(place), place, left=1, right=2)
     variables = {
@@ -266,35 +265,35 @@ def check_variables(workspace: Workspace) -> None:
 
 
 def check_surroundings(workspace: Workspace) -> None:
-    """What a driver is that a pod is not."""
+    """Differences between a Spark driver and a pod."""
     for claim, around in (("inside a running event loop", IN_A_LOOP), ("without a descriptor", WITHOUT_DESCRIPTOR)):
         place = workspace.place()
         arguments = workspace.arguments(plain_tasks.add_later, workspace.archive(place), place, left=1, right=2)
         succeeded(claim, workspace.run(place, arguments, around=around), 3)
         place = workspace.place()
         arguments = workspace.arguments(plain_tasks.boom, workspace.archive(place), place)
-        ended = workspace.run(place, arguments, around=around)
-        checks.equal(f"{claim}: a failure is one", (ended.code, ended.last_line), (1, "ValueError: boom"))
+        result = workspace.run(place, arguments, around=around)
+        checks.equal(f"{claim}: a failure exits with 1", (result.code, result.last_line), (1, "ValueError: boom"))
 
     place = workspace.place()
-    ended = workspace.run(place, workspace.arguments(plain_tasks.place, workspace.archive(place), place))
-    folder, _, file = str(ended.value()).partition("|")
-    checks.holds("code is unpacked into a folder of the run's own", Path(file).parent.resolve() == Path(folder), file)
-    checks.holds("that folder is gone afterwards", not Path(folder).exists(), folder)
-    checks.equal("nothing is left where the driver works", sorted((workspace.folder / "elsewhere").iterdir()), [])
+    result = workspace.run(place, workspace.arguments(plain_tasks.place, workspace.archive(place), place))
+    folder, _, file = str(result.value()).partition("|")
+    checks.holds("code is unpacked into a directory of the run", Path(file).parent.resolve() == Path(folder), file)
+    checks.holds("that directory is removed afterwards", not Path(folder).exists(), folder)
+    checks.equal("the working directory of the driver stays empty", sorted((workspace.folder / "unrelated").iterdir()), [])
 
     place = workspace.place()
-    ended = workspace.run(place, workspace.arguments(plain_tasks.checkpoint, workspace.archive(place), place))
-    succeeded("two quotes are no path of a checkpoint", ended, "none")
+    result = workspace.run(place, workspace.arguments(plain_tasks.checkpoint, workspace.archive(place), place))
+    succeeded("two quotes are no checkpoint path", result, "none")
 
 
 def check_wrong_use(workspace: Workspace) -> None:
-    """One line, and no traceback, for what the connector or the cluster got wrong."""
+    """Wrong arguments and a missing flyte are one line without a traceback."""
     place = workspace.place()
     arguments = workspace.arguments(plain_tasks.add, workspace.archive(place), place, left=1, right=2)
     bare = workspace.folder / "bare"
     venv.create(bare, with_pip=False)
-    for claim, ended, wanted in (
+    for claim, result, wanted in (
         ("no arguments", workspace.run(place, []), "expected [--env KEY=VALUE]... and then `a0`"),
         ("another command", workspace.run(place, ["clustered", *arguments[1:]]), "not `clustered`"),
         ("--env without a value", workspace.run(place, ["--env", "X", *arguments]), "--env takes KEY=VALUE"),
@@ -303,13 +302,13 @@ def check_wrong_use(workspace: Workspace) -> None:
         ("an option is missing", workspace.run(place, ["a0", *arguments[-6:]]), "Missing option"),
         ("no flyte", workspace.run(place, arguments, python=str(bare / "bin/python")), "flyte is not installed"),
     ):
-        lines = ended.stderr.strip().splitlines()
-        checks.equal(f"{claim}: ends with 1 and one line", (ended.code, len(lines)), (1, 1))
-        checks.holds(f"{claim}: the line says what is wrong", wanted in ended.last_line, ended.last_line)
+        lines = result.stderr.strip().splitlines()
+        checks.equal(f"{claim}: exits with 1 and one line", (result.code, len(lines)), (1, 1))
+        checks.holds(f"{claim}: the line has the reason", wanted in result.last_line, result.last_line)
 
 
 def check_spark(workspace: Workspace) -> None:
-    """A real Spark job, in this machine's one core."""
+    """A real Spark job on one core."""
     for claim, around in (("Spark", None), ("Spark inside a running event loop", IN_A_LOOP)):
         place = workspace.place()
         arguments = workspace.arguments(spark_jobs.sum_of_squares, workspace.archive(place), place, n=1000)
@@ -324,7 +323,7 @@ def program(arguments: list[str]) -> None:
     own = Path(folder).resolve()
     shutil.rmtree(own, ignore_errors=True)
     own.mkdir(parents=True)
-    of_files = (
+    file_checks = (
         check_success,
         check_failure,
         check_stale_error,
@@ -334,8 +333,8 @@ def program(arguments: list[str]) -> None:
         check_wrong_use,
         check_spark,
     )
-    of_buckets = (check_success, check_failure, check_stale_error)
-    for base, parts in ((f"file://{own}", of_files), *((bucket, of_buckets) for bucket in buckets)):
+    bucket_checks = (check_success, check_failure, check_stale_error)
+    for base, parts in ((f"file://{own}", file_checks), *((bucket, bucket_checks) for bucket in buckets)):
         checks.note(f"in {base}")
         workspace = Workspace(Path(script).resolve(), own, base)
         for check in parts:

@@ -1,4 +1,4 @@
-"""Tasks of Flyte's SDK as its executor hands them to a connector: bundled, serialised, rendered, with their inputs."""
+"""Builds requests as Flyte's SDK and executor do: bundled code, serialised task, rendered arguments, inputs."""
 
 import asyncio
 import gzip
@@ -19,7 +19,7 @@ from flyteidl2.connector import connector_pb2
 from flyteidl2.core import execution_pb2, identifier_pb2, tasks_pb2
 from flyteidl2.task import common_pb2
 
-# The user's project: what is bundled, and what tasks are imported from.
+# The user's project, which is bundled and imported.
 PROJECT = Path(__file__).parent / "spark_tasks"
 
 VERSION = "interop"
@@ -27,20 +27,20 @@ VERSION = "interop"
 
 @dataclass
 class Code:
-    """The user's code in one of the two forms that a0 unpacks, into the current folder as by default."""
+    """A code bundle in one of the two forms that a0 unpacks."""
 
     form: str
     content: bytes
 
     def uploaded(self, folder: str) -> CodeBundle:
-        """Writes it into a folder of whatever store."""
+        """Writes the bundle into a folder of any store."""
         path = f"{folder}/code.{'tar.gz' if self.form == 'tgz' else 'pkl.gz'}"
         write(path, self.content)
         return CodeBundle(**{self.form: path}, destination=".", computed_version=VERSION)
 
 
 def archive() -> Code:
-    """The project as an archive."""
+    """Returns the project as an archive."""
     content = io.BytesIO()
     with tarfile.open(fileobj=content, mode="w:gz") as tar:
         for source in sorted(PROJECT.glob("*.py")):
@@ -49,7 +49,7 @@ def archive() -> Code:
 
 
 def pickled(task: TaskTemplate, *modules: ModuleType) -> Code:
-    """The task alone, pickled with the modules that are nowhere else: so it travels from a notebook."""
+    """Returns the task pickled with `modules`, as the SDK does in a notebook."""
     for module in modules:
         cloudpickle.register_pickle_by_value(module)
     return Code("pkl", gzip.compress(cloudpickle.dumps(task)))
@@ -57,14 +57,14 @@ def pickled(task: TaskTemplate, *modules: ModuleType) -> Code:
 
 @dataclass
 class Place:
-    """Where an attempt keeps its files, and what it is called."""
+    """The storage locations and identity of an attempt."""
 
-    # The folder of the run, without a slash at its end.
+    # Folder of the run, without a trailing slash.
     base: str
     run: str
     action: str = "a0"
     attempt: int = 1
-    # `--org` and its like: what the executor leaves to the connector.
+    # Values of `--org`, `--project`, `--domain`, which the connector adds.
     identity: dict[str, str] = field(default_factory=lambda: {"org": "local", "project": "p", "domain": "d"})
 
     @property
@@ -79,9 +79,9 @@ class Place:
 def template(
     task: TaskTemplate, bundle: CodeBundle | None, place: Place, project: Path = PROJECT
 ) -> tasks_pb2.TaskTemplate:
-    """The task as the SDK serialises it, with its arguments rendered as the executor renders them.
+    """Returns the task as the SDK serialises it, with arguments rendered like the executor.
 
-    The executor leaves `{{.runName}}` and `{{.actionName}}` as they are.
+    `{{.runName}}` and `{{.actionName}}` stay unrendered, like in the executor.
     """
     context = SerializationContext(
         version=VERSION,
@@ -104,14 +104,14 @@ def template(
 
 
 def inputs(task: TaskTemplate, **values: Any) -> common_pb2.Inputs:
-    """The values as Flyte carries them."""
+    """Returns the values as Flyte's Inputs message."""
     return asyncio.run(convert_from_native_to_inputs(task.native_interface, **values)).proto_inputs
 
 
 def request(
     task: TaskTemplate, bundle: CodeBundle | None, place: Place, project: Path = PROJECT, **values: Any
 ) -> connector_pb2.CreateTaskRequest:
-    """CreateTask as the executor sends it for this attempt."""
+    """Returns the CreateTask request that the executor sends for this attempt."""
     serialised = template(task, bundle, place, project)
     execution = identifier_pb2.WorkflowExecutionIdentifier(
         project=place.identity["project"], domain=place.identity["domain"], name=place.run
@@ -142,7 +142,7 @@ def request(
 
 
 def completed(arguments: list[str], place: Place) -> list[str]:
-    """The arguments as the connector completes them, for tests without one."""
+    """Returns the arguments as the connector completes them, for checks without a connector."""
     names = {"{{.runName}}": place.run, "{{.actionName}}": place.action}
     rendered = [names.get(argument, argument) for argument in arguments]
     missing = ["--run-base-dir", f"{place.base}/{place.run}"]
@@ -152,19 +152,19 @@ def completed(arguments: list[str], place: Place) -> list[str]:
 
 
 def output(content: bytes) -> object:
-    """The value of the only output in the content of `outputs.pb`."""
+    """Returns the value of the only output in `outputs.pb`."""
     (literal,) = common_pb2.Outputs.FromString(content).literals
     primitive = literal.value.scalar.primitive
     return getattr(primitive, primitive.WhichOneof("value"))
 
 
 def error(content: bytes) -> execution_pb2.ContainerError:
-    """What the content of `error.pb` says."""
+    """Returns the error in `error.pb`."""
     return execution_pb2.ErrorDocument.FromString(content).error
 
 
 def write(path: str, content: bytes) -> None:
-    """Writes a file in whatever store the path names, with the settings that Flyte's runtime has for it too."""
+    """Writes a file to the store of the path, with the settings of Flyte's runtime."""
     store = storage.get_underlying_filesystem(path=path)
     if path.startswith("file://"):
         store.makedirs(path.rpartition("/")[0], exist_ok=True)
@@ -172,7 +172,7 @@ def write(path: str, content: bytes) -> None:
 
 
 def read(path: str) -> bytes | None:
-    """The content of a file; none when there is no such file."""
+    """Returns the content of a file, or None if it does not exist."""
     try:
         return storage.get_underlying_filesystem(path=path).cat_file(path)
     except FileNotFoundError:

@@ -1,9 +1,9 @@
-"""What Flyte's runtime leaves in object stores, read by the running server from stores that others wrote.
+"""Checks that the server reads error.pb and outputs.pb from object stores.
 
-usage: stores.py <server> <workspace> <folder of requests> <token> <outcomes | refusals> <bucket address>...
+usage: stores.py <server> <emulator> <directory of requests> <token> <outcomes | rejections> <bucket address>...
 
-The files are written as the runtime writes them, with obstore; but for fake-gcs-server, which takes no upload in the
-form that obstore sends. How each store is reached is in the environment, the same for this program and for the server.
+Files are written with obstore, like Flyte's runtime does, except to fake-gcs-server, which rejects obstore's uploads.
+Environment variables configure access to the stores, for this program and the server alike.
 """
 
 import base64
@@ -24,24 +24,24 @@ from obstore.store import AzureStore, S3Store
 
 BUCKET = "flyte-data"
 
-# The development account of Azure's documentation: it is everybody's, and no secret.
+# The development account of Azure's documentation. Not a secret.
 AZURE_ACCOUNT = "devstoreaccount1"
 AZURE_KEY = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw=="
 
 PLAIN = {"allow_http": True}
 
-# Behind it, an answer would come too late for the poll that asked.
-LONGEST_LOOK = 3.0
+# Maximum time to read the files, in seconds. A slower response would exceed the deadline of a poll.
+MAX_READ_TIME = 3.0
 
 
 class Google:
-    """fake-gcs-server by the JSON form of Google's own client libraries."""
+    """Writes to fake-gcs-server with the JSON API of Google's client libraries."""
 
     def __init__(self) -> None:
         self.url = json.loads(Path(os.environ["GOOGLE_SERVICE_ACCOUNT"]).read_bytes())["gcs_base_url"]
 
     def make_bucket(self) -> None:
-        """It begins without buckets."""
+        """Creates the bucket; fake-gcs-server starts without one."""
         body = json.dumps({"name": BUCKET}).encode()
         send(urllib.request.Request(f"{self.url}/storage/v1/b", body, {"Content-Type": "application/json"}))
 
@@ -51,11 +51,11 @@ class Google:
         send(urllib.request.Request(url, content, {"Content-Type": "application/octet-stream"}))
 
 
-def make_container_of_azure() -> None:
-    """Azurite begins without containers, and obstore makes none. The request is signed as the service asks for."""
+def make_azure_container() -> None:
+    """Creates the container with a signed request; Azurite starts without one, and obstore creates none."""
     date = email.utils.formatdate(usegmt=True)
     headers = f"x-ms-date:{date}\nx-ms-version:2021-12-02\n"
-    # Eleven header fields that are empty stand between the method and the x-ms fields.
+    # The string to sign has eleven empty header fields between the method and the x-ms headers.
     resource = f"/{AZURE_ACCOUNT}/{AZURE_ACCOUNT}/{BUCKET}\nrestype:container"
     signed = "PUT" + "\n" * 12 + headers + resource
     digest = hmac.new(base64.b64decode(AZURE_KEY), signed.encode(), hashlib.sha256).digest()
@@ -73,7 +73,7 @@ def send(request: urllib.request.Request) -> None:
 
 
 def store_of(address: str) -> AzureStore | Google | S3Store:
-    """What writes to such an address."""
+    """Returns a client that writes to the address."""
     match address.partition("://")[0]:
         case "s3":
             return S3Store(
@@ -90,30 +90,30 @@ def store_of(address: str) -> AzureStore | Google | S3Store:
 
 
 def error_file(kind: int) -> bytes:
-    """error.pb as the runtime writes it."""
+    """Returns error.pb as the runtime writes it."""
     error = ContainerError(code="ValueError", message="no such table", kind=kind)
     return ErrorDocument(error=error).SerializeToString()
 
 
 OUTPUTS = {"outputs.pb": b"\n\x00"}
 RECOVERABLE = {"error.pb": error_file(ContainerError.RECOVERABLE)}
-LASTING = {"error.pb": error_file(ContainerError.NON_RECOVERABLE)}
+NON_RECOVERABLE = {"error.pb": error_file(ContainerError.NON_RECOVERABLE)}
 OUTCOMES = [
     ("outputs.pb alone", "success", OUTPUTS, "SUCCEEDED", ""),
     ("a recoverable error.pb", "success", RECOVERABLE, "RETRYABLE_FAILED", "ValueError: no such table"),
-    ("an error.pb that is not recoverable", "success", LASTING, "FAILED", "ValueError: no such table"),
-    ("error.pb beside outputs.pb", "success", OUTPUTS | LASTING, "FAILED", "ValueError: no such table"),
+    ("a non-recoverable error.pb", "success", NON_RECOVERABLE, "FAILED", "ValueError: no such table"),
+    ("error.pb beside outputs.pb", "success", OUTPUTS | NON_RECOVERABLE, "FAILED", "ValueError: no such table"),
     ("neither file", "success", {}, "RETRYABLE_FAILED", "neither outputs nor an error"),
-    ("a failed run with a lasting error.pb", "failure", LASTING, "FAILED", "ValueError: no such table"),
+    ("a failed run with a non-recoverable error.pb", "failure", NON_RECOVERABLE, "FAILED", "ValueError: no such table"),
     ("a failed run without files", "failure", {}, "RETRYABLE_FAILED", "the run's own error"),
 ]
 
 
 def check_outcomes(driver: Driver, address: str) -> None:
-    """Each pair of files gives its phase and its reason."""
+    """Each set of files leads to its phase and message."""
     store, scheme = store_of(address), address.partition("://")[0]
     for number, (claim, ending, files, phase, text) in enumerate(OUTCOMES):
-        # With characters that an address or a signature could get wrong.
+        # Characters that need escaping in URLs and signatures.
         prefix = f"interop/{time.time_ns()}/a=1+b c/a0/{number + 1}"
         for name, content in files.items():
             store.put(f"{prefix}/{name}", content)
@@ -125,26 +125,26 @@ def check_outcomes(driver: Driver, address: str) -> None:
         seconds = time.monotonic() - started
         checks.equal(f"{scheme}: {claim}: {phase}", TaskExecution.Phase.Name(answer.phase), phase)
         if text:
-            checks.holds(f"{scheme}: … and the message tells `{text}`", text in answer.message, repr(answer.message))
-        checks.holds(f"{scheme}: … within {LONGEST_LOOK} s", seconds < LONGEST_LOOK, f"{seconds:.1f} s")
+            checks.holds(f"{scheme}: … and the message contains `{text}`", text in answer.message, repr(answer.message))
+        checks.holds(f"{scheme}: … within {MAX_READ_TIME} s", seconds < MAX_READ_TIME, f"{seconds:.1f} s")
 
 
-def check_refusal(driver: Driver, address: str) -> None:
-    """The server has a key that the store does not take: nothing is called a success, and the message says why."""
+def check_rejection(driver: Driver, address: str) -> None:
+    """The store rejects the server's key: the task fails, and the message has the reason."""
     scheme, prefix = address.partition("://")[0], f"interop/{time.time_ns()}/a0/1"
     store_of(address).put(f"{prefix}/outputs.pb", OUTPUTS["outputs.pb"])
     request = driver.request("40_executor_first_attempt", "stores success")
     request.output_prefix = f"{address}/{prefix}"
     answer = driver.follow(driver.create(request), request)[-1]
-    checks.equal(f"{scheme}: a store that refuses the server: FAILED", TaskExecution.Phase.Name(answer.phase), "FAILED")
+    checks.equal(f"{scheme}: a store that rejects the server's key: FAILED", TaskExecution.Phase.Name(answer.phase), "FAILED")
     for text in ("whether the function failed cannot be seen", f"{prefix}/error.pb"):
-        checks.holds(f"{scheme}: … and the message tells `{text}`", text in answer.message, repr(answer.message))
+        checks.holds(f"{scheme}: … and the message contains `{text}`", text in answer.message, repr(answer.message))
     for key in ("another-secret", "YW5vdGhlci1zZWNyZXQ"):
-        checks.holds(f"{scheme}: … and no key", key not in answer.message, repr(answer.message))
+        checks.holds(f"{scheme}: … and contains no key", key not in answer.message, repr(answer.message))
 
 
 def check_inputs(driver: Driver, address: str) -> None:
-    """A pod template that asks for the inputs gets them in the same store."""
+    """The inputs of a pod template are written to the same store."""
     scheme, prefix = address.partition("://")[0], f"interop/{time.time_ns()}/a0/1"
     request = driver.request("40_executor_first_attempt", "stores success")
     request.output_prefix = f"{address}/{prefix}"
@@ -159,17 +159,17 @@ def check_inputs(driver: Driver, address: str) -> None:
 def program(arguments: list[str]) -> None:
     server, workspace, requests, token, what, *addresses = arguments
     driver = Driver(server, workspace, Path(requests), token)
-    if what == "refusals":
+    if what == "rejections":
         for address in addresses:
             with checks.section(address):
-                check_refusal(driver, address)
+                check_rejection(driver, address)
         return
     Google().make_bucket()
-    make_container_of_azure()
+    make_azure_container()
     for address in addresses:
         with checks.section(address):
             check_outcomes(driver, address)
-            # fake-gcs-server refuses what object_store uploads as it refuses what obstore does.
+            # fake-gcs-server rejects the uploads of object_store, like those of obstore.
             if not address.startswith("gs://"):
                 check_inputs(driver, address)
 

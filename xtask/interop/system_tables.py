@@ -1,6 +1,6 @@
-"""Runs the statement about a run's machines with a real Spark, over tables of the shape that Databricks documents.
+"""Runs the system tables statement with Spark, on tables with the documented columns.
 
-usage: system_tables.py <file of the statement>
+usage: system_tables.py <file with the statement>
 """
 
 from datetime import datetime, timedelta, timezone
@@ -20,7 +20,7 @@ TYPES = "account_id STRING, node_type STRING, core_count DOUBLE, memory_mb BIGIN
 
 
 def minute(cluster: str, instance: str, number: int, driver: bool, cpu: float, memory: float, kind: str) -> tuple:
-    """One row of the timeline."""
+    """Returns one row of the timeline."""
     at = START + timedelta(minutes=number)
     return (cluster, instance, at, at + timedelta(minutes=1), driver, cpu - 1.0, 1.0, 50.0, memory, kind)
 
@@ -36,17 +36,17 @@ def program(arguments: list[str]) -> None:
         minute("c-1", "driver", 2, True, 40.0, 60.0, "small"),
         minute("c-1", "driver", 3, True, 30.0, 30.0, "small"),
         minute("c-1", "worker", 2, False, 80.0, 50.0, "novel"),
-        # Before the window, behind it, and of somebody else.
+        # Before the window, after it, and of another cluster.
         minute("c-1", "driver", -1, True, 99.0, 99.0, "small"),
         minute("c-1", "driver", 5, True, 99.0, 99.0, "small"),
         minute("c-9", "other", 1, True, 99.0, 99.0, "small"),
     ]
     spark.createDataFrame(rows, TIMELINE).createOrReplaceTempView("node_timeline")
-    # A type that is there twice must not double anything.
+    # A node type that is listed twice must not duplicate rows.
     types = [("a", "small", 4.0, 16384, 0), ("b", "small", 4.0, 16384, 0)]
     spark.createDataFrame(types, TYPES).createOrReplaceTempView("node_types")
     bound = {"anchor": MILLIS, "step": 120_000, "from": MILLIS, "until": MILLIS + 240_000}
-    # Literals of 64 bits, as the parameters of the API are.
+    # 64-bit literals, like the parameters of the API.
     bound = {name: expr(f"{value}L") for name, value in bound.items()}
     bound |= {f"cluster_{place}": "c-1" for place in range(16)}
     for ansi in ("true", "false"):
@@ -54,7 +54,7 @@ def program(arguments: list[str]) -> None:
             spark.conf.set("spark.sql.ansi.enabled", ansi)
             table = spark.sql(text, bound)
             columns = "cluster_id instance_id driver node_type step cpu_percent memory_percent core_count memory_mb"
-            checks.equal(f"its columns (ansi {ansi})", table.columns, columns.split())
+            checks.equal(f"columns (ansi {ansi})", table.columns, columns.split())
             found = [tuple(row) for row in table.collect()]
             wanted = [
                 ("c-1", "driver", True, "small", 0, 10.0, 20.0, 4.0, 16384),
@@ -62,7 +62,7 @@ def program(arguments: list[str]) -> None:
                 ("c-1", "driver", True, "small", 2, 30.0, 30.0, 4.0, 16384),
                 ("c-1", "worker", False, "novel", 1, 80.0, 50.0, None, None),
             ]
-            checks.equal(f"its rows: one for each machine and step (ansi {ansi})", found, wanted)
+            checks.equal(f"one row per machine and step (ansi {ansi})", found, wanted)
     spark.stop()
 
 

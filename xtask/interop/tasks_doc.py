@@ -1,6 +1,6 @@
-"""Takes every example out of docs/tasks.md, serialises its task with the real SDK, and sends it through the server.
+"""Extracts every example of docs/tasks.md, serialises its task with Flyte's SDK, and sends it to the server.
 
-usage: tasks_doc.py <server host:port> <workspace host:port> <docs/tasks.md>
+usage: tasks_doc.py <server host:port> <emulator host:port> <docs/tasks.md>
 """
 
 import importlib.util
@@ -19,12 +19,12 @@ from flyteidl2.connector import service_pb2_grpc
 
 RPC_TIMEOUT = 10
 
-# The run whose life scripts.json tells.
+# Name of the run with a script in scripts.json.
 SCRIPTED = "orders of the day"
 
 
 def examples(page: Path) -> list[tuple[str, str]]:
-    """The title above each Python example, and its code."""
+    """Returns title and code of each Python example."""
     found, title = [], "?"
     for part in re.split(r"(^## [^\n]*$|^```python\n.*?^```$)", page.read_text(), flags=re.MULTILINE | re.DOTALL):
         if part.startswith("## "):
@@ -35,8 +35,8 @@ def examples(page: Path) -> list[tuple[str, str]]:
 
 
 def task_of(code: str, name: str, folder: Path) -> TaskTemplate:
-    """The only task that the code defines, in a module of its own as a user's would be."""
-    # The SDK reads the source of a task, so it has to be in a file.
+    """Imports the code as a module and returns its only task."""
+    # The SDK reads the source of a task, so it must be in a file.
     file = folder / f"{name}.py"
     file.write_text(code)
     spec = importlib.util.spec_from_file_location(name, file)
@@ -48,8 +48,8 @@ def task_of(code: str, name: str, folder: Path) -> TaskTemplate:
     return tasks[0]
 
 
-def sent(task: TaskTemplate, workspace: str, number: int, folder: Path) -> pb.CreateTaskRequest:
-    """CreateTask for the task, with its secret resolved as Flyte's executor resolves it."""
+def create_request(task: TaskTemplate, workspace: str, number: int, folder: Path) -> pb.CreateTaskRequest:
+    """Returns the CreateTask request of the task."""
     bundle = CodeBundle(tgz="s3://bucket/code.tar.gz", destination=".", computed_version="docs")
     place = Place(base="s3://bucket/docs", run=f"docs{number}")
     message = request(task, bundle, place, folder, **{name: 3 for name in task.native_interface.inputs})
@@ -66,36 +66,36 @@ def program(arguments: list[str]) -> None:
     folder = Path(tempfile.mkdtemp())
     for number, (title, code) in enumerate(pages):
         with checks.section(title):
-            message = sent(task_of(code, f"example_{number}", folder), workspace, number, folder)
+            message = create_request(task_of(code, f"example_{number}", folder), workspace, number, folder)
             if number == 0:
-                checks.holds("the first class leaves `secrets` out", "secrets" not in message.template.custom.fields)
+                checks.holds("the first example has no `secrets`", "secrets" not in message.template.custom.fields)
             message.ClearField("connection")
             if '"job_id"' in code:
-                # The fake workspace has no such job, and nothing but that is wrong.
-                checks.holds(f"{title}: the example gets as far as its job", *is_job_missing(stub, message))
+                # The emulator has no such job; the request is valid otherwise.
+                checks.holds(f"{title}: only the job of the example is missing", *is_job_missing(stub, message))
                 continue
             meta = stub.CreateTask(message, timeout=RPC_TIMEOUT).resource_meta
-            checks.holds(f"{title}: the example becomes a run", b"run_id" in meta, repr(meta))
+            checks.holds(f"{title}: the example starts a run", b"run_id" in meta, repr(meta))
             if SCRIPTED in code:
-                checks.equal(f"{title}: the task returns what the work returned", returned(stub, message, meta), 385)
+                checks.equal(f"{title}: the task returns the result of the SQL", returned(stub, message, meta), 385)
 
 
 def returned(stub: service_pb2_grpc.AsyncConnectorServiceStub, message: pb.CreateTaskRequest, meta: bytes) -> int | str:
-    """The only output of the run, or why there is none. The run ends before it is asked for."""
+    """Returns the only output of the run, or the reason that there is none. The run has already ended."""
     category = pb.TaskCategory(name=message.template.type, version=message.template.task_type_version)
-    asked = pb.GetTaskRequest(resource_meta=meta, task_category=category, output_prefix=message.output_prefix)
-    resource = stub.GetTask(asked, timeout=RPC_TIMEOUT).resource
+    poll = pb.GetTaskRequest(resource_meta=meta, task_category=category, output_prefix=message.output_prefix)
+    resource = stub.GetTask(poll, timeout=RPC_TIMEOUT).resource
     if len(resource.outputs.literals) != 1:
         return f"phase {resource.phase}: {resource.message}"
     return resource.outputs.literals[0].value.scalar.primitive.integer
 
 
 def is_job_missing(stub: service_pb2_grpc.AsyncConnectorServiceStub, message: pb.CreateTaskRequest) -> tuple[bool, str]:
-    """Whether the run is refused for its job alone, and what is said instead."""
+    """Returns whether CreateTask fails only because the job does not exist, and the error details."""
     try:
         meta = stub.CreateTask(message, timeout=RPC_TIMEOUT).resource_meta
-    except grpc.RpcError as refused:
-        details = refused.details()
+    except grpc.RpcError as error:
+        details = error.details()
         return "/jobs/run-now" in details and details.endswith(" does not exist."), details
     return False, repr(meta)
 

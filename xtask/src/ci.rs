@@ -1,4 +1,4 @@
-//! `cargo xtask ci`: everything that a change has to pass, with nothing but Rust.
+//! `cargo xtask ci`: the checks that every change must pass. Needs only a Rust toolchain.
 
 use crate::{codegen, soak, tidy, tools};
 use anyhow::{Context as _, Result, bail};
@@ -10,37 +10,37 @@ use xshell::{Shell, cmd};
 /// Flags of `ci`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Runs this step alone. May be given more than once.
+    /// Runs only this step. Can be repeated.
     #[arg(long, value_name = "STEP")]
     only: Vec<Step>,
 }
 
-/// In the order they run: what fails soonest comes first.
+/// A step of `ci`, in execution order: the fastest checks come first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Step {
-    /// The formatting of every file.
+    /// Checks the formatting.
     Fmt,
-    /// The repository's own rules.
+    /// Checks the repository's conventions.
     Tidy,
-    /// The committed bindings against `proto/`.
+    /// Compares the committed bindings with `proto/`.
     Codegen,
-    /// Lints, as errors.
+    /// Runs the lints, with warnings as errors.
     Clippy,
-    /// The connector without any of its features, and the server with each that stands alone.
+    /// Lints the connector without features, and with each optional feature alone.
     Features,
-    /// Unit and integration tests, with nextest when it is installed.
+    /// Runs unit and integration tests, with nextest if it is installed.
     Test,
-    /// A small soak: 300 tasks through servers that are killed.
+    /// Runs a small soak test: 300 tasks while servers are killed.
     Soak,
-    /// The examples in the documentation.
+    /// Runs the examples in the documentation.
     Doctest,
-    /// The documentation itself, with warnings as errors.
+    /// Builds the documentation, with warnings as errors.
     Doc,
-    /// Dependencies: bans, licences, sources.
+    /// Checks dependencies: bans, licences, sources.
     Deny,
 }
 
-/// Runs the steps, and stops at the first that fails.
+/// Runs the steps and stops at the first failure.
 pub(crate) fn run(sh: &Shell, args: &Args) -> Result<()> {
     let steps: Vec<Step> = Step::value_variants()
         .iter()
@@ -48,19 +48,19 @@ pub(crate) fn run(sh: &Shell, args: &Args) -> Result<()> {
         .filter(|step| args.only.is_empty() || args.only.contains(step))
         .collect();
     let started = Instant::now();
-    let mut done = Vec::new();
+    let mut passed = Vec::new();
     for (index, step) in steps.iter().enumerate() {
         let label = format!("step {}/{} {}", index + 1, steps.len(), step.name());
         println!("{label} …");
         let step_started = Instant::now();
         step.run(sh).with_context(|| {
-            format!("{label} failed; `cargo xtask ci --only {}` runs it alone", step.name())
+            format!("{label} failed; run it alone with `cargo xtask ci --only {}`", step.name())
         })?;
         let line = format!("{label} ok ({:.1} s)", step_started.elapsed().as_secs_f64());
         println!("{line}");
-        done.push(line);
+        passed.push(line);
     }
-    println!("\n{}\nci passed ({:.1} s)", done.join("\n"), started.elapsed().as_secs_f64());
+    println!("\n{}\nci passed ({:.1} s)", passed.join("\n"), started.elapsed().as_secs_f64());
     Ok(())
 }
 
@@ -101,7 +101,7 @@ impl Step {
                         cargo(sh, &[check.as_slice(), &alone, &lints].concat())?;
                     }
                 }
-                // All other tests have every feature.
+                // The other steps enable every feature.
                 cargo(
                     sh,
                     &["test", "--package", "connector-server", "--test", "it", "was_built_without"],
@@ -111,7 +111,7 @@ impl Step {
                 cargo(sh, &["nextest", "run", "--workspace", "--all-features", "--profile", "ci"])
             }
             Self::Test => {
-                println!("cargo-nextest is not installed, so `cargo test` runs the tests");
+                println!("cargo-nextest is not installed; running `cargo test`");
                 cargo(
                     sh,
                     &[
@@ -147,7 +147,7 @@ fn deny(sh: &Shell) -> Result<()> {
     let checks = ["bans", "licenses", "sources"];
     if cmd!(sh, "{program} check {checks...}").run().is_err() {
         bail!(
-            "a dependency is not welcome; deny.toml says what is, and takes an exception with its reason"
+            "a dependency is not allowed; replace it, or add an exception with its reason to deny.toml"
         );
     }
     Ok(())

@@ -1,17 +1,17 @@
-//! The fuzz targets of `fuzz/`, each for a minute, from the committed corpus on.
+//! Runs each fuzz target of `fuzz/` for a minute, starting from the committed corpus.
 
 use crate::tools;
 use anyhow::{Result, bail};
 use cargo_metadata::MetadataCommand;
 use xshell::{Shell, cmd};
 
-/// How long each target runs, in seconds.
+/// Run time of each target, in seconds.
 const SECONDS: u32 = 60;
 
-/// The longest input, in bytes.
+/// Maximum input size, in bytes.
 const MAX_BYTES: u32 = 16 * 1024;
 
-/// Runs every target. What it finds beyond the corpus stays outside of the tree.
+/// Runs every target. New inputs are stored outside the source tree.
 pub(crate) fn run(sh: &Shell) -> Result<String> {
     let metadata = MetadataCommand::new().current_dir(sh.current_dir()).no_deps().exec()?;
     let target_folder = metadata.target_directory.as_std_path().join("fuzz");
@@ -36,9 +36,9 @@ pub(crate) fn run(sh: &Shell) -> Result<String> {
         .run();
         if outcome.is_err() {
             bail!(
-                "{target} failed; its input is under fuzz/artifacts/{target}: make it a file of fuzz/corpus/{target}, and mend what it shows"
+                "{target} failed on the input in fuzz/artifacts/{target}: fix the defect and add the input to fuzz/corpus/{target}"
             );
         }
     }
-    Ok(format!("{} targets for {SECONDS} s each, nothing found", targets.len()))
+    Ok(format!("{} targets for {SECONDS} s each, no failures", targets.len()))
 }

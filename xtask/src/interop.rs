@@ -1,16 +1,16 @@
-//! `cargo xtask interop`: the bindings and the running server against programs that others wrote.
+//! `cargo xtask interop`: tests bindings, server and emulator against third-party programs.
 //!
-//! The quick part needs Python: Flyte's own bindings, SDK stubs and the Databricks plugin, from `PyPI`.
-//! `--full` adds grpcurl and minio, which need Go, and Spark, which needs Java.
+//! The default set needs Python: Flyte's bindings, SDK stubs and Databricks plugin, and Databricks' SDK, from `PyPI`.
+//! `--full` adds grpcurl and minio (Go) and Spark (Java).
 
 mod grpcurl;
+mod minio;
+pub(crate) mod object_stores;
 mod programs;
 mod python;
 pub(crate) mod s3_logs;
 mod spark;
-mod store;
-pub(crate) mod stores;
-pub(crate) mod supply;
+pub(crate) mod supply_chain;
 mod tally;
 
 use crate::tools;
@@ -24,19 +24,19 @@ use xshell::Shell;
 /// Flags of `interop`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Adds what needs more than Python: grpcurl (Go), and real Spark tasks (Java) with their files on a real S3 (Go).
+    /// Adds grpcurl (needs Go) and Spark tasks (need Java) with files in minio (needs Go).
     #[arg(long)]
     full: bool,
 }
 
-/// Runs the parts, and fails when a claim does not hold.
+/// Runs the checks, and fails if one of them fails.
 pub(crate) fn run(sh: &Shell, args: &Args) -> Result<()> {
-    report(&claims(sh, args.full)?)
+    report(&run_checks(sh, args.full)?)
 }
 
-/// The whole of it, for `nightly`.
+/// Runs the full set for `nightly`.
 pub(crate) fn run_full(sh: &Shell) -> Result<String> {
-    let tally = claims(sh, true)?;
+    let tally = run_checks(sh, true)?;
     report(&tally)?;
     Ok(tally.to_string())
 }
@@ -44,19 +44,19 @@ pub(crate) fn run_full(sh: &Shell) -> Result<String> {
 fn report(tally: &Tally) -> Result<()> {
     println!("interop: {tally}");
     if tally.failed > 0 {
-        bail!("{} of the claims above do not hold", tally.failed);
+        bail!("{} checks failed", tally.failed);
     }
     Ok(())
 }
 
-fn claims(sh: &Shell, full: bool) -> Result<Tally> {
-    // What is missing is told before anything long is started.
+fn run_checks(sh: &Shell, full: bool) -> Result<Tally> {
+    // Report missing prerequisites before starting anything slow.
     let spark = if full { Some(Spark::prepare(sh)?) } else { None };
     let python = Python::prepare(sh, full)?;
     let grpcurl = if full { Some(tools::grpcurl(sh)?) } else { None };
     let mut tally = Tally::default();
 
-    println!("\n== our descriptors against the package's");
+    println!("\n== our descriptors against those of PyPI flyteidl2");
     let descriptor = sh.current_dir().join("crates/flyteidl2/src/gen/descriptor.bin");
     tally += python.run(sh, "descriptors.py", &[descriptor.to_string_lossy().as_ref()])?;
 
@@ -66,10 +66,10 @@ fn claims(sh: &Shell, full: bool) -> Result<Tally> {
     });
     tally += python.run(sh, "submissions.py", &snapshots.each_ref().map(String::as_str))?;
 
-    println!("\n== a Python client against the running server");
+    println!("\n== Flyte's Python stubs against the server");
     let programs = Programs::start(sh, Setup::default())?;
     let requests = sh.current_dir().join("fixtures/requests");
-    let driven = python.run(
+    let client = python.run(
         sh,
         "drive.py",
         &[
@@ -77,15 +77,15 @@ fn claims(sh: &Shell, full: bool) -> Result<Tally> {
             &programs.workspace,
             requests.to_string_lossy().as_ref(),
             programs::TOKEN,
-            &programs.pages,
+            &programs.metrics,
         ],
     )?;
-    if driven.failed > 0 {
+    if client.failed > 0 {
         programs.show_logs(sh);
     }
-    tally += driven;
+    tally += client;
 
-    println!("\n== Databricks' own SDK against the fake workspace");
+    println!("\n== Databricks' SDK against the emulator: authentication");
     let (client_id, secret) = programs::PRINCIPAL.split_once('=').unwrap_or_default();
     tally += python.run(
         sh,
@@ -93,7 +93,7 @@ fn claims(sh: &Shell, full: bool) -> Result<Tally> {
         &[&programs.workspace, &programs.certificate, programs::TOKEN, client_id, secret],
     )?;
 
-    println!("\n== SQL statements of Databricks' own SDK at the fake workspace");
+    println!("\n== Databricks' SDK against the emulator: SQL statements");
     tally += python.run(
         sh,
         "statements.py",
@@ -101,12 +101,12 @@ fn claims(sh: &Shell, full: bool) -> Result<Tally> {
     )?;
 
     if let Some(grpcurl) = grpcurl {
-        println!("\n== grpcurl against the running server");
+        println!("\n== grpcurl against the server");
         tally += grpcurl::run(sh, &grpcurl, &programs.server);
     }
     if spark.is_some() {
         println!(
-            "\n== the examples of docs/tasks.md, serialised by the SDK, against the running server"
+            "\n== the examples of docs/tasks.md, serialised by the SDK, against the server"
         );
         let page = sh.current_dir().join("docs/tasks.md").display().to_string();
         tally += python.run(sh, "tasks_doc.py", &[&programs.server, &programs.workspace, &page])?;

@@ -1,11 +1,11 @@
-//! Secrets of namespaces and tokens of service accounts, with a real API server. The test is `kubernetes` of
-//! `connector-server`, which starts the programs itself: it stops one of them on the way.
+//! Runs the `kubernetes` tests of `connector-server` against a real API server: namespace Secrets and service account
+//! tokens. The tests start and stop the programs themselves.
 
 use crate::tools;
 use anyhow::{Context as _, Result};
 use xshell::{Shell, cmd};
 
-/// Builds the programs, and runs the test that needs them.
+/// Builds etcd and kube-apiserver, then runs the tests.
 pub(crate) fn run(sh: &Shell) -> Result<String> {
     let (etcd, kube_apiserver) = (tools::etcd(sh)?, tools::kube_apiserver(sh)?);
     cmd!(
@@ -15,6 +15,6 @@ pub(crate) fn run(sh: &Shell) -> Result<String> {
     .env("FLYTE_TEST_ETCD", etcd)
     .env("FLYTE_TEST_KUBE_APISERVER", kube_apiserver)
     .run()
-    .context("the connector and a real API server do not get on")?;
-    Ok("the documented Role, changes, an outage, and a token that the API server signed".to_owned())
+    .context("the tests against a real Kubernetes API server failed")?;
+    Ok("documented Role, Secret changes, an outage, a signed service account token".to_owned())
 }

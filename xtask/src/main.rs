@@ -1,10 +1,10 @@
-//! The project's automation, run as `cargo xtask <command>`. One module for each command.
+//! Project automation: `cargo xtask <command>`. One module per command.
 
 #![forbid(unsafe_code)]
 #![expect(
     clippy::print_stdout,
     clippy::print_stderr,
-    reason = "a command line tool talks on its standard streams"
+    reason = "a command line tool writes to its standard streams"
 )]
 
 mod ci;
@@ -25,7 +25,7 @@ use std::path::Path;
 use std::process::ExitCode;
 use xshell::Shell;
 
-/// The project's automation.
+/// Project automation.
 #[derive(Debug, Parser)]
 #[command(name = "cargo xtask", bin_name = "cargo xtask")]
 struct Args {
@@ -35,19 +35,19 @@ struct Args {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Runs everything that a change has to pass. Needs Rust alone.
+    /// Runs the checks that every change must pass. Needs only Rust.
     Ci(ci::Args),
-    /// Writes the Rust bindings and the descriptor set from `proto/`.
+    /// Generates the Rust bindings and the descriptor set from `proto/`.
     Codegen(codegen::Args),
-    /// Checks bindings and server against programs that others wrote. Needs Python.
+    /// Tests bindings, server and emulator against third-party programs. Needs Python.
     Interop(interop::Args),
-    /// Runs what takes longer than a minute, or needs more than Rust.
+    /// Runs the slow checks and those that need more than Rust.
     Nightly(nightly::Args),
-    /// Lists what the server is made of, as `CycloneDX`, to go beside its image.
+    /// Writes the server's software bill of materials as `CycloneDX`.
     Sbom(sbom::Args),
-    /// Drives thousands of tasks through servers that are killed, against a workspace with faults.
+    /// Runs thousands of tasks while servers are killed and the emulator injects faults.
     Soak(soak::Args),
-    /// Checks the repository's own rules: layers, manifests, source files, links.
+    /// Checks the repository's conventions: layers, manifests, source files, links, citations, language.
     Tidy,
 }
 
@@ -62,9 +62,9 @@ fn main() -> ExitCode {
 }
 
 fn run(command: Command) -> Result<()> {
-    let sh = Shell::new().context("cannot tell the current folder")?;
+    let sh = Shell::new().context("cannot read the current directory")?;
     sh.change_dir(
-        Path::new(env!("CARGO_MANIFEST_DIR")).parent().context("xtask has no parent folder")?,
+        Path::new(env!("CARGO_MANIFEST_DIR")).parent().context("xtask has no parent directory")?,
     );
     match command {
         Command::Ci(args) => ci::run(&sh, &args),

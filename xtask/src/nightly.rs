@@ -1,22 +1,22 @@
-//! `cargo xtask nightly`: what takes longer than a minute or needs more than Rust.
+//! `cargo xtask nightly`: the slow checks, and those that need more than Rust.
 
 use crate::{
     fuzz,
-    interop::{self, s3_logs, stores, supply},
+    interop::{self, object_stores, s3_logs, supply_chain},
     kubernetes, prometheus, soak,
 };
 use anyhow::{Result, bail};
 use std::time::Instant;
 use xshell::Shell;
 
-/// A part: its name, and what it says of itself when it passed.
+/// A part's name, and the function that runs it and returns a summary.
 type Part = (&'static str, fn(&Shell) -> Result<String>);
 
 const PARTS: [Part; 8] = [
     ("interop", interop::run_full),
-    ("stores", stores::run),
+    ("stores", object_stores::run),
     ("s3-logs", s3_logs::run),
-    ("supply", supply::run),
+    ("supply", supply_chain::run),
     ("kubernetes", kubernetes::run),
     ("prometheus", prometheus::run),
     ("soak", soak::run_large),
@@ -26,17 +26,17 @@ const PARTS: [Part; 8] = [
 /// Flags of `nightly`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Runs the parts of these names alone.
+    /// Runs only these parts.
     #[arg(long, value_name = "PART")]
     only: Vec<String>,
 }
 
-/// Runs every part, whatever became of the ones before, and ends with a summary.
+/// Runs every part, also after a failure, and prints a summary.
 pub(crate) fn run(sh: &Shell, args: &Args) -> Result<()> {
     let is_wanted = |name: &str| args.only.is_empty() || args.only.iter().any(|only| only == name);
     let parts: Vec<&Part> = PARTS.iter().filter(|(name, _)| is_wanted(name)).collect();
     if parts.is_empty() {
-        bail!("no part has that name: the parts are {}", PARTS.map(|(name, _)| name).join(", "));
+        bail!("no part has that name; the parts are {}", PARTS.map(|(name, _)| name).join(", "));
     }
     let mut summary = Vec::new();
     let mut failed = 0;
@@ -44,7 +44,7 @@ pub(crate) fn run(sh: &Shell, args: &Args) -> Result<()> {
         println!("part {}/{} {name} …", index + 1, parts.len());
         let started = Instant::now();
         let outcome = match part(sh) {
-            Ok(said) => format!("ok    {name}: {said}"),
+            Ok(summary) => format!("ok    {name}: {summary}"),
             Err(error) => {
                 failed += 1;
                 format!("FAIL  {name}: {error:#}")

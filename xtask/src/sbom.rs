@@ -1,4 +1,4 @@
-//! `cargo xtask sbom`: what the server is made of, as a `CycloneDX` document to go beside its image.
+//! `cargo xtask sbom`: writes the server's software bill of materials as a `CycloneDX` document.
 
 use crate::tools;
 use anyhow::{Context as _, Result};
@@ -8,31 +8,31 @@ use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use xshell::{Shell, cmd};
 
-/// The crate whose binary is shipped.
+/// The crate whose binary is described.
 const SERVER: &str = "connector-server";
 
-/// The folder below the target folder.
+/// Output directory below the target directory.
 const FOLDER: &str = "sbom";
 
 /// Flags of `sbom`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// The features that the server is built with, separated by commas.
+    /// Features that the server is built with, comma-separated.
     #[arg(long, value_name = "FEATURES", default_value = "")]
     features: String,
-    /// The target that the server is built for; this machine's when none is given.
+    /// Target triple that the server is built for. The default is this machine's.
     #[arg(long, value_name = "TRIPLE")]
     target: Option<String>,
 }
 
-/// Writes the document and says where it is.
+/// Writes the document and prints its path.
 pub(crate) fn run(sh: &Shell, args: &Args) -> Result<()> {
     let document = write(sh, args)?;
     println!("{}", document.display());
     Ok(())
 }
 
-/// Writes the document of the server with every feature.
+/// Writes the document for a server with every feature.
 pub(crate) fn write_full(sh: &Shell) -> Result<PathBuf> {
     let metadata = MetadataCommand::new().current_dir(sh.current_dir()).no_deps().exec()?;
     let server = metadata.packages.iter().find(|package| package.name == SERVER);
@@ -60,15 +60,15 @@ fn write(sh: &Shell, args: &Args) -> Result<PathBuf> {
             .quiet()
             .read()
             .context(
-                "the dependencies cannot be listed; does the target or a feature not exist?",
+                "cannot list the dependencies; check the target and the features",
             )?;
-    // One document for each binary of each member lies beside its manifest then.
+    // cargo-cyclonedx writes one document per binary beside each manifest.
     cmd!(
         sh,
         "{program} cyclonedx --manifest-path {manifest} --quiet --format json --spec-version 1.5 --describe binaries --no-build-deps --features {features} {target...}"
     )
     .run()
-    .context("the dependencies cannot be listed")?;
+    .context("cannot list the dependencies")?;
     let mut document = None;
     let members = sh.read_dir("crates")?.into_iter().chain([PathBuf::from("xtask")]);
     for member in members.filter(|member| member.is_dir()) {
@@ -83,21 +83,21 @@ fn write(sh: &Shell, args: &Args) -> Result<PathBuf> {
             sh.remove_path(&file)?;
         }
     }
-    let document = document.context("cargo-cyclonedx wrote nothing about the server")?;
+    let document = document.context("cargo-cyclonedx wrote no document for the server")?;
     let mut document: Value = serde_json::from_str(&document)?;
     keep_linked(&mut document, &linked);
     let folder = target_folder.join(FOLDER);
     sh.create_dir(&folder)?;
     let path = folder.join(format!("{SERVER}.cdx.json"));
-    // Where it was written is nobody's business, and would make each copy another.
+    // Remove the local path, so that the document is reproducible.
     let here = format!("path+file://{}", sh.current_dir().display());
     let text = serde_json::to_string_pretty(&document)?.replace(&here, "path+file://");
     sh.write_file(&path, text)?;
     Ok(path)
 }
 
-/// Keeps what is linked into the server. The document also names crates that a dependency would have with features that
-/// nobody asked for; the tree, a line `name v1.2.3` each, does not.
+/// Removes components that are not linked into the server: crates behind features that are off. `tree` is the output of
+/// `cargo tree`, one `name v1.2.3` per line.
 fn keep_linked(document: &mut Value, tree: &str) {
     let linked: HashSet<(&str, &str)> = tree
         .lines()
@@ -136,7 +136,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_not_linked_is_in_neither_list() {
+    fn unlinked_components_are_removed() {
         let component = |name: &str, version: &str| json!({"name": name, "version": version, "bom-ref": format!("{name}#{version}")});
         let mut document = json!({
             "metadata": {"component": component("server", "0.1.0")},

@@ -1,6 +1,6 @@
-//! `cargo xtask tidy`: the conventions of this repository, as code.
+//! `cargo xtask tidy`: checks the conventions of this repository.
 //!
-//! Each rule is a pure function from what was read to [`Violation`]s; this module only reads and prints.
+//! Each rule is a pure function from file contents to [`Violation`]s; this module reads the files and prints the result.
 
 mod layers;
 mod links;
@@ -13,15 +13,15 @@ use std::fmt;
 use std::path::Path;
 use xshell::Shell;
 
-/// Folders that hold nothing of ours.
+/// Directories that are not checked.
 const SKIPPED_FOLDERS: [&str; 3] = [".git", ".tools", "target"];
 
-/// One broken rule, with the way out.
+/// One violation of a rule, with its fix.
 #[derive(Debug, PartialEq, Eq)]
 struct Violation {
-    /// The name of the rule, and its number where the rules have numbers.
+    /// Name of the rule, with its number for the layer rules.
     rule: String,
-    /// The file, and the line where there is one.
+    /// File, and line if known.
     place: String,
     fault: String,
     fix: String,
@@ -33,10 +33,10 @@ impl fmt::Display for Violation {
     }
 }
 
-/// Every file of the repository, by its path from the root with forward slashes. Bytes that are no text are `None`.
+/// Contents of the repository's files by path, relative to the root, with forward slashes. `None` for binary files.
 type Tree = BTreeMap<String, Option<String>>;
 
-/// Checks the whole repository, and fails after printing every violation.
+/// Checks the repository. Prints every violation, then fails if there is one.
 pub(crate) fn run(sh: &Shell) -> Result<()> {
     let mut tree = Tree::new();
     read_tree(sh, &sh.current_dir(), "", &mut tree)?;
@@ -52,7 +52,7 @@ pub(crate) fn run(sh: &Shell) -> Result<()> {
     }
     match violations.len() {
         0 => {
-            println!("tidy: {} files and {} crates keep the rules", tree.len(), packages.len());
+            println!("tidy: {} files and {} crates checked", tree.len(), packages.len());
             Ok(())
         }
         count => bail!("tidy found {count} violation{}", if count == 1 { "" } else { "s" }),
@@ -62,7 +62,7 @@ pub(crate) fn run(sh: &Shell) -> Result<()> {
 fn read_tree(sh: &Shell, dir: &Path, prefix: &str, tree: &mut Tree) -> Result<()> {
     for path in sh.read_dir(dir)? {
         let name = path.file_name().and_then(|name| name.to_str());
-        let name = name.with_context(|| format!("{} is not named in UTF-8", path.display()))?;
+        let name = name.with_context(|| format!("the name of {} is not UTF-8", path.display()))?;
         let shown = format!("{prefix}{name}");
         if path.is_dir() {
             if !SKIPPED_FOLDERS.contains(&name) {
@@ -75,7 +75,7 @@ fn read_tree(sh: &Shell, dir: &Path, prefix: &str, tree: &mut Tree) -> Result<()
     Ok(())
 }
 
-/// A tree from pairs of path and text, for the tests of the rules.
+/// Builds a tree from pairs of path and text.
 #[cfg(test)]
 fn tree_of(files: &[(&str, &str)]) -> Tree {
     files.iter().map(|(path, text)| ((*path).to_owned(), Some((*text).to_owned()))).collect()

@@ -1,32 +1,32 @@
-//! Programs that are not Rust's own: found, or installed into `.tools`, pinned by version.
+//! Finds external programs, or installs pinned versions into `.tools`.
 
 use anyhow::{Context as _, Result, bail};
 use std::path::{Path, PathBuf};
 use xshell::{Shell, cmd};
 
-/// Ignored by git. Everything that xtask installs lies here.
+/// Directory of everything that xtask installs. Ignored by git.
 pub(crate) const FOLDER: &str = ".tools";
 
 const CARGO_CYCLONEDX: &str = "0.5.9";
 const CARGO_DENY: &str = "0.20.2";
 const CARGO_FUZZ: &str = "0.13.2";
-/// Reports of grpcurl's own version are "dev build" when Go built it, so the version is in the folder's name.
+/// A grpcurl built by Go reports its version as "dev build", so the version is in the directory name.
 const GRPCURL: &str = "v1.9.3";
 const KUBE_APISERVER: &str = "1.34.2";
 const PROMETHEUS: &str = "3.13.0";
 const ETCD: &str = "v3.6.4";
-/// minio's release tags are no Go versions, so a commit it is.
+/// A pseudo-version, because minio's release tags are not Go versions.
 const MINIO: &str = "v0.0.0-20260212201848-7aac2a2c5b7c";
-/// The newest are sometimes refused by the proxy, so this one is some months old.
+/// Some months old, because the module proxy sometimes rejects the newest versions.
 const FAKE_GCS_SERVER: &str = "v1.54.0";
 const AZURITE: &str = "3.35.0";
 
-/// Does `program` start and end well?
+/// True if `program` runs and exits with success.
 pub(crate) fn works(sh: &Shell, program: &str, args: &[&str]) -> bool {
     cmd!(sh, "{program} {args...}").quiet().ignore_stdout().ignore_stderr().run().is_ok()
 }
 
-/// Fails with the one line that mends it when rustfmt or clippy is not there.
+/// Fails with the install command if a rustup component is missing.
 pub(crate) fn require_component(sh: &Shell, component: &str, subcommand: &str) -> Result<()> {
     if works(sh, "cargo", &[subcommand, "--version"]) {
         return Ok(());
@@ -34,17 +34,17 @@ pub(crate) fn require_component(sh: &Shell, component: &str, subcommand: &str) -
     bail!("{component} is not installed: run `rustup component add {component}`")
 }
 
-/// The program `cargo-cyclonedx` in the pinned version, which is built when it is not there.
+/// Returns the path of `cargo-cyclonedx`, and builds it first if needed.
 pub(crate) fn cargo_cyclonedx(sh: &Shell, target: &Path) -> Result<PathBuf> {
     built_by_cargo(sh, target, "cargo-cyclonedx", CARGO_CYCLONEDX, &["cyclonedx", "--version"])
 }
 
-/// The program `cargo-deny` in the pinned version, which is built when it is not there.
+/// Returns the path of `cargo-deny`, and builds it first if needed.
 pub(crate) fn cargo_deny(sh: &Shell, target: &Path) -> Result<PathBuf> {
     built_by_cargo(sh, target, "cargo-deny", CARGO_DENY, &["--version"])
 }
 
-/// The program `cargo-fuzz` in the pinned version, which is built when it is not there.
+/// Returns the path of `cargo-fuzz`, and builds it first if needed.
 pub(crate) fn cargo_fuzz(sh: &Shell, target: &Path) -> Result<PathBuf> {
     built_by_cargo(sh, target, "cargo-fuzz", CARGO_FUZZ, &["--version"])
 }
@@ -54,43 +54,43 @@ fn built_by_cargo(
     target: &Path,
     name: &str,
     version: &str,
-    tells_version: &[&str],
+    version_args: &[&str],
 ) -> Result<PathBuf> {
     let wanted = format!("{name} {version}");
     let own = sh.current_dir().join(FOLDER).join("bin").join(name);
     for program in [PathBuf::from(name), own.clone()] {
-        let found = cmd!(sh, "{program} {tells_version...}").quiet().ignore_stderr().read();
+        let found = cmd!(sh, "{program} {version_args...}").quiet().ignore_stderr().read();
         if found.is_ok_and(|found| found.split_whitespace().last() == Some(version)) {
             return Ok(program);
         }
     }
-    println!("{wanted} is not there: building it into {FOLDER}/, about a minute, once");
+    println!("{wanted} is not installed: building it into {FOLDER}/ once, about a minute");
     let built = target.join("tools");
     cmd!(
         sh,
         "cargo install {name} --locked --version {version} --debug --force --root {FOLDER} --target-dir {built}"
     )
     .run()
-    .with_context(|| format!("{name} cannot be built; is crates.io reachable?"))?;
+    .with_context(|| format!("cannot build {name}; is crates.io reachable?"))?;
     Ok(own)
 }
 
-/// The program `grpcurl` in the pinned version, which Go builds when it is not there.
+/// Returns the path of `grpcurl`, and builds it first if needed.
 pub(crate) fn grpcurl(sh: &Shell) -> Result<PathBuf> {
     built_by_go(sh, "grpcurl", GRPCURL, "github.com/fullstorydev/grpcurl/cmd/grpcurl")
 }
 
-/// The program `minio` in the pinned version, which Go builds when it is not there.
+/// Returns the path of `minio`, and builds it first if needed.
 pub(crate) fn minio(sh: &Shell) -> Result<PathBuf> {
     built_by_go(sh, "minio", MINIO, "github.com/minio/minio")
 }
 
-/// The program `fake-gcs-server` in the pinned version, which Go builds when it is not there.
+/// Returns the path of `fake-gcs-server`, and builds it first if needed.
 pub(crate) fn fake_gcs_server(sh: &Shell) -> Result<PathBuf> {
     built_by_go(sh, "fake-gcs-server", FAKE_GCS_SERVER, "github.com/fsouza/fake-gcs-server")
 }
 
-/// The blob service of Azurite in the pinned version, which npm installs when it is not there.
+/// Returns the path of Azurite's blob service, and installs it with npm first if needed.
 pub(crate) fn azurite(sh: &Shell) -> Result<PathBuf> {
     let folder = sh.current_dir().join(FOLDER).join(format!("azurite-{AZURITE}"));
     let program = folder.join("node_modules/.bin/azurite-blob");
@@ -100,26 +100,26 @@ pub(crate) fn azurite(sh: &Shell) -> Result<PathBuf> {
     }
     if !works(sh, "npm", &["--version"]) {
         bail!(
-            "npm is not installed, and Azurite comes from it: install Node.js from https://nodejs.org or as the package `npm`"
+            "npm is not installed, and Azurite needs it: install Node.js from https://nodejs.org or the package `npm`"
         );
     }
     println!(
-        "azurite {AZURITE} is not there: installing it into {FOLDER}/ with npm, half a minute, once"
+        "azurite {AZURITE} is not installed: installing it into {FOLDER}/ with npm once, half a minute"
     );
     sh.create_dir(&folder)?;
     let package = format!("azurite@{AZURITE}");
     let quiet = ["--no-save", "--no-audit", "--no-fund", "--loglevel=error"];
     cmd!(sh, "npm install {quiet...} --prefix {folder} {package}")
         .run()
-        .context("azurite cannot be installed; is the npm registry reachable?")?;
+        .context("cannot install azurite; is the npm registry reachable?")?;
     sh.write_file(finished, "")?;
     Ok(program)
 }
 
-/// The program `kube-apiserver` in the pinned version, which Go builds when it is not there.
+/// Returns the path of `kube-apiserver`, and builds it first if needed.
 ///
-/// Its module cannot be installed by name: it replaces its parts by folders of its own repository. A module that is thrown
-/// away replaces them by what was published, each `k8s.io/x v0.y` for Kubernetes `1.y`.
+/// `go install` rejects its module, which replaces dependencies with directories of its own repository. A temporary
+/// module replaces them with the published versions: `k8s.io/x v0.y` for Kubernetes `1.y`.
 pub(crate) fn kube_apiserver(sh: &Shell) -> Result<PathBuf> {
     let version = format!("v{KUBE_APISERVER}");
     let folder = sh.current_dir().join(FOLDER).join(format!("kube-apiserver-{version}"));
@@ -129,14 +129,14 @@ pub(crate) fn kube_apiserver(sh: &Shell) -> Result<PathBuf> {
     }
     announce_go_build(sh, "kube-apiserver", &version, "three minutes to ten")?;
     let module = format!("k8s.io/kubernetes@{version}");
-    // Outside of any module: ours would be asked about otherwise.
+    // Outside any Go module, so that only this module is resolved.
     let outside = sh.create_temp_dir()?;
     let _outside = sh.push_dir(outside.path());
     let facts = cmd!(sh, "go mod download -json {module}").quiet().read().context(UNREACHABLE)?;
     let go_mod = facts
         .lines()
         .find_map(|line| line.trim().strip_prefix("\"GoMod\": \"")?.strip_suffix("\","))
-        .context("`go mod download` does not say where the module's go.mod is")?;
+        .context("`go mod download` reports no path of the module's go.mod")?;
     let published = KUBE_APISERVER.replacen('1', "v0", 1);
     let replaced: Vec<String> = sh
         .read_file(go_mod)?
@@ -146,7 +146,7 @@ pub(crate) fn kube_apiserver(sh: &Shell) -> Result<PathBuf> {
         .collect();
     let number = "-X k8s.io/component-base/version.git";
     let minor = KUBE_APISERVER.split('.').nth(1).unwrap_or_default();
-    // Without them it calls itself v0.0.0, which its clients take for an old one.
+    // Without these it reports v0.0.0, which clients reject as too old.
     let versions = format!("-s -w {number}Version={version} {number}Major=1 {number}Minor={minor}");
     go_build_in_module(
         sh,
@@ -158,7 +158,7 @@ pub(crate) fn kube_apiserver(sh: &Shell) -> Result<PathBuf> {
     Ok(program)
 }
 
-/// The program `etcd` in the pinned version, which Go builds when it is not there.
+/// Returns the path of `etcd`, and builds it first if needed.
 pub(crate) fn etcd(sh: &Shell) -> Result<PathBuf> {
     let program = sh.current_dir().join(FOLDER).join(format!("etcd-{ETCD}")).join("etcd");
     if sh.path_exists(&program) {
@@ -170,9 +170,9 @@ pub(crate) fn etcd(sh: &Shell) -> Result<PathBuf> {
     Ok(program)
 }
 
-/// The programs `prometheus` and `promtool` in the pinned version, which Go builds when they are not there.
+/// Returns the paths of `prometheus` and `promtool`, and builds them first if needed.
 ///
-/// Prometheus `3.x.y` is the module's `v0.3xx.y`. It is built without the discovery of clouds, which takes most of the time.
+/// Prometheus `3.x.y` is version `v0.3xx.y` of the module. Cloud service discovery is left out, to save build time.
 pub(crate) fn prometheus(sh: &Shell) -> Result<[PathBuf; 2]> {
     let folder = sh.current_dir().join(FOLDER).join(format!("prometheus-{PROMETHEUS}"));
     let programs = ["prometheus", "promtool"];
@@ -195,7 +195,7 @@ pub(crate) fn prometheus(sh: &Shell) -> Result<[PathBuf; 2]> {
     Ok(paths)
 }
 
-/// Builds a package in a module of its own, which is thrown away.
+/// Builds a Go package in a temporary module.
 fn go_build_in_module(
     sh: &Shell,
     requirements: &str,
@@ -209,15 +209,15 @@ fn go_build_in_module(
     cmd!(sh, "go build -mod=mod -o {program} {flags...} {package}").run().context(UNREACHABLE)
 }
 
-const UNREACHABLE: &str = "it cannot be built; is the Go module proxy reachable?";
+const UNREACHABLE: &str = "cannot build it; is the Go module proxy reachable?";
 
 fn announce_go_build(sh: &Shell, name: &str, version: &str, time: &str) -> Result<()> {
     if !works(sh, "go", &["version"]) {
         bail!(
-            "Go is not installed, and {name} is built with it: install Go from https://go.dev/dl or as the package `golang`"
+            "Go is not installed, and {name} needs it: install Go from https://go.dev/dl or the package `golang`"
         );
     }
-    println!("{name} {version} is not there: building it into {FOLDER}/ with Go, {time}, once");
+    println!("{name} {version} is not installed: building it into {FOLDER}/ with Go once, {time}");
     Ok(())
 }
 
@@ -232,6 +232,6 @@ fn built_by_go(sh: &Shell, name: &str, version: &str, package: &str) -> Result<P
     cmd!(sh, "go install {module}")
         .env("GOBIN", &folder)
         .run()
-        .with_context(|| format!("{name} cannot be built; is the Go module proxy reachable?"))?;
+        .with_context(|| format!("cannot build {name}; is the Go module proxy reachable?"))?;
     Ok(program)
 }

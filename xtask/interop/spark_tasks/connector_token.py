@@ -1,8 +1,8 @@
-"""A task class for Databricks whose tasks run on the connector's own token.
+"""A Databricks task class whose tasks use the connector's token.
 
-`flyteplugins.databricks.Databricks` always writes the name of a Flyte secret into its tasks, also when there is none.
-The executor of open-source Flyte has no secrets and fails such a task before it calls the connector. This class
-leaves the name out. Use it in the place of `Databricks`, with the same parameters.
+`flyteplugins.databricks.Databricks` always writes the name of a Flyte secret into its tasks, even without one. The
+executor of open-source Flyte has no secrets and fails such a task before it calls the connector. This class omits the
+name. Use it in place of `Databricks`, with the same parameters.
 """
 
 from dataclasses import dataclass
@@ -16,11 +16,11 @@ from flyteplugins.databricks.task import DatabricksFunctionTask
 
 @dataclass
 class DatabricksByConnector(Databricks):
-    """As `Databricks`, without a token of the task: `databricks_token` is not used."""
+    """Like `Databricks`, without a secret; `databricks_token` is ignored."""
 
 
 class DatabricksByConnectorTask(DatabricksFunctionTask):
-    """A function that runs on Databricks with the connector's own token."""
+    """A function task that runs on Databricks with the connector's token."""
 
     def custom_config(self, sctx: SerializationContext) -> dict[str, Any]:
         config = super().custom_config(sctx)

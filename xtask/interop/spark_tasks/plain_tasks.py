@@ -1,4 +1,4 @@
-"""Tasks without Spark, for what the entrypoint does whatever the task is."""
+"""Tasks without Spark, to test the entrypoint."""
 
 import asyncio
 import os
@@ -43,17 +43,17 @@ def variable(name: str) -> str:
 
 @env.task
 def place() -> str:
-    """Where the task works, and which file it was read from."""
+    """Returns the working directory and the file of this module."""
     return f"{os.getcwd()}|{__file__}"
 
 
 @env.task
 def checkpoint() -> str:
-    """Whether there is an earlier attempt's checkpoint to load."""
+    """Returns whether there is a checkpoint of an earlier attempt."""
     return "some" if flyte.ctx().checkpoint.prev_exists() else "none"
 
 
 @env.task
 async def leave() -> int:
-    """Ends the process as nobody should."""
+    """Exits the process."""
     sys.exit(0)

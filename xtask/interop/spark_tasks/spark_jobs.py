@@ -1,4 +1,4 @@
-"""Tasks on Databricks, as a user of the connector writes them."""
+"""Databricks tasks, as a user of the connector writes them."""
 
 import os
 
@@ -10,7 +10,7 @@ env = flyte.TaskEnvironment(
     name="spark_jobs",
     image=flyte.Image.from_base("example.test/spark:1"),
     env_vars={
-        # The only line that a real workspace needs not: there the cluster says where Spark runs.
+        # Only for the emulator: on a real cluster, the cluster sets the Spark master.
         "PYSPARK_SUBMIT_ARGS": "--master local[1] --conf spark.ui.enabled=false pyspark-shell",
         "FACTOR": "3",
     },
@@ -39,11 +39,11 @@ def missing_table() -> int:
 
 @env.task
 def boom() -> int:
-    """Fails as user code does."""
+    """Raises an exception."""
     raise ValueError("boom")
 
 
 @env.task
 def boom_for_good() -> int:
-    """Fails so that another try is of no use."""
+    """Raises an exception that must not be retried."""
     raise flyte.errors.NonRecoverableError("bad input")

@@ -1,22 +1,22 @@
-//! grpcurl knows nothing of our protocol: what it shows, it had from reflection.
+//! Checks gRPC reflection with grpcurl, which has no other knowledge of the protocol.
 
 use super::tally::Tally;
 use std::path::Path;
 use xshell::{Shell, cmd};
 
-/// Asks the server at `address`, and counts what the answers show.
+/// Calls the server at `address` and checks its responses.
 pub(super) fn run(sh: &Shell, grpcurl: &Path, address: &str) -> Tally {
     let mut tally = Tally::default();
-    let mut ask = |claim: &str, args: &[&str], wanted: &[&str]| {
-        let answer = cmd!(sh, "{grpcurl} -plaintext -max-time 10 {args...}").quiet().read();
-        let fault = match &answer {
-            Ok(text) => missing(text, wanted),
+    let mut check = |claim: &str, args: &[&str], expected: &[&str]| {
+        let response = cmd!(sh, "{grpcurl} -plaintext -max-time 10 {args...}").quiet().read();
+        let failure = match &response {
+            Ok(text) => missing(text, expected),
             Err(error) => Some(error.to_string()),
         };
-        tally.claim(claim, fault.as_deref());
+        tally.record(claim, failure.as_deref());
     };
-    ask(
-        "reflection lists both services, and health",
+    check(
+        "reflection lists both services and health",
         &[address, "list"],
         &[
             "flyteidl2.connector.AsyncConnectorService",
@@ -24,7 +24,7 @@ pub(super) fn run(sh: &Shell, grpcurl: &Path, address: &str) -> Tally {
             "grpc.health.v1.Health",
         ],
     );
-    ask(
+    check(
         "reflection describes CreateTaskRequest",
         &[address, "describe", "flyteidl2.connector.CreateTaskRequest"],
         &[
@@ -36,23 +36,23 @@ pub(super) fn run(sh: &Shell, grpcurl: &Path, address: &str) -> Tally {
             ".flyteidl2.core.Connection connection = 5;",
         ],
     );
-    ask(
+    check(
         "health answers SERVING",
         &[address, "grpc.health.v1.Health/Check"],
         &["\"status\": \"SERVING\""],
     );
-    ask(
-        "ListConnectors, called by reflection, tells of the Databricks connector",
+    check(
+        "ListConnectors, called through reflection, returns the Databricks connector",
         &[address, "flyteidl2.connector.ConnectorMetadataService/ListConnectors"],
         &["\"name\": \"Databricks Connector\"", "\"name\": \"databricks\""],
     );
     tally
 }
 
-/// What the answer lacks, if anything.
-fn missing(answer: &str, wanted: &[&str]) -> Option<String> {
-    let lacking = wanted.iter().find(|part| !answer.contains(**part))?;
-    Some(format!("no `{lacking}` in:\n{answer}"))
+/// Returns a message about the first expected part that `response` lacks.
+fn missing(response: &str, expected: &[&str]) -> Option<String> {
+    let lacking = expected.iter().find(|part| !response.contains(**part))?;
+    Some(format!("no `{lacking}` in:\n{response}"))
 }
 
 #[cfg(test)]
@@ -60,7 +60,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_answer_that_lacks_a_part_is_told_apart() {
+    fn missing_part_is_reported() {
         assert_eq!(missing("a\nb", &["a", "b"]), None);
         assert_eq!(missing("a", &["a", "b"]).as_deref(), Some("no `b` in:\na"));
     }

@@ -1,4 +1,4 @@
-//! Our real programs, started for the length of one run: the fake workspace and the server.
+//! Runs the emulator and the server as processes for the duration of a check.
 
 use anyhow::{Context as _, Result, bail};
 use cargo_metadata::MetadataCommand;
@@ -9,41 +9,41 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 use xshell::{Shell, cmd};
 
-/// The one token that the fake workspace accepts here.
+/// The token that the emulator accepts.
 pub(super) const TOKEN: &str = "dapi-interop";
 
-/// A service principal of the fake workspace: its id and its secret.
+/// A service principal of the emulator: `<client id>=<secret>`.
 pub(super) const PRINCIPAL: &str = "interop-principal=interop-secret";
 
-/// Its SQL warehouse.
+/// The emulator's SQL warehouse.
 pub(super) const WAREHOUSE: &str = "1234567890abcdef";
 
-/// What the runs of the fake workspace do, by run name.
+/// Scripts of the emulator's runs, by run name.
 const SCRIPTS: &str = "xtask/interop/scripts.json";
 
-/// No start takes longer, by far.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// Maximum start-up time of a program.
+const START_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// How long a program may take to end once it is asked to; the server lets calls in flight finish.
-const PATIENCE_AT_THE_END: Duration = Duration::from_secs(30);
+/// Maximum shutdown time of a program. The server finishes its running calls first.
+const STOP_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Both programs, up and listening. They end when this is dropped.
+/// The running emulator and server. Dropping this stops both.
 pub(super) struct Programs {
-    /// `host:port` of the server's gRPC.
+    /// `host:port` of the server's gRPC listener.
     pub(super) server: String,
-    /// Where it serves its metrics.
-    pub(super) pages: String,
-    /// `host:port` of the workspace's HTTPS, as a task names it.
+    /// `host:port` of the server's metrics.
+    pub(super) metrics: String,
+    /// `host:port` of the emulator's HTTPS listener, as a task names the workspace.
     pub(super) workspace: String,
-    /// The file of the certificate that the workspace's clients have to trust.
+    /// Path of the emulator's certificate, which its clients must trust.
     pub(super) certificate: String,
-    /// Held for their drop: the server goes before the workspace it calls.
+    // Dropped in this order: the server stops before the workspace that it calls.
     _server: Program,
     _workspace: Program,
     logs: [PathBuf; 2],
 }
 
-/// What one part asks of the programs, beside what all parts do.
+/// Extra flags and variables of one check.
 #[derive(Debug, Default, Clone, Copy)]
 pub(super) struct Setup<'a> {
     pub(super) workspace_flags: &'a [(&'a str, &'a str)],
@@ -52,7 +52,7 @@ pub(super) struct Setup<'a> {
 }
 
 impl Programs {
-    /// Builds and starts both, and waits until they take connections.
+    /// Builds and starts both programs, and waits until they accept connections.
     pub(super) fn start(sh: &Shell, setup: Setup<'_>) -> Result<Self> {
         cmd!(sh, "cargo build --package databricks-emulator --package connector-server").run()?;
         let folder = folder(sh)?;
@@ -73,9 +73,9 @@ impl Programs {
             &[&shared, setup.workspace_flags].concat(),
             &[],
         )?;
-        // It says where it listens once it does, and once the certificate is written.
+        // It prints its address once it listens and the certificate is written.
         let workspace =
-            emulator.wait_for(|program| address_after(&program.said(), "HTTPS https://"))?;
+            emulator.wait_for(|program| address_after(&program.output(), "HTTPS https://"))?;
 
         let [grpc, prometheus] = free_ports()?;
         let (port, prometheus_port) = (grpc.to_string(), prometheus.to_string());
@@ -101,7 +101,7 @@ impl Programs {
 
         Ok(Self {
             server: address.to_string(),
-            pages: SocketAddr::from((Ipv4Addr::LOCALHOST, prometheus)).to_string(),
+            metrics: SocketAddr::from((Ipv4Addr::LOCALHOST, prometheus)).to_string(),
             workspace,
             certificate: certificate.clone(),
             logs: [server.log.clone(), emulator.log.clone()],
@@ -110,7 +110,7 @@ impl Programs {
         })
     }
 
-    /// Prints the last lines that both programs wrote.
+    /// Prints the last lines of both logs.
     pub(super) fn show_logs(&self, sh: &Shell) {
         for log in &self.logs {
             println!(
@@ -122,7 +122,7 @@ impl Programs {
     }
 }
 
-/// The folder for what the parts write: below the target folder, beside what Cargo built.
+/// Returns the directory for files of the checks, below the target directory.
 pub(super) fn folder(sh: &Shell) -> Result<PathBuf> {
     let metadata = MetadataCommand::new().current_dir(sh.current_dir()).no_deps().exec()?;
     let folder = metadata.target_directory.into_std_path_buf().join("interop");
@@ -130,7 +130,7 @@ pub(super) fn folder(sh: &Shell) -> Result<PathBuf> {
     Ok(folder)
 }
 
-/// One process. Dropping it ends it.
+/// A child process. Dropping it stops the process.
 pub(super) struct Program {
     name: String,
     child: Child,
@@ -138,7 +138,7 @@ pub(super) struct Program {
 }
 
 impl Program {
-    /// Starts a program, whose output goes to a file of its name in `folder`. A flag without a value has an empty one.
+    /// Starts a program. Its output goes to `<name>.log` in `folder`. A flag with an empty value is passed without one.
     pub(super) fn start(
         sh: &Shell,
         program: &Path,
@@ -147,10 +147,10 @@ impl Program {
         variables: &[(&str, &str)],
     ) -> Result<Self> {
         let name =
-            program.file_name().context("a program without a name")?.to_string_lossy().into_owned();
+            program.file_name().context("the program has no file name")?.to_string_lossy().into_owned();
         let log = folder.join(format!("{name}.log"));
         let output =
-            File::create(&log).with_context(|| format!("{} cannot be written", log.display()))?;
+            File::create(&log).with_context(|| format!("cannot write {}", log.display()))?;
         let child = Command::new(program)
             .args(
                 flags.iter().flat_map(|(flag, value)| [flag, value]).filter(|arg| !arg.is_empty()),
@@ -161,31 +161,31 @@ impl Program {
             .stdout(output.try_clone()?)
             .stderr(output)
             .spawn()
-            .with_context(|| format!("{name} cannot be started"))?;
+            .with_context(|| format!("cannot start {name}"))?;
         Ok(Self { name, child, log })
     }
 
-    /// What it wrote so far.
-    fn said(&self) -> String {
+    /// Returns the output so far.
+    fn output(&self) -> String {
         std::fs::read_to_string(&self.log).unwrap_or_default()
     }
 
-    /// Waits until `ready` answers. A program that ended before is told with what it wrote.
+    /// Waits until `ready` returns a value. Fails with the log if the program exits first.
     pub(super) fn wait_for<T>(&mut self, ready: impl Fn(&Self) -> Option<T>) -> Result<T> {
         let started = Instant::now();
         loop {
             if let Some(status) = self.child.try_wait()? {
-                bail!("{} ended early ({status}):\n{}", self.name, last_lines(&self.said()));
+                bail!("{} exited early ({status}):\n{}", self.name, last_lines(&self.output()));
             }
-            if let Some(answer) = ready(self) {
-                return Ok(answer);
+            if let Some(value) = ready(self) {
+                return Ok(value);
             }
-            if started.elapsed() > PATIENCE {
+            if started.elapsed() > START_TIMEOUT {
                 bail!(
                     "{} is not ready after {} s:\n{}",
                     self.name,
-                    PATIENCE.as_secs(),
-                    last_lines(&self.said())
+                    START_TIMEOUT.as_secs(),
+                    last_lines(&self.output())
                 );
             }
             pause();
@@ -194,14 +194,14 @@ impl Program {
 }
 
 impl Program {
-    /// Asks it to end, as what it started would be left behind if it were killed. Whether it did.
-    fn ended_when_asked(&mut self) -> bool {
-        let asked = Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status();
-        if !asked.is_ok_and(|status| status.success()) {
+    /// Sends SIGTERM, so that the program can stop its own children. True if it exited in time.
+    fn terminate(&mut self) -> bool {
+        let sent = Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status();
+        if !sent.is_ok_and(|status| status.success()) {
             return false;
         }
         let started = Instant::now();
-        while started.elapsed() < PATIENCE_AT_THE_END {
+        while started.elapsed() < STOP_TIMEOUT {
             match self.child.try_wait() {
                 Ok(None) => pause(),
                 Ok(Some(_)) => return true,
@@ -214,41 +214,41 @@ impl Program {
 
 impl Drop for Program {
     fn drop(&mut self) {
-        // One that has ended already is reaped here; its number may be another's.
-        if matches!(self.child.try_wait(), Ok(Some(_))) || self.ended_when_asked() {
+        // Reap it first: the process id of an exited program can be reused.
+        if matches!(self.child.try_wait(), Ok(Some(_))) || self.terminate() {
             return;
         }
-        println!("{} did not end when it was asked to, and is killed", self.name);
-        let ended = self.child.kill().and_then(|()| self.child.wait());
-        if let Err(error) = ended {
-            println!("{} could not be ended: {error}", self.name);
+        println!("{} did not exit after SIGTERM; killing it", self.name);
+        let killed = self.child.kill().and_then(|()| self.child.wait());
+        if let Err(error) = killed {
+            println!("cannot kill {}: {error}", self.name);
         }
     }
 }
 
 #[expect(
     clippy::disallowed_methods,
-    reason = "there is no runtime here to block, and no event to wait for"
+    reason = "no runtime is blocked here, and there is no event to wait for"
 )]
 fn pause() {
     std::thread::sleep(Duration::from_millis(20));
 }
 
-/// Two ports that were free a moment ago.
+/// Returns two ports that were free a moment ago.
 pub(super) fn free_ports() -> Result<[u16; 2]> {
     let bind = || TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("no free port on 127.0.0.1");
     let (first, second) = (bind()?, bind()?);
     Ok([first.local_addr()?.port(), second.local_addr()?.port()])
 }
 
-/// The word behind `mark`, once the line is complete.
+/// Returns the word after `mark`, once its line is complete.
 fn address_after(text: &str, mark: &str) -> Option<String> {
     let (_, rest) = text.split_once(mark)?;
     let (line, _) = rest.split_once('\n')?;
     Some(line.split_whitespace().next()?.to_owned())
 }
 
-/// The end of a log.
+/// Returns the last 30 lines.
 fn last_lines(text: &str) -> String {
     let lines: Vec<&str> = text.lines().collect();
     lines.get(lines.len().saturating_sub(30)..).unwrap_or_default().join("\n")
@@ -259,15 +259,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_address_is_read_from_a_whole_line_only() {
-        let said = "HTTP  http://127.0.0.1:1  (x)\nHTTPS https://localhost:18443  (trust /x)\n";
-        assert_eq!(address_after(said, "HTTPS https://").as_deref(), Some("localhost:18443"));
+    fn address_is_read_from_complete_line_only() {
+        let output = "HTTP  http://127.0.0.1:1  (x)\nHTTPS https://localhost:18443  (trust /x)\n";
+        assert_eq!(address_after(output, "HTTPS https://").as_deref(), Some("localhost:18443"));
         assert_eq!(address_after("HTTPS https://localhost:184", "HTTPS https://"), None);
         assert_eq!(address_after("", "HTTPS https://"), None);
     }
 
     #[test]
-    fn the_end_of_a_log_is_short() {
+    fn last_lines_are_bounded() {
         let long = ["first"; 10].into_iter().chain(["last"; 30]).collect::<Vec<_>>().join("\n");
         assert_eq!(last_lines(&long), ["last"; 30].join("\n"));
         assert_eq!(last_lines("a\n"), "a");

@@ -1,4 +1,4 @@
-//! A Python environment of our own, and the programs in `xtask/interop` that run in it.
+//! A Python virtual environment, and the programs of `xtask/interop` that run in it.
 
 use super::tally::Tally;
 use crate::tools;
@@ -11,33 +11,33 @@ use xshell::{Shell, cmd};
 
 const SOURCES: &str = "xtask/interop";
 
-/// The interpreter of a finished environment.
+/// A virtual environment with its packages installed.
 pub(super) struct Python {
     interpreter: PathBuf,
 }
 
-/// What is installed with all that pip resolved for it.
+/// Pinned packages with all their dependencies.
 const REQUIREMENTS: &str = "requirements.txt";
 
-/// What is installed without its dependencies.
+/// Packages installed without dependencies.
 const PLUGINS: &str = "plugin.txt";
 
-/// The same, for Spark.
+/// Packages for Spark, installed without dependencies.
 const SPARK: &str = "spark.txt";
 
 impl Python {
-    /// Makes the environment, or takes the one that an earlier run made for the same requirements.
+    /// Creates the environment, or reuses one with the same requirements.
     pub(super) fn prepare(sh: &Shell, with_spark: bool) -> Result<Self> {
         Self::with(sh, REQUIREMENTS, if with_spark { &[PLUGINS, SPARK] } else { &[PLUGINS] })
     }
 
-    /// An environment with what the first list names, and, without their dependencies, with what the others name.
-    pub(super) fn with(sh: &Shell, requirements: &str, alone: &[&str]) -> Result<Self> {
+    /// Creates an environment with `requirements`, and with `without_deps` installed without their dependencies.
+    pub(super) fn with(sh: &Shell, requirements: &str, without_deps: &[&str]) -> Result<Self> {
         let in_sources = |name: &str| Path::new(SOURCES).join(name);
         let requirements = in_sources(requirements);
-        let alone: Vec<PathBuf> = alone.iter().map(|name| in_sources(name)).collect();
+        let without_deps: Vec<PathBuf> = without_deps.iter().map(|name| in_sources(name)).collect();
         let mut hasher = DefaultHasher::new();
-        for list in alone.iter().chain([&requirements]) {
+        for list in without_deps.iter().chain([&requirements]) {
             sh.read_file(list)?.hash(&mut hasher);
         }
         let folder =
@@ -54,35 +54,35 @@ impl Python {
                 "Python 3.10 or newer is not installed: install it with its venv module (Debian: `apt install python3 python3-venv`)"
             );
         }
-        println!("Python environment: making {}, a minute, once", folder.display());
+        println!("Python environment: creating {} once, about a minute", folder.display());
         cmd!(sh, "python3 -m venv --clear {folder}")
             .run()
-            .context("no Python environment can be made; is the venv module there (Debian: `apt install python3-venv`)?")?;
+            .context("cannot create a Python environment; is the venv module installed (Debian: `apt install python3-venv`)?")?;
         let Self { interpreter } = &python;
         let pip = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check"];
         cmd!(sh, "{interpreter} {pip...} --requirement {requirements}")
             .run()
-            .context("the Python packages cannot be installed; is PyPI reachable?")?;
-        for list in &alone {
+            .context("cannot install the Python packages; is PyPI reachable?")?;
+        for list in &without_deps {
             cmd!(sh, "{interpreter} {pip...} --no-deps --requirement {list}").run().with_context(
-                || format!("what {} names cannot be installed; is PyPI reachable?", list.display()),
+                || format!("cannot install the packages of {}; is PyPI reachable?", list.display()),
             )?;
         }
         sh.write_file(finished, "")?;
         Ok(python)
     }
 
-    /// The interpreter's path.
+    /// Returns the path of the interpreter.
     pub(super) fn path(&self) -> &Path {
         &self.interpreter
     }
 
-    /// Runs one of our programs, shows what it says, and counts its claims. A crash counts as a claim that failed.
+    /// Runs a program, prints its output and counts its checks. A crash counts as a failed check.
     pub(super) fn run(&self, sh: &Shell, program: &str, args: &[&str]) -> Result<Tally> {
         self.run_with(sh, program, args, &[])
     }
 
-    /// The same, with variables.
+    /// Like [`Self::run`], with extra environment variables.
     pub(super) fn run_with(
         &self,
         sh: &Shell,
@@ -91,11 +91,11 @@ impl Python {
         variables: &[(&str, &str)],
     ) -> Result<Tally> {
         let mut child = Command::new(&self.interpreter)
-            // -B: no compiled files beside the sources.
+            // -B: write no bytecode beside the sources.
             .args(["-B", program])
             .args(args)
             .current_dir(sh.current_dir().join(SOURCES))
-            // What the system sets for gRPC or Flyte is not to change what is seen here.
+            // Settings of the machine must not influence gRPC or Flyte here.
             .env_remove("http_proxy")
             .env_remove("https_proxy")
             .env("GRPC_VERBOSITY", "ERROR")
@@ -103,9 +103,9 @@ impl Python {
             .envs(variables.iter().copied())
             .stdout(Stdio::piped())
             .spawn()
-            .with_context(|| format!("{} cannot be started", self.interpreter.display()))?;
+            .with_context(|| format!("cannot start {}", self.interpreter.display()))?;
         let mut tally = Tally::default();
-        let output = child.stdout.take().context("the program has no output")?;
+        let output = child.stdout.take().context("the program has no standard output")?;
         for line in BufReader::new(output).lines() {
             let line = line?;
             println!("{line}");
@@ -113,10 +113,10 @@ impl Python {
         }
         let status = child.wait()?;
         if !status.success() {
-            tally.claim(&format!("{program} runs to its end"), Some(&status.to_string()));
+            tally.record(&format!("{program} runs to completion"), Some(&status.to_string()));
         }
         if tally == Tally::default() {
-            bail!("{program} claimed nothing");
+            bail!("{program} reported no checks");
         }
         Ok(tally)
     }

@@ -1,9 +1,9 @@
-//! How many claims held.
+//! Counts passed and failed checks.
 
 use std::fmt;
 use std::ops::AddAssign;
 
-/// Claims that held and claims that did not.
+/// Numbers of passed and failed checks.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Tally {
     pub(super) passed: usize,
@@ -11,7 +11,7 @@ pub(super) struct Tally {
 }
 
 impl Tally {
-    /// Counts a line of one of our Python programs, as `checks.py` writes it.
+    /// Counts an output line of a Python program, in the format of `checks.py`.
     pub(super) fn count_line(&mut self, line: &str) {
         if line.starts_with("pass ") {
             self.passed += 1;
@@ -20,11 +20,11 @@ impl Tally {
         }
     }
 
-    /// Prints and counts one claim.
-    pub(super) fn claim(&mut self, claim: &str, fault: Option<&str>) {
-        let line = match fault {
+    /// Prints and counts one check.
+    pub(super) fn record(&mut self, claim: &str, failure: Option<&str>) {
+        let line = match failure {
             None => format!("pass {claim}"),
-            Some(fault) => format!("FAIL {claim}: {fault}"),
+            Some(failure) => format!("FAIL {claim}: {failure}"),
         };
         println!("{line}");
         self.count_line(&line);
@@ -49,7 +49,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn claims_are_counted_and_notes_are_not() {
+    fn only_pass_and_fail_lines_are_counted() {
         let mut tally = Tally::default();
         for line in [
             "pass a",

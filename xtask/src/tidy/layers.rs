@@ -1,43 +1,42 @@
-//! Which crate may see which. A crate sees what its manifest names; what only tests use is free.
+//! Checks the dependencies between crates. Development dependencies are exempt.
 //!
-//! 1. `databricks-client` stands alone: no other crate of ours.
-//! 2. `connector-core` sees neither a transport nor a runtime, and takes `flyteidl2` without features. `flyteidl2`
-//!    itself takes no crate of ours.
-//! 3. `databricks-connector` sees neither tonic nor reqwest, and takes `flyteidl2` without features.
-//! 4. `connector-server` does not name `databricks-client`: a connector brings its own configuration.
-//! 5. A crate with a job has one place: see [`RESERVED`].
-//! 6. No third-party type in a public signature. That one is left to review.
+//! 1. `databricks-client` depends on no crate of this workspace.
+//! 2. `connector-core` depends on no transport and no runtime, and uses `flyteidl2` without features. `flyteidl2`
+//!    depends on no crate of this workspace.
+//! 3. `databricks-connector` depends on neither tonic nor reqwest, and uses `flyteidl2` without features.
+//! 4. `connector-server` does not depend on `databricks-client`: a connector has its own configuration type.
+//! 5. Some external crates are reserved for certain crates: see [`RESERVED`].
+//! 6. No third-party type in a public signature. Checked in review.
 //! 7. No build script.
-//! 8. Every crate has a line in [`EDGES`].
-//! 9. `databricks-emulator` and `xtask` take no crate of ours.
-//! 10. `flyte-executor-model` is for tests and the soak: no other crate names it, and it sees a connector from the
-//!     outside alone.
+//! 8. Every crate has an entry in [`EDGES`].
+//! 9. `databricks-emulator` and `xtask` depend on no crate of this workspace.
+//! 10. `flyte-executor-model` is for tests and the soak: no other crate depends on it, and it calls connectors over gRPC.
 
 use super::Violation;
 use anyhow::{Context as _, Result};
 use cargo_metadata::{DependencyKind, MetadataCommand, TargetKind};
 use std::path::Path;
 
-/// A crate of the workspace, as far as the rules look.
+/// A crate of the workspace, reduced to what the rules check.
 #[derive(Debug, Default)]
 pub(super) struct Package {
     pub(super) name: String,
-    /// The folder of its manifest, from the repository's root, without a final slash.
+    /// Directory of its manifest, relative to the root, without a trailing slash.
     pub(super) folder: String,
     pub(super) dependencies: Vec<Dependency>,
     pub(super) has_build_script: bool,
-    /// The root files of its library and binaries, from the repository's root.
+    /// Root files of its library and binaries, relative to the root.
     pub(super) roots: Vec<String>,
 }
 
-/// A dependency that is not for tests alone.
+/// A normal or build dependency.
 #[derive(Debug)]
 pub(super) struct Dependency {
     pub(super) name: String,
     pub(super) features: Vec<String>,
 }
 
-/// For each crate of ours: the rule, and the crates of ours that it may name.
+/// For each crate: the rule, and the workspace crates that it may depend on.
 const EDGES: [(&str, u8, &[&str]); 8] = [
     ("flyteidl2", 2, &[]),
     ("connector-core", 2, &["flyteidl2"]),
@@ -53,13 +52,13 @@ const EDGES: [(&str, u8, &[&str]); 8] = [
     ("xtask", 9, &[]),
 ];
 
-/// For each crate with a ban of its own: the rule, and what it may not name.
+/// For some crates: the rule, and the external crates that they may not depend on.
 const BANNED: [(&str, u8, &[&str]); 2] = [
     ("connector-core", 2, &["tonic", "reqwest", "hyper", "tokio"]),
     ("databricks-connector", 3, &["tonic", "reqwest", "hyper"]),
 ];
 
-/// Rule 5: crates with a job, and the only crates of ours that may name them.
+/// Rule 5: external crates, and the only workspace crates that may depend on them.
 const RESERVED: [(&[&str], &[&str]); 6] = [
     (&["tonic-prost-build", "protox", "anyhow", "cargo_metadata", "xshell"], &["xtask"]),
     (&["tonic"], &["flyteidl2", "connector-server", "flyte-executor-model"]),
@@ -69,10 +68,10 @@ const RESERVED: [(&[&str], &[&str]); 6] = [
     (&["prometheus-client"], &["connector-server"]),
 ];
 
-/// The crates that speak gRPC; the others take the messages alone.
+/// The crates that use gRPC; the others use only the messages of `flyteidl2`.
 const FEATURES_OF_FLYTEIDL2: &[&str] = &["connector-server", "flyte-executor-model"];
 
-/// Reads the workspace. It asks cargo for the manifests alone, so nothing is resolved or downloaded.
+/// Reads the manifests of the workspace, without resolving dependencies.
 pub(super) fn packages(root: &Path) -> Result<Vec<Package>> {
     let metadata = MetadataCommand::new()
         .current_dir(root)
@@ -84,7 +83,7 @@ pub(super) fn packages(root: &Path) -> Result<Vec<Package>> {
     };
     let mut packages = Vec::new();
     for package in metadata.workspace_packages() {
-        let folder = package.manifest_path.parent().context("a manifest lies in no folder")?;
+        let folder = package.manifest_path.parent().context("a manifest has no parent directory")?;
         let mut found = Package {
             name: package.name.to_string(),
             folder: from_root(folder.as_std_path()),
@@ -132,64 +131,65 @@ fn check_package(package: &Package, all: &[Package]) -> Vec<Violation> {
     }
     let Some((_, edge_rule, allowed)) = EDGES.iter().find(|(name, ..)| *name == package.name)
     else {
-        let fix = "say in xtask/src/tidy/layers.rs, EDGES, which of our crates it may name";
+        let fix = "add it to EDGES in xtask/src/tidy/layers.rs";
         found.push(violation(
             8,
-            format!("`{}` has no place among the layers", package.name),
+            format!("`{}` has no entry in EDGES", package.name),
             fix.to_owned(),
         ));
         return found;
     };
     for dependency in &package.dependencies {
-        let is_ours = all.iter().any(|other| other.name == dependency.name);
-        let broken = if is_ours {
-            check_ours(&package.name, dependency, *edge_rule, allowed)
+        let is_internal = all.iter().any(|other| other.name == dependency.name);
+        let broken = if is_internal {
+            check_internal(&package.name, dependency, *edge_rule, allowed)
         } else {
-            check_foreign(&package.name, &dependency.name)
+            check_external(&package.name, &dependency.name)
         };
         found.extend(broken.map(|(rule, fault, fix)| violation(rule, fault, fix)));
     }
     found
 }
 
-/// The rule that an edge breaks, the fault, and the fix.
+/// Number of the violated rule, description, and fix.
 type Broken = (u8, String, String);
 
-/// An edge to another crate of ours.
-fn check_ours(of: &str, to: &Dependency, rule: u8, allowed: &[&str]) -> Option<Broken> {
+/// Checks a dependency on a crate of this workspace.
+fn check_internal(of: &str, to: &Dependency, rule: u8, allowed: &[&str]) -> Option<Broken> {
     let name = to.name.as_str();
     if !allowed.contains(&name) {
         let fix = match allowed {
-            [] => "remove the dependency: this crate takes none of ours".to_owned(),
-            _ => format!("remove the dependency: of ours it may name {}", listed(allowed)),
+            [] => "remove it: this crate depends on no workspace crate".to_owned(),
+            _ => format!("remove it: the allowed workspace crates are {}", listed(allowed)),
         };
         return Some((rule, format!("`{of}` may not depend on `{name}`"), fix));
     }
-    let speaks_grpc = name == "flyteidl2" && !to.features.is_empty();
-    (speaks_grpc && !FEATURES_OF_FLYTEIDL2.contains(&of)).then(|| {
-        let fault = format!("`{of}` takes `flyteidl2` with features {:?}", to.features);
-        (rule, fault, "take the messages alone: leave the features out".to_owned())
+    let uses_grpc = name == "flyteidl2" && !to.features.is_empty();
+    (uses_grpc && !FEATURES_OF_FLYTEIDL2.contains(&of)).then(|| {
+        let fault = format!("`{of}` uses `flyteidl2` with features {:?}", to.features);
+        (rule, fault, "use `flyteidl2` without features".to_owned())
     })
 }
 
-/// An edge to somebody else's crate.
-fn check_foreign(of: &str, name: &str) -> Option<Broken> {
-    let within = |names: &[&str]| names.iter().any(|family| is_of_family(name, family));
+/// Checks a dependency on an external crate.
+fn check_external(of: &str, name: &str) -> Option<Broken> {
+    let within = |names: &[&str]| names.iter().any(|family| is_in_family(name, family));
     if let Some((_, rule, _)) =
         BANNED.iter().find(|(owner, _, names)| *owner == of && within(names))
     {
-        let fix = "do it in the layer above, and pass the result in";
-        return Some((*rule, format!("`{of}` may not see `{name}`"), fix.to_owned()));
+        let fix = "move the code to a higher layer and pass the result in";
+        return Some((*rule, format!("`{of}` may not depend on `{name}`"), fix.to_owned()));
     }
     let (_, owners) = RESERVED.iter().find(|(names, _)| within(names))?;
     (!owners.contains(&of)).then(|| {
-        let fix = format!("move what needs it to {}", listed(owners));
+        let fix = format!("move the code that needs it to {}", listed(owners));
         (5, format!("`{of}` may not depend on `{name}`"), fix)
     })
 }
 
-/// `tonic-health` is of tonic's family as much as tonic is. The first match in [`RESERVED`] counts.
-fn is_of_family(name: &str, family: &str) -> bool {
+/// True if `name` is `family` or starts with it and a hyphen: `tonic-health` belongs to `tonic`. The first match in
+/// [`RESERVED`] applies.
+fn is_in_family(name: &str, family: &str) -> bool {
     name.strip_prefix(family).is_some_and(|rest| rest.is_empty() || rest.starts_with('-'))
 }
 
@@ -213,24 +213,24 @@ mod tests {
         }
     }
 
-    /// The workspace with one more dependency for one crate: which rule does it break?
+    /// Adds one dependency to one crate, and compares the number of the violated rule.
     #[track_caller]
-    fn check_edge(name: &str, dependency: &str, wanted: Option<u8>) {
+    fn check_edge(name: &str, dependency: &str, expected: Option<u8>) {
         let mut all: Vec<_> =
             EDGES.iter().map(|(name, _, allowed)| package(name, allowed)).collect();
-        assert_eq!(check(&all), [], "the layers themselves break a rule");
+        assert_eq!(check(&all), [], "EDGES itself violates a rule");
         let changed = all.iter_mut().find(|package| package.name == name).unwrap();
         changed.dependencies.push(Dependency { name: dependency.to_owned(), features: vec![] });
         let rules: Vec<_> = check(&all).into_iter().map(|violation| violation.rule).collect();
         assert_eq!(
             rules,
-            Vec::from_iter(wanted.map(|rule| format!("layers {rule}"))),
+            Vec::from_iter(expected.map(|rule| format!("layers {rule}"))),
             "{name} → {dependency}"
         );
     }
 
     #[test]
-    fn each_wrong_edge_names_its_rule() {
+    fn forbidden_dependency_names_its_rule() {
         check_edge("databricks-client", "flyteidl2", Some(1));
         check_edge("databricks-client", "connector-core", Some(1));
         check_edge("flyteidl2", "connector-core", Some(2));
@@ -254,7 +254,7 @@ mod tests {
     }
 
     #[test]
-    fn each_right_edge_passes() {
+    fn allowed_dependency_passes() {
         check_edge("flyteidl2", "tonic-prost", None);
         check_edge("databricks-client", "reqwest", None);
         check_edge("databricks-connector", "tokio", None);
@@ -266,7 +266,7 @@ mod tests {
     }
 
     #[test]
-    fn only_the_server_takes_the_bindings_with_features() {
+    fn only_grpc_crates_use_bindings_with_features() {
         let with_client = |name: &str| {
             let mut package = package(name, &["flyteidl2"]);
             package.dependencies.first_mut().unwrap().features.push("client".to_owned());
@@ -278,19 +278,19 @@ mod tests {
     }
 
     #[test]
-    fn a_build_script_and_a_crate_without_a_place_are_told() {
+    fn build_script_and_unlisted_crate_are_violations() {
         let with_script = Package { has_build_script: true, ..package("flyteidl2", &[]) };
         assert_eq!(check(&[with_script]).first().unwrap().rule, "layers 7");
         assert_eq!(check(&[package("newcomer", &[])]).first().unwrap().rule, "layers 8");
     }
 
     #[test]
-    fn the_message_names_the_manifest_the_fault_and_the_fix() {
+    fn violation_shows_manifest_fault_and_fix() {
         let shown = check(&[package("databricks-client", &["clap"])]).first().unwrap().to_string();
         assert_eq!(
             shown,
             "[layers 5] crates/databricks-client/Cargo.toml: `databricks-client` may not depend on `clap`\n    \
-             fix: move what needs it to `connector-server`, `databricks-emulator`, `flyte-executor-model`, `xtask`"
+             fix: move the code that needs it to `connector-server`, `databricks-emulator`, `flyte-executor-model`, `xtask`"
         );
     }
 }

@@ -1,4 +1,4 @@
-//! Every relative link of a Markdown page leads to a file of the repository, and its anchor to a heading there.
+//! Checks that every relative link in Markdown points to an existing file and heading.
 
 use super::{Tree, Violation};
 use std::collections::{BTreeMap, BTreeSet};
@@ -12,7 +12,7 @@ pub(super) fn check(tree: &Tree) -> Vec<Violation> {
                     rule: "links".to_owned(),
                     place: format!("{page}:{}", link.line),
                     fault,
-                    fix: "correct the link, or add what it leads to".to_owned(),
+                    fix: "correct the link, or add its target".to_owned(),
                 });
             }
         }
@@ -24,36 +24,36 @@ fn is_page(path: &str) -> bool {
     path.rsplit_once('.').is_some_and(|(_, extension)| extension.eq_ignore_ascii_case("md"))
 }
 
-/// What is wrong with a link from `page`, if anything is.
+/// Returns what is wrong with a link in `page`.
 fn fault(tree: &Tree, page: &str, target: &str) -> Option<String> {
-    let is_elsewhere = target
+    let is_absolute = target
         .split_once(':')
         .is_some_and(|(scheme, _)| scheme.chars().all(|c| c.is_ascii_alphanumeric()));
-    if is_elsewhere || target.starts_with("//") {
+    if is_absolute || target.starts_with("//") {
         return None;
     }
     let (path, anchor) =
         target.split_once('#').map_or((target, None), |(path, anchor)| (path, Some(anchor)));
     let path = if path.is_empty() { page.to_owned() } else { resolve(page, path)? };
     if path.starts_with("..") {
-        return Some(format!("`{target}` leads out of the repository"));
+        return Some(format!("`{target}` points outside the repository"));
     }
-    let is_folder = || {
+    let is_directory = || {
         path.is_empty()
             || tree
                 .keys()
                 .any(|file| file.strip_prefix(&path).is_some_and(|rest| rest.starts_with('/')))
     };
     match (tree.get(&path), anchor) {
-        (None, _) if !is_folder() => Some(format!("`{target}` leads to nothing")),
+        (None, _) if !is_directory() => Some(format!("`{target}` does not exist")),
         (Some(Some(text)), Some(anchor)) if is_page(&path) && !anchors(text).contains(anchor) => {
-            Some(format!("`{target}` leads to no heading of {path}"))
+            Some(format!("`{target}` names no heading of {path}"))
         }
         _ => None,
     }
 }
 
-/// The path from the root that `target`, written in `page`, means. It starts with `..` when it leads outside.
+/// Resolves `target`, relative to `page`, to a path from the root. The result starts with `..` if it is outside.
 fn resolve(page: &str, target: &str) -> Option<String> {
     let mut parts: Vec<&str> =
         if target.starts_with('/') { Vec::new() } else { page.split('/').collect() };
@@ -74,7 +74,7 @@ struct Link {
     target: String,
 }
 
-/// Inline links, images and link definitions, outside code.
+/// Returns the targets of inline links, images and link definitions outside code.
 fn links(text: &str) -> Vec<Link> {
     let mut found = Vec::new();
     for (line, prose) in prose_lines(text) {
@@ -99,7 +99,7 @@ fn links(text: &str) -> Vec<Link> {
     found
 }
 
-/// The lines outside code fences, numbered from 1, without their code spans.
+/// Returns the lines outside code fences, numbered from 1, without code spans.
 fn prose_lines(text: &str) -> Vec<(usize, String)> {
     let mut found = Vec::new();
     for (index, line) in lines_outside_fences(text) {
@@ -108,7 +108,7 @@ fn prose_lines(text: &str) -> Vec<(usize, String)> {
     found
 }
 
-/// The lines outside code fences, with their index.
+/// Returns the lines outside code fences, with their index.
 fn lines_outside_fences(text: &str) -> impl Iterator<Item = (usize, &str)> {
     let mut fenced = false;
     text.lines().enumerate().filter(move |(_, line)| {
@@ -118,8 +118,8 @@ fn lines_outside_fences(text: &str) -> impl Iterator<Item = (usize, &str)> {
     })
 }
 
-/// The anchors of a page's headings, made as GitHub and mdBook make them.
-fn anchors(text: &str) -> BTreeSet<String> {
+/// Returns the anchors of a page's headings, as GitHub and mdBook generate them.
+pub(super) fn anchors(text: &str) -> BTreeSet<String> {
     let mut found = BTreeSet::new();
     let mut repeats: BTreeMap<String, usize> = BTreeMap::new();
     for (_, line) in lines_outside_fences(text) {
@@ -143,7 +143,7 @@ mod tests {
     use super::*;
 
     #[track_caller]
-    fn check_link(target: &str, wanted: Option<&str>) {
+    fn check_link(target: &str, expected: Option<&str>) {
         let page = format!("# Top\n\nSee [it]({target}).\n");
         let found = check(&tree_of(&[
             ("docs/page.md", &page),
@@ -151,11 +151,11 @@ mod tests {
             ("README.md", "# Hello\n"),
             ("deploy/chart/Chart.yaml", ""),
         ]));
-        assert_eq!(found.first().map(|violation| violation.fault.as_str()), wanted);
+        assert_eq!(found.first().map(|violation| violation.fault.as_str()), expected);
     }
 
     #[test]
-    fn links_that_lead_somewhere_pass() {
+    fn valid_links_pass() {
         for target in [
             "adr/0001.md",
             "./adr/0001.md#a-big-decision-why",
@@ -177,19 +177,19 @@ mod tests {
     }
 
     #[test]
-    fn links_that_lead_nowhere_are_told() {
-        check_link("adr/0002.md", Some("`adr/0002.md` leads to nothing"));
-        check_link("README.md", Some("`README.md` leads to nothing"));
-        check_link("../../other/x.md", Some("`../../other/x.md` leads out of the repository"));
-        check_link("#nowhere", Some("`#nowhere` leads to no heading of docs/page.md"));
+    fn broken_links_are_violations() {
+        check_link("adr/0002.md", Some("`adr/0002.md` does not exist"));
+        check_link("README.md", Some("`README.md` does not exist"));
+        check_link("../../other/x.md", Some("`../../other/x.md` points outside the repository"));
+        check_link("#nowhere", Some("`#nowhere` names no heading of docs/page.md"));
         check_link(
             "adr/0001.md#twice-2",
-            Some("`adr/0001.md#twice-2` leads to no heading of docs/adr/0001.md"),
+            Some("`adr/0001.md#twice-2` names no heading of docs/adr/0001.md"),
         );
     }
 
     #[test]
-    fn code_is_not_read_for_links_and_definitions_are() {
+    fn links_in_code_are_ignored() {
         let text = "`[a](x.md)`\n```\n[b](y.md)\n```\n[`c`](z.md) and ![d](i.png)\n[e]: w.md\n";
         let found: Vec<_> = links(text).into_iter().map(|link| (link.line, link.target)).collect();
         assert_eq!(

@@ -1,4 +1,4 @@
-//! Manifests inherit what the workspace says once: lints, metadata, and the versions of dependencies.
+//! Checks that manifests inherit lints, metadata and dependency versions from the workspace.
 
 use super::{Tree, Violation};
 
@@ -8,8 +8,7 @@ const INHERITED: [&str; 6] =
 pub(super) fn check(tree: &Tree) -> Vec<Violation> {
     let mut found = Vec::new();
     for (path, text) in tree {
-        // The one at the root is the workspace's own.
-        // A workspace of its own inherits nothing.
+        // Skips the root manifest and separate workspaces, which inherit nothing.
         if let (Some(folder), Some(text)) = (path.strip_suffix("/Cargo.toml"), text)
             && !text.lines().any(|line| line == "[workspace]")
         {
@@ -27,24 +26,24 @@ fn check_manifest(path: &str, folder: &str, text: &str) -> Vec<Violation> {
         fix,
     };
     let lines = lines_of(text);
-    let has = |section: &str, wanted: &str| {
-        lines.iter().any(|line| line.section == section && line.text == wanted)
+    let has = |section: &str, expected: &str| {
+        lines.iter().any(|line| line.section == section && line.text == expected)
     };
 
     let mut found = Vec::new();
     for key in INHERITED {
-        let wanted = format!("{key}.workspace = true");
-        if !has("package", &wanted) {
+        let expected = format!("{key}.workspace = true");
+        if !has("package", &expected) {
             found.push(violation(
-                format!("`{key}` is not the workspace's"),
-                format!("write `{wanted}` under [package]"),
+                format!("`{key}` is not inherited"),
+                format!("add `{expected}` to [package]"),
             ));
         }
     }
     let name = folder.rsplit('/').next().unwrap_or(folder);
     if !has("package", &format!("name = \"{name}\"")) {
         found.push(violation(
-            "the package is not named as its folder".to_owned(),
+            "the package name differs from its directory".to_owned(),
             format!("write `name = \"{name}\"`"),
         ));
     }
@@ -54,21 +53,21 @@ fn check_manifest(path: &str, folder: &str, text: &str) -> Vec<Violation> {
     {
         found.push(violation(
             "no description".to_owned(),
-            "say in one sentence what the crate is".to_owned(),
+            "describe the crate in one sentence".to_owned(),
         ));
     }
     if !has("lints", "workspace = true") {
         found.push(violation(
-            "the workspace's lints do not apply".to_owned(),
-            "write `workspace = true` under [lints]".to_owned(),
+            "the workspace lints are not inherited".to_owned(),
+            "add `workspace = true` to [lints]".to_owned(),
         ));
     }
     for line in lines.iter().filter(|line| line.section.ends_with("dependencies")) {
         let compact: String = line.text.split_whitespace().collect();
         if !compact.contains("workspace=true") {
-            let fix = "put the version into [workspace.dependencies], and write `….workspace = true` here";
+            let fix = "move the version to [workspace.dependencies] and write `….workspace = true` here";
             found.push(violation(
-                format!("`{}` has a version of its own", line.text),
+                format!("`{}` does not inherit its version", line.text),
                 fix.to_owned(),
             ));
         }
@@ -81,7 +80,7 @@ struct Line<'a> {
     text: &'a str,
 }
 
-/// The lines that say something, each with the table it belongs to. Our manifests keep to one line for each value.
+/// Returns the non-empty lines, each with the name of its table. Expects one line per value.
 fn lines_of(text: &str) -> Vec<Line<'_>> {
     let mut section = "";
     let mut lines = Vec::new();
@@ -132,7 +131,7 @@ name = "it"
     }
 
     #[test]
-    fn a_manifest_that_inherits_everything_passes() {
+    fn complete_manifest_passes() {
         assert_eq!(
             check(&tree_of(&[("crates/a/Cargo.toml", GOOD), ("Cargo.toml", "[workspace]\n")])),
             []
@@ -140,19 +139,19 @@ name = "it"
     }
 
     #[test]
-    fn each_thing_not_inherited_is_told() {
+    fn each_missing_inheritance_is_a_violation() {
         check_changed(
             "edition.workspace = true",
             "edition = \"2024\"",
-            "`edition` is not the workspace's",
+            "`edition` is not inherited",
         );
-        check_changed("[lints]\nworkspace = true\n", "", "the workspace's lints do not apply");
+        check_changed("[lints]\nworkspace = true\n", "", "the workspace lints are not inherited");
         check_changed(
             "serde.workspace = true",
             "serde = \"1\"",
-            "`serde = \"1\"` has a version of its own",
+            "`serde = \"1\"` does not inherit its version",
         );
         check_changed("description = \"A crate.\"\n", "", "no description");
-        check_changed("name = \"a\"", "name = \"b\"", "the package is not named as its folder");
+        check_changed("name = \"a\"", "name = \"b\"", "the package name differs from its directory");
     }
 }

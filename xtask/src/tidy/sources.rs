@@ -1,15 +1,15 @@
-//! The shape of source files: their names, their length, and what they may not name.
+//! Checks source files: names, lengths, and references outside the repository.
 
 use super::layers::Package;
 use super::{Tree, Violation};
 use std::path::Path;
 
-/// The most lines of a source file, tests not counted.
+/// Maximum number of lines of a source file, without its tests.
 const MAX_LINES: usize = 500;
 
 const FORBID_UNSAFE: &str = "#![forbid(unsafe_code)]";
 
-/// The folder beside a developer's checkout that holds reference material. Split, so that this line is no hit.
+/// A directory outside the repository. Split, so that this line does not match itself.
 const OUTSIDE: &str = concat!("..", "/shared");
 
 pub(super) fn check(tree: &Tree, packages: &[Package]) -> Vec<Violation> {
@@ -18,7 +18,7 @@ pub(super) fn check(tree: &Tree, packages: &[Package]) -> Vec<Violation> {
         let Some(text) = text else { continue };
         found.extend(no_mod_rs(path));
         found.extend(length(path, text));
-        found.extend(nothing_outside(path, text));
+        found.extend(no_outside_paths(path, text));
     }
     for root in packages.iter().flat_map(|package| &package.roots) {
         if let Some(Some(text)) = tree.get(root) {
@@ -33,30 +33,30 @@ fn no_mod_rs(path: &str) -> Option<Violation> {
     Some(Violation {
         rule: "no mod.rs".to_owned(),
         place: path.to_owned(),
-        fault: "a module is named by its file".to_owned(),
+        fault: "modules are named after their file".to_owned(),
         fix: format!("move it to {folder}.rs"),
     })
 }
 
 fn length(path: &str, text: &str) -> Option<Violation> {
     let is_rust = Path::new(path).extension().is_some_and(|extension| extension == "rs");
-    let is_free =
+    let is_exempt =
         path.contains("/tests/") || path.contains("/src/gen/") || path.ends_with("/tests.rs");
     let lines = code_lines(text);
-    (is_rust && !is_free && lines > MAX_LINES).then(|| Violation {
+    (is_rust && !is_exempt && lines > MAX_LINES).then(|| Violation {
         rule: "file length".to_owned(),
         place: path.to_owned(),
-        fault: format!("{lines} lines without its tests, and {MAX_LINES} is the limit"),
-        fix: "ask what it really is, and give the parts their own files".to_owned(),
+        fault: format!("{lines} lines without its tests; the limit is {MAX_LINES}"),
+        fix: "split it by responsibility".to_owned(),
     })
 }
 
-/// The lines before the test module that ends a file, or all of them when there is none.
+/// Counts the lines before the test module at the end of a file, or all lines if there is none.
 fn code_lines(text: &str) -> usize {
     let lines: Vec<&str> = text.lines().collect();
     let is_test_module = |pair: &[&str]| matches!(pair, ["#[cfg(test)]", next] if next.starts_with("mod ") && next.ends_with('{'));
     let start = lines.windows(2).rposition(is_test_module);
-    // Code after the module would be hidden by it, so the module has to be the last thing.
+    // The test module must be the last item, so that no code after it goes uncounted.
     let closings_after =
         |start: usize| lines.iter().skip(start).filter(|line| **line == "}").count();
     match start {
@@ -69,18 +69,18 @@ fn forbids_unsafe(path: &str, text: &str) -> Option<Violation> {
     (!text.lines().any(|line| line == FORBID_UNSAFE)).then(|| Violation {
         rule: "no unsafe code".to_owned(),
         place: path.to_owned(),
-        fault: format!("a crate root without `{FORBID_UNSAFE}`"),
-        fix: format!("add `{FORBID_UNSAFE}` below the crate's documentation"),
+        fault: format!("the crate root lacks `{FORBID_UNSAFE}`"),
+        fix: format!("add `{FORBID_UNSAFE}` below the crate documentation"),
     })
 }
 
-fn nothing_outside(path: &str, text: &str) -> Vec<Violation> {
+fn no_outside_paths(path: &str, text: &str) -> Vec<Violation> {
     let hits = text.lines().enumerate().filter(|(_, line)| line.contains(OUTSIDE));
     hits.map(|(index, _)| Violation {
         rule: "self-contained".to_owned(),
         place: format!("{path}:{}", index + 1),
-        fault: format!("names {OUTSIDE}, which a clone does not have"),
-        fix: "copy what is needed into the repository, or say it in words".to_owned(),
+        fault: format!("refers to {OUTSIDE}, which is not in the repository"),
+        fix: "copy the content into the repository".to_owned(),
     })
     .collect()
 }
@@ -95,7 +95,7 @@ mod tests {
     }
 
     #[test]
-    fn a_mod_rs_is_told_its_new_name() {
+    fn mod_rs_violation_names_the_new_file() {
         let found = no_mod_rs("crates/a/src/b/mod.rs").unwrap();
         assert_eq!(found.fix, "move it to crates/a/src/b.rs");
         assert_eq!(no_mod_rs("crates/a/src/b.rs"), None);
@@ -103,7 +103,7 @@ mod tests {
     }
 
     #[test]
-    fn length_counts_code_and_not_tests() {
+    fn length_excludes_tests() {
         let at_limit = "fn a() {}\n".repeat(500);
         let over = "fn a() {}\n".repeat(501);
         let tests = format!("#[cfg(test)]\nmod tests {{\n{}}}\n", "    #[test]\n".repeat(600));
@@ -111,17 +111,17 @@ mod tests {
         assert_eq!(rules(&[("src/a.rs", &over)]), ["file length"]);
         assert!(rules(&[("src/a.rs", &format!("{at_limit}{tests}"))]).is_empty());
         assert_eq!(rules(&[("src/a.rs", &format!("{over}{tests}"))]), ["file length"]);
-        // Code below the tests is code.
+        // Code after the tests counts.
         assert_eq!(rules(&[("src/a.rs", &format!("{tests}fn b() {{\n}}\n"))]), ["file length"]);
-        for free in
+        for exempt in
             ["crates/a/tests/it/main.rs", "crates/a/src/gen/x.rs", "src/a/tests.rs", "docs/a.md"]
         {
-            assert!(rules(&[(free, &over)]).is_empty(), "{free}");
+            assert!(rules(&[(exempt, &over)]).is_empty(), "{exempt}");
         }
     }
 
     #[test]
-    fn a_crate_root_must_forbid_unsafe_code() {
+    fn crate_root_must_forbid_unsafe_code() {
         let package = |root: &str| Package { roots: vec![root.to_owned()], ..Package::default() };
         let tree = tree_of(&[
             ("a.rs", "//! Doc.\n\n#![forbid(unsafe_code)]\n"),
@@ -132,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn a_path_out_of_the_repository_is_found_by_line() {
+    fn path_outside_the_repository_is_found_by_line() {
         let text = format!("one\nread {OUTSIDE}/DESIGN.md\n");
         let found = check(&tree_of(&[("README.md", &text)]), &[]);
         assert_eq!(found.first().unwrap().place, "README.md:2");

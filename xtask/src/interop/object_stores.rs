@@ -1,8 +1,8 @@
-//! The files of Flyte's runtime in the three kinds of object store, each a real program: minio, fake-gcs-server, Azurite.
+//! Reads the files of Flyte's runtime from three object stores: minio, fake-gcs-server and Azurite.
 
+use super::minio::{self, Minio};
 use super::programs::{self, Program, Programs, Setup};
 use super::python::Python;
-use super::store::{self, Store};
 use super::tally::Tally;
 use crate::tools;
 use anyhow::Result;
@@ -10,26 +10,26 @@ use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::path::Path;
 use xshell::Shell;
 
-/// The bucket, or the container, in each of them.
+/// Name of the bucket or container in each store.
 const BUCKET: &str = "flyte-data";
 
-/// Whom Azurite knows without being told: the development account of Azure's own documentation.
+/// Azurite's default account: the development account of Azure's documentation.
 const ACCOUNT: &str = "devstoreaccount1";
 
-/// A key that nobody has: Base64 of `another-secret`.
+/// A key that Azurite rejects: Base64 of `another-secret`.
 const WRONG_KEY: &str = "YW5vdGhlci1zZWNyZXQ=";
 
-/// Starts the stores and our programs, and lets a Python client look at every outcome in each store.
+/// Starts the stores, the emulator and the server, and checks every outcome in each store with a Python client.
 pub(crate) fn run(sh: &Shell) -> Result<String> {
-    let (minio, gcs, azurite) =
+    let (minio_program, gcs, azurite) =
         (tools::minio(sh)?, tools::fake_gcs_server(sh)?, tools::azurite(sh)?);
     let python = Python::prepare(sh, true)?;
     let folder = programs::folder(sh)?;
-    let s3 = Store::start(sh, &minio)?;
+    let s3 = Minio::start(sh, &minio_program)?;
     let gs = start_gcs(sh, &gcs, &folder)?;
     let azure = start_azurite(sh, &azurite, &folder)?;
 
-    // The documented way to a store of Google's that is not Google's: the key file names it, and asks for no token.
+    // The documented way to use another server in place of Google's: the key file names it and disables OAuth.
     let key = folder.join("gcs-key.json");
     sh.write_file(
         &key,
@@ -56,59 +56,59 @@ pub(crate) fn run(sh: &Shell) -> Result<String> {
         "outcomes",
         [&variables, &variables],
         &[
-            store::ADDRESS,
+            minio::ADDRESS,
             &format!("gs://{BUCKET}"),
             &in_azure,
             &format!("abfss://{BUCKET}@{ACCOUNT}.dfs.core.windows.net"),
-            // As Flyte's own storage writes it: the account is the environment's.
+            // The form that Flyte's storage writes: the account comes from the environment.
             &format!("abfs://{BUCKET}"),
         ],
     )?;
-    // fake-gcs-server asks nobody who he is. The last of a name wins.
+    // fake-gcs-server checks no credentials. The last value of a variable wins.
     let wrong = [
         ("FLYTE_AWS_SECRET_ACCESS_KEY", "another-secret"),
         ("AZURE_STORAGE_ACCOUNT_KEY", WRONG_KEY),
     ];
-    let locked_out = [&variables[..], &wrong].concat();
+    let with_wrong_keys = [&variables[..], &wrong].concat();
     tally +=
-        drive(sh, &python, "refusals", [&locked_out, &variables], &[store::ADDRESS, &in_azure])?;
+        drive(sh, &python, "rejections", [&with_wrong_keys, &variables], &[minio::ADDRESS, &in_azure])?;
     super::report(&tally)?;
     Ok(format!("{tally} in minio, fake-gcs-server and Azurite"))
 }
 
-/// Starts our programs, and lets `stores.py` look at them with files in stores of these addresses. The variables are
-/// the server's, then the client's.
+/// Starts the emulator and the server, and runs `stores.py` for these store addresses. The variables are those of the
+/// server, then those of the client.
 fn drive(
     sh: &Shell,
     python: &Python,
     what: &str,
-    [of_server, of_client]: [&[(&str, &str)]; 2],
+    [server_variables, client_variables]: [&[(&str, &str)]; 2],
     addresses: &[&str],
 ) -> Result<Tally> {
-    // A success that is told without a look at the store is none here.
+    // A success that was not verified in the store must fail.
     let server_flags = [("--require-error-file", "")];
     let programs = Programs::start(
         sh,
-        Setup { server_flags: &server_flags, server_variables: of_server, ..Setup::default() },
+        Setup { server_flags: &server_flags, server_variables, ..Setup::default() },
     )?;
     let requests = sh.current_dir().join("fixtures/requests").display().to_string();
     let arguments =
         [&programs.server, &programs.workspace, requests.as_str(), programs::TOKEN, what];
     let tally =
-        python.run_with(sh, "stores.py", &[&arguments[..], addresses].concat(), of_client)?;
+        python.run_with(sh, "stores.py", &[&arguments[..], addresses].concat(), client_variables)?;
     if tally.failed > 0 {
         programs.show_logs(sh);
     }
     Ok(tally)
 }
 
-/// A store that listens. It ends when this is dropped.
-struct Listening {
+/// A running store. Dropping this stops it.
+struct RunningStore {
     endpoint: String,
     _program: Program,
 }
 
-fn start_gcs(sh: &Shell, program: &Path, folder: &Path) -> Result<Listening> {
+fn start_gcs(sh: &Shell, program: &Path, folder: &Path) -> Result<RunningStore> {
     let [port, _] = programs::free_ports()?;
     let (address, port_text) = (format!("127.0.0.1:{port}"), port.to_string());
     let flags = [
@@ -116,14 +116,14 @@ fn start_gcs(sh: &Shell, program: &Path, folder: &Path) -> Result<Listening> {
         ("-backend", "memory"),
         ("-host", "127.0.0.1"),
         ("-port", &port_text),
-        // Whose paths are buckets and objects.
+        // Requests to this host are path-style: bucket, then object.
         ("-public-host", &address),
         ("-log-level", "warn"),
     ];
-    started(Program::start(sh, program, folder, &flags, &[])?, port)
+    wait_until_listening(Program::start(sh, program, folder, &flags, &[])?, port)
 }
 
-fn start_azurite(sh: &Shell, program: &Path, folder: &Path) -> Result<Listening> {
+fn start_azurite(sh: &Shell, program: &Path, folder: &Path) -> Result<RunningStore> {
     let disk = folder.join("azurite");
     sh.remove_path(&disk)?;
     sh.create_dir(&disk)?;
@@ -135,14 +135,14 @@ fn start_azurite(sh: &Shell, program: &Path, folder: &Path) -> Result<Listening>
         ("--blobPort", port_text.as_str()),
         ("--location", disk.as_str()),
         ("--silent", "--disableTelemetry"),
-        // object_store may be newer than the versions of the service that Azurite knows.
+        // object_store can use an API version newer than Azurite knows.
         ("--skipApiVersionCheck", "--loose"),
     ];
-    started(Program::start(sh, program, folder, &flags, &[])?, port)
+    wait_until_listening(Program::start(sh, program, folder, &flags, &[])?, port)
 }
 
-fn started(mut program: Program, port: u16) -> Result<Listening> {
+fn wait_until_listening(mut program: Program, port: u16) -> Result<RunningStore> {
     let socket = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
     program.wait_for(|_| TcpStream::connect(socket).is_ok().then_some(()))?;
-    Ok(Listening { endpoint: format!("http://{socket}"), _program: program })
+    Ok(RunningStore { endpoint: format!("http://{socket}"), _program: program })
 }

@@ -1,4 +1,4 @@
-//! minio: a real S3 for the length of one run.
+//! minio: a real S3 for the duration of a check.
 
 use super::programs::{self, Program};
 use anyhow::Result;
@@ -15,19 +15,19 @@ pub(super) const ADDRESS: &str = "s3://flyte-data";
 const USER: &str = "interop";
 const PASSWORD: &str = "interop-secret";
 
-/// A store that listens. It ends when this is dropped.
-pub(super) struct Store {
+/// A running minio. Dropping this stops it.
+pub(super) struct Minio {
     endpoint: String,
     _program: Program,
 }
 
-impl Store {
+impl Minio {
     /// Starts minio with one empty bucket.
     pub(super) fn start(sh: &Shell, minio: &Path) -> Result<Self> {
         let folder = programs::folder(sh)?;
         let disk = folder.join("store");
         sh.remove_path(&disk)?;
-        // A folder of the disk is a bucket.
+        // minio serves each directory as a bucket.
         sh.create_dir(disk.join(BUCKET))?;
         let [port, console] = programs::free_ports()?;
         let [address, console] = [port, console].map(|port| format!("127.0.0.1:{port}"));
@@ -47,7 +47,7 @@ impl Store {
         Ok(Self { endpoint: format!("http://{address}"), _program: program })
     }
 
-    /// What says how it is reached, for Flyte's runtime and for the server alike.
+    /// Returns the variables with its address and credentials, for Flyte's runtime and the server.
     pub(super) fn variables(&self) -> [(&str, &str); 3] {
         [
             ("FLYTE_AWS_ENDPOINT", &self.endpoint),

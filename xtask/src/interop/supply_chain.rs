@@ -1,5 +1,4 @@
-//! What the server is made of, seen by others: its list is read by the library of those who made the format, and its
-//! dependencies are looked up among the known advisories.
+//! Validates the software bill of materials with CycloneDX's library, and checks the dependencies for advisories.
 
 use super::{python::Python, report};
 use crate::{sbom, tools};
@@ -7,7 +6,7 @@ use anyhow::{Result, bail};
 use cargo_metadata::MetadataCommand;
 use xshell::{Shell, cmd};
 
-/// Checks both.
+/// Runs both checks.
 pub(crate) fn run(sh: &Shell) -> Result<String> {
     let document = sbom::write_full(sh)?;
     let python = Python::with(sh, "sbom.txt", &[])?;
@@ -16,17 +15,17 @@ pub(crate) fn run(sh: &Shell) -> Result<String> {
     Ok(format!("{tally}; {}", advisories(sh)?))
 }
 
-/// The database of advisories comes from the network. Where it cannot be had, that is said, and nothing fails.
+/// Checks the dependencies against the advisory database. Reports, but does not fail, if the database is unreachable.
 fn advisories(sh: &Shell) -> Result<&'static str> {
     let metadata = MetadataCommand::new().current_dir(sh.current_dir()).no_deps().exec()?;
     let program = tools::cargo_deny(sh, metadata.target_directory.as_std_path())?;
     if !tools::works(sh, &program.to_string_lossy(), &["fetch", "db"]) {
-        return Ok("advisories not looked at: their database cannot be reached from here");
+        return Ok("advisories not checked: the database is unreachable");
     }
     if cmd!(sh, "{program} check advisories").run().is_err() {
         bail!(
-            "something is known against a dependency: update it, or write into deny.toml why it may stay"
+            "a dependency has an advisory: update it, or record in deny.toml why it can stay"
         );
     }
-    Ok("no advisory against any dependency")
+    Ok("no advisory for any dependency")
 }
