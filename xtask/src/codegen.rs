@@ -82,9 +82,7 @@ fn generate(sh: &Shell) -> Result<Files> {
         .with_context(|| format!("cannot read {PROTO}/"))?;
     compiler.include_imports(true).include_source_info(true);
     for file in proto_files(sh, Path::new(PROTO))? {
-        compiler
-            .open_file(&file)
-            .with_context(|| format!("cannot compile {}", file.display()))?;
+        compiler.open_file(&file).with_context(|| format!("cannot compile {}", file.display()))?;
     }
     let mut descriptors = compiler.file_descriptor_set();
 

@@ -59,9 +59,7 @@ fn write(sh: &Shell, args: &Args) -> Result<PathBuf> {
         cmd!(sh, "cargo tree --package {SERVER} --features {features} {target...} {tree...}")
             .quiet()
             .read()
-            .context(
-                "cannot list the dependencies; check the target and the features",
-            )?;
+            .context("cannot list the dependencies; check the target and the features")?;
     // cargo-cyclonedx writes one document per binary beside each manifest.
     cmd!(
         sh,

@@ -56,5 +56,9 @@ pub(crate) fn run(sh: &Shell, args: &Args) -> Result<()> {
     let (soak, server) = (built.join("soak"), built.join("connector-server"));
     cmd!(sh, "{soak} --server {server} --tasks {tasks} --seed {seed} {extra...}")
         .run()
-        .with_context(|| format!("the soak failed; repeat it with `cargo xtask soak --tasks {tasks} --seed {seed}`"))
+        .with_context(|| {
+            format!(
+                "the soak failed; repeat it with `cargo xtask soak --tasks {tasks} --seed {seed}`"
+            )
+        })
 }

@@ -70,8 +70,13 @@ pub(crate) fn run(sh: &Shell) -> Result<String> {
         ("AZURE_STORAGE_ACCOUNT_KEY", WRONG_KEY),
     ];
     let with_wrong_keys = [&variables[..], &wrong].concat();
-    tally +=
-        drive(sh, &python, "rejections", [&with_wrong_keys, &variables], &[minio::ADDRESS, &in_azure])?;
+    tally += drive(
+        sh,
+        &python,
+        "rejections",
+        [&with_wrong_keys, &variables],
+        &[minio::ADDRESS, &in_azure],
+    )?;
     super::report(&tally)?;
     Ok(format!("{tally} in minio, fake-gcs-server and Azurite"))
 }
@@ -94,8 +99,12 @@ fn drive(
     let requests = sh.current_dir().join("fixtures/requests").display().to_string();
     let arguments =
         [&programs.server, &programs.workspace, requests.as_str(), programs::TOKEN, what];
-    let tally =
-        python.run_with(sh, "stores.py", &[&arguments[..], addresses].concat(), client_variables)?;
+    let tally = python.run_with(
+        sh,
+        "stores.py",
+        &[&arguments[..], addresses].concat(),
+        client_variables,
+    )?;
     if tally.failed > 0 {
         programs.show_logs(sh);
     }

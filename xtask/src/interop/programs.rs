@@ -146,8 +146,11 @@ impl Program {
         flags: &[(&str, &str)],
         variables: &[(&str, &str)],
     ) -> Result<Self> {
-        let name =
-            program.file_name().context("the program has no file name")?.to_string_lossy().into_owned();
+        let name = program
+            .file_name()
+            .context("the program has no file name")?
+            .to_string_lossy()
+            .into_owned();
         let log = folder.join(format!("{name}.log"));
         let output =
             File::create(&log).with_context(|| format!("cannot write {}", log.display()))?;

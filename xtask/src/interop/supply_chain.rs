@@ -23,9 +23,7 @@ fn advisories(sh: &Shell) -> Result<&'static str> {
         return Ok("advisories not checked: the database is unreachable");
     }
     if cmd!(sh, "{program} check advisories").run().is_err() {
-        bail!(
-            "a dependency has an advisory: update it, or record in deny.toml why it can stay"
-        );
+        bail!("a dependency has an advisory: update it, or record in deny.toml why it can stay");
     }
     Ok("no advisory for any dependency")
 }

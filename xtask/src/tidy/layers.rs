@@ -83,7 +83,8 @@ pub(super) fn packages(root: &Path) -> Result<Vec<Package>> {
     };
     let mut packages = Vec::new();
     for package in metadata.workspace_packages() {
-        let folder = package.manifest_path.parent().context("a manifest has no parent directory")?;
+        let folder =
+            package.manifest_path.parent().context("a manifest has no parent directory")?;
         let mut found = Package {
             name: package.name.to_string(),
             folder: from_root(folder.as_std_path()),

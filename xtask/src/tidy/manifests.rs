@@ -65,7 +65,8 @@ fn check_manifest(path: &str, folder: &str, text: &str) -> Vec<Violation> {
     for line in lines.iter().filter(|line| line.section.ends_with("dependencies")) {
         let compact: String = line.text.split_whitespace().collect();
         if !compact.contains("workspace=true") {
-            let fix = "move the version to [workspace.dependencies] and write `….workspace = true` here";
+            let fix =
+                "move the version to [workspace.dependencies] and write `….workspace = true` here";
             found.push(violation(
                 format!("`{}` does not inherit its version", line.text),
                 fix.to_owned(),
@@ -152,6 +153,10 @@ name = "it"
             "`serde = \"1\"` does not inherit its version",
         );
         check_changed("description = \"A crate.\"\n", "", "no description");
-        check_changed("name = \"a\"", "name = \"b\"", "the package name differs from its directory");
+        check_changed(
+            "name = \"a\"",
+            "name = \"b\"",
+            "the package name differs from its directory",
+        );
     }
 }
