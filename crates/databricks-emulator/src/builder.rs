@@ -1,222 +1,170 @@
-//! What an emulator is started with.
+//! Configures and starts an emulator.
 
-use crate::authority::Minting;
+use crate::api::endpoint::ApiVersion;
 use crate::emulator::Emulator;
-use crate::endpoint::ApiVersion;
-use crate::exec::ExecConfig;
 use crate::faults::FaultPlan;
-use crate::script::Script;
-use crate::tls::Tls;
-use secrecy::SecretString;
-use std::collections::BTreeSet;
-use std::io;
+use crate::http::certificates::Certificates;
+use crate::jobs::exec::ExecConfig;
+use crate::jobs::script::Script;
+use crate::settings::EmulatorSettings;
+use crate::start_error::StartError;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// The token that is accepted when none was named.
+/// The token that is accepted when none is configured.
 pub const DEFAULT_TOKEN: &str = "dapi-emulator";
 
-/// The settings of an [`Emulator`]; the defaults suit a test.
-#[derive(Clone, Debug)]
-#[must_use = "an emulator listens only once it is started"]
+/// Configures an [`Emulator`]. The defaults suit a test.
+#[derive(Clone, Debug, Default)]
+#[must_use = "call `start` to start the emulator"]
 pub struct EmulatorBuilder {
-    pub(crate) tokens: Vec<SecretString>,
-    /// Each with its life from the start on.
-    pub(crate) expiring_tokens: Vec<(SecretString, Duration)>,
-    pub(crate) faults: FaultPlan,
-    pub(crate) user_name: String,
-    pub(crate) http_port: u16,
-    pub(crate) https_port: u16,
-    pub(crate) default_script: Script,
-    pub(crate) first_run_id: i64,
-    pub(crate) bad_targets: BTreeSet<ApiVersion>,
-    pub(crate) read_only_home: bool,
-    pub(crate) writable_folders: Vec<String>,
-    pub(crate) exec: Option<ExecConfig>,
-    pub(crate) warehouses: Vec<String>,
-    /// Of another emulator.
-    pub(crate) tls: Option<Arc<Tls>>,
-    pub(crate) minting: Minting,
-    /// In place of the host that was asked, in what OAuth discovery answers.
-    pub(crate) oidc_base: Option<String>,
+    settings: EmulatorSettings,
+    certificates: Option<Arc<Certificates>>,
 }
 
-impl Default for EmulatorBuilder {
-    fn default() -> Self {
-        Self {
-            tokens: Vec::new(),
-            expiring_tokens: Vec::new(),
-            faults: FaultPlan::default(),
-            user_name: "someone@example.com".to_owned(),
-            http_port: 0,
-            https_port: 0,
-            default_script: Script::default(),
-            first_run_id: 514_594_995_218_126,
-            bad_targets: BTreeSet::new(),
-            read_only_home: false,
-            writable_folders: Vec::new(),
-            exec: None,
-            warehouses: Vec::new(),
-            tls: None,
-            minting: Minting::default(),
-            oidc_base: None,
-        }
+impl Emulator {
+    /// Returns a builder with the default settings.
+    pub fn builder() -> EmulatorBuilder {
+        EmulatorBuilder::default()
     }
 }
 
 impl EmulatorBuilder {
-    /// One more bearer token that the workspace knows. Without any it is [`DEFAULT_TOKEN`].
+    /// Accepts one more bearer token. Without any the token is [`DEFAULT_TOKEN`].
     pub fn token(mut self, token: impl Into<String>) -> Self {
-        self.tokens.push(token.into().into());
+        self.settings.tokens.push(token.into().into());
         self
     }
 
-    /// One more bearer token, which lives so long from the start on. The workspace refuses it from 30 s before its end
-    /// (DA §4.5).
+    /// Accepts one more bearer token that expires this long after the start.
+    ///
+    /// As a workspace does, the emulator rejects it during its last 30 seconds (databricks-api.md#oauth).
     pub fn expiring_token(mut self, token: impl Into<String>, lifetime: Duration) -> Self {
-        self.expiring_tokens.push((token.into().into(), lifetime));
+        self.settings.issued_tokens.expiring.push((token.into().into(), lifetime));
         self
     }
 
-    /// What goes wrong from the start on; [`Emulator::set_faults`] and [`Emulator::inject`] say so later.
+    /// Injects these faults from the start. [`Emulator::set_faults`] and [`Emulator::inject`] change them later.
     pub fn faults(mut self, plan: FaultPlan) -> Self {
-        self.faults = plan;
+        self.settings.faults = plan;
         self
     }
 
-    /// A service principal that may ask for tokens, at the workspace and at the stand-in for Azure.
+    /// Adds a service principal that may request tokens, from the workspace and from the emulated Azure endpoint.
     pub fn service_principal(
         mut self,
         client_id: impl Into<String>,
         secret: impl Into<String>,
     ) -> Self {
-        self.minting.principals.insert(client_id.into(), secret.into().into());
+        self.settings.issued_tokens.principals.insert(client_id.into(), secret.into().into());
         self
     }
 
-    /// Takes tokens of others in exchange: the JWK set of their issuer, in JSON, and the audience that they must name.
-    pub fn trust_issuer(mut self, jwks: impl Into<String>, audience: Option<String>) -> Self {
-        self.minting.trusted = Some((jwks.into(), audience));
-        self
-    }
-
-    /// How long minted tokens last; an hour unless set.
-    pub fn token_lifetime(mut self, lifetime: Duration) -> Self {
-        self.minting.lifetime = lifetime;
-        self
-    }
-
-    /// Lets OAuth discovery name endpoints below another address, as a hostile workspace might.
-    pub fn oidc_base(mut self, base: impl Into<String>) -> Self {
-        self.oidc_base = Some(base.into());
-        self
-    }
-
-    /// Who the tokens belong to: `creator_user_name` of runs and `userName` of `scim/v2/Me`.
-    pub fn user_name(mut self, user_name: impl Into<String>) -> Self {
-        self.user_name = user_name.into();
-        self
-    }
-
-    /// Lets nobody write workspace files, not even in the user's own home.
-    pub fn read_only_home(mut self) -> Self {
-        self.read_only_home = true;
-        self
-    }
-
-    /// Lets the user write to one more folder of the workspace, such as `/Shared`, beside the own home. It is there from
-    /// the start.
-    pub fn writable_folder(mut self, path: impl Into<String>) -> Self {
-        self.writable_folders.push(path.into());
-        self
-    }
-
-    /// One more SQL warehouse that takes statements.
-    pub fn warehouse(mut self, id: impl Into<String>) -> Self {
-        self.warehouses.push(id.into());
-        self
-    }
-
-    /// Executes runs really, but for those whose name has a script of its own.
+    /// Accepts tokens of this issuer in a token exchange.
     ///
-    /// A run of one `spark_python_task` whose file is in the workspace becomes a process of this machine once it is
-    /// RUNNING, stays RUNNING as long as that takes, and ends as that ends; the steps around are those of the default
-    /// script. Any other run fails when it is RUNNING, and says why. See [`ExecConfig`].
+    /// `jwks` is the issuer's JWK set as JSON. If `audience` is given, a token must name it.
+    pub fn trust_issuer(mut self, jwks: impl Into<String>, audience: Option<String>) -> Self {
+        self.settings.issued_tokens.trusted_issuer = Some((jwks.into(), audience));
+        self
+    }
+
+    /// Sets the lifetime of minted tokens. The default is one hour.
+    pub fn token_lifetime(mut self, lifetime: Duration) -> Self {
+        self.settings.issued_tokens.lifetime = lifetime;
+        self
+    }
+
+    /// Sets the base URL of the endpoints that OAuth discovery returns, for tests of a hostile workspace.
+    pub fn oidc_base(mut self, base: impl Into<String>) -> Self {
+        self.settings.oidc_base = Some(base.into());
+        self
+    }
+
+    /// Sets the owner of the tokens: `creator_user_name` of runs and `userName` of `scim/v2/Me`.
+    pub fn user_name(mut self, user_name: impl Into<String>) -> Self {
+        self.settings.user_name = user_name.into();
+        self
+    }
+
+    /// Makes the user's home folder in the workspace read-only.
+    pub fn read_only_home(mut self) -> Self {
+        self.settings.read_only_home = true;
+        self
+    }
+
+    /// Creates a workspace folder, such as `/Shared`, that the user may write to.
+    pub fn writable_folder(mut self, path: impl Into<String>) -> Self {
+        self.settings.writable_folders.push(path.into());
+        self
+    }
+
+    /// Adds a SQL warehouse.
+    pub fn warehouse(mut self, id: impl Into<String>) -> Self {
+        self.settings.warehouses.push(id.into());
+        self
+    }
+
+    /// Executes runs as local processes, except those whose name has a script.
+    ///
+    /// A run of one `spark_python_task` whose file is in the workspace starts a process when it enters RUNNING, and
+    /// ends with that process. The other steps are those of the default script. Any other run fails in RUNNING with the
+    /// reason. See [`ExecConfig`].
     pub fn exec(mut self, config: ExecConfig) -> Self {
-        self.exec = Some(config);
+        self.settings.exec = Some(config);
         self
     }
 
-    /// The port for plain HTTP; 0, the default, takes a free one.
+    /// Sets the port for plain HTTP. The default, 0, picks a free one.
     pub fn http_port(mut self, port: u16) -> Self {
-        self.http_port = port;
+        self.settings.http_port = port;
         self
     }
 
-    /// The port for HTTPS; 0, the default, takes a free one.
+    /// Sets the port for HTTPS. The default, 0, picks a free one.
     pub fn https_port(mut self, port: u16) -> Self {
-        self.https_port = port;
+        self.settings.https_port = port;
         self
     }
 
-    /// Serves HTTPS with the certificates of another emulator, so that one authority is enough to trust both.
-    pub fn same_certificates(mut self, other: &Emulator) -> Self {
-        self.tls = Some(other.tls());
+    /// Serves HTTPS with the certificates of another emulator, so that clients need only one root certificate.
+    pub fn certificates_from(mut self, other: &Emulator) -> Self {
+        self.certificates = Some(other.certificates());
         self
     }
 
-    /// What runs do whose name has no script of its own.
+    /// Sets the script of runs whose name has none.
     pub fn default_script(mut self, script: Script) -> Self {
-        self.default_script = script;
+        self.settings.default_script = script;
         self
     }
 
-    /// The id of the first run, at most 2⁶². Task runs and later runs follow from it, so ids are the same in every
-    /// execution.
+    /// Sets the id of the first run, at most 2⁶². Later ids count up from it, so that they are reproducible.
     pub fn first_run_id(mut self, run_id: i64) -> Self {
-        self.first_run_id = run_id.min(1 << 62);
+        self.settings.first_run_id = run_id.min(1 << 62);
         self
     }
 
-    /// Answers every call of this version as a gateway that does not know it: 404 `Bad Target` (DA §10.3).
-    pub fn bad_target(mut self, version: ApiVersion) -> Self {
-        self.bad_targets.insert(version);
+    /// Answers every call of this API version with 404 `Bad Target`, as a gateway that does not support it
+    /// (databricks-api.md#further-facts).
+    pub fn unsupported_version(mut self, version: ApiVersion) -> Self {
+        self.settings.unsupported_versions.insert(version);
         self
     }
 
-    /// Makes the certificate and listens on both ports of 127.0.0.1.
+    /// Starts listening on both ports of 127.0.0.1.
     ///
     /// # Errors
     ///
-    /// A port that is taken, or a certificate that cannot be made.
-    pub async fn start(mut self) -> Result<Emulator, StartError> {
-        if self.tokens.is_empty() && self.expiring_tokens.is_empty() {
-            self.tokens.push(DEFAULT_TOKEN.into());
+    /// Fails if a port is taken or the certificate cannot be generated.
+    pub async fn start(self) -> Result<Emulator, StartError> {
+        let Self { mut settings, certificates } = self;
+        if settings.tokens.is_empty() && settings.issued_tokens.expiring.is_empty() {
+            settings.tokens.push(DEFAULT_TOKEN.into());
         }
-        Emulator::start(self).await
+        let certificates = match certificates {
+            Some(certificates) => certificates,
+            None => Arc::new(Certificates::generate()?),
+        };
+        Emulator::start(settings, certificates).await
     }
-}
-
-/// Why an emulator did not start.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum StartError {
-    /// A listener could not be opened.
-    #[error(
-        "cannot listen for {scheme} on 127.0.0.1:{port}; name another port, or 0 for a free one"
-    )]
-    Listen {
-        /// `HTTP` or `HTTPS`.
-        scheme: &'static str,
-        /// The port asked for.
-        port: u16,
-        /// What the system says.
-        source: io::Error,
-    },
-    /// The throw-away certificate could not be made.
-    #[error("cannot make the throw-away certificate")]
-    Certificate(#[source] rcgen::Error),
-    /// TLS could not be set up with the certificate.
-    #[error("cannot set up TLS with the throw-away certificate")]
-    Tls(#[source] rustls::Error),
 }

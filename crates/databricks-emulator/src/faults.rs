@@ -1,39 +1,41 @@
-//! Faults: what goes wrong with calls, runs and connections, and how often it did.
+//! Fault injection: which calls and connections fail, how, and how often they did.
 
-mod canned;
-mod chance;
+mod canned_response;
 mod fault;
 mod plan;
+mod random;
 mod rule;
 
-pub use canned::CannedAnswer;
-pub use fault::{ConnectionFault, Dribble, Fault, RetryAfter, RunFault, TokenClock};
+pub use canned_response::CannedResponse;
+pub use fault::{ConnectionFault, Fault, RetryAfter, RunFault, SlowBody, TokenClock};
 pub use plan::{FaultPlan, FaultPlanError};
-pub(crate) use rule::Subject;
+pub(crate) use rule::RunIdentity;
 pub use rule::{Calls, FaultRule, Probability, RunCall, RunCalls, When};
 
-use crate::endpoint::Endpoint;
+use crate::api::endpoint::Endpoint;
 use rule::Target;
 use serde::Serialize;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use tokio_util::sync::CancellationToken;
 
-/// How often the rules of one name struck.
+/// How often the rules with one name injected a fault.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct FaultCount {
-    /// The name of the rule or rules.
+    /// The name of the rules.
     pub name: String,
-    /// How often they struck so far.
-    pub struck: u64,
-    /// Whether any of them may strike again.
-    pub waiting: bool,
+    /// The number of injected faults so far. In JSON `struck`.
+    #[serde(rename = "struck")]
+    pub injected: u64,
+    /// Whether any of the rules can still inject a fault. In JSON `waiting`.
+    #[serde(rename = "waiting")]
+    pub active: bool,
 }
 
-/// The rules that are in force, and what they did so far.
+/// The active fault rules and their counts.
 #[derive(Debug, Default)]
-pub(crate) struct Faults {
+pub(crate) struct FaultInjector {
     state: Mutex<State>,
 }
 
@@ -41,33 +43,34 @@ pub(crate) struct Faults {
 struct State {
     seed: u64,
     added: u64,
-    rules: Vec<Armed>,
-    struck: BTreeMap<String, u64>,
-    /// Ends the connections that are open for HTTPS.
-    open: CancellationToken,
+    rules: Vec<ActiveRule>,
+    counts: BTreeMap<String, u64>,
+    /// Closes the open HTTPS connections.
+    https_connections: CancellationToken,
 }
 
-/// A rule at work.
+/// A rule and how often it matched.
 #[derive(Debug)]
-struct Armed {
+struct ActiveRule {
     name: String,
     target: Target,
-    /// How often it was asked, and for chance how often by each endpoint for each run.
-    asked: u64,
-    asked_for: HashMap<(Endpoint, Option<String>), u64>,
+    /// The number of matching calls or connections so far.
+    matched: u64,
+    /// For [`When::Chance`]: the number of matching calls by endpoint and run name.
+    matched_by_run: HashMap<(Endpoint, Option<String>), u64>,
 }
 
-/// What struck, and by which rule.
+/// A fault to inject, and the name of its rule.
 #[derive(Debug, PartialEq)]
-pub(crate) struct Strike<F> {
+pub(crate) struct InjectedFault<F> {
     pub(crate) rule: String,
     pub(crate) fault: F,
 }
 
-impl Faults {
-    pub(crate) fn of(plan: FaultPlan) -> Self {
+impl FaultInjector {
+    pub(crate) fn new(plan: FaultPlan) -> Self {
         let faults = Self::default();
-        faults.replace(plan);
+        faults.set_plan(plan);
         faults
     }
 
@@ -75,22 +78,22 @@ impl Faults {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Forgets every rule and count, and takes these rules.
-    pub(crate) fn replace(&self, plan: FaultPlan) {
+    /// Replaces all rules and resets all counts.
+    pub(crate) fn set_plan(&self, plan: FaultPlan) {
         let mut state = self.lock();
-        let open = std::mem::take(&mut state.open);
-        *state = State { seed: plan.seed, open, ..State::default() };
+        let https_connections = std::mem::take(&mut state.https_connections);
+        *state = State { seed: plan.seed, https_connections, ..State::default() };
         for rule in plan.rules {
             state.add(rule);
         }
     }
 
-    /// Takes one more rule, after those that are there.
+    /// Adds a rule after the existing ones.
     pub(crate) fn add(&self, rule: FaultRule) {
         self.lock().add(rule);
     }
 
-    /// Takes the rules of this name out of force, and says whether there was one.
+    /// Removes the rules with this name. Returns true if there was one.
     pub(crate) fn remove(&self, name: &str) -> bool {
         let mut state = self.lock();
         let before = state.rules.len();
@@ -100,43 +103,42 @@ impl Faults {
 
     pub(crate) fn counts(&self) -> Vec<FaultCount> {
         let state = self.lock();
-        let waits = |name: &String| state.rules.iter().any(|rule| rule.name == *name);
-        let counts = state.struck.iter();
-        counts
-            .map(|(name, struck)| FaultCount {
-                name: name.clone(),
-                struck: *struck,
-                waiting: waits(name),
-            })
-            .collect()
+        let is_active = |name: &String| state.rules.iter().any(|rule| rule.name == *name);
+        let counts = state.counts.iter().map(|(name, injected)| FaultCount {
+            name: name.clone(),
+            injected: *injected,
+            active: is_active(name),
+        });
+        counts.collect()
     }
 
-    pub(crate) fn struck(&self, name: &str) -> u64 {
-        self.lock().struck.get(name).copied().unwrap_or_default()
+    pub(crate) fn count(&self, name: &str) -> u64 {
+        self.lock().counts.get(name).copied().unwrap_or_default()
     }
 
-    /// What is cancelled when open connections are to end.
-    pub(crate) fn open_connections(&self) -> CancellationToken {
-        self.lock().open.clone()
+    /// Returns the token that is cancelled to close all open HTTPS connections.
+    pub(crate) fn https_connections(&self) -> CancellationToken {
+        self.lock().https_connections.clone()
     }
 
-    /// What goes wrong with this call. The run that it is about is looked up only when a rule may care.
-    pub(crate) fn strike_call(
+    /// Returns the fault to inject into this call. `run` looks up the run that the call names; it is called only if a rule
+    /// matches the endpoint.
+    pub(crate) fn next_call_fault(
         &self,
         endpoint: Endpoint,
-        subject: impl FnOnce() -> Subject,
-    ) -> Option<Strike<RunFault>> {
-        // Looked up without the lock: the workspace has its own.
-        if !self.lock().rules.iter().any(|rule| rule.is_for(endpoint)) {
+        run: impl FnOnce() -> RunIdentity,
+    ) -> Option<InjectedFault<RunFault>> {
+        if !self.lock().rules.iter().any(|rule| rule.matches_endpoint(endpoint)) {
             return None;
         }
-        let subject = subject();
-        self.lock().strike(|rule, seed| rule.strike_call(endpoint, &subject, seed))
+        // Without the lock, because the run store has its own.
+        let run = run();
+        self.lock().next_fault(|rule, seed| rule.next_call_fault(endpoint, &run, seed))
     }
 
-    /// What goes wrong with a new connection for HTTPS.
-    pub(crate) fn strike_connection(&self) -> Option<Strike<ConnectionFault>> {
-        self.lock().strike(Armed::strike_connection)
+    /// Returns the fault to inject into a new HTTPS connection.
+    pub(crate) fn next_connection_fault(&self) -> Option<InjectedFault<ConnectionFault>> {
+        self.lock().next_fault(ActiveRule::next_connection_fault)
     }
 }
 
@@ -144,36 +146,36 @@ impl State {
     fn add(&mut self, rule: FaultRule) {
         self.added += 1;
         let name = rule.name.unwrap_or_else(|| format!("rule-{}", self.added));
-        self.struck.entry(name.clone()).or_default();
+        self.counts.entry(name.clone()).or_default();
         if matches!(rule.target, Target::Connections(_)) {
-            std::mem::take(&mut self.open).cancel();
+            std::mem::take(&mut self.https_connections).cancel();
         }
-        let armed = Armed { name, target: rule.target, asked: 0, asked_for: HashMap::new() };
-        if !armed.is_over() {
-            self.rules.push(armed);
+        let rule =
+            ActiveRule { name, target: rule.target, matched: 0, matched_by_run: HashMap::new() };
+        if !rule.is_exhausted() {
+            self.rules.push(rule);
         }
     }
 
-    /// Asks each rule, in order, until one strikes.
-    fn strike<F>(
+    /// Asks the rules in order and returns the fault of the first that injects one.
+    fn next_fault<F>(
         &mut self,
-        mut ask: impl FnMut(&mut Armed, u64) -> Option<F>,
-    ) -> Option<Strike<F>> {
+        mut ask: impl FnMut(&mut ActiveRule, u64) -> Option<F>,
+    ) -> Option<InjectedFault<F>> {
         let seed = self.seed;
-        let struck = self
-            .rules
-            .iter_mut()
-            .find_map(|rule| Some(Strike { fault: ask(rule, seed)?, rule: rule.name.clone() }));
-        self.rules.retain(|rule| !rule.is_over());
-        if let Some(strike) = &struck {
-            *self.struck.entry(strike.rule.clone()).or_default() += 1;
+        let injected = self.rules.iter_mut().find_map(|rule| {
+            Some(InjectedFault { fault: ask(rule, seed)?, rule: rule.name.clone() })
+        });
+        self.rules.retain(|rule| !rule.is_exhausted());
+        if let Some(injected) = &injected {
+            *self.counts.entry(injected.rule.clone()).or_default() += 1;
         }
-        struck
+        injected
     }
 }
 
-impl Armed {
-    fn is_for(&self, endpoint: Endpoint) -> bool {
+impl ActiveRule {
+    fn matches_endpoint(&self, endpoint: Endpoint) -> bool {
         match &self.target {
             Target::Calls { endpoints, .. } => {
                 endpoints.is_empty() || endpoints.contains(&endpoint)
@@ -182,65 +184,67 @@ impl Armed {
         }
     }
 
-    fn is_over(&self) -> bool {
+    /// True if the rule will not inject a fault again.
+    fn is_exhausted(&self) -> bool {
         match &self.target {
-            Target::Calls { when, .. } => when.is_over(self.asked),
-            Target::Connections(when) => when.is_over(self.asked),
+            Target::Calls { when, .. } => when.is_exhausted(self.matched),
+            Target::Connections(when) => when.is_exhausted(self.matched),
         }
     }
 
-    fn strike_call(
+    fn next_call_fault(
         &mut self,
         endpoint: Endpoint,
-        subject: &Subject,
+        run: &RunIdentity,
         seed: u64,
     ) -> Option<RunFault> {
-        if !self.is_for(endpoint) {
+        if !self.matches_endpoint(endpoint) {
             return None;
         }
-        let Target::Calls { of, when, .. } = &self.target else { return None };
-        if !of.matches(subject) {
+        let Target::Calls { runs, when, .. } = &self.target else { return None };
+        if !runs.matches(run) {
             return None;
         }
         let nth = match when {
             When::Chance(..) => {
-                self.asked_for.entry((endpoint, subject.run_name.clone())).or_default()
+                self.matched_by_run.entry((endpoint, run.run_name.clone())).or_default()
             }
-            _ => &mut self.asked,
+            _ => &mut self.matched,
         };
         let endpoint = format!("{endpoint:?}");
-        let run_name = subject.run_name.as_deref().unwrap_or_default();
+        let run_name = run.run_name.as_deref().unwrap_or_default();
         let parts = [self.name.as_bytes(), endpoint.as_bytes(), run_name.as_bytes()];
-        let fault = when.nth(*nth, || chance::draw(seed, &parts, *nth));
+        let fault = when.nth(*nth, || random::fraction(seed, &parts, *nth));
         *nth += 1;
         fault
     }
 
-    fn strike_connection(&mut self, seed: u64) -> Option<ConnectionFault> {
+    fn next_connection_fault(&mut self, seed: u64) -> Option<ConnectionFault> {
         let Target::Connections(when) = &self.target else { return None };
-        let nth = self.asked;
-        self.asked += 1;
-        when.nth(nth, || chance::draw(seed, &[self.name.as_bytes()], nth))
+        let nth = self.matched;
+        self.matched += 1;
+        when.nth(nth, || random::fraction(seed, &[self.name.as_bytes()], nth))
     }
 }
 
 impl<F: Clone> When<F> {
-    /// What strikes at this time, counted from 0.
-    fn nth(&self, nth: u64, draw: impl FnOnce() -> f64) -> Option<F> {
+    /// Returns the fault for the nth match, counted from 0. `random` returns a number below 1.
+    fn nth(&self, nth: u64, random: impl FnOnce() -> f64) -> Option<F> {
         match self {
             Self::Always(fault) => Some(fault.clone()),
             Self::Next(times, fault) => (nth < u64::from(times.get())).then(|| fault.clone()),
-            Self::Chance(probability, fault) => (draw() < probability.get()).then(|| fault.clone()),
+            Self::Chance(probability, fault) => {
+                (random() < probability.get()).then(|| fault.clone())
+            }
             Self::Script(faults) => faults.get(usize::try_from(nth).ok()?).cloned().flatten(),
         }
     }
 
-    /// Whether it will strike no more.
-    fn is_over(&self, asked: u64) -> bool {
+    fn is_exhausted(&self, matched: u64) -> bool {
         match self {
             Self::Always(_) | Self::Chance(..) => false,
-            Self::Next(times, _) => asked >= u64::from(times.get()),
-            Self::Script(faults) => asked >= faults.len() as u64,
+            Self::Next(times, _) => matched >= u64::from(times.get()),
+            Self::Script(faults) => matched >= faults.len() as u64,
         }
     }
 }

@@ -1,4 +1,4 @@
-//! `databricks-emulator`: the emulator as a process, until it is told to stop.
+//! The `databricks-emulator` program: runs an emulator until SIGINT or SIGTERM.
 
 #![forbid(unsafe_code)]
 
@@ -14,75 +14,75 @@ use std::process::ExitCode;
 use std::time::Duration;
 use tracing_subscriber::EnvFilter;
 
-/// The exit code for settings that cannot be used, as in sysexits.
+/// The exit code for invalid settings (`EX_USAGE` of sysexits).
 const BAD_USAGE: u8 = 64;
 
 /// A fake Databricks workspace on 127.0.0.1.
 ///
-/// What is submitted to it becomes a run that goes QUEUED, PENDING, RUNNING and then ends as its script says; without
-/// one it succeeds. Nothing leaves this machine, and nothing is executed unless --exec-python says so.
+/// A submitted run goes through QUEUED, PENDING and RUNNING, and then ends as its script says; without a script it
+/// succeeds. Nothing leaves this machine, and tasks are executed only with --exec-python.
 #[derive(Parser)]
 #[command(version, after_long_help = EXAMPLES)]
 struct Args {
-    /// Port for plain HTTP; 0 takes a free one.
+    /// Port for plain HTTP; 0 picks a free one.
     #[arg(long, value_name = "PORT", default_value_t = 0)]
     http_port: u16,
 
-    /// Port for HTTPS; 0 takes a free one.
+    /// Port for HTTPS; 0 picks a free one.
     #[arg(long, value_name = "PORT", default_value_t = 0)]
     https_port: u16,
 
-    /// A bearer token to accept; repeat for more. Any other is answered 403.
+    /// Accept this bearer token; repeatable. Other tokens get 403.
     #[arg(long = "token", value_name = "TOKEN", default_value = DEFAULT_TOKEN)]
     tokens: Vec<String>,
 
-    /// A service principal that may ask for OAuth tokens at /oidc/v1/token; repeat for more.
-    #[arg(long = "principal", value_name = "ID=SECRET", value_parser = variable)]
+    /// Service principal that may request OAuth tokens at /oidc/v1/token; repeatable.
+    #[arg(long = "principal", value_name = "ID=SECRET", value_parser = parse_pair)]
     principals: Vec<(String, String)>,
 
-    /// A file with the JWK set of an issuer whose tokens are taken in exchange.
+    /// JWK set of an issuer whose tokens are accepted in a token exchange.
     #[arg(long, value_name = "FILE")]
     trusted_jwks: Option<PathBuf>,
 
-    /// Write the certificate that HTTPS clients have to trust to this file, as PEM. It is new at every start.
+    /// Write the root certificate for HTTPS clients to this file, as PEM. It is new at every start.
     #[arg(long, value_name = "PATH")]
     certificate: Option<PathBuf>,
 
-    /// How long each step of a run without a script lasts, in milliseconds.
+    /// Duration of each step of a run without a script, in milliseconds.
     #[arg(long, value_name = "MS", default_value_t = 1000)]
     step_ms: u64,
 
-    /// A JSON file that maps run names to scripts. A script without `pace` moves one step at every runs/get.
+    /// JSON file that maps run names to scripts. A script without `pace` moves one step at every runs/get.
     #[arg(long, value_name = "FILE")]
     script: Option<PathBuf>,
 
-    /// A JSON file of what goes wrong: `{"seed": 7, "rules": [...]}`.
+    /// JSON file with faults to inject: `{"seed": 7, "rules": [...]}`.
     #[arg(long, value_name = "FILE")]
     faults: Option<PathBuf>,
 
-    /// One thing that goes wrong, as JSON, after those of --faults; repeat for more.
+    /// A fault rule as JSON, after those of --faults; repeatable.
     #[arg(long = "fault", value_name = "JSON")]
     extra_faults: Vec<FaultRule>,
 
-    /// An SQL warehouse that takes statements; repeat for more.
+    /// Id of a SQL warehouse; repeatable.
     #[arg(long = "warehouse", value_name = "ID")]
     warehouses: Vec<String>,
 
-    /// Execute runs really, but for those with a script: a Python task whose file was imported into the workspace runs
-    /// with this Python, and any other fails. The files run as you, without any fence.
+    /// Execute runs without a script: a Python task whose file was imported into the workspace runs with this Python,
+    /// other tasks fail. The files run with your permissions, without a sandbox.
     #[arg(long, value_name = "PATH")]
     exec_python: Option<PathBuf>,
 
-    /// A variable of what is executed; repeat for more. Of this program's own it gets `HOME`, `JAVA_HOME`, `LANG`,
-    /// `PATH` and `TMPDIR` alone.
-    #[arg(long, value_name = "KEY=VALUE", value_parser = variable, requires = "exec_python")]
+    /// Environment variable of executed tasks; repeatable. They inherit only `HOME`, `JAVA_HOME`, `LANG`, `PATH` and
+    /// `TMPDIR`.
+    #[arg(long, value_name = "KEY=VALUE", value_parser = parse_pair, requires = "exec_python")]
     exec_env: Vec<(String, String)>,
 }
 
-fn variable(text: &str) -> Result<(String, String), String> {
+fn parse_pair(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {
         Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
-        _ => Err("a name, `=` and a value are expected".to_owned()),
+        _ => Err("expected NAME=VALUE".to_owned()),
     }
 }
 
@@ -90,7 +90,7 @@ const EXAMPLES: &str = r#"Examples:
   Start it on fixed ports and keep the certificate:
     databricks-emulator --http-port 8080 --https-port 8443 --certificate /tmp/emulator.pem
 
-  Submit a run and look at it:
+  Submit a run and read it:
     curl -H 'Authorization: Bearer dapi-emulator' \
       http://127.0.0.1:8080/api/2.2/jobs/runs/submit -d '{
         "run_name": "etl", "tasks": [{"task_key": "main",
@@ -99,7 +99,7 @@ const EXAMPLES: &str = r#"Examples:
     curl -H 'Authorization: Bearer dapi-emulator' \
       'http://127.0.0.1:8080/api/2.2/jobs/runs/get?run_id=514594995218126'
 
-  A file for --script, in which runs named "etl" wait, run for 2 s a step, and fail:
+  A file for --script: runs named "etl" are queued for 6 s, take 2 s for each further step, and fail:
     {"etl": {"pace": {"elapsed_ms": 2000},
              "steps": [{"state": "QUEUED", "message": "no slot", "hold": 3},
                        {"state": "PENDING"}, {"state": "RUNNING"}],
@@ -112,66 +112,67 @@ const EXAMPLES: &str = r#"Examples:
                      "code": "CLUSTER_ERROR", "type": "CLOUD_FAILURE", "message": "..."}}
   Other paces: {"per_poll": 1}, "manual" (then: curl -X POST .../emulator/v1/runs/RUN_ID/advance)
 
-  Lose the answer of the first submit, and let one call in ten be refused for a second:
+  Drop the response of the first submit, and reject one call in ten with 429:
     databricks-emulator --fault '{"on": ["submit_run"], "times": 1, "fault": "drop_after"}' \
       --fault '{"name": "busy", "on": "calls", "probability": 0.1,
                 "fault": {"rate_limited": {"seconds": 1}}}'
-  A rule is "on" "calls", "connections" (of HTTPS) or a list such as ["get_run", "cancel_run"],
-    perhaps of one "run_name" or "run_id". It strikes always, "times" times, with a "probability"
-    by the seed, or as a "script" says:
+  A rule has "on": "calls", "connections" (HTTPS) or a list such as ["get_run", "cancel_run"],
+    and optionally "run_name" or "run_id". It injects its "fault" always, "times" times or with
+    a "probability"; or it has a "script" of faults:
     {"on": ["get_run"], "script": [null, "drop_before", {"earlier_state": 1}, "run_deleted"]}
   Faults of calls: "drop_before", "drop_after", {"delay_before_ms": 50}, {"delay_after_ms": 50},
     {"cut_body": 10}, {"slow_body": {"piece": 8, "pause_ms": 20}},
     {"content_type": "text/html"}, {"redirect": "/login.html"},
-    {"rate_limited": "unsaid"} or {"seconds": 1} or {"date_in": 2},
-    {"token_clock": {"ahead_seconds": 60}} or {"behind_seconds": 60},
+    {"rate_limited": "unsaid"} or {"rate_limited": {"seconds": 1}} or {... {"date_in": 2}},
+    {"token_clock": {"ahead_seconds": 60}} or {"token_clock": {"behind_seconds": 60}},
     {"answer": {"status": 503, "body": {"error_code": "..."}, "headers": [["name", "value"]]}}
-  Faults of calls about runs: also "run_deleted", and of reads {"earlier_state": 1}
+  Faults of get_run, get_run_output and cancel_run: also "run_deleted", and of the first two
+    {"earlier_state": 1}
   Faults of connections: "closed", "not_tls", "untrusted_certificate", "expired_certificate"
 
-  Execute tasks with a Python of this machine, with one more variable:
+  Execute tasks with a local Python and an additional variable:
     databricks-emulator --exec-python .venv/bin/python --exec-env SPARK_LOCAL_IP=127.0.0.1
 
-  While it runs, without a token:
-    PUT    /emulator/v1/scripts/RUN_NAME   a script, for runs of that name from now on
-    PUT    /emulator/v1/warehouses/ID      one more SQL warehouse
-    POST   /emulator/v1/statements         what comes of SQL statements:
+  Admin API, without a token:
+    PUT    /emulator/v1/scripts/RUN_NAME   set the script of runs with this name
+    PUT    /emulator/v1/warehouses/ID      add a SQL warehouse
+    POST   /emulator/v1/statements         set the result of SQL statements:
                                            {"containing": "...", "script": {...}}
-    GET    /emulator/v1/statements         the statements so far
-    PUT    /emulator/v1/faults             what goes wrong from now on, as in --faults;
-                                           forgets all before
-    POST   /emulator/v1/faults             one more rule, as in --fault
-    GET    /emulator/v1/faults             how often each struck
-    DELETE /emulator/v1/faults/NAME        no more of this rule
-    GET    /emulator/v1/requests           what was asked of it
-    GET    /emulator/v1/runs               what became of it
-    DELETE /emulator/v1/runs/RUN_ID        forget a run, as retention does
+    GET    /emulator/v1/statements         list SQL statements
+    PUT    /emulator/v1/faults             replace all fault rules, as in --faults
+    POST   /emulator/v1/faults             add a fault rule, as in --fault
+    GET    /emulator/v1/faults             count injected faults by rule
+    DELETE /emulator/v1/faults/NAME        remove a fault rule
+    GET    /emulator/v1/requests           list requests
+    GET    /emulator/v1/runs               list runs
+    POST   /emulator/v1/runs/RUN_ID/advance  move a run one step
+    DELETE /emulator/v1/runs/RUN_ID        delete a run
 
-It stops on SIGINT and SIGTERM with exit code 0. RUST_LOG=debug shows each call on stderr, never
-a body or a token.
+Exits with code 0 on SIGINT and SIGTERM. RUST_LOG=debug logs each request to stderr, without
+bodies and tokens.
 "#;
 
-/// What ends the process, and with which code.
+/// An error that ends the process.
 struct Failure {
     code: u8,
-    said: String,
+    message: String,
 }
 
 impl Failure {
     fn usage(what: &str, error: &dyn Error) -> Self {
-        Self { code: BAD_USAGE, said: chain(what, error) }
+        Self { code: BAD_USAGE, message: error_chain(what, error) }
     }
 }
 
-/// An error and its causes in one line.
-fn chain(what: &str, error: &dyn Error) -> String {
-    let mut said = format!("{what}: {error}");
+/// Returns an error and its causes in one line.
+fn error_chain(what: &str, error: &dyn Error) -> String {
+    let mut message = format!("{what}: {error}");
     let mut cause = error.source();
     while let Some(error) = cause {
-        said = format!("{said}: {error}");
+        message = format!("{message}: {error}");
         cause = error.source();
     }
-    said
+    message
 }
 
 #[tokio::main]
@@ -181,9 +182,9 @@ async fn main() -> ExitCode {
     match run(Args::parse()).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
-            #[expect(clippy::print_stderr, reason = "the last word of a command line program")]
+            #[expect(clippy::print_stderr, reason = "the error of a command line program")]
             {
-                eprintln!("databricks-emulator: {}", failure.said);
+                eprintln!("databricks-emulator: {}", failure.message);
             }
             ExitCode::from(failure.code)
         }
@@ -219,26 +220,28 @@ async fn run(args: Args) -> Result<(), Failure> {
         let environment = args.exec_env.iter().cloned().collect();
         builder = builder.exec(ExecConfig { environment, ..ExecConfig::new(python) });
     }
-    // Before the ports are told, so that no signal comes too early.
-    let mut stop = Stop::listen()
-        .map_err(|error| Failure { code: 1, said: chain("cannot wait for signals", &error) })?;
+    // Before the addresses are printed, so that no signal is lost.
+    let mut shutdown = ShutdownSignal::listen().map_err(|error| Failure {
+        code: 1,
+        message: error_chain("cannot listen for signals", &error),
+    })?;
     let emulator = builder
         .start()
         .await
-        .map_err(|error| Failure { code: 1, said: chain("cannot start", &error) })?;
+        .map_err(|error| Failure { code: 1, message: error_chain("cannot start", &error) })?;
     for rule in &args.extra_faults {
         emulator.inject(rule.clone());
     }
     for (run_name, script) in scripts {
-        emulator.script(&run_name, script);
+        emulator.set_script(&run_name, script);
     }
     if let Some(path) = &args.certificate {
         std::fs::write(path, emulator.certificate_pem()).map_err(|error| {
             Failure::usage(&format!("--certificate {}", path.display()), &error)
         })?;
     }
-    announce(&emulator, &args);
-    stop.wait().await;
+    print_addresses(&emulator, &args);
+    shutdown.wait().await;
     emulator.shutdown().await;
     Ok(())
 }
@@ -255,36 +258,36 @@ fn read_faults(path: &Path) -> Result<FaultPlan, Failure> {
     text.parse().map_err(|error| Failure::usage(&what, &error))
 }
 
-/// Says where it listens. Nobody has to read it.
-fn announce(emulator: &Emulator, args: &Args) {
-    let trusted = match &args.certificate {
+/// Prints the addresses. A closed stdout is not an error.
+fn print_addresses(emulator: &Emulator, args: &Args) {
+    let root = match &args.certificate {
         Some(path) => format!("trust {}", path.display()),
-        None => "its certificate comes with --certificate PATH".to_owned(),
+        None => "write its root certificate with --certificate PATH".to_owned(),
     };
     let token = match args.tokens.as_slice() {
         [token] if token == DEFAULT_TOKEN => format!("Token {token}"),
-        tokens => format!("Token as given ({} accepted)", tokens.len()),
+        tokens => format!("Token as configured ({} accepted)", tokens.len()),
     };
     let (http, https) = (emulator.http_url(), emulator.https_host());
     let text = format!(
-        "HTTP  {http}  (its calls: {http}/emulator/v1/runs)\nHTTPS https://{https}  ({trusted})\n{token}\n\
+        "HTTP  {http}  (admin API: {http}/emulator/v1/runs)\nHTTPS https://{https}  ({root})\n{token}\n\
          Stop with Ctrl-C or SIGTERM.\n"
     );
     if let Err(error) = std::io::stdout().lock().write_all(text.as_bytes()) {
-        tracing::debug!(%error, "nobody reads where it listens");
+        tracing::debug!(%error, "cannot print the addresses");
     }
     tracing::info!(http, https, "listening");
 }
 
 /// The signals that end the process.
 #[cfg(unix)]
-struct Stop {
+struct ShutdownSignal {
     interrupt: tokio::signal::unix::Signal,
     terminate: tokio::signal::unix::Signal,
 }
 
 #[cfg(unix)]
-impl Stop {
+impl ShutdownSignal {
     fn listen() -> std::io::Result<Self> {
         use tokio::signal::unix::{SignalKind, signal};
         Ok(Self {
@@ -303,18 +306,18 @@ impl Stop {
 
 /// The signal that ends the process.
 #[cfg(not(unix))]
-struct Stop;
+struct ShutdownSignal;
 
 #[cfg(not(unix))]
-impl Stop {
-    #[expect(clippy::unnecessary_wraps, reason = "elsewhere it can fail")]
+impl ShutdownSignal {
+    #[expect(clippy::unnecessary_wraps, reason = "fallible on Unix")]
     fn listen() -> std::io::Result<Self> {
         Ok(Self)
     }
 
     async fn wait(&mut self) {
         if let Err(error) = tokio::signal::ctrl_c().await {
-            tracing::error!(%error, "cannot wait for Ctrl-C");
+            tracing::error!(%error, "cannot listen for Ctrl-C");
         }
     }
 }

@@ -1,62 +1,63 @@
-//! What can go wrong with a call, with a run, and with a connection.
+//! The faults of calls, runs and connections.
 
-use super::canned::CannedAnswer;
+use super::canned_response::CannedResponse;
 use crate::clock;
 use axum::http::HeaderValue;
 use serde::{Deserialize, Deserializer};
 use std::num::{NonZeroU32, NonZeroUsize};
 use std::time::{Duration, SystemTime};
 
-/// What can go wrong with any call. As JSON `"drop_after"`, `{"cut_body": 10}` and so on; see the crate's documentation.
+/// A fault of any call. In JSON `"drop_after"`, `{"cut_body": 10}` etc.; see the crate documentation.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Fault {
-    /// This answer comes, and the call has no effect.
-    Answer(CannedAnswer),
-    /// 429 comes, and the call has no effect.
+    /// Returns this response. The call has no effect.
+    Answer(CannedResponse),
+    /// Returns 429. The call has no effect.
     RateLimited(RetryAfter),
-    /// 302 to this place comes, and the call has no effect.
+    /// Returns 302 with this location. The call has no effect.
     #[serde(deserialize_with = "header_value")]
     Redirect(HeaderValue),
-    /// No answer comes, and the call has no effect. The connection is closed; of one of HTTP/2 only the stream is reset.
+    /// Closes the connection (HTTP/2: resets the stream) without a response. The call has no effect.
     DropBefore,
-    /// The call has its effect, and no answer comes.
+    /// Executes the call, then closes the connection without a response.
     DropAfter,
-    /// The call has its effect this much later, also when its caller has gone by then, and then it is answered.
+    /// Delays the execution of the call. It is executed even if the client disconnects.
     #[serde(rename = "delay_before_ms", deserialize_with = "milliseconds")]
     DelayBefore(Duration),
-    /// The call has its effect, and is answered this much later.
+    /// Executes the call and delays the response.
     #[serde(rename = "delay_after_ms", deserialize_with = "milliseconds")]
     DelayAfter(Duration),
-    /// The body of the answer comes in pieces, with a pause before each.
-    SlowBody(Dribble),
-    /// The answer breaks off after so many bytes of its body. A body that is not longer is whole.
+    /// Sends the response body in pieces, with a pause before each.
+    SlowBody(SlowBody),
+    /// Breaks the connection after this many bytes of the response body. A shorter body is sent completely.
     CutBody(usize),
-    /// The answer calls its body something else.
+    /// Replaces the `Content-Type` of the response.
     #[serde(deserialize_with = "header_value")]
     ContentType(HeaderValue),
-    /// The workspace's clock is wrong when it judges the token. It matters to
+    /// Checks the expiry of the token with a wrong clock. Affects
     /// [expiring tokens](crate::EmulatorBuilder::expiring_token) only.
     TokenClock(TokenClock),
 }
 
-/// What `Retry-After` says.
+/// The `Retry-After` header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum RetryAfter {
-    /// There is no such header.
-    Unsaid,
-    /// So many seconds.
+    /// No such header. In JSON `"unsaid"`.
+    #[serde(rename = "unsaid")]
+    Absent,
+    /// A number of seconds.
     Seconds(u32),
-    /// The date in so many seconds, without the part of a second (RFC 9110 §5.6.7).
+    /// The HTTP date (RFC 9110) this many seconds from now.
     DateIn(u32),
 }
 
 impl RetryAfter {
     pub(crate) fn header(self) -> Option<String> {
         match self {
-            Self::Unsaid => None,
+            Self::Absent => None,
             Self::Seconds(seconds) => Some(seconds.to_string()),
             Self::DateIn(seconds) => {
                 let at = SystemTime::now() + Duration::from_secs(seconds.into());
@@ -66,31 +67,31 @@ impl RetryAfter {
     }
 }
 
-/// How slowly a body comes.
+/// How slowly a response body is sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Dribble {
-    /// Bytes in a piece.
+pub struct SlowBody {
+    /// The size of a piece in bytes.
     pub piece: NonZeroUsize,
-    /// The wait before each.
+    /// The pause before each piece.
     #[serde(rename = "pause_ms", deserialize_with = "milliseconds")]
     pub pause: Duration,
 }
 
-/// How wrong the clock is that judges tokens.
+/// The error of the clock that checks the expiry of tokens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum TokenClock {
-    /// Fast: a token expires this much too early.
+    /// The clock is fast: tokens expire too early.
     #[serde(rename = "ahead_seconds", deserialize_with = "seconds")]
     Ahead(Duration),
-    /// Slow: a token is accepted this much too long.
+    /// The clock is slow: tokens are accepted too long.
     #[serde(rename = "behind_seconds", deserialize_with = "seconds")]
     Behind(Duration),
 }
 
 impl TokenClock {
-    /// What it shows, as time since the epoch.
+    /// Returns the time of this clock since the epoch; without skew the correct one.
     pub(crate) fn now(skew: Option<Self>) -> Duration {
         match skew {
             None => clock::now(),
@@ -100,18 +101,18 @@ impl TokenClock {
     }
 }
 
-/// What can go wrong with a call about one run.
+/// A fault of a call for one run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum RunFault {
-    /// What can go wrong with any call.
+    /// A fault of any call.
     Call(Fault),
-    /// The run is forgotten before the call is looked at, as by [`Emulator::delete_run`](crate::Emulator::delete_run).
-    /// As JSON `"run_deleted"`.
+    /// Deletes the run before the call is executed, as [`Emulator::delete_run`](crate::Emulator::delete_run) does. In JSON
+    /// `"run_deleted"`.
     Deleted,
-    /// A read shows the run so many steps earlier than it is, or at its first one: an older state after a newer one. The
-    /// run itself does not go back, and a cancel is not touched. As JSON `{"earlier_state": 1}`.
-    Earlier(NonZeroU32),
+    /// Makes a read show the run this many steps earlier than it is, at most its first step: a stale read. The run itself
+    /// does not change. In JSON `{"earlier_state": 1}`.
+    EarlierState(NonZeroU32),
 }
 
 impl From<Fault> for RunFault {
@@ -120,16 +121,16 @@ impl From<Fault> for RunFault {
     }
 }
 
-/// What can go wrong with a new connection for HTTPS, before any call.
+/// A fault of a new HTTPS connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum ConnectionFault {
-    /// It is closed without a word.
+    /// The connection is closed before the TLS handshake.
     Closed,
-    /// Something answers that does not speak TLS.
+    /// The server responds in plain HTTP instead of TLS.
     NotTls,
-    /// The certificate is of an authority that nobody trusts.
+    /// The certificate is signed by an untrusted CA.
     UntrustedCertificate,
     /// The certificate has expired.
     ExpiredCertificate,

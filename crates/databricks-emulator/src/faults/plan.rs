@@ -1,15 +1,15 @@
-//! Rules as JSON.
+//! Fault plans and rules in JSON.
 
 use super::fault::{ConnectionFault, Fault, RunFault};
 use super::rule::{Calls, FaultRule, Probability, RunCall, RunCalls, When};
-use crate::endpoint::Endpoint;
+use crate::api::endpoint::Endpoint;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use std::num::NonZeroU32;
 use std::str::FromStr;
 
-/// All that is to go wrong, and the seed of what is left to chance. As JSON it is what the crate's documentation shows.
+/// Fault rules, and the seed for random ones. The crate documentation describes the JSON format.
 ///
 /// ```
 /// use databricks_emulator::FaultPlan;
@@ -29,27 +29,27 @@ use std::str::FromStr;
 /// ```
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct FaultPlan {
-    /// Where chance comes from: the same seed and the same calls give the same faults.
+    /// The seed of random faults: the same seed and the same calls give the same faults.
     pub seed: u64,
-    /// In the order in which they are asked; the first that strikes is the only one.
+    /// The rules in order. The first that injects a fault wins.
     pub rules: Vec<FaultRule>,
 }
 
-/// Why a plan or a rule cannot be used, and where in it.
+/// An invalid fault plan or rule, with the place of the error.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{place}: {what}")]
+#[error("{path}: {reason}")]
 pub struct FaultPlanError {
-    place: String,
-    what: String,
+    path: String,
+    reason: String,
 }
 
 impl FaultPlanError {
-    fn new(place: impl Into<String>, what: impl Into<String>) -> Self {
-        Self { place: place.into(), what: what.into() }
+    fn new(path: impl Into<String>, reason: impl Into<String>) -> Self {
+        Self { path: path.into(), reason: reason.into() }
     }
 
     fn below(mut self, parent: &str) -> Self {
-        self.place = format!("{parent}.{}", self.place);
+        self.path = format!("{parent}.{}", self.path);
         self
     }
 }
@@ -68,10 +68,10 @@ impl FromStr for FaultPlan {
         }
         let form: Form = serde_json::from_str(text)
             .map_err(|error| FaultPlanError::new("the plan", error.to_string()))?;
-        let rules = form.rules.into_iter().enumerate().map(|(place, rule)| {
-            let place = format!("rules[{place}]");
-            let form = read(rule, &place)?;
-            rule_of(form).map_err(|error| error.below(&place))
+        let rules = form.rules.into_iter().enumerate().map(|(index, rule)| {
+            let path = format!("rules[{index}]");
+            let form = read(rule, &path)?;
+            parse_rule(form).map_err(|error| error.below(&path))
         });
         Ok(Self { seed: form.seed, rules: rules.collect::<Result<_, _>>()? })
     }
@@ -83,7 +83,7 @@ impl FromStr for FaultRule {
     fn from_str(text: &str) -> Result<Self, FaultPlanError> {
         let form: RuleForm = serde_json::from_str(text)
             .map_err(|error| FaultPlanError::new("the rule", error.to_string()))?;
-        rule_of(form).map_err(|error| error.below("the rule"))
+        parse_rule(form).map_err(|error| error.below("the rule"))
     }
 }
 
@@ -100,7 +100,7 @@ struct RuleForm {
     fault: Option<Value>,
 }
 
-fn rule_of(mut form: RuleForm) -> Result<FaultRule, FaultPlanError> {
+fn parse_rule(mut form: RuleForm) -> Result<FaultRule, FaultPlanError> {
     let name = form.name.take();
     let rule = match &form.on {
         Value::String(on) if on == "connections" => on_connections(form)?,
@@ -113,9 +113,9 @@ fn rule_of(mut form: RuleForm) -> Result<FaultRule, FaultPlanError> {
             }
         }
         _ => {
-            let what =
+            let reason =
                 r#"expected "calls", "connections", or a list of endpoints such as ["get_run"]"#;
-            return Err(FaultPlanError::new("on", what));
+            return Err(FaultPlanError::new("on", reason));
         }
     };
     Ok(FaultRule { name, ..rule })
@@ -123,18 +123,18 @@ fn rule_of(mut form: RuleForm) -> Result<FaultRule, FaultPlanError> {
 
 fn on_calls(form: RuleForm, endpoints: Vec<Endpoint>) -> Result<FaultRule, FaultPlanError> {
     let mut calls = Calls::to(endpoints);
-    match of_run(&form)? {
-        Some(Run::Named(name)) => calls = calls.of_run_named(name),
-        Some(Run::Id(id)) => calls = calls.of_run(id),
+    match run_selector(&form)? {
+        Some(RunSelector::Name(name)) => calls = calls.of_run_named(name),
+        Some(RunSelector::Id(id)) => calls = calls.of_run(id),
         None => {}
     }
-    let when = when(form, |fault, place| {
+    let when = when(form, |fault, path| {
         if fault == "run_deleted" || fault.get("earlier_state").is_some() {
-            let what =
-                "only for calls about runs: `on` may name get_run, get_run_output and cancel_run";
-            return Err(FaultPlanError::new(place, what));
+            let reason =
+                "valid only if `on` lists nothing but get_run, get_run_output and cancel_run";
+            return Err(FaultPlanError::new(path, reason));
         }
-        read::<Fault>(fault, place)
+        read::<Fault>(fault, path)
     })?;
     Ok(FaultRule::on_calls(calls, when))
 }
@@ -142,50 +142,50 @@ fn on_calls(form: RuleForm, endpoints: Vec<Endpoint>) -> Result<FaultRule, Fault
 fn on_runs(form: RuleForm, calls: Vec<RunCall>) -> Result<FaultRule, FaultPlanError> {
     let cancels = calls.contains(&RunCall::CancelRun);
     let mut calls = RunCalls::to(calls);
-    match of_run(&form)? {
-        Some(Run::Named(name)) => calls = calls.of_run_named(name),
-        Some(Run::Id(id)) => calls = calls.of_run(id),
+    match run_selector(&form)? {
+        Some(RunSelector::Name(name)) => calls = calls.of_run_named(name),
+        Some(RunSelector::Id(id)) => calls = calls.of_run(id),
         None => {}
     }
-    let when = when(form, |fault, place| match &fault {
+    let when = when(form, |fault, path| match &fault {
         Value::String(name) if name == "run_deleted" => Ok(RunFault::Deleted),
         Value::Object(fields) if fields.len() == 1 && fields.contains_key("earlier_state") => {
             if cancels {
-                let what = "earlier_state is for reads: `on` may not name cancel_run";
-                return Err(FaultPlanError::new(place, what));
+                let reason = "earlier_state applies to reads: `on` must not list cancel_run";
+                return Err(FaultPlanError::new(path, reason));
             }
             let steps = fields.get("earlier_state").cloned().unwrap_or_default();
-            read(steps, &format!("{place}.earlier_state")).map(RunFault::Earlier)
+            read(steps, &format!("{path}.earlier_state")).map(RunFault::EarlierState)
         }
-        _ => read(fault, place).map(RunFault::Call),
+        _ => read(fault, path).map(RunFault::Call),
     })?;
     Ok(FaultRule::on_runs(calls, when))
 }
 
 fn on_connections(form: RuleForm) -> Result<FaultRule, FaultPlanError> {
-    if let Some(run) = of_run(&form)? {
-        let place = match run {
-            Run::Named(_) => "run_name",
-            Run::Id(_) => "run_id",
+    if let Some(run) = run_selector(&form)? {
+        let path = match run {
+            RunSelector::Name(_) => "run_name",
+            RunSelector::Id(_) => "run_id",
         };
-        return Err(FaultPlanError::new(place, "a connection is of no run"));
+        return Err(FaultPlanError::new(path, "a connection has no run"));
     }
     let when = when(form, read::<ConnectionFault>)?;
     Ok(FaultRule::on_connections(when))
 }
 
-enum Run {
-    Named(String),
+enum RunSelector {
+    Name(String),
     Id(i64),
 }
 
-fn of_run(form: &RuleForm) -> Result<Option<Run>, FaultPlanError> {
+fn run_selector(form: &RuleForm) -> Result<Option<RunSelector>, FaultPlanError> {
     match (&form.run_name, form.run_id) {
         (None, None) => Ok(None),
-        (Some(name), None) => Ok(Some(Run::Named(name.clone()))),
-        (None, Some(id)) => Ok(Some(Run::Id(id))),
+        (Some(name), None) => Ok(Some(RunSelector::Name(name.clone()))),
+        (None, Some(id)) => Ok(Some(RunSelector::Id(id))),
         (Some(_), Some(_)) => {
-            Err(FaultPlanError::new("run_id", "run_name and run_id exclude each other"))
+            Err(FaultPlanError::new("run_id", "run_name and run_id are mutually exclusive"))
         }
     }
 }
@@ -197,16 +197,17 @@ fn when<F>(
     let RuleForm { times, probability, script, fault: one, .. } = form;
     if let Some(script) = script {
         if times.is_some() || probability.is_some() || one.is_some() {
-            let what = "with a script there is no times, probability or fault";
-            return Err(FaultPlanError::new("script", what));
+            let reason = "script excludes times, probability and fault";
+            return Err(FaultPlanError::new("script", reason));
         }
-        let faults = script.into_iter().enumerate().map(|(place, value)| {
-            let given = Some(value).filter(|value| !value.is_null());
-            given.map(|value| fault(value, &format!("script[{place}]"))).transpose()
+        let faults = script.into_iter().enumerate().map(|(index, value)| {
+            let step = Some(value).filter(|value| !value.is_null());
+            step.map(|value| fault(value, &format!("script[{index}]"))).transpose()
         });
         return faults.collect::<Result<_, _>>().map(When::Script);
     }
-    let one = one.ok_or_else(|| FaultPlanError::new("fault", "missing; or give a script"))?;
+    let one = one
+        .ok_or_else(|| FaultPlanError::new("fault", "missing: a rule needs a fault or a script"))?;
     let one = fault(one, "fault")?;
     match (times, probability) {
         (None, None) => Ok(When::Always(one)),
@@ -216,19 +217,19 @@ fn when<F>(
             None => Err(FaultPlanError::new("probability", format!("{given} is not from 0 to 1"))),
         },
         (Some(_), Some(_)) => {
-            Err(FaultPlanError::new("probability", "times and probability exclude each other"))
+            Err(FaultPlanError::new("probability", "times and probability are mutually exclusive"))
         }
     }
 }
 
-fn read<T: DeserializeOwned>(value: Value, place: &str) -> Result<T, FaultPlanError> {
-    serde_json::from_value(value).map_err(|error| FaultPlanError::new(place, error.to_string()))
+fn read<T: DeserializeOwned>(value: Value, path: &str) -> Result<T, FaultPlanError> {
+    serde_json::from_value(value).map_err(|error| FaultPlanError::new(path, error.to_string()))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{CannedAnswer, Dribble, RetryAfter, TokenClock};
+    use crate::{CannedResponse, RetryAfter, SlowBody, TokenClock};
     use axum::http::HeaderValue;
     use std::time::Duration;
 
@@ -237,15 +238,15 @@ mod tests {
     }
 
     #[test]
-    fn every_fault_of_calls_has_its_form() {
+    fn every_call_fault_is_parsed() {
         let ms = Duration::from_millis;
-        let dribble = Dribble { piece: 4.try_into().unwrap(), pause: ms(9) };
+        let slow = SlowBody { piece: 4.try_into().unwrap(), pause: ms(9) };
         for (form, fault) in [
             (
                 r#"{"answer": {"status": 503}}"#,
-                Fault::Answer(CannedAnswer { status: 503, ..CannedAnswer::default() }),
+                Fault::Answer(CannedResponse { status: 503, ..CannedResponse::default() }),
             ),
-            (r#"{"rate_limited": "unsaid"}"#, Fault::RateLimited(RetryAfter::Unsaid)),
+            (r#"{"rate_limited": "unsaid"}"#, Fault::RateLimited(RetryAfter::Absent)),
             (r#"{"rate_limited": {"seconds": 2}}"#, Fault::RateLimited(RetryAfter::Seconds(2))),
             (r#"{"rate_limited": {"date_in": 2}}"#, Fault::RateLimited(RetryAfter::DateIn(2))),
             (
@@ -256,7 +257,7 @@ mod tests {
             (r#""drop_after""#, Fault::DropAfter),
             (r#"{"delay_before_ms": 5}"#, Fault::DelayBefore(ms(5))),
             (r#"{"delay_after_ms": 5}"#, Fault::DelayAfter(ms(5))),
-            (r#"{"slow_body": {"piece": 4, "pause_ms": 9}}"#, Fault::SlowBody(dribble)),
+            (r#"{"slow_body": {"piece": 4, "pause_ms": 9}}"#, Fault::SlowBody(slow)),
             (r#"{"cut_body": 10}"#, Fault::CutBody(10)),
             (
                 r#"{"content_type": "text/html"}"#,
@@ -277,18 +278,18 @@ mod tests {
     }
 
     #[test]
-    fn runs_scripts_and_connections_have_theirs() {
-        let gone = RunCalls::to([RunCall::GetRun]).of_run_named("etl");
+    fn run_faults_scripts_and_connection_faults_are_parsed() {
+        let calls = RunCalls::to([RunCall::GetRun]).of_run_named("etl");
         let script = vec![
             None,
             Some(Fault::DropBefore.into()),
-            Some(RunFault::Earlier(2.try_into().unwrap())),
+            Some(RunFault::EarlierState(2.try_into().unwrap())),
         ];
         assert_eq!(
             rule(
                 r#"{"name": "x", "on": ["get_run"], "run_name": "etl", "script": [null, "drop_before", {"earlier_state": 2}]}"#
             ),
-            Ok(FaultRule::on_runs(gone, When::Script(script)).named("x"))
+            Ok(FaultRule::on_runs(calls, When::Script(script)).named("x"))
         );
         let half = Probability::new(0.5).unwrap();
         assert_eq!(
@@ -312,8 +313,8 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_is_told_with_its_place() {
-        for (rules, place, word) in [
+    fn error_names_the_place() {
+        for (rules, path, word) in [
             (r#"[{"on": "calls", "fault": "drop"}]"#, "rules[0].fault: ", "drop_before"),
             (r#"[{"on": "calls", "script": [null, 5]}]"#, "rules[0].script[1]: ", "invalid type"),
             (r#"[{"on": ["get_ran"], "fault": "drop_after"}]"#, "rules[0].on: ", "get_ran"),
@@ -346,7 +347,7 @@ mod tests {
             (
                 r#"[{"on": "connections", "run_id": 1, "fault": "closed"}]"#,
                 "rules[0].run_id: ",
-                "no run",
+                "has no run",
             ),
             (
                 r#"[{"on": "calls", "run_id": 1, "run_name": "a", "fault": "drop_after"}]"#,
@@ -357,7 +358,7 @@ mod tests {
         ] {
             let error =
                 format!(r#"{{"rules": {rules}}}"#).parse::<FaultPlan>().unwrap_err().to_string();
-            assert!(error.starts_with(place) && error.contains(word), "{error}");
+            assert!(error.starts_with(path) && error.contains(word), "{error}");
         }
         let error = "{".parse::<FaultPlan>().unwrap_err().to_string();
         assert!(error.starts_with("the plan: ") && error.contains("line 1"), "{error}");

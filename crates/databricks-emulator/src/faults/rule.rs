@@ -1,28 +1,28 @@
-//! Rules: what goes wrong, with what, and when.
+//! Fault rules: which fault, for which calls or connections, and when.
 
-use super::canned::CannedAnswer;
+use super::canned_response::CannedResponse;
 use super::fault::{ConnectionFault, Fault, RunFault};
-use crate::endpoint::Endpoint;
+use crate::api::endpoint::Endpoint;
 use std::collections::BTreeSet;
 use std::num::NonZeroU32;
 
-/// One thing that goes wrong, with the calls or connections that it goes wrong with, and when.
+/// A fault, the calls or connections that it applies to, and when it is injected.
 ///
 /// ```
 /// use databricks_emulator::{Calls, ConnectionFault, Endpoint, Fault, FaultRule, RunCall, RunCalls, RunFault, When};
 ///
-/// // The next submit has its effect, but its answer is lost.
+/// // The next submit is executed, but its response is lost.
 /// FaultRule::on_calls(Calls::to([Endpoint::SubmitRun]), When::once(Fault::DropAfter));
-/// // The third read of the run "etl" finds it gone.
+/// // The third read of run "etl" finds it deleted.
 /// FaultRule::on_runs(
 ///     RunCalls::to([RunCall::GetRun]).of_run_named("etl"),
 ///     When::Script(vec![None, None, Some(RunFault::Deleted)]),
 /// )
-/// .named("gone");
+/// .named("deleted");
 /// FaultRule::on_connections(When::Always(ConnectionFault::UntrustedCertificate));
 /// ```
 ///
-/// What makes no sense cannot be said: a run is deleted by calls about runs alone.
+/// Meaningless rules do not compile: run faults apply to calls for runs only.
 ///
 /// ```compile_fail
 /// # use databricks_emulator::{Calls, Endpoint, FaultRule, RunFault, When};
@@ -36,67 +36,70 @@ pub struct FaultRule {
 
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Target {
-    /// No endpoint: any call.
     Calls {
+        /// Empty: every call.
         endpoints: BTreeSet<Endpoint>,
-        of: OfRun,
+        runs: RunFilter,
         when: When<RunFault>,
     },
     Connections(When<ConnectionFault>),
 }
 
 impl FaultRule {
-    /// A fault of calls.
+    /// Creates a rule for calls.
     #[must_use]
     pub fn on_calls(calls: Calls, when: When<Fault>) -> Self {
-        let Calls { endpoints, of } = calls;
-        Self { name: None, target: Target::Calls { endpoints, of, when: when.map(RunFault::Call) } }
+        let Calls { endpoints, runs } = calls;
+        Self {
+            name: None,
+            target: Target::Calls { endpoints, runs, when: when.map(RunFault::Call) },
+        }
     }
 
-    /// A fault of calls about one run.
+    /// Creates a rule for calls that name a run.
     #[must_use]
     pub fn on_runs(calls: RunCalls, when: When<RunFault>) -> Self {
-        let RunCalls { endpoints, of } = calls;
-        Self { name: None, target: Target::Calls { endpoints, of, when } }
+        let RunCalls { endpoints, runs } = calls;
+        Self { name: None, target: Target::Calls { endpoints, runs, when } }
     }
 
-    /// A fault of new connections for HTTPS. Those that are open are closed when the rule is added, so that the next
-    /// call needs a new one; what is under way on them breaks.
+    /// Creates a rule for new HTTPS connections.
+    ///
+    /// Adding it closes all open ones, with the calls in flight, so that the next call needs a new connection.
     #[must_use]
     pub fn on_connections(when: When<ConnectionFault>) -> Self {
         Self { name: None, target: Target::Connections(when) }
     }
 
-    /// The same rule under the name that its strikes are counted under. Without one it is `rule-1`, `rule-2`, by its
-    /// place among all that were added.
+    /// Names the rule; faults are counted by name. The default is `rule-1`, `rule-2` etc. in the order of addition.
     #[must_use]
     pub fn named(mut self, name: impl Into<String>) -> Self {
         self.name = Some(name.into());
         self
     }
 
-    pub(crate) fn canned(endpoint: Endpoint, answer: CannedAnswer, times: NonZeroU32) -> Self {
-        Self::on_calls(Calls::to([endpoint]), When::Next(times, Fault::Answer(answer)))
+    pub(crate) fn canned(endpoint: Endpoint, response: CannedResponse, times: NonZeroU32) -> Self {
+        Self::on_calls(Calls::to([endpoint]), When::Next(times, Fault::Answer(response)))
             .named("answer_next")
     }
 }
 
-/// When a fault strikes, among the calls or connections that its rule is for.
+/// Which of the matching calls or connections get the fault.
 #[derive(Clone, Debug, PartialEq)]
 pub enum When<F> {
-    /// Every time.
+    /// Every one.
     Always(F),
-    /// The next so many times.
+    /// The next ones, this many.
     Next(NonZeroU32, F),
-    /// With this probability: by the emulator's seed, the rule's name, and which of the calls of its endpoint for its
-    /// run it is. Calls for other runs do not matter, nor does the time.
+    /// Each one with this probability. The choice depends on the seed of the plan, the rule's name, the endpoint, the run
+    /// name, and the number of such calls so far: it is reproducible, whatever other runs do.
     Chance(Probability, F),
-    /// The first of these the first time, and so on. None: all goes well that time.
+    /// One entry for each, in order. `None` injects nothing.
     Script(Vec<Option<F>>),
 }
 
 impl<F> When<F> {
-    /// The next time.
+    /// Injects the fault into the next one only.
     pub fn once(fault: F) -> Self {
         Self::Next(NonZeroU32::MIN, fault)
     }
@@ -113,12 +116,12 @@ impl<F> When<F> {
     }
 }
 
-/// A number from 0 to 1.
+/// A probability from 0 to 1.
 #[derive(Clone, Copy, Debug, PartialEq, PartialOrd)]
 pub struct Probability(f64);
 
 impl Probability {
-    /// None for what is not from 0 to 1.
+    /// Returns `None` for a number outside 0 to 1.
     #[must_use]
     pub fn new(probability: f64) -> Option<Self> {
         (0.0..=1.0).contains(&probability).then_some(Self(probability))
@@ -129,75 +132,75 @@ impl Probability {
     }
 }
 
-/// Which calls a rule is for.
+/// The calls that a rule matches.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Calls {
     endpoints: BTreeSet<Endpoint>,
-    of: OfRun,
+    runs: RunFilter,
 }
 
 impl Calls {
-    /// Every call that the workspace knows.
+    /// Matches every call.
     #[must_use]
     pub fn any() -> Self {
-        Self { endpoints: BTreeSet::new(), of: OfRun::Any }
+        Self { endpoints: BTreeSet::new(), runs: RunFilter::Any }
     }
 
-    /// The calls of these endpoints; of none: every call.
+    /// Matches the calls of these endpoints. An empty list matches every call.
     #[must_use]
     pub fn to(endpoints: impl IntoIterator<Item = Endpoint>) -> Self {
-        Self { endpoints: endpoints.into_iter().collect(), of: OfRun::Any }
+        Self { endpoints: endpoints.into_iter().collect(), runs: RunFilter::Any }
     }
 
-    /// Of those only the ones about runs of this name, submits included.
+    /// Matches only calls for runs with this name, including submits.
     #[must_use]
     pub fn of_run_named(mut self, run_name: impl Into<String>) -> Self {
-        self.of = OfRun::Named(run_name.into());
+        self.runs = RunFilter::Name(run_name.into());
         self
     }
 
-    /// Of those only the ones about this run or its task runs.
+    /// Matches only calls for this run or its task runs.
     #[must_use]
     pub fn of_run(mut self, run_id: i64) -> Self {
-        self.of = OfRun::Id(run_id);
+        self.runs = RunFilter::Id(run_id);
         self
     }
 }
 
-/// Which calls about runs a rule is for.
+/// The calls for existing runs that a rule matches.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RunCalls {
     endpoints: BTreeSet<Endpoint>,
-    of: OfRun,
+    runs: RunFilter,
 }
 
 impl RunCalls {
-    /// The calls of these endpoints; of none: of all three.
+    /// Matches the calls of these endpoints. An empty list matches all three.
     #[must_use]
     pub fn to(calls: impl IntoIterator<Item = RunCall>) -> Self {
         let mut endpoints: BTreeSet<Endpoint> = calls.into_iter().map(Endpoint::from).collect();
         if endpoints.is_empty() {
             endpoints.extend(RunCall::ALL.map(Endpoint::from));
         }
-        Self { endpoints, of: OfRun::Any }
+        Self { endpoints, runs: RunFilter::Any }
     }
 
-    /// Of those only the ones about runs of this name.
+    /// Matches only calls for runs with this name.
     #[must_use]
     pub fn of_run_named(mut self, run_name: impl Into<String>) -> Self {
-        self.of = OfRun::Named(run_name.into());
+        self.runs = RunFilter::Name(run_name.into());
         self
     }
 
-    /// Of those only the ones about this run or its task runs.
+    /// Matches only calls for this run or its task runs.
     #[must_use]
     pub fn of_run(mut self, run_id: i64) -> Self {
-        self.of = OfRun::Id(run_id);
+        self.runs = RunFilter::Id(run_id);
         self
     }
 }
 
-/// A call about one run that is there already.
+/// An endpoint that names an existing run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RunCall {
     /// `GET jobs/runs/get`.
@@ -227,26 +230,26 @@ impl From<RunCall> for Endpoint {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum OfRun {
+pub(crate) enum RunFilter {
     Any,
-    Named(String),
+    Name(String),
     Id(i64),
 }
 
-impl OfRun {
-    pub(crate) fn matches(&self, subject: &Subject) -> bool {
+impl RunFilter {
+    pub(crate) fn matches(&self, run: &RunIdentity) -> bool {
         match self {
             Self::Any => true,
-            Self::Named(name) => subject.run_name.as_ref() == Some(name),
-            Self::Id(id) => subject.run_id == Some(*id),
+            Self::Name(name) => run.run_name.as_ref() == Some(name),
+            Self::Id(id) => run.run_id == Some(*id),
         }
     }
 }
 
-/// The run that a call is about, as far as it names one.
+/// The run that a call names.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Subject {
-    /// Not known of a submit. Of a task run it is the run around it.
+pub(crate) struct RunIdentity {
+    /// `None` for a submit. For a task run the id of its run.
     pub(crate) run_id: Option<i64>,
     pub(crate) run_name: Option<String>,
 }

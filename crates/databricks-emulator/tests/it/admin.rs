@@ -1,11 +1,11 @@
-//! The calls under `/emulator/v1/`.
+//! The admin API under `/emulator/v1/`.
 
 use crate::client::{Client, emulator, named};
 use reqwest::Method;
 use serde_json::json;
 
 #[tokio::test]
-async fn scripts_runs_and_requests_are_reached_from_outside() {
+async fn admin_api_sets_scripts_and_lists_runs_and_requests() {
     let emulator = emulator().await;
     let client = Client::of(&emulator);
     let script = json!({"pace": "manual", "steps": [{"state": "RUNNING"}], "outcome": {"internal_error": {"message": "m"}}});
@@ -33,13 +33,13 @@ async fn scripts_runs_and_requests_are_reached_from_outside() {
 }
 
 #[tokio::test]
-async fn what_it_cannot_read_is_refused() {
+async fn invalid_admin_requests_are_rejected() {
     let emulator = emulator().await;
     let client = Client::of(&emulator);
     let bad = json!({"pace": "brisk"});
-    let (status, answer) = client.call(Method::PUT, "/emulator/v1/scripts/etl", Some(&bad)).await;
+    let (status, response) = client.call(Method::PUT, "/emulator/v1/scripts/etl", Some(&bad)).await;
     assert_eq!(status, 400);
-    assert!(answer["message"].as_str().unwrap().contains("brisk"));
+    assert!(response["message"].as_str().unwrap().contains("brisk"));
     assert_eq!(client.call(Method::POST, "/emulator/v1/runs/x/advance", None).await.0, 400);
     assert_eq!(client.call(Method::POST, "/emulator/v1/runs/1/advance", None).await.0, 404);
     assert_eq!(client.call(Method::GET, "/emulator/v1/nothing", None).await.0, 404);

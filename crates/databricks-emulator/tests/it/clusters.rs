@@ -1,4 +1,4 @@
-//! The clusters that runs work on.
+//! The clusters of runs.
 
 use crate::client::{Client, emulator, named};
 use databricks_emulator::{ClusterTermination, Script};
@@ -12,7 +12,7 @@ async fn cluster(client: &Client, id: &str) -> Value {
 }
 
 #[tokio::test]
-async fn a_cluster_of_a_runs_own_lives_as_long_as_the_run() {
+async fn job_cluster_lives_as_long_as_its_run() {
     let emulator = emulator().await;
     let client = Client::of(&emulator);
     let run_id = client.submit(&named("etl")).await;
@@ -23,27 +23,27 @@ async fn a_cluster_of_a_runs_own_lives_as_long_as_the_run() {
     assert_eq!((&starting["state"], starting.get("driver")), (&json!("PENDING"), None));
 
     let running = client.run(run_id).await;
-    let works = cluster(&client, &id).await;
-    assert_eq!((&works["state"], &works["num_workers"]), (&json!("RUNNING"), &json!(1)));
-    assert!(works["driver"]["node_id"].is_string());
-    // The same number, here as a number.
+    let active = cluster(&client, &id).await;
+    assert_eq!((&active["state"], &active["num_workers"]), (&json!("RUNNING"), &json!(1)));
+    assert!(active["driver"]["node_id"].is_string());
+    // The same id, here as a number.
     assert_eq!(
-        works["spark_context_id"].to_string(),
+        active["spark_context_id"].to_string(),
         running["tasks"][0]["cluster_instance"]["spark_context_id"]
     );
 
     let ended = client.ended_run(run_id).await;
-    let gone = cluster(&client, &id).await;
-    assert_eq!(gone["state"], "TERMINATED");
-    assert_eq!(gone["terminated_time"], ended["end_time"]);
+    let terminated = cluster(&client, &id).await;
+    assert_eq!(terminated["state"], "TERMINATED");
+    assert_eq!(terminated["terminated_time"], ended["end_time"]);
     assert_eq!(
-        gone["termination_reason"],
+        terminated["termination_reason"],
         json!({"code": "JOB_FINISHED", "type": "SUCCESS", "parameters": {}})
     );
 }
 
 #[tokio::test]
-async fn a_script_tells_why_the_cluster_ended_an_existing_one_too() {
+async fn script_sets_the_termination_reason_also_of_an_existing_cluster() {
     let emulator = emulator().await;
     let client = Client::of(&emulator);
     let reason = ClusterTermination {
@@ -51,14 +51,14 @@ async fn a_script_tells_why_the_cluster_ended_an_existing_one_too() {
         kind: "CLIENT_ERROR".to_owned(),
         parameters: BTreeMap::from([("databricks_error_message".to_owned(), "m".to_owned())]),
     };
-    emulator.script("oom", Script { cluster_termination: Some(reason), ..Script::default() });
+    emulator.set_script("oom", Script { cluster_termination: Some(reason), ..Script::default() });
     for (run_name, state, code) in
         [("oom", "TERMINATED", json!("DRIVER_OUT_OF_MEMORY")), ("etl", "RUNNING", Value::Null)]
     {
         let body = json!({"run_name": run_name, "tasks": [{"task_key": "main", "existing_cluster_id": "c-1",
             "spark_python_task": {"python_file": "dbfs:/a.py"}}]});
         client.ended_run(client.submit(&body).await).await;
-        // Of several runs on it, the latest tells.
+        // The latest run on the cluster decides.
         let cluster = cluster(&client, "c-1").await;
         assert_eq!(
             (&cluster["state"], &cluster["termination_reason"]["code"]),
@@ -68,12 +68,12 @@ async fn a_script_tells_why_the_cluster_ended_an_existing_one_too() {
 }
 
 #[tokio::test]
-async fn a_cluster_that_no_run_asked_for_does_not_exist() {
+async fn cluster_that_no_run_uses_does_not_exist() {
     let emulator = emulator().await;
     let client = Client::of(&emulator);
-    let (status, refusal) = client.get("/api/2.1/clusters/get?cluster_id=c-9").await;
-    assert_eq!((status.as_u16(), &refusal["error_code"]), (400, &json!("INVALID_PARAMETER_VALUE")));
-    assert_eq!(refusal["message"], "Cluster c-9 does not exist");
+    let (status, error) = client.get("/api/2.1/clusters/get?cluster_id=c-9").await;
+    assert_eq!((status.as_u16(), &error["error_code"]), (400, &json!("INVALID_PARAMETER_VALUE")));
+    assert_eq!(error["message"], "Cluster c-9 does not exist");
     assert_eq!(client.get("/api/2.1/clusters/get").await.0, 400);
     assert_eq!(client.get("/api/2.2/clusters/get?cluster_id=c-9").await.0, 404);
 }

@@ -1,6 +1,6 @@
-//! Tasks that are really executed. A shell stands in for Python: both take a file and its arguments.
+//! Executed tasks, with a shell instead of Python: both take a file and its arguments.
 
-use crate::client::{Client, PATIENCE, emulator};
+use crate::client::{Client, TEST_TIMEOUT, emulator};
 use databricks_emulator::{Emulator, EmulatorBuilder, ExecConfig, LifeCycle, Pace, Script, Step};
 use serde_json::{Value, json};
 use std::fs::File;
@@ -33,7 +33,7 @@ fn body(parameters: &Value) -> Value {
         "spark_python_task": {"python_file": FILE, "parameters": parameters}}]})
 }
 
-/// The end of a run of the file, and the output of its task.
+/// Executes a run, and returns it and the output of its task.
 async fn outcome(client: &Client, body: &Value) -> (Value, Value) {
     let run = client.executed_run(client.submit(body).await).await;
     let (status, output) = client.output(run["tasks"][0]["run_id"].as_i64().unwrap()).await;
@@ -41,7 +41,7 @@ async fn outcome(client: &Client, body: &Value) -> (Value, Value) {
     (run, output)
 }
 
-/// A pipe with a name: opening it waits for the other side, and it ends when nobody writes any more.
+/// A named pipe. Opening it blocks until the other end is opened; reading ends when all writers have closed it.
 struct Pipe {
     path: PathBuf,
     _folder: tempfile::TempDir,
@@ -59,11 +59,14 @@ impl Pipe {
         json!([self.path.to_str().unwrap()])
     }
 
-    /// Does something with it that waits, off the thread of the test.
+    /// Runs a blocking operation on another thread.
     async fn off_thread<T: Send + 'static>(&self, work: fn(&Path) -> T) -> T {
         let path = self.path.clone();
         let done = tokio::task::spawn_blocking(move || work(&path));
-        tokio::time::timeout(PATIENCE, done).await.expect("the other side does not come").unwrap()
+        tokio::time::timeout(TEST_TIMEOUT, done)
+            .await
+            .expect("timed out: the other end of the pipe is not opened")
+            .unwrap()
     }
 
     async fn opened(&self) -> File {
@@ -71,23 +74,26 @@ impl Pipe {
     }
 }
 
-/// Waits until everybody who held the other side is gone.
-async fn wait_for_end_of(mut pipe: File) {
+/// Waits until all processes have closed the other end.
+async fn wait_until_closed(mut pipe: File) {
     let read = move || pipe.read_to_end(&mut Vec::new()).unwrap();
     let done = tokio::task::spawn_blocking(read);
-    tokio::time::timeout(PATIENCE, done).await.expect("something still holds the pipe").unwrap();
+    tokio::time::timeout(TEST_TIMEOUT, done)
+        .await
+        .expect("timed out: a process still holds the pipe open")
+        .unwrap();
 }
 
-/// Holds the pipe, and so does something that it started, until both are killed.
+/// Holds the pipe open, in the shell and in a child, until both are killed.
 const HOLDS_PIPE: &str = "exec 3>\"$1\"\nsleep 600 &\nwait\n";
 
 #[tokio::test]
-async fn a_file_is_executed_with_its_parameters_and_the_variables_of_a_cluster() {
+async fn file_gets_its_parameters_and_the_variables_of_its_cluster() {
     let mut config = shell();
     for (name, value) in [("OF_EXEC", "e"), ("OF_BOTH", "exec")] {
         config.environment.insert(name.to_owned(), value.to_owned());
     }
-    // Cargo sets that variable for tests; a cluster has no such thing.
+    // Cargo sets CARGO_MANIFEST_DIR for tests. A task must not inherit it.
     let script = r#"echo "$1|$2|$OF_EXEC|$OF_CLUSTER|$OF_BOTH|${CARGO_MANIFEST_DIR-none}|${PATH:+path}"
         echo to-stderr >&2"#;
     let (_emulator, client) = with_file(Emulator::builder().exec(config), script).await;
@@ -101,7 +107,7 @@ async fn a_file_is_executed_with_its_parameters_and_the_variables_of_a_cluster()
 }
 
 #[tokio::test]
-async fn an_existing_cluster_gives_the_file_no_variables() {
+async fn existing_cluster_sets_no_variables() {
     let (_emulator, client) = executing(r#"echo "[$OF_CLUSTER]""#).await;
     let mut body = body(&json!([]));
     let task = body["tasks"][0].as_object_mut().unwrap();
@@ -111,7 +117,7 @@ async fn an_existing_cluster_gives_the_file_no_variables() {
 }
 
 #[tokio::test]
-async fn a_file_that_fails_is_failed_code_with_the_last_line_of_stderr() {
+async fn failed_file_is_failed_user_code_with_the_last_line_of_stderr() {
     let (_emulator, client) =
         executing("echo out; echo 'Traceback:' >&2; echo 'ValueError: boom' >&2; echo >&2; exit 1")
             .await;
@@ -125,20 +131,20 @@ async fn a_file_that_fails_is_failed_code_with_the_last_line_of_stderr() {
 }
 
 #[tokio::test]
-async fn an_end_without_a_last_word_is_told_by_how_the_process_ended() {
-    for (script, said) in [
+async fn error_is_the_exit_status_without_stderr_and_after_a_signal() {
+    for (script, expected) in [
         ("exit 3", "exit status: 3"),
         ("kill -9 $$", "signal: 9"),
         ("echo 'as ever' >&2; kill -9 $$", "signal: 9"),
     ] {
         let (_emulator, client) = executing(script).await;
         let error = outcome(&client, &body(&json!([]))).await.1["error"].clone();
-        assert!(error.as_str().unwrap().contains(said), "{error}");
+        assert!(error.as_str().unwrap().contains(expected), "{error}");
     }
 }
 
 #[tokio::test]
-async fn a_run_is_running_as_long_as_its_process() {
+async fn run_is_running_as_long_as_its_process() {
     let (_emulator, client) = executing("read line < \"$1\"; echo \"got $line\"").await;
     let pipe = Pipe::new();
     let run_id = client.submit(&body(&pipe.parameters())).await;
@@ -159,7 +165,7 @@ async fn a_run_is_running_as_long_as_its_process() {
 }
 
 #[tokio::test]
-async fn a_cancel_kills_the_process_and_what_it_started() {
+async fn cancel_kills_the_process_and_its_children() {
     let (emulator, client) = executing(HOLDS_PIPE).await;
     let pipe = Pipe::new();
     let run_id = client.submit(&body(&pipe.parameters())).await;
@@ -168,13 +174,13 @@ async fn a_cancel_kills_the_process_and_what_it_started() {
     }
     let held = pipe.opened().await;
     assert_eq!(client.cancel(run_id).await.0, 200);
-    wait_for_end_of(held).await;
+    wait_until_closed(held).await;
     let run = client.executed_run(run_id).await;
     assert_eq!(run["state"]["result_state"], "CANCELED");
 }
 
 #[tokio::test]
-async fn a_process_that_outlives_its_timeout_is_killed_with_what_it_started() {
+async fn timeout_kills_the_process_and_its_children() {
     let (emulator, client) = executing(HOLDS_PIPE).await;
     let pipe = Pipe::new();
     let mut body = body(&pipe.parameters());
@@ -182,48 +188,48 @@ async fn a_process_that_outlives_its_timeout_is_killed_with_what_it_started() {
     let run_id = client.submit(&body).await;
     emulator.advance(run_id);
     emulator.advance(run_id);
-    wait_for_end_of(pipe.opened().await).await;
+    wait_until_closed(pipe.opened().await).await;
     let run = client.executed_run(run_id).await;
     assert_eq!(run["state"]["result_state"], "TIMEDOUT");
     assert_eq!(run["status"]["termination_details"]["code"], "CANCELED");
 }
 
 #[tokio::test]
-async fn what_a_process_left_behind_is_killed_and_does_not_hold_up_its_run() {
-    // The shell ends; what it started holds its output and the pipe.
+async fn children_are_killed_when_the_process_exits() {
+    // The shell exits; its child holds the output and the pipe open.
     let (emulator, client) = executing("exec 3>\"$1\"\nsleep 600 &\necho done").await;
     let pipe = Pipe::new();
     let run_id = client.submit(&body(&pipe.parameters())).await;
     emulator.advance(run_id);
     emulator.advance(run_id);
-    wait_for_end_of(pipe.opened().await).await;
+    wait_until_closed(pipe.opened().await).await;
     let run = client.executed_run(run_id).await;
     assert_eq!(run["state"]["result_state"], "SUCCESS");
 }
 
 #[tokio::test]
-async fn a_run_that_is_cancelled_before_it_is_running_starts_no_process() {
+async fn run_cancelled_before_running_starts_no_process() {
     let folder = tempfile::tempdir().unwrap();
     let mark = folder.path().join("started");
     let (emulator, client) = executing("touch \"$1\"").await;
     let run_id = client.submit(&body(&json!([mark.to_str().unwrap()]))).await;
     client.cancel(run_id).await;
     client.executed_run(run_id).await;
-    // It waits for what is still on its way.
+    // Shutdown waits for pending executions.
     emulator.shutdown().await;
     assert!(!mark.exists());
 }
 
 #[tokio::test]
-async fn shutdown_drop_and_the_end_of_a_run_leave_no_process() {
-    for way in ["shutdown", "drop", "delete"] {
+async fn shutdown_drop_and_delete_kill_the_process() {
+    for action in ["shutdown", "drop", "delete"] {
         let (emulator, client) = executing(HOLDS_PIPE).await;
         let pipe = Pipe::new();
         let run_id = client.submit(&body(&pipe.parameters())).await;
         emulator.advance(run_id);
         emulator.advance(run_id);
         let held = pipe.opened().await;
-        let kept = match way {
+        let kept = match action {
             "shutdown" => {
                 emulator.shutdown().await;
                 None
@@ -237,13 +243,13 @@ async fn shutdown_drop_and_the_end_of_a_run_leave_no_process() {
                 Some(emulator)
             }
         };
-        wait_for_end_of(held).await;
+        wait_until_closed(held).await;
         drop(kept);
     }
 }
 
 #[tokio::test]
-async fn time_starts_a_process_that_nobody_polls_for() {
+async fn process_starts_by_elapsed_time_without_polls() {
     let script = Script::success()
         .with_steps([Step::new(LifeCycle::Queued), Step::new(LifeCycle::Running)])
         .with_pace(Pace::Elapsed(Duration::from_millis(1)));
@@ -251,12 +257,12 @@ async fn time_starts_a_process_that_nobody_polls_for() {
     let (_emulator, client) = with_file(builder, "echo x > \"$1\"").await;
     let pipe = Pipe::new();
     let run_id = client.submit(&body(&pipe.parameters())).await;
-    wait_for_end_of(pipe.opened().await).await;
+    wait_until_closed(pipe.opened().await).await;
     assert_eq!(client.executed_run(run_id).await["state"]["result_state"], "SUCCESS");
 }
 
 #[tokio::test]
-async fn only_the_end_of_long_output_is_kept() {
+async fn long_output_is_truncated_to_its_end() {
     let script = "head -c 6000000 /dev/zero | tr '\\0' x; echo the end";
     let (_emulator, client) = executing(script).await;
     let (_, output) = outcome(&client, &body(&json!([]))).await;
@@ -266,18 +272,18 @@ async fn only_the_end_of_long_output_is_kept() {
 }
 
 #[tokio::test]
-async fn what_cannot_be_executed_fails_and_says_why() {
+async fn run_that_cannot_be_executed_fails_with_the_reason() {
     let (_emulator, client) = executing("exit 0").await;
     let mut missing = body(&json!([]));
     missing["tasks"][0]["spark_python_task"]["python_file"] = json!("/Shared/other.py");
     let mut elsewhere = missing.clone();
     elsewhere["tasks"][0]["spark_python_task"]["python_file"] = json!("dbfs:/etl.py");
-    for (body, said) in
-        [(missing, "no file /Shared/other.py is in the workspace"), (elsewhere, "'dbfs:/etl.py'")]
+    for (body, expected) in
+        [(missing, "the workspace has no file /Shared/other.py"), (elsewhere, "'dbfs:/etl.py'")]
     {
         let (run, output) = outcome(&client, &body).await;
         assert_eq!(run["state"]["result_state"], "FAILED");
-        assert!(output["error"].as_str().unwrap().contains(said), "{output}");
+        assert!(output["error"].as_str().unwrap().contains(expected), "{output}");
     }
 
     let builder = Emulator::builder().exec(ExecConfig::new("/nowhere/python"));
@@ -287,9 +293,9 @@ async fn what_cannot_be_executed_fails_and_says_why() {
 }
 
 #[tokio::test]
-async fn a_run_with_a_script_of_its_own_is_not_executed() {
+async fn scripted_run_is_not_executed() {
     let (emulator, client) = executing("exit 1").await;
-    emulator.script("etl", Script::success().with_logs("scripted\n"));
+    emulator.set_script("etl", Script::success().with_logs("scripted\n"));
     let (run, output) = outcome(&client, &body(&json!([]))).await;
     assert_eq!(
         (&run["state"]["result_state"], &output["logs"]),
@@ -298,7 +304,7 @@ async fn a_run_with_a_script_of_its_own_is_not_executed() {
 }
 
 #[tokio::test]
-async fn nothing_is_executed_unless_that_is_asked_for() {
+async fn runs_are_not_executed_by_default() {
     let emulator = emulator().await;
     emulator.put_workspace_file(FILE, "exit 1");
     let run = Client::of(&emulator)
@@ -308,7 +314,7 @@ async fn nothing_is_executed_unless_that_is_asked_for() {
 }
 
 #[test]
-fn values_of_variables_are_not_shown() {
+fn debug_output_omits_values_of_variables() {
     let mut config = shell();
     config.environment.insert("TOKEN".to_owned(), "canary".to_owned());
     let shown = format!("{:?}", Emulator::builder().exec(config));

@@ -1,9 +1,9 @@
-//! What goes wrong on the wire, and that it is told.
+//! Injected faults on the wire, and their counts.
 
-use crate::client::{Client, emulator, named, plain};
+use crate::client::{Client, emulator, named, plain, wait_until};
 use databricks_emulator::{
-    Calls, CannedAnswer, ConnectionFault, DEFAULT_TOKEN, Dribble, Emulator, Endpoint, Fault,
-    FaultPlan, FaultRule, HeaderValue, RetryAfter, RunCall, RunCalls, RunFault, TokenClock, When,
+    Calls, CannedResponse, ConnectionFault, DEFAULT_TOKEN, Emulator, Endpoint, Fault, FaultPlan,
+    FaultRule, HeaderValue, RetryAfter, RunCall, RunCalls, RunFault, SlowBody, TokenClock, When,
 };
 use reqwest::{Method, Response};
 use serde_json::json;
@@ -13,10 +13,10 @@ const SUBMIT: &str = "/api/2.2/jobs/runs/submit";
 const LIST: &str = "/api/2.2/jobs/runs/list";
 
 fn on(endpoint: Endpoint, when: When<Fault>) -> FaultRule {
-    FaultRule::on_calls(Calls::to([endpoint]), when).named("it")
+    FaultRule::on_calls(Calls::to([endpoint]), when).named("rule")
 }
 
-/// One submit, without a look at its answer.
+/// Submits a run.
 async fn submit(emulator: &Emulator) -> Result<Response, reqwest::Error> {
     let client = plain().post(format!("{}{SUBMIT}", emulator.http_url()));
     client.bearer_auth(DEFAULT_TOKEN).json(&named("etl")).send().await
@@ -27,14 +27,14 @@ async fn list(emulator: &Emulator) -> Result<Response, reqwest::Error> {
     client.bearer_auth(DEFAULT_TOKEN).send().await
 }
 
-/// A client that pools its connections and trusts this emulator alone.
-fn trusting(emulator: &Emulator) -> reqwest::Client {
+/// An HTTPS client with a connection pool.
+fn https_client(emulator: &Emulator) -> reqwest::Client {
     let root = reqwest::Certificate::from_pem(emulator.certificate_pem().as_bytes()).unwrap();
     reqwest::Client::builder().no_proxy().tls_certs_only([root]).build().unwrap()
 }
 
 #[tokio::test]
-async fn a_drop_before_has_no_effect_and_one_after_has_it() {
+async fn drop_before_prevents_the_call_and_drop_after_does_not() {
     let emulator = emulator().await;
     let script = When::Script(vec![Some(Fault::DropBefore), Some(Fault::DropAfter)]);
     emulator.inject(on(Endpoint::SubmitRun, script));
@@ -45,15 +45,15 @@ async fn a_drop_before_has_no_effect_and_one_after_has_it() {
     assert_eq!(submit(&emulator).await.unwrap().status(), 200);
 
     let seen: Vec<_> = emulator.requests().into_iter().map(|one| (one.status, one.fault)).collect();
-    let it = || Some("it".to_owned());
-    assert_eq!(seen, [(0, it()), (200, it()), (200, None)]);
-    assert_eq!(emulator.struck("it"), 2);
+    let rule = || Some("rule".to_owned());
+    assert_eq!(seen, [(0, rule()), (200, rule()), (200, None)]);
+    assert_eq!(emulator.fault_count("rule"), 2);
 }
 
 #[tokio::test]
-async fn over_http_2_only_the_call_breaks_and_its_connection_serves_on() {
+async fn http2_fault_breaks_the_call_and_not_the_connection() {
     let emulator = emulator().await;
-    let client = trusting(&emulator);
+    let client = https_client(&emulator);
     let list = || {
         let url = format!("https://{}{LIST}", emulator.https_host());
         client.get(url).bearer_auth(DEFAULT_TOKEN).send()
@@ -65,12 +65,12 @@ async fn over_http_2_only_the_call_breaks_and_its_connection_serves_on() {
         assert_eq!(list().await.unwrap().status(), 200);
     }
     emulator.inject(on(Endpoint::ListRuns, When::once(Fault::CutBody(1))));
-    let answer = list().await.unwrap();
-    assert!(answer.status() == 200 && answer.bytes().await.is_err());
+    let response = list().await.unwrap();
+    assert!(response.status() == 200 && response.bytes().await.is_err());
 }
 
 #[tokio::test]
-async fn a_cut_body_breaks_after_so_many_bytes_and_a_slow_one_is_whole() {
+async fn cut_body_breaks_after_its_limit_and_slow_body_is_complete() {
     let emulator = emulator().await;
     emulator.inject(on(Endpoint::SubmitRun, When::once(Fault::CutBody(10))));
     let mut cut = submit(&emulator).await.unwrap();
@@ -81,23 +81,23 @@ async fn a_cut_body_breaks_after_so_many_bytes_and_a_slow_one_is_whole() {
     emulator.inject(on(Endpoint::SubmitRun, When::once(Fault::CutBody(1000))));
     assert!(submit(&emulator).await.unwrap().text().await.unwrap().ends_with('}'));
 
-    let dribble = Dribble { piece: 7.try_into().unwrap(), pause: Duration::from_millis(1) };
-    emulator.inject(on(Endpoint::SubmitRun, When::once(Fault::SlowBody(dribble))));
+    let slow_body = SlowBody { piece: 7.try_into().unwrap(), pause: Duration::from_millis(1) };
+    emulator.inject(on(Endpoint::SubmitRun, When::once(Fault::SlowBody(slow_body))));
     let mut slow = submit(&emulator).await.unwrap();
     assert!(slow.chunk().await.unwrap().unwrap().len() <= 7);
     assert!(slow.text().await.unwrap().ends_with('}'));
 }
 
 #[tokio::test]
-async fn a_call_that_is_late_has_its_effect_though_its_caller_has_gone() {
+async fn delayed_call_is_executed_after_its_client_disconnects() {
     let emulator = emulator().await;
     let hour = Duration::from_hours(1);
     emulator.inject(on(Endpoint::SubmitRun, When::once(Fault::DelayAfter(hour))));
     let client = plain().post(format!("{}{SUBMIT}", emulator.http_url()));
     let call = client.bearer_auth(DEFAULT_TOKEN).json(&named("etl"));
     tokio::select! {
-        answer = call.send() => panic!("{answer:?}"),
-        () = async { while emulator.runs().is_empty() { tokio::task::yield_now().await } } => {}
+        response = call.send() => panic!("{response:?}"),
+        () = wait_until("the run exists", async || !emulator.runs().is_empty()) => {}
     }
 
     emulator
@@ -105,41 +105,39 @@ async fn a_call_that_is_late_has_its_effect_though_its_caller_has_gone() {
     let client = plain().post(format!("{}{SUBMIT}", emulator.http_url()));
     let call = client.bearer_auth(DEFAULT_TOKEN).json(&named("etl"));
     tokio::select! {
-        answer = call.send() => panic!("{answer:?}"),
-        () = async { while emulator.struck("it") < 2 { tokio::task::yield_now().await } } => {}
+        response = call.send() => panic!("{response:?}"),
+        () = wait_until("the second fault", async || emulator.fault_count("rule") == 2) => {}
     }
-    while emulator.runs().len() < 2 {
-        tokio::task::yield_now().await;
-    }
+    wait_until("the second run exists", async || emulator.runs().len() == 2).await;
 }
 
 #[tokio::test]
-async fn rate_limits_redirects_and_other_types_come_as_they_are_given() {
+async fn rate_limits_redirects_and_content_types_are_returned_as_configured() {
     let emulator = emulator().await;
     emulator.inject(on(
         Endpoint::SubmitRun,
         When::Script(vec![
-            Some(Fault::RateLimited(RetryAfter::Unsaid)),
+            Some(Fault::RateLimited(RetryAfter::Absent)),
             Some(Fault::RateLimited(RetryAfter::Seconds(3))),
             Some(Fault::RateLimited(RetryAfter::DateIn(3600))),
             Some(Fault::Redirect(HeaderValue::from_static("/login.html?x=1"))),
-            Some(Fault::Answer(CannedAnswer::json(418, "{}").with_header("x-a", "b"))),
+            Some(Fault::Answer(CannedResponse::json(418, "{}").with_header("x-a", "b"))),
             None,
             Some(Fault::ContentType(HeaderValue::from_static("text/html"))),
         ]),
     ));
-    // Redirects are looked at, not followed.
+    // Does not follow redirects.
     let client = reqwest::Client::builder().no_proxy();
     let client = client.redirect(reqwest::redirect::Policy::none()).build().unwrap();
-    let mut answers = Vec::new();
+    let mut responses = Vec::new();
     for _ in 0..7 {
         let call = client.post(format!("{}{SUBMIT}", emulator.http_url()));
-        answers.push(call.bearer_auth(DEFAULT_TOKEN).json(&named("etl")).send().await.unwrap());
+        responses.push(call.bearer_auth(DEFAULT_TOKEN).json(&named("etl")).send().await.unwrap());
     }
-    let status: Vec<_> = answers.iter().map(|answer| answer.status().as_u16()).collect();
+    let status: Vec<_> = responses.iter().map(|response| response.status().as_u16()).collect();
     assert_eq!(status, [429, 429, 429, 302, 418, 200, 200]);
     let header = |place: usize, name| {
-        answers[place].headers().get(name).map(|value| value.to_str().unwrap().to_owned())
+        responses[place].headers().get(name).map(|value| value.to_str().unwrap().to_owned())
     };
     assert_eq!((header(0, "retry-after"), header(1, "retry-after").as_deref()), (None, Some("3")));
     let date = httpdate::parse_http_date(&header(2, "retry-after").unwrap()).unwrap();
@@ -148,16 +146,16 @@ async fn rate_limits_redirects_and_other_types_come_as_they_are_given() {
     assert_eq!(header(3, "location").as_deref(), Some("/login.html?x=1"));
     assert_eq!(header(4, "x-a").as_deref(), Some("b"));
     assert_eq!(header(6, "content-type").as_deref(), Some("text/html"));
-    assert_eq!(emulator.runs().len(), 2, "what was answered in its place had no effect");
+    assert_eq!(emulator.runs().len(), 2, "replaced calls have no effect");
 }
 
 #[tokio::test]
-async fn a_run_is_deleted_or_shown_too_early_by_calls_of_its_name() {
+async fn run_faults_delete_a_run_or_show_an_earlier_state() {
     let emulator = emulator().await;
     let client = Client::of(&emulator);
     let (etl, other) = (client.submit(&named("etl")).await, client.submit(&named("other")).await);
     let state = |run: serde_json::Value| run["status"]["state"].as_str().unwrap().to_owned();
-    let early = Some(RunFault::Earlier(1.try_into().unwrap()));
+    let early = Some(RunFault::EarlierState(1.try_into().unwrap()));
     let script = vec![None, None, early, None, Some(RunFault::Deleted)];
     let rule = FaultRule::on_runs(
         RunCalls::to([RunCall::GetRun]).of_run_named("etl"),
@@ -176,14 +174,14 @@ async fn a_run_is_deleted_or_shown_too_early_by_calls_of_its_name() {
 }
 
 #[tokio::test]
-async fn a_wrong_clock_refuses_expiring_tokens_too_early_and_takes_them_too_long() {
+async fn wrong_clock_affects_expiring_tokens_only() {
     let lifetime = Duration::from_hours(1);
     let builder = Emulator::builder().token("lasting").expiring_token("fresh", lifetime);
     let emulator = builder.expiring_token("stale", Duration::from_secs(20)).start().await.unwrap();
     let ask = async |token: &str| {
         let call = plain().get(format!("{}{LIST}", emulator.http_url())).bearer_auth(token);
-        let answer = call.send().await.unwrap();
-        (answer.status().as_u16(), answer.text().await.unwrap().contains("(token expired)"))
+        let response = call.send().await.unwrap();
+        (response.status().as_u16(), response.text().await.unwrap().contains("(token expired)"))
     };
     assert_eq!([ask("fresh").await, ask("stale").await], [(200, false), (403, true)]);
     let skew = |clock| on(Endpoint::ListRuns, When::once(Fault::TokenClock(clock)));
@@ -196,7 +194,7 @@ async fn a_wrong_clock_refuses_expiring_tokens_too_early_and_takes_them_too_long
 }
 
 #[tokio::test]
-async fn calls_that_mint_tokens_fail_as_told() {
+async fn token_requests_get_faults() {
     let emulator = Emulator::builder().service_principal("me", "s").start().await.unwrap();
     let mint = async || {
         let form = plain().post(format!("{}/oidc/v1/token", emulator.http_url()));
@@ -206,7 +204,7 @@ async fn calls_that_mint_tokens_fail_as_told() {
     emulator.inject(on(
         Endpoint::MintToken,
         When::Script(vec![
-            Some(Fault::Answer(CannedAnswer::json(503, "{}"))),
+            Some(Fault::Answer(CannedResponse::json(503, "{}"))),
             Some(Fault::DropBefore),
             Some(Fault::DropAfter),
         ]),
@@ -217,13 +215,13 @@ async fn calls_that_mint_tokens_fail_as_told() {
     assert!(mint().await.is_err());
     assert_eq!(emulator.tokens_minted(), 1);
     assert_eq!(mint().await.unwrap().status(), 200);
-    assert_eq!(emulator.struck("it"), 3);
+    assert_eq!(emulator.fault_count("rule"), 3);
 }
 
 #[tokio::test]
-async fn connections_for_https_fail_as_told_and_open_ones_end() {
+async fn connection_faults_close_open_https_connections_and_break_new_ones() {
     let emulator = emulator().await;
-    let client = trusting(&emulator);
+    let client = https_client(&emulator);
     let url = format!("https://{}{LIST}", emulator.https_host());
     let call = async || client.get(&url).bearer_auth(DEFAULT_TOKEN).send().await;
     assert_eq!(call().await.unwrap().status(), 200);
@@ -236,8 +234,8 @@ async fn connections_for_https_fail_as_told_and_open_ones_end() {
         let name = format!("{fault:?}");
         emulator.inject(FaultRule::on_connections(When::Always(fault)).named(&name));
         let mut tries = 0;
-        // The end of the open connection may be seen by the first call only.
-        while emulator.struck(&name) == 0 {
+        // The first call may still fail on the closed connection.
+        while emulator.fault_count(&name) == 0 {
             tries += 1;
             assert!(tries < 100 && call().await.is_err(), "{name}");
         }
@@ -245,11 +243,11 @@ async fn connections_for_https_fail_as_told_and_open_ones_end() {
         assert!(emulator.remove_fault(&name));
         assert_eq!(call().await.unwrap().status(), 200, "{name}");
     }
-    assert_eq!(list(&emulator).await.unwrap().status(), 200, "plain HTTP goes on");
+    assert_eq!(list(&emulator).await.unwrap().status(), 200, "plain HTTP is not affected");
 }
 
 #[tokio::test]
-async fn the_same_seed_and_calls_give_the_same_faults() {
+async fn same_seed_and_calls_give_the_same_faults() {
     let plan = |seed| {
         let plan = format!(
             r#"{{"seed": {seed}, "rules": [{{"on": "calls", "probability": 0.4, "fault": {{"answer": {{"status": 503}}}}}}]}}"#
@@ -271,7 +269,7 @@ async fn the_same_seed_and_calls_give_the_same_faults() {
 }
 
 #[tokio::test]
-async fn faults_are_said_and_counted_from_outside() {
+async fn admin_api_sets_and_counts_faults() {
     let emulator = emulator().await;
     let client = Client::of(&emulator);
     let plan = json!({"rules": [{"name": "a/b", "on": ["list_runs"], "fault": {"answer": {"status": 503, "body": {}}}}]});
@@ -295,8 +293,8 @@ async fn faults_are_said_and_counted_from_outside() {
         (Method::PUT, json!({"rules": [{"on": ["me"], "fault": "run_deleted"}]}), "rules[0].fault"),
         (Method::POST, json!({"on": "calls", "fault": "drop"}), "the rule.fault"),
     ] {
-        let (status, answer) = client.call(method, "/emulator/v1/faults", Some(&bad)).await;
+        let (status, response) = client.call(method, "/emulator/v1/faults", Some(&bad)).await;
         assert_eq!(status, 400);
-        assert!(answer["message"].as_str().unwrap().contains(place), "{answer}");
+        assert!(response["message"].as_str().unwrap().contains(place), "{response}");
     }
 }

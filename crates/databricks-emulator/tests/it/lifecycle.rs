@@ -1,4 +1,4 @@
-//! Runs on their way and at their end.
+//! The states and outcomes of runs.
 
 use crate::client::{Client, emulator, named, python_task};
 use databricks_emulator::{
@@ -12,10 +12,10 @@ fn states(run: &Value) -> (&str, &str) {
 }
 
 #[tokio::test]
-async fn a_run_moves_one_step_a_poll_and_succeeds() {
+async fn run_moves_one_step_per_poll_and_succeeds() {
     let emulator = emulator().await;
     let client = Client::of(&emulator);
-    emulator.script("etl", Script::success().with_logs("42\n"));
+    emulator.set_script("etl", Script::success().with_logs("42\n"));
     let run_id = client.submit(&named("etl")).await;
 
     let queued = client.run(run_id).await;
@@ -58,10 +58,10 @@ async fn a_run_moves_one_step_a_poll_and_succeeds() {
 }
 
 #[tokio::test]
-async fn failed_code_reads_as_an_internal_error_of_the_run() {
+async fn failed_user_code_is_an_internal_error_of_the_run() {
     let emulator = emulator().await;
     let client = Client::of(&emulator);
-    emulator.script("etl", Script::failed("ValueError: x", "Traceback\n  boom"));
+    emulator.set_script("etl", Script::failed("ValueError: x", "Traceback\n  boom"));
     let run = client.ended_run(client.submit(&named("etl")).await).await;
 
     assert_eq!(states(&run), ("INTERNAL_ERROR", "TERMINATED"));
@@ -89,7 +89,7 @@ async fn failed_code_reads_as_an_internal_error_of_the_run() {
 }
 
 #[tokio::test]
-async fn a_cancel_is_accepted_at_once_and_takes_a_step() {
+async fn cancelled_run_is_terminating_for_one_step() {
     let emulator = emulator().await;
     let client = Client::of(&emulator);
     let run_id = client.submit(&named("etl")).await;
@@ -108,7 +108,7 @@ async fn a_cancel_is_accepted_at_once_and_takes_a_step() {
 }
 
 #[tokio::test]
-async fn a_cancel_changes_nothing_about_a_run_that_has_ended() {
+async fn cancel_does_not_change_an_ended_run() {
     let emulator = emulator().await;
     let client = Client::of(&emulator);
     let run_id = client.submit(&named("etl")).await;
@@ -119,7 +119,7 @@ async fn a_cancel_changes_nothing_about_a_run_that_has_ended() {
 }
 
 #[tokio::test]
-async fn a_task_run_id_cancels_its_run_and_reads_as_a_run() {
+async fn task_run_id_can_be_read_and_cancelled() {
     let emulator = emulator().await;
     let client = Client::of(&emulator);
     let run_id = client.submit(&named("etl")).await;
@@ -130,30 +130,30 @@ async fn a_task_run_id_cancels_its_run_and_reads_as_a_run() {
 }
 
 #[tokio::test]
-async fn unknown_runs_are_told_in_the_words_that_clients_match() {
+async fn unknown_run_error_has_the_message_that_clients_match() {
     let emulator = emulator().await;
     let client = Client::of(&emulator);
     let expected =
         json!({"error_code": "INVALID_PARAMETER_VALUE", "message": "Run 7 does not exist."});
-    let answers = [
+    let responses = [
         client.get("/api/2.1/jobs/runs/get?run_id=7").await,
         client.output(7).await,
         client.cancel(7).await,
         client.post("/api/2.1/jobs/runs/delete", &json!({"run_id": "7"})).await,
     ];
-    for (status, answer) in answers {
-        assert_eq!((status.as_u16(), answer), (400, expected.clone()));
+    for (status, response) in responses {
+        assert_eq!((status.as_u16(), response), (400, expected.clone()));
     }
 }
 
 #[tokio::test]
-async fn output_is_for_task_runs_only() {
+async fn output_needs_a_task_run_id() {
     let emulator = emulator().await;
     let client = Client::of(&emulator);
     let run_id = client.submit(&named("etl")).await;
-    let (status, answer) = client.output(run_id).await;
+    let (status, response) = client.output(run_id).await;
     assert_eq!(status, 400);
-    let message = answer["message"].as_str().unwrap();
+    let message = response["message"].as_str().unwrap();
     assert!(
         message.starts_with("Retrieving the output of runs with multiple tasks is not supported"),
         "{message}"
@@ -166,13 +166,13 @@ async fn output_is_for_task_runs_only() {
 }
 
 #[tokio::test]
-async fn a_run_of_version_2_0_is_its_own_task() {
+async fn version_2_0_run_is_its_own_task() {
     let emulator = emulator().await;
     let client = Client::of(&emulator);
     let body =
         json!({"existing_cluster_id": "c-1", "spark_python_task": {"python_file": "dbfs:/a.py"}});
-    let (_, answer) = client.post("/api/2.0/jobs/runs/submit", &body).await;
-    let run_id = answer["run_id"].as_i64().unwrap();
+    let (_, response) = client.post("/api/2.0/jobs/runs/submit", &body).await;
+    let run_id = response["run_id"].as_i64().unwrap();
     client.ended_run(run_id).await;
     let (_, run) = client.get(&format!("/api/2.0/jobs/runs/get?run_id={run_id}")).await;
     assert_eq!(run.get("tasks"), None);
@@ -182,7 +182,7 @@ async fn a_run_of_version_2_0_is_its_own_task() {
 }
 
 #[tokio::test]
-async fn every_scripted_end_reads_as_the_reference_says() {
+async fn outcomes_have_the_documented_states() {
     let emulator = emulator().await;
     let client = Client::of(&emulator);
     let raw = Termination {
@@ -202,7 +202,7 @@ async fn every_scripted_end_reads_as_the_reference_says() {
         (Outcome::Termination(Termination::default()), json!([null, null, null])),
     ];
     for (outcome, expected) in cases {
-        emulator.script("etl", Script::ending(outcome).with_steps([]));
+        emulator.set_script("etl", Script::from_outcome(outcome).with_steps([]));
         let run = client.run(client.submit(&named("etl")).await).await;
         let state = &run["state"];
         let code = &run["status"]["termination_details"]["code"];
@@ -212,11 +212,11 @@ async fn every_scripted_end_reads_as_the_reference_says() {
 }
 
 #[tokio::test]
-async fn either_description_of_the_state_can_be_left_out() {
+async fn state_form_omits_state_or_status() {
     let emulator = emulator().await;
     let client = Client::of(&emulator);
-    emulator.script("old", Script { state_form: StateForm::LegacyOnly, ..Script::default() });
-    emulator.script("new", Script { state_form: StateForm::StatusOnly, ..Script::default() });
+    emulator.set_script("old", Script { state_form: StateForm::LegacyOnly, ..Script::default() });
+    emulator.set_script("new", Script { state_form: StateForm::StatusOnly, ..Script::default() });
     let old = client.run(client.submit(&named("old")).await).await;
     let new = client.run(client.submit(&named("new")).await).await;
     assert!(
@@ -232,7 +232,7 @@ async fn either_description_of_the_state_can_be_left_out() {
 }
 
 #[tokio::test]
-async fn steps_carry_messages_and_states_that_nobody_knows() {
+async fn steps_can_have_messages_and_unknown_states() {
     let emulator = emulator().await;
     let client = Client::of(&emulator);
     let steps = [
@@ -244,7 +244,7 @@ async fn steps_carry_messages_and_states_that_nobody_knows() {
         Step::new(LifeCycle::WaitingForRetry),
         Step::new(LifeCycle::Other("HIBERNATING".into())).with_message("zzz"),
     ];
-    emulator.script("etl", Script::success().with_steps(steps));
+    emulator.set_script("etl", Script::success().with_steps(steps));
     let run_id = client.submit(&named("etl")).await;
     let queued = client.run(run_id).await;
     assert_eq!(queued["state"]["queue_reason"], "full");
@@ -253,13 +253,13 @@ async fn steps_carry_messages_and_states_that_nobody_knows() {
         json!({"code": "MAX_CONCURRENT_RUNS_REACHED", "message": "full"})
     );
     assert_eq!(states(&client.run(run_id).await), ("WAITING_FOR_RETRY", "WAITING"));
-    let strange = client.run(run_id).await;
-    assert_eq!(states(&strange), ("HIBERNATING", "HIBERNATING"));
-    assert_eq!(strange["state"]["state_message"], "zzz");
+    let unknown = client.run(run_id).await;
+    assert_eq!(states(&unknown), ("HIBERNATING", "HIBERNATING"));
+    assert_eq!(unknown["state"]["state_message"], "zzz");
 }
 
 #[tokio::test]
-async fn a_failed_task_decides_and_what_depends_on_it_is_skipped() {
+async fn failed_task_fails_the_run_and_skips_its_dependents() {
     let emulator = emulator().await;
     let client = Client::of(&emulator);
     let failed = Outcome::Failed { error: "boom".into(), error_trace: String::new() };
@@ -267,8 +267,10 @@ async fn a_failed_task_decides_and_what_depends_on_it_is_skipped() {
         ("b".to_owned(), TaskScript { outcome: Some(failed), ..TaskScript::default() }),
         ("a".to_owned(), TaskScript { logs: Some("of a".into()), ..TaskScript::default() }),
     ];
-    emulator
-        .script("dag", Script { tasks: tasks.into(), ..Script::success().with_logs("of the run") });
+    emulator.set_script(
+        "dag",
+        Script { tasks: tasks.into(), ..Script::success().with_logs("of the run") },
+    );
     let mut downstream = python_task("c");
     downstream["depends_on"] = json!([{"task_key": "b"}]);
     let mut cleanup = python_task("d");
@@ -295,10 +297,10 @@ async fn a_failed_task_decides_and_what_depends_on_it_is_skipped() {
 }
 
 #[tokio::test]
-async fn notebooks_have_results_and_no_logs() {
+async fn notebook_output_has_a_result_and_no_logs() {
     let emulator = emulator().await;
     let client = Client::of(&emulator);
-    emulator.script(
+    emulator.set_script(
         "nb",
         Script { notebook_result: Some("[1]".into()), ..Script::success().with_logs("hidden") },
     );
@@ -310,7 +312,7 @@ async fn notebooks_have_results_and_no_logs() {
 }
 
 #[tokio::test]
-async fn version_2_2_pages_tasks_and_a_page_is_no_poll() {
+async fn version_2_2_pages_tasks_and_further_pages_are_no_polls() {
     let emulator = Emulator::builder().first_run_id(1_000).start().await.unwrap();
     let client = Client::of(&emulator);
     let tasks: Vec<Value> = (0..150).map(|n| python_task(&format!("t{n}"))).collect();
@@ -336,10 +338,10 @@ async fn version_2_2_pages_tasks_and_a_page_is_no_poll() {
 }
 
 #[tokio::test]
-async fn pace_by_hand_and_by_time() {
+async fn pace_can_be_manual_or_by_time() {
     let emulator = emulator().await;
     let client = Client::of(&emulator);
-    emulator.script("manual", Script::success().with_pace(Pace::Manual));
+    emulator.set_script("manual", Script::success().with_pace(Pace::Manual));
     let run_id = client.submit(&named("manual")).await;
     for expected in ["PENDING", "RUNNING", "TERMINATED", "TERMINATED"] {
         client.run(run_id).await;
@@ -347,8 +349,8 @@ async fn pace_by_hand_and_by_time() {
     }
     assert_eq!(emulator.advance(1), None);
 
-    // No time at all: the script is over before the first look.
-    emulator.script("timed", Script::success().with_pace(Pace::Elapsed(Duration::ZERO)));
+    // With zero duration the run has ended before the first poll.
+    emulator.set_script("timed", Script::success().with_pace(Pace::Elapsed(Duration::ZERO)));
     let run_id = client.submit(&named("timed")).await;
     assert_eq!(emulator.run(run_id).unwrap().result.as_deref(), Some("SUCCESS"));
 }

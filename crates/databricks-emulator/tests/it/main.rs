@@ -1,4 +1,4 @@
-//! The emulator over its real listeners, by a client that knows nothing of it.
+//! Tests of the emulator through its listeners.
 #![allow(
     missing_docs,
     clippy::unwrap_used,
@@ -14,11 +14,11 @@ mod admin;
 mod binary;
 mod client;
 mod clusters;
+mod data_files;
 #[cfg(unix)]
 mod exec;
 mod faults;
-mod files;
 mod lifecycle;
-mod listing;
-mod storage;
-mod submitting;
+mod list_runs;
+mod submit_run;
+mod workspace_files;

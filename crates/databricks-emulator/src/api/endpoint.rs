@@ -1,0 +1,173 @@
+//! The endpoints of the workspace API, recognised by method and path.
+
+use axum::http::Method;
+use serde::{Deserialize, Serialize};
+use std::fmt;
+
+/// The path prefix of external links of SQL results.
+pub(crate) const EXTERNAL_LINK_PREFIX: &str = "/emulator-storage/";
+
+/// An endpoint of the workspace API, in any version (databricks-api.md#common-rules). In JSON `"submit_run"` etc.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Endpoint {
+    /// `POST jobs/runs/submit`.
+    SubmitRun,
+    /// `POST jobs/run-now`.
+    RunNow,
+    /// `GET jobs/runs/get`.
+    GetRun,
+    /// `GET jobs/runs/get-output`.
+    GetRunOutput,
+    /// `POST jobs/runs/cancel`.
+    CancelRun,
+    /// `GET jobs/runs/list`.
+    ListRuns,
+    /// `POST jobs/runs/delete`.
+    DeleteRun,
+    /// `GET preview/scim/v2/Me`, version 2.0 only.
+    Me,
+    /// `GET workspace/get-status`, version 2.0 only (databricks-api.md#workspace-files).
+    WorkspaceGetStatus,
+    /// `POST workspace/mkdirs`, version 2.0 only.
+    WorkspaceMkdirs,
+    /// `POST workspace/import`, version 2.0 only.
+    WorkspaceImport,
+    /// `GET workspace/export`, version 2.0 only.
+    WorkspaceExport,
+    /// `POST workspace/delete`, version 2.0 only.
+    WorkspaceDelete,
+    /// `GET clusters/get`, versions 2.0 and 2.1 (databricks-api.md#clusters).
+    GetCluster,
+    /// `POST clusters/events`, versions 2.0 and 2.1.
+    ListClusterEvents,
+    /// `GET dbfs/list`, version 2.0 only (databricks-api.md#dbfs-read).
+    DbfsList,
+    /// `GET dbfs/get-status`, version 2.0 only.
+    DbfsGetStatus,
+    /// `GET dbfs/read`, version 2.0 only.
+    DbfsRead,
+    /// `GET fs/directories/Volumes/…`, version 2.0 only (databricks-api.md#files-api).
+    ListVolume,
+    /// `GET fs/files/Volumes/…`, version 2.0 only.
+    ReadVolumeFile,
+    /// `POST sql/statements`, version 2.0 only (databricks-api.md#sql-statements).
+    ExecuteStatement,
+    /// `GET sql/statements/{id}`, version 2.0 only.
+    GetStatement,
+    /// `POST sql/statements/{id}/cancel`, version 2.0 only.
+    CancelStatement,
+    /// `GET sql/statements/{id}/result/chunks/{index}`, version 2.0 only.
+    GetStatementChunk,
+    /// `GET` of an external link of an SQL result. It rejects requests with a bearer token.
+    FollowExternalLink,
+    /// All token and OAuth discovery endpoints, those of the clouds included (databricks-api.md#oauth). Not recorded.
+    MintToken,
+}
+
+/// A version of the API, as in `/api/2.1/…`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum ApiVersion {
+    /// One task per run; its keys are at the top level of the body.
+    V2_0,
+    /// `tasks[]`, or one task at the top level (databricks-api.md#further-facts).
+    V2_1,
+    /// `tasks[]`, and pages of 100 tasks.
+    V2_2,
+}
+
+impl fmt::Display for ApiVersion {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::V2_0 => "2.0",
+            Self::V2_1 => "2.1",
+            Self::V2_2 => "2.2",
+        })
+    }
+}
+
+impl Endpoint {
+    /// Returns the API version and endpoint of a request, or `None` if there is no such endpoint.
+    pub(crate) fn parse(method: &Method, path: &str) -> Option<(ApiVersion, Self)> {
+        if path.starts_with(EXTERNAL_LINK_PREFIX) {
+            return (method == Method::GET).then_some((ApiVersion::V2_0, Self::FollowExternalLink));
+        }
+        let (version, call) = path.strip_prefix("/api/")?.split_once('/')?;
+        let version = match version {
+            "2.0" => ApiVersion::V2_0,
+            "2.1" => ApiVersion::V2_1,
+            "2.2" => ApiVersion::V2_2,
+            _ => return None,
+        };
+        let endpoint = match (method.as_str(), call) {
+            ("POST", "jobs/runs/submit") => Self::SubmitRun,
+            ("POST", "jobs/run-now") => Self::RunNow,
+            ("GET", "jobs/runs/get") => Self::GetRun,
+            ("GET", "jobs/runs/get-output") => Self::GetRunOutput,
+            ("POST", "jobs/runs/cancel") => Self::CancelRun,
+            ("GET", "jobs/runs/list") => Self::ListRuns,
+            ("POST", "jobs/runs/delete") => Self::DeleteRun,
+            ("GET", "preview/scim/v2/Me") if version == ApiVersion::V2_0 => Self::Me,
+            ("GET", "workspace/get-status") if version == ApiVersion::V2_0 => {
+                Self::WorkspaceGetStatus
+            }
+            ("POST", "workspace/mkdirs") if version == ApiVersion::V2_0 => Self::WorkspaceMkdirs,
+            ("POST", "workspace/import") if version == ApiVersion::V2_0 => Self::WorkspaceImport,
+            ("GET", "workspace/export") if version == ApiVersion::V2_0 => Self::WorkspaceExport,
+            ("POST", "workspace/delete") if version == ApiVersion::V2_0 => Self::WorkspaceDelete,
+            ("GET", "clusters/get") if version != ApiVersion::V2_2 => Self::GetCluster,
+            ("POST", "clusters/events") if version != ApiVersion::V2_2 => Self::ListClusterEvents,
+            ("GET", "dbfs/list") if version == ApiVersion::V2_0 => Self::DbfsList,
+            ("GET", "dbfs/get-status") if version == ApiVersion::V2_0 => Self::DbfsGetStatus,
+            ("GET", "dbfs/read") if version == ApiVersion::V2_0 => Self::DbfsRead,
+            ("GET", path)
+                if version == ApiVersion::V2_0 && path.starts_with("fs/directories/Volumes/") =>
+            {
+                Self::ListVolume
+            }
+            ("GET", path)
+                if version == ApiVersion::V2_0 && path.starts_with("fs/files/Volumes/") =>
+            {
+                Self::ReadVolumeFile
+            }
+            (method, path) if version == ApiVersion::V2_0 => Self::parse_statement(method, path)?,
+            _ => return None,
+        };
+        Some((version, endpoint))
+    }
+
+    fn parse_statement(method: &str, call: &str) -> Option<Self> {
+        let rest = call.strip_prefix("sql/statements")?.trim_end_matches('/');
+        let parts: Vec<&str> = rest.split('/').skip(1).collect();
+        match (method, parts.as_slice()) {
+            ("POST", []) => Some(Self::ExecuteStatement),
+            ("GET", [_]) => Some(Self::GetStatement),
+            ("POST", [_, "cancel"]) => Some(Self::CancelStatement),
+            ("GET", [_, "result", "chunks", _]) => Some(Self::GetStatementChunk),
+            _ => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn endpoint_depends_on_method_version_and_path() {
+        let get = |path| Endpoint::parse(&Method::GET, path);
+        assert_eq!(get("/api/2.1/jobs/runs/get"), Some((ApiVersion::V2_1, Endpoint::GetRun)));
+        assert_eq!(get("/api/2.0/preview/scim/v2/Me"), Some((ApiVersion::V2_0, Endpoint::Me)));
+        assert_eq!(get("/api/2.2/preview/scim/v2/Me"), None);
+        assert_eq!(get("/api/2.3/jobs/runs/get"), None);
+        assert_eq!(get("/api/2.2/jobs/runs/submit"), None);
+        assert_eq!(get("/jobs/runs/get"), None);
+        let statement = |path| get(path).map(|(_, endpoint)| endpoint);
+        assert_eq!(statement("/api/2.0/sql/statements/1"), Some(Endpoint::GetStatement));
+        let chunk = statement("/api/2.0/sql/statements/1/result/chunks/0");
+        assert_eq!(chunk, Some(Endpoint::GetStatementChunk));
+        assert_eq!(statement("/api/2.1/sql/statements/1"), None);
+        assert_eq!(statement("/api/2.0/sql/statements"), None);
+    }
+}
