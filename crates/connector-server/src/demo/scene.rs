@@ -41,7 +41,7 @@ pub(super) async fn play(
     let workspace = stage.emulator.https_host();
     let aim = Aim { workspace: &workspace, run_name: scene.run_name, token: TASK_TOKEN };
     let request = aimed(scene.captured, aim)?;
-    stage.emulator.script(scene.run_name, scene.script.clone());
+    stage.emulator.set_script(scene.run_name, scene.script.clone());
     let mut executor = Executor {
         client: stage.client().await?,
         display,

@@ -99,7 +99,7 @@ pub(super) fn all() -> [Scene; 3] {
             script: script().with_steps([
                 Step::new(LifeCycle::Queued).with_message(QUEUED),
                 Step::new(LifeCycle::Pending).with_message("waiting for the cluster"),
-                Step::new(LifeCycle::Running).with_message("in run").lasting(1000),
+                Step::new(LifeCycle::Running).with_message("in run").with_hold(1000),
             ]),
             ending: Ending::DeleteOnceRunning { polls: 3 },
             expected: Expected { end: Phase::Failed, message: "ancel", log: None },

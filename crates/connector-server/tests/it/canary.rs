@@ -14,8 +14,8 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use clap::Parser as _;
 use connector_server::{Args, Config, Environment, StandardVariables, registry};
 use databricks_emulator::{
-    Calls, CannedAnswer, ConnectionFault, Dribble, Emulator, Fault, FaultPlan, FaultRule,
-    RetryAfter, RunCalls, RunFault, TokenClock, When,
+    Calls, CannedResponse, ConnectionFault, Emulator, Fault, FaultPlan, FaultRule, RetryAfter,
+    RunCalls, RunFault, SlowBody, TokenClock, When,
 };
 use flyteidl2::{
     connector::{
@@ -185,7 +185,7 @@ fn faults(sent: &str) -> Vec<Vec<FaultRule>> {
             let sent = if matches!(status, 401 | 403) && sent != OWN { "it" } else { sent };
             let echo = format!("<html>you sent Authorization: Bearer {sent}</html>");
             let body = json!({"error_code": "X", "message": format!("bad {sent}")}).to_string();
-            [CannedAnswer::html(status, echo), CannedAnswer::json(status, body)]
+            [CannedResponse::html(status, echo), CannedResponse::json(status, body)]
         })
         .map(Fault::Answer)
         .collect();
@@ -198,13 +198,13 @@ fn faults(sent: &str) -> Vec<Vec<FaultRule>> {
         Fault::ContentType("text/html".parse().unwrap()),
         Fault::DelayBefore(Duration::from_secs(1)),
         Fault::DelayAfter(Duration::from_secs(1)),
-        Fault::SlowBody(Dribble { piece: NonZeroUsize::MIN, pause: Duration::from_millis(100) }),
+        Fault::SlowBody(SlowBody { piece: NonZeroUsize::MIN, pause: Duration::from_millis(100) }),
         Fault::TokenClock(TokenClock::Ahead(Duration::from_hours(24))),
     ]);
     let calls = faults
         .into_iter()
         .map(|fault| vec![FaultRule::on_calls(Calls::any(), When::Always(fault))]);
-    let runs = [RunFault::Deleted, RunFault::Earlier(NonZeroU32::MIN)]
+    let runs = [RunFault::Deleted, RunFault::EarlierState(NonZeroU32::MIN)]
         .map(|fault| vec![FaultRule::on_runs(RunCalls::to([]), When::Always(fault))]);
     let connections = [
         ConnectionFault::Closed,

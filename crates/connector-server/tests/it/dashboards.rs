@@ -16,7 +16,7 @@ use std::{
 use connector_server::registry;
 use databricks_connector::Config;
 use databricks_emulator::{
-    Calls, CannedAnswer, Emulator, Endpoint, Fault, FaultRule, RetryAfter, When,
+    Calls, CannedResponse, Emulator, Endpoint, Fault, FaultRule, RetryAfter, When,
 };
 use flyteidl2::{
     connector::{CreateTaskRequest, GetTaskRequest},
@@ -107,9 +107,10 @@ async fn told() -> Vec<Sample> {
     strike(Endpoint::GetRun, Fault::RateLimited(RetryAfter::Seconds(2)));
     get(&server, &run, HASTY).await;
     get(&server, &run, PATIENT).await;
-    for fault in
-        [Fault::Answer(CannedAnswer::json(403, "{}")), Fault::Answer(CannedAnswer::json(503, "{}"))]
-    {
+    for fault in [
+        Fault::Answer(CannedResponse::json(403, "{}")),
+        Fault::Answer(CannedResponse::json(503, "{}")),
+    ] {
         strike(Endpoint::GetRun, fault);
         get(&server, &run, PATIENT).await;
     }

@@ -98,7 +98,7 @@ fn every_kind_of_fault_has_a_row() {
         Strike::Call(Fault::ContentType(_)) => "content type",
         Strike::Call(Fault::TokenClock(_)) => "token clock",
         Strike::Run(RunFault::Deleted) => "run deleted",
-        Strike::Run(RunFault::Earlier(_)) => "earlier state",
+        Strike::Run(RunFault::EarlierState(_)) => "earlier state",
         Strike::Connection(ConnectionFault::Closed) => "closed",
         Strike::Connection(ConnectionFault::NotTls) => "not TLS",
         Strike::Connection(ConnectionFault::UntrustedCertificate) => "untrusted",

@@ -4,7 +4,7 @@ use std::{fs, io, net::TcpListener, path::Path};
 
 use connector_server::registry;
 use databricks_connector::Config;
-use databricks_emulator::{Calls, CannedAnswer, Emulator, Fault, FaultPlan, FaultRule, When};
+use databricks_emulator::{Calls, CannedResponse, Emulator, Fault, FaultPlan, FaultRule, When};
 use flyteidl2::{
     connector::{
         CreateTaskRequest, DeleteTaskRequest, GetTaskLogsRequest, GetTaskMetricsRequest,
@@ -183,7 +183,7 @@ async fn no_redirect_takes_a_call_or_a_secret_to_another_host() {
         ..Connection::default()
     };
     for status in [301, 302, 303, 307, 308] {
-        let answer = CannedAnswer::json(status, "{}").with_header("location", location.as_str());
+        let answer = CannedResponse::json(status, "{}").with_header("location", location.as_str());
         own.set_faults(FaultPlan::default());
         own.inject(FaultRule::on_calls(Calls::any(), When::Always(Fault::Answer(answer))));
         for (n, connection) in [&token, &principal].into_iter().enumerate() {

@@ -30,7 +30,7 @@ async fn most_memory(
     lines: usize,
 ) -> u64 {
     let emulator = Emulator::builder().token("dapi-DATABRICKS_TOKEN").start().await.unwrap();
-    emulator.script(conf["run_name"].as_str().unwrap(), script.with_pace(Pace::Manual));
+    emulator.set_script(conf["run_name"].as_str().unwrap(), script.with_pace(Pace::Manual));
     let (serving, log) = Gated::served("--reads-per-second 1000").reading();
     let mut request = pointed_at(captured("01_new_cluster"), &emulator.http_url());
     let template = request.template.as_mut().unwrap();

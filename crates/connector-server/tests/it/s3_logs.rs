@@ -86,7 +86,7 @@ async fn page(server: &Running, resource_meta: &[u8], token: String) -> (String,
 async fn a_log_in_a_bucket_is_read_whole_while_it_is_written_and_rotated() {
     let folder = tempfile::tempdir().unwrap();
     let emulator = Emulator::builder().token(TOKEN).start().await.unwrap();
-    emulator.script("s3 logs", Script::success().with_pace(Pace::Manual));
+    emulator.set_script("s3 logs", Script::success().with_pace(Pace::Manual));
     let server = serving(&emulator, folder.path()).await;
     let mut request = pointed_at(captured("40_executor_first_attempt"), &emulator.https_host());
     let template = request.template.as_mut().unwrap();

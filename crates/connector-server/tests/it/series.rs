@@ -162,7 +162,7 @@ async fn cpu_and_memory_of_each_machine_come_from_the_system_tables() {
     let script = Script::success().with_pace(Pace::Manual);
     let (emulator, server, meta) = Box::pin(begun(script, with_warehouse)).await;
     to_work(&emulator);
-    emulator.script_statements("system.compute.node_timeline", machines());
+    emulator.set_statement_script("system.compute.node_timeline", machines());
     let start = SystemTime::now() - Duration::from_secs(30);
     let asked = GetTaskMetricsRequest {
         start_time: Some(start.into()),
@@ -214,7 +214,7 @@ async fn an_empty_request_has_cpu_and_memory_only_where_a_warehouse_is_named() {
 
     let (emulator, server, meta) = Box::pin(begun(script, with_warehouse)).await;
     to_work(&emulator);
-    emulator.script_statements("system.compute.node_timeline", machines());
+    emulator.set_statement_script("system.compute.node_timeline", machines());
     let told = results(&server, request(&meta, &[])).await;
     assert_eq!(told.len(), 10);
     assert_eq!(told[CPU]["result"].as_array().unwrap().len(), 2);
@@ -224,7 +224,7 @@ async fn an_empty_request_has_cpu_and_memory_only_where_a_warehouse_is_named() {
         "[INSUFFICIENT_PERMISSIONS] no SELECT",
         Some("42501"),
     );
-    emulator.script_statements("system.compute.node_timeline", denied);
+    emulator.set_statement_script("system.compute.node_timeline", denied);
     let told = results(&server, request(&meta, &[])).await;
     assert_eq!((told.len(), &told[CPU]["result"]), (10, &json!([])));
     let refused = server.tasks().get_task_metrics(request(&meta, &[CPU])).await.unwrap_err();
@@ -238,7 +238,7 @@ async fn an_empty_request_has_cpu_and_memory_only_where_a_warehouse_is_named() {
 async fn a_window_of_which_nothing_is_known_is_out_of_range_with_the_reason() {
     let script = Script::success().with_pace(Pace::Manual);
     let (emulator, server, meta) = Box::pin(begun(script, with_warehouse)).await;
-    emulator.script_statements("system.compute.node_timeline", StatementScript::default());
+    emulator.set_statement_script("system.compute.node_timeline", StatementScript::default());
     let refusal = async |request| server.tasks().get_task_metrics(request).await.unwrap_err();
 
     let queued = refusal(request(&meta, &[CPU, MEMORY])).await;
@@ -271,7 +271,7 @@ async fn a_statement_that_outlasts_the_call_is_cancelled() {
     let (emulator, server, meta) = Box::pin(begun(script, with_warehouse)).await;
     to_work(&emulator);
     let slow = StatementScript { running_polls: 1_000, ..machines() };
-    emulator.script_statements("system.compute.node_timeline", slow);
+    emulator.set_statement_script("system.compute.node_timeline", slow);
     let mut hurried = tonic::Request::new(request(&meta, &[CPU]));
     hurried.set_timeout(Duration::from_secs(2));
     let refused = server.tasks().get_task_metrics(hurried).await.unwrap_err();
@@ -300,7 +300,7 @@ async fn a_file_of_workspaces_names_the_warehouse_and_how_its_rows_come() {
         .start()
         .await
         .unwrap();
-    emulator.script_statements("system.compute.node_timeline", machines());
+    emulator.set_statement_script("system.compute.node_timeline", machines());
     let folder = tempfile::tempdir().unwrap();
     let (file, certificate) = (folder.path().join("w.toml"), folder.path().join("w.pem"));
     let text = format!(

@@ -10,7 +10,7 @@ use std::{
 use connector_server::{ServerConfig, registry};
 use databricks_connector::Config;
 use databricks_emulator::{
-    Calls, CannedAnswer, Emulator, Endpoint, Fault, FaultRule, RetryAfter, When,
+    Calls, CannedResponse, Emulator, Endpoint, Fault, FaultRule, RetryAfter, When,
 };
 use flyteidl2::{
     connector::{
@@ -96,7 +96,7 @@ async fn after_a_bad_day(emulator: &Emulator, lost: &str) -> Running {
     strike(emulator, Endpoint::GetRun, Fault::RateLimited(RetryAfter::Seconds(2)));
     get(&server, &run, Duration::from_secs(1)).await;
     get(&server, &run, PATIENT).await;
-    strike(emulator, Endpoint::GetRun, Fault::Answer(CannedAnswer::json(503, "{}")));
+    strike(emulator, Endpoint::GetRun, Fault::Answer(CannedResponse::json(503, "{}")));
     get(&server, &run, PATIENT).await;
 
     // Ten failures in a row, of which a call makes six, and then a call that is not sent.
@@ -310,7 +310,7 @@ async fn a_log_line_of_a_call_names_workspace_run_phase_and_attempts_in_both_for
         let run_id = emulator.runs().last().unwrap().run_id.to_string();
         let created = serving.line("call answered");
 
-        strike(&emulator, Endpoint::GetRun, Fault::Answer(CannedAnswer::json(503, "{}")));
+        strike(&emulator, Endpoint::GetRun, Fault::Answer(CannedResponse::json(503, "{}")));
         let category = Some(category());
         let get = GetTaskRequest {
             resource_meta: resource_meta.clone(),

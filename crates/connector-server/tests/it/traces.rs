@@ -6,7 +6,7 @@ use std::{
     sync::{Arc, Mutex},
 };
 
-use databricks_emulator::{Calls, CannedAnswer, Emulator, Endpoint, Fault, FaultRule, When};
+use databricks_emulator::{Calls, CannedResponse, Emulator, Endpoint, Fault, FaultRule, When};
 use flyteidl2::connector::{GetTaskRequest, TaskCategory};
 use opentelemetry_proto::tonic::{
     collector::trace::v1::{
@@ -101,7 +101,7 @@ async fn spans_of_a_task(protocol: &str) {
     // The first submission is refused for a cause that passes.
     emulator.inject(FaultRule::on_calls(
         Calls::to([Endpoint::SubmitRun]),
-        When::once(Fault::Answer(CannedAnswer::json(503, "{}"))),
+        When::once(Fault::Answer(CannedResponse::json(503, "{}"))),
     ));
     let folder = tempfile::tempdir().unwrap();
     let serving = Serving::start(

@@ -7,7 +7,9 @@ use databricks_client::{
     Host, SubjectToken,
     jobs::{ListRuns, SubmitRun},
 };
-use databricks_emulator::{AuthorizationSeen, CannedAnswer, Emulator, EmulatorBuilder, Endpoint};
+use databricks_emulator::{
+    CannedResponse, Emulator, EmulatorBuilder, Endpoint, RecordedAuthorization,
+};
 use jsonwebtoken::{Algorithm, EncodingKey, Header, jwk::Jwk};
 use secrecy::SecretString;
 use serde_json::json;
@@ -121,7 +123,7 @@ async fn a_token_that_ended_or_ends_soon_is_replaced_once_and_the_call_repeated(
     let client = client(&emulator, m2m());
     lists(&client).await.unwrap();
     for (left, minted) in [(Duration::ZERO, 2), (Duration::from_secs(10), 3)] {
-        emulator.end_tokens_in(left);
+        emulator.expire_tokens_in(left);
         lists(&client).await.unwrap();
         assert_eq!(emulator.tokens_minted(), minted, "{left:?}");
     }
@@ -142,7 +144,7 @@ async fn a_login_page_in_place_of_success_repeats_no_submission_that_has_no_toke
         let emulator = emulator(|builder| builder).await;
         let client = client(&emulator, m2m());
         lists(&client).await.unwrap();
-        let page = CannedAnswer::html(200, "<html>sign in</html>");
+        let page = CannedResponse::html(200, "<html>sign in</html>");
         emulator.answer_next(Endpoint::SubmitRun, page, 1);
         let mut run = SubmitRun::new(serde_json::Map::new());
         if let Some(token) = token {
@@ -340,7 +342,9 @@ async fn google_as_the_machine_and_on_behalf_of_another_account() {
         lists(&client).await.unwrap();
         let request = emulator.requests().pop().unwrap();
         assert!(request.header("x-databricks-gcp-sa-access-token").is_some());
-        let AuthorizationSeen::Present { accepted, .. } = request.authorization else { panic!() };
+        let RecordedAuthorization::Present { accepted, .. } = request.authorization else {
+            panic!()
+        };
         assert!(accepted);
     }
     assert_eq!(emulator.tokens_minted(), 4);

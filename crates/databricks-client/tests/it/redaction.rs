@@ -11,7 +11,7 @@ use databricks_client::{
     jobs::SubmitRun,
     statements::{Binding, Delivery, Statement},
 };
-use databricks_emulator::{CannedAnswer, Emulator, Endpoint, StatementRows, StatementScript};
+use databricks_emulator::{CannedResponse, Emulator, Endpoint, StatementRows, StatementScript};
 use serde_json::json;
 use tracing::{
     Event, Metadata, Subscriber,
@@ -176,7 +176,7 @@ async fn neither_errors_nor_logs_show_a_link_to_rows_nor_what_it_asks_to_say() {
     let rows = StatementRows::new([("n", "STRING")], [[BODY]]);
     let mut script = StatementScript::rows(rows);
     script.link_headers.insert("x-amz-key".to_owned(), "header-canary-5d".to_owned());
-    emulator.script_statements("FROM t", script);
+    emulator.set_statement_script("FROM t", script);
     let pool = builder().retry(once()).extra_roots_pem(emulator.certificate_pem().into());
     let token = Credentials::personal_access_token("mine", TOKEN.to_owned().into());
     let client = pool.build().unwrap().client(&emulator.https_host().parse().unwrap(), token);
@@ -184,10 +184,10 @@ async fn neither_errors_nor_logs_show_a_link_to_rows_nor_what_it_asks_to_say() {
         .bind("n", Binding::text("bound-canary-3b"))
         .delivered(Delivery::ExternalLinks);
     assert_eq!(client.run_statement(&statement).await.unwrap().rows().len(), 1);
-    let refused = CannedAnswer::json(403, "canary of the storage");
+    let refused = CannedResponse::json(403, "canary of the storage");
     emulator.answer_next(Endpoint::FollowExternalLink, refused, 2);
     let mut told = shown(&client.run_statement(&statement).await.unwrap_err());
-    emulator.lead_links_to("https://elsewhere.example");
+    emulator.set_external_link_base("https://elsewhere.example");
     told += &shown(&client.run_statement(&statement).await.unwrap_err());
     drop(guard);
     let log = log.0.lock().unwrap().clone();

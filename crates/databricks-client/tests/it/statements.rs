@@ -7,7 +7,7 @@ use databricks_client::{
     statements::{Binding, Delivery, Statement},
 };
 use databricks_emulator::{
-    AuthorizationSeen, CannedAnswer, Emulator, Endpoint, StatementOutcome, StatementRows,
+    CannedResponse, Emulator, Endpoint, RecordedAuthorization, StatementOutcome, StatementRows,
     StatementScript,
 };
 use serde_json::json;
@@ -16,7 +16,7 @@ const TOKEN: &str = "dapi-canary";
 
 async fn workspace(script: StatementScript) -> Emulator {
     let emulator = Emulator::builder().token(TOKEN).warehouse("w-1").start().await.unwrap();
-    emulator.script_statements("FROM t", script);
+    emulator.set_statement_script("FROM t", script);
     emulator
 }
 
@@ -92,16 +92,16 @@ async fn rows_behind_links_are_fetched_over_https_without_the_token() {
         requests.iter().partition(|request| request.path.starts_with("/emulator-storage/"));
     assert_eq!(links.len(), 3);
     for link in links {
-        assert_eq!(link.authorization, AuthorizationSeen::Missing);
+        assert_eq!(link.authorization, RecordedAuthorization::Missing);
         assert!(!format!("{link:?}").contains(TOKEN));
     }
-    assert!(calls.iter().all(|call| call.authorization != AuthorizationSeen::Missing));
+    assert!(calls.iter().all(|call| call.authorization != RecordedAuthorization::Missing));
 }
 
 #[tokio::test]
 async fn a_link_that_has_ended_is_asked_for_once_more() {
     let emulator = workspace(five_rows()).await;
-    let ended = CannedAnswer { status: 403, ..CannedAnswer::default() };
+    let ended = CannedResponse { status: 403, ..CannedResponse::default() };
     emulator.answer_next(Endpoint::FollowExternalLink, ended.clone(), 1);
     let linked = statement().delivered(Delivery::ExternalLinks);
     let rows = client(&emulator).run_statement(&linked).await.unwrap();
@@ -115,29 +115,29 @@ async fn a_link_that_has_ended_is_asked_for_once_more() {
 #[tokio::test]
 async fn a_link_to_a_host_of_nobodys_choice_is_not_followed() {
     let emulator = workspace(five_rows()).await;
-    let other = Emulator::builder().same_certificates(&emulator).start().await.unwrap();
+    let other = Emulator::builder().certificates_from(&emulator).start().await.unwrap();
     let linked = statement().delivered(Delivery::ExternalLinks);
     for base in [format!("https://{}", other.https_host()), emulator.http_url()] {
-        emulator.lead_links_to(&base);
+        emulator.set_external_link_base(&base);
         let error = client(&emulator).run_statement(&linked).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Forbidden, "{base}");
         assert!(!error.to_string().contains("Signature"), "{error}");
     }
     assert_eq!(other.requests(), []);
     // A host that the operator lists is asked, still without the token; here it knows no such link.
-    emulator.lead_links_to(&format!("https://{}", other.https_host()));
+    emulator.set_external_link_base(&format!("https://{}", other.https_host()));
     let listing = client_with(&emulator, |pool| pool.link_hosts(["localhost:*".parse().unwrap()]));
     let error = listing.run_statement(&linked).await.unwrap_err();
     assert_eq!(error.status(), Some(403));
     let seen: Vec<_> = other.requests().into_iter().map(|seen| seen.authorization).collect();
-    assert_eq!(seen, [AuthorizationSeen::Missing, AuthorizationSeen::Missing]);
+    assert_eq!(seen, [RecordedAuthorization::Missing, RecordedAuthorization::Missing]);
 }
 
 #[tokio::test]
 async fn a_redirect_from_a_storage_is_not_followed() {
     let emulator = workspace(five_rows()).await;
-    let other = Emulator::builder().same_certificates(&emulator).start().await.unwrap();
-    let away = CannedAnswer { status: 302, ..CannedAnswer::default() }
+    let other = Emulator::builder().certificates_from(&emulator).start().await.unwrap();
+    let away = CannedResponse { status: 302, ..CannedResponse::default() }
         .with_header("location", format!("https://{}/emulator-storage/a/0", other.https_host()));
     emulator.answer_next(Endpoint::FollowExternalLink, away, 2);
     let linked = statement().delivered(Delivery::ExternalLinks);
@@ -197,7 +197,7 @@ async fn a_statement_that_fails_tells_why() {
 
     let closed =
         StatementScript { outcome: StatementOutcome::Closed, ..StatementScript::default() };
-    emulator.script_statements("FROM t", closed);
+    emulator.set_statement_script("FROM t", closed);
     assert_eq!(
         client(&emulator).run_statement(&statement()).await.unwrap_err().kind(),
         ErrorKind::Conflict
@@ -217,7 +217,7 @@ async fn a_statement_that_fails_tells_why() {
 async fn a_statement_is_sent_again_only_where_that_changes_nothing() {
     let emulator = workspace(five_rows()).await;
     let busy =
-        CannedAnswer::json(503, r#"{"error_code": "TEMPORARILY_UNAVAILABLE", "message": "x"}"#);
+        CannedResponse::json(503, r#"{"error_code": "TEMPORARILY_UNAVAILABLE", "message": "x"}"#);
     emulator.answer_next(Endpoint::ExecuteStatement, busy.clone(), 1);
     let error = client(&emulator).run_statement(&statement()).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unavailable);
@@ -259,7 +259,7 @@ async fn a_statement_whose_caller_is_gone_is_cancelled() {
 async fn parts_without_an_end_are_not_followed_for_ever() {
     let emulator = workspace(five_rows()).await;
     let again = json!({"data_array": [["1", "a"]], "next_chunk_index": 1}).to_string();
-    emulator.answer_next(Endpoint::GetStatementChunk, CannedAnswer::json(200, again), 5);
+    emulator.answer_next(Endpoint::GetStatementChunk, CannedResponse::json(200, again), 5);
     let error = client(&emulator).run_statement(&statement()).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Decode);
     assert!(error.to_string().contains("no end"), "{error}");

@@ -1,7 +1,7 @@
 //! Runs that belong to nobody.
 
 use connector_core::{Connector, CreateContext};
-use databricks_emulator::{Calls, CannedAnswer, Endpoint, Fault, FaultPlan, FaultRule, When};
+use databricks_emulator::{Calls, CannedResponse, Endpoint, Fault, FaultPlan, FaultRule, When};
 use serde_json::json;
 
 use crate::setup::{World, stored};
@@ -56,7 +56,7 @@ async fn a_look_for_earlier_runs_that_failed_says_so_and_can_be_repeated() {
     let world = World::start().await;
     let [first, second] = attempts(&world, &json!({}));
     world.connector.create(first).await.unwrap();
-    world.emulator.answer_next(Endpoint::ListRuns, CannedAnswer::json(403, "{}"), 1);
+    world.emulator.answer_next(Endpoint::ListRuns, CannedResponse::json(403, "{}"), 1);
     world.connector.cancel_earlier_attempts(second.clone()).await.unwrap_err();
     assert_eq!(cancelled(&world), [false]);
     world.connector.cancel_earlier_attempts(second).await.unwrap();
@@ -74,7 +74,7 @@ async fn a_run_that_cannot_be_cancelled_shields_no_other() {
     let shield = world.emulator.runs()[2].run_id;
     world.emulator.inject(FaultRule::on_calls(
         Calls::to([Endpoint::CancelRun]).of_run(shield),
-        When::Always(Fault::Answer(CannedAnswer::json(403, "{}"))),
+        When::Always(Fault::Answer(CannedResponse::json(403, "{}"))),
     ));
     world.connector.cancel_earlier_attempts(second.clone()).await.unwrap_err();
     assert_eq!(cancelled(&world), [true, true, false]);
@@ -135,7 +135,7 @@ async fn an_error_says_whether_the_run_may_have_been_started() {
         let world = World::start().await;
         let [mut first, _] = attempts(&world, &json!({}));
         first.deadline = Some(std::time::Instant::now() + std::time::Duration::from_millis(600));
-        world.emulator.answer_next(Endpoint::SubmitRun, CannedAnswer::json(status, "{}"), 10);
+        world.emulator.answer_next(Endpoint::SubmitRun, CannedResponse::json(status, "{}"), 10);
         let error = world.connector.create(first).await.unwrap_err();
         assert_eq!(error.may_have_started(), may_have_started, "{status}: {error:?}");
     }

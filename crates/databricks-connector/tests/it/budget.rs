@@ -12,7 +12,7 @@ use databricks_connector::{
     CallLimits, Config, Looked, Looking, TaskFiles,
     telemetry::{Attempt, BreakerSnapshot, BudgetWait, Host, Mint, Observer},
 };
-use databricks_emulator::{CannedAnswer, Endpoint, Outcome, Pace, Script};
+use databricks_emulator::{CannedResponse, Endpoint, Outcome, Pace, Script};
 use serde_json::json;
 
 use crate::setup::{World, call, meta, with_token};
@@ -46,7 +46,7 @@ async fn a_pause_that_a_workspace_asks_for_is_told_and_no_call_breaks_it() {
     let world = World::start().await;
     let run = world.started(running()).await;
     assert_eq!(world.get(&run).await.phase, Phase::WaitingForResources);
-    let limited = CannedAnswer::json(429, "").with_header("retry-after", "45");
+    let limited = CannedResponse::json(429, "").with_header("retry-after", "45");
     world.emulator.answer_next(Endpoint::GetRun, limited, 1);
     let told = world.get(&run).await;
     assert_eq!(told.phase, Phase::WaitingForResources);
@@ -70,7 +70,7 @@ async fn a_429_without_a_pause_is_tried_again_within_the_call() {
     let observer = Arc::<Seen>::clone(&seen);
     let world = World::with(|config| Config { observer: Some(observer), ..config }).await;
     let run = world.started(running()).await;
-    world.emulator.answer_next(Endpoint::GetRun, CannedAnswer::json(429, ""), 2);
+    world.emulator.answer_next(Endpoint::GetRun, CannedResponse::json(429, ""), 2);
     let (before, sent) = (requests(&world), world.connector.workspaces().snapshots()[0].attempts);
     let told = world.get(&run).await;
     assert!(!told.message.contains("no news"), "{}", told.message);
@@ -129,7 +129,7 @@ async fn an_unreachable_workspace_ends_the_task_only_where_the_operator_says_so(
     let world =
         World::with(|config| Config { unreachable_patience: Some(Duration::ZERO), ..config }).await;
     let run = world.started(running()).await;
-    world.emulator.answer_next(Endpoint::GetRun, CannedAnswer::json(400, "{}"), 1);
+    world.emulator.answer_next(Endpoint::GetRun, CannedResponse::json(400, "{}"), 1);
     let told = world.get(&run).await;
     assert_eq!(told.phase, Phase::Failed);
     assert!(told.message.contains("the run itself may still be alive"), "{}", told.message);

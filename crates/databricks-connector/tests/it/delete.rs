@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use connector_core::{Connector, ErrorKind, Phase};
 use databricks_connector::Config;
-use databricks_emulator::{CannedAnswer, Endpoint, Outcome, Pace, Script};
+use databricks_emulator::{CannedResponse, Endpoint, Outcome, Pace, Script};
 
 use crate::setup::{World, call, meta, with_token};
 
@@ -38,7 +38,7 @@ async fn unknown_and_expired_runs_are_a_success() {
 #[tokio::test]
 async fn a_refused_cancel_is_decided_by_a_read() {
     let world = World::start().await;
-    let refused = CannedAnswer::json(
+    let refused = CannedResponse::json(
         400,
         r#"{"error_code": "INVALID_STATE", "message": "the run cannot be cancelled"}"#,
     );

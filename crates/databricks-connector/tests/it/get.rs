@@ -3,8 +3,8 @@ use std::time::Duration;
 use connector_core::{Connector, ErrorKind, Phase};
 use databricks_connector::Config;
 use databricks_emulator::{
-    CannedAnswer, ClusterTermination, Endpoint, LifeCycle, Outcome, Pace, Script, Step, TaskScript,
-    Termination,
+    CannedResponse, ClusterTermination, Endpoint, LifeCycle, Outcome, Pace, Script, Step,
+    TaskScript, Termination,
 };
 use serde_json::json;
 
@@ -82,7 +82,7 @@ async fn a_reason_that_cannot_be_read_keeps_the_run_running_for_two_polls() {
     let script = script(outcome).with_steps([Step::new(LifeCycle::Running)]);
     let run = world.started(script).await;
     // More refusals than the client has tries in all polls together.
-    world.emulator.answer_next(Endpoint::GetRunOutput, CannedAnswer::json(503, ""), 100);
+    world.emulator.answer_next(Endpoint::GetRunOutput, CannedResponse::json(503, ""), 100);
     let mut phases = Vec::new();
     for _ in 0..12 {
         let resource = world.connector.get(quick(), run.clone()).await.unwrap();
@@ -135,9 +135,9 @@ async fn a_failed_run_tells_how_its_cluster_ended() {
 #[tokio::test]
 async fn a_cluster_that_cannot_be_read_changes_nothing_and_costs_no_poll() {
     for answer in [
-        CannedAnswer::json(503, ""),
-        CannedAnswer::json(403, r#"{"error_code": "PERMISSION_DENIED", "message": "no"}"#),
-        CannedAnswer::json(200, "[]"),
+        CannedResponse::json(503, ""),
+        CannedResponse::json(403, r#"{"error_code": "PERMISSION_DENIED", "message": "no"}"#),
+        CannedResponse::json(200, "[]"),
     ] {
         let world = World::start().await;
         let run = lost_driver(&world).await;
@@ -162,7 +162,7 @@ async fn a_cluster_that_cannot_be_read_changes_nothing_and_costs_no_poll() {
 #[tokio::test]
 async fn of_many_failed_tasks_five_are_read_and_what_was_read_is_told() {
     let world = World::start().await;
-    world.emulator.script(
+    world.emulator.set_script(
         "scripted",
         Script {
             tasks: (0..7)
@@ -205,15 +205,15 @@ fn quick() -> connector_core::CallContext {
 #[tokio::test]
 async fn what_may_pass_is_an_answer_with_the_last_known_phase() {
     for answer in [
-        CannedAnswer::json(500, "{}"),
-        CannedAnswer::json(503, ""),
-        CannedAnswer::json(429, ""),
-        CannedAnswer::html(404, "<html>not here</html>"),
-        CannedAnswer::html(200, "<html>login</html>"),
-        CannedAnswer::json(200, "[]"),
-        CannedAnswer::json(200, "{"),
-        CannedAnswer::json(400, "{}"),
-        CannedAnswer::json(302, "").with_header("location", "https://elsewhere.example/"),
+        CannedResponse::json(500, "{}"),
+        CannedResponse::json(503, ""),
+        CannedResponse::json(429, ""),
+        CannedResponse::html(404, "<html>not here</html>"),
+        CannedResponse::html(200, "<html>login</html>"),
+        CannedResponse::json(200, "[]"),
+        CannedResponse::json(200, "{"),
+        CannedResponse::json(400, "{}"),
+        CannedResponse::json(302, "").with_header("location", "https://elsewhere.example/"),
     ] {
         let world = World::start().await;
         let run = world.started(script(Outcome::Success)).await;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use databricks_connector::{
     Config, LogFile, LogFiles, LogReading, Looking, ObjectStores, S3Folder,
 };
-use databricks_emulator::{CannedAnswer, Endpoint, Pace, Script};
+use databricks_emulator::{CannedResponse, Endpoint, Pace, Script};
 use serde_json::json;
 
 use crate::{
@@ -161,7 +161,7 @@ async fn logs_that_may_not_be_read_are_said_once_and_the_output_is_told_instead(
     let (run, run_id, folder) = delivering(&world, script, conf).await;
     world.emulator.append_file(&format!("{folder}/stdout"), "from the file\n");
     let refusal = json!({"error_code": "PERMISSION_DENIED", "message": "no"}).to_string();
-    world.emulator.answer_next(Endpoint::DbfsList, CannedAnswer::json(403, refusal), 1);
+    world.emulator.answer_next(Endpoint::DbfsList, CannedResponse::json(403, refusal), 1);
     world.emulator.advance(run_id);
     let all = Reading::of(run).rest(&world, 0).await;
     assert_eq!(users(&all), ["from the output\n"]);
@@ -184,7 +184,7 @@ async fn the_logs_of_a_cluster_that_outlives_the_run_are_never_read() {
     let world = world().await;
     world
         .emulator
-        .script("scripted", Script::success().with_logs("mine\n").with_pace(Pace::PerPoll(1)));
+        .set_script("scripted", Script::success().with_logs("mine\n").with_pace(Pace::PerPoll(1)));
     let conf = json!({"run_name": "scripted", "existing_cluster_id": "0801-120000-abcdefgh", "new_cluster": null});
     let request = world.request("40_executor_first_attempt", conf);
     let run = connector_core::Connector::create(&world.connector, request).await.unwrap();

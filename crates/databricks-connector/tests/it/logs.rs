@@ -5,7 +5,7 @@ use std::{fmt::Write as _, sync::Arc, thread, time::Duration};
 use connector_core::{Connector, ErrorKind, LogLine, LogPage, LogsRequest, Originator};
 use databricks_connector::{Config, LogReading, RunMeta};
 use databricks_emulator::{
-    Calls, CannedAnswer, Emulator, Endpoint, Fault, FaultRule, LifeCycle, LogDelivery, Outcome,
+    Calls, CannedResponse, Emulator, Endpoint, Fault, FaultRule, LifeCycle, LogDelivery, Outcome,
     Pace, Probability, Script, Step, TaskScript, When,
 };
 use flyteidl2::connector::TaskExecutionMetadata;
@@ -83,7 +83,7 @@ pub(crate) async fn delivering(
     script: Script,
     conf: Value,
 ) -> (RunMeta, i64, String) {
-    world.emulator.script("scripted", script.with_pace(Pace::Manual));
+    world.emulator.set_script("scripted", script.with_pace(Pace::Manual));
     let cluster = json!({"spark_version": "15.4.x-scala2.12", "node_type_id": "m", "num_workers": 1, "cluster_log_conf": conf});
     let conf = json!({"run_name": "scripted", "new_cluster": cluster});
     let run =
@@ -164,7 +164,7 @@ async fn the_tasks_of_a_run_have_their_names_before_their_lines_and_errors_come_
         pace: Pace::PerPoll(1),
         ..Script::default()
     };
-    world.emulator.script("dag", script);
+    world.emulator.set_script("dag", script);
     let conf =
         json!({"run_name": "dag", "new_cluster": null, "tasks": [task("a", &[]), task("b", &[])]});
     let run = world.connector.create(world.request("40_executor_first_attempt", conf)).await;
@@ -189,7 +189,7 @@ async fn a_run_of_many_tasks_is_told_whole_however_small_the_pages() {
         pace: Pace::Manual,
         ..Script::default()
     };
-    world.emulator.script("many", script);
+    world.emulator.set_script("many", script);
     let conf = json!({"run_name": "many", "new_cluster": null, "tasks": (0..70).map(task).collect::<Vec<_>>()});
     let request = world.request("40_executor_first_attempt", conf);
     let run = world.connector.create(request).await.unwrap();
@@ -211,7 +211,7 @@ async fn a_run_of_many_tasks_is_told_whole_however_small_the_pages() {
 }
 
 /// What `runs/get` tells of a run with two attempts of its task.
-fn attempts(run_id: i64, second: &str) -> CannedAnswer {
+fn attempts(run_id: i64, second: &str) -> CannedResponse {
     let first = json!({"task_key": "t", "run_id": 11, "attempt_number": 0, "end_time": 5,
         "status": {"state": "TERMINATED", "termination_details": {"code": "RUN_EXECUTION_ERROR"}}});
     let code = json!({"code": "SUCCESS"});
@@ -219,11 +219,11 @@ fn attempts(run_id: i64, second: &str) -> CannedAnswer {
         "status": {"state": second, "termination_details": if second == "TERMINATED" { code } else { json!(null) }}});
     let state = second["status"].clone();
     let run = json!({"run_id": run_id, "status": state, "tasks": [first, second]});
-    CannedAnswer::json(200, run.to_string())
+    CannedResponse::json(200, run.to_string())
 }
 
-fn output(value: &Value) -> CannedAnswer {
-    CannedAnswer::json(200, value.to_string())
+fn output(value: &Value) -> CannedResponse {
+    CannedResponse::json(200, value.to_string())
 }
 
 #[tokio::test]
@@ -297,7 +297,7 @@ async fn a_fault_ends_a_page_early_and_not_the_log() {
     world.emulator.append_file(&format!("{folder}/stdout"), "one\ntwo\n");
     world.emulator.append_file(&format!("{folder}/stderr"), "err\n");
     // No JSON: something between us and the workspace said it.
-    let fault = || CannedAnswer::json(200, "[]");
+    let fault = || CannedResponse::json(200, "[]");
     let mut reading = Reading::of(run);
     let mut seen = Vec::new();
     for endpoint in [
@@ -341,7 +341,7 @@ async fn a_fault_in_the_middle_of_a_page_loses_and_repeats_nothing() {
     world.emulator.put_file(&format!("{folder}/stdout"), lines.concat());
     world.emulator.advance(run_id);
     // The second part of the page does not come.
-    let fault = Some(Fault::Answer(CannedAnswer::json(200, "[]")));
+    let fault = Some(Fault::Answer(CannedResponse::json(200, "[]")));
     world.emulator.inject(FaultRule::on_calls(
         Calls::to([Endpoint::DbfsRead]),
         When::Script(vec![None, fault]),
@@ -361,9 +361,9 @@ async fn a_log_is_whole_although_every_third_call_fails() {
     let (out, err) = (lines("out"), lines("err"));
     let delivery =
         LogDelivery { stdout: out.concat(), stderr: err.concat(), lines: 100, rotate_every: 3 };
-    let steps = [Step::new(LifeCycle::Running).lasting(40)];
+    let steps = [Step::new(LifeCycle::Running).with_hold(40)];
     let script = Script { delivery: Some(delivery), steps: steps.into(), ..Script::success() };
-    world.emulator.script("scripted", script);
+    world.emulator.set_script("scripted", script);
     let cluster = json!({"spark_version": "15.4.x-scala2.12", "node_type_id": "m", "num_workers": 1,
         "cluster_log_conf": {"dbfs": {"destination": "dbfs:/logs"}}});
     let conf = json!({"run_name": "scripted", "new_cluster": cluster});
@@ -373,7 +373,7 @@ async fn a_log_is_whole_although_every_third_call_fails() {
         Calls::any(),
         When::Chance(
             Probability::new(1.0 / 3.0).unwrap(),
-            Fault::Answer(CannedAnswer::json(200, "[]")),
+            Fault::Answer(CannedResponse::json(200, "[]")),
         ),
     ));
     let all = Reading::of(run).rest(&world, 250).await;
@@ -397,7 +397,7 @@ async fn a_workspace_that_is_down_for_the_length_of_a_call_ends_a_page_and_not_t
     let run = world.started(script()).await;
     let mut reading = Reading::of(run.clone());
     reading.page(&world, 0).await;
-    let fault = CannedAnswer::json(503, "{}").with_header("Retry-After", "60");
+    let fault = CannedResponse::json(503, "{}").with_header("Retry-After", "60");
     world.emulator.answer_next(Endpoint::GetRun, fault, 1);
     let request = LogsRequest::new(0, reading.token.clone());
     let page = world.connector.get_logs(call(), run, request).await.unwrap();

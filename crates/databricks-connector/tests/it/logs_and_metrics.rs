@@ -2,7 +2,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use connector_core::{Connector, ErrorKind, LogsRequest, MetricsRequest};
 use databricks_connector::{Config, RunMeta};
-use databricks_emulator::{CannedAnswer, Endpoint, Outcome, Pace, Script};
+use databricks_emulator::{CannedResponse, Endpoint, Outcome, Pace, Script};
 use serde_json::json;
 
 use crate::setup::{TOKEN, World, call, with_token};
@@ -107,7 +107,7 @@ async fn a_cluster_that_cannot_be_read_is_left_out_unless_it_is_asked_for() {
         world.get(&run).await;
     }
     let refused =
-        CannedAnswer::json(403, r#"{"error_code": "PERMISSION_DENIED", "message": "no"}"#);
+        CannedResponse::json(403, r#"{"error_code": "PERMISSION_DENIED", "message": "no"}"#);
     world.emulator.answer_next(Endpoint::ListClusterEvents, refused, 2);
     let values = last_values(&world, &run, &[]).await;
     assert!(values.keys().all(|name| !name.starts_with("databricks_cluster")), "{values:?}");

@@ -165,7 +165,7 @@ async fn a_store_that_does_not_answer_is_waited_for_at_two_polls() {
 
 /// Work whose outputs are declared, on a workspace where its run does this.
 async fn work_in(world: &World, conf: Value, script: Script) -> RunMeta {
-    world.emulator.script("scripted", script);
+    world.emulator.set_script("scripted", script);
     let mut conf = conf;
     conf.as_object_mut().unwrap().insert("run_name".to_owned(), json!("scripted"));
     let mut cx = request("40_executor_first_attempt");
@@ -238,7 +238,7 @@ async fn a_task_that_starts_a_job_returns_what_that_job_returned() {
          "depends_on": [{"task_key": "first"}]},
     ]});
     world.emulator.save_job(7, inner.as_object().unwrap().clone());
-    world.emulator.script(
+    world.emulator.set_script(
         "inner",
         Script { sql_output: Some(row()), ..script(Outcome::Success) }.with_steps([]),
     );

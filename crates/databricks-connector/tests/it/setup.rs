@@ -51,7 +51,7 @@ impl World {
 
     /// Starts a run whose life the script tells.
     pub async fn started(&self, script: Script) -> RunMeta {
-        self.emulator.script("scripted", script);
+        self.emulator.set_script("scripted", script);
         let cx = self.request("40_executor_first_attempt", json!({"run_name": "scripted"}));
         self.connector.create(cx).await.unwrap()
     }

@@ -16,7 +16,7 @@ use std::{
 };
 
 use databricks_emulator::{
-    Calls, CannedAnswer, ConnectionFault, Emulator, Endpoint, Fault, FaultRule, LifeCycle, Pace,
+    Calls, CannedResponse, ConnectionFault, Emulator, Endpoint, Fault, FaultRule, LifeCycle, Pace,
     Probability, RetryAfter, Script, Step, When,
 };
 use flyteidl2::{
@@ -79,9 +79,9 @@ impl Day {
     pub async fn prepared(folder: &Path, length: Duration) -> Self {
         let step = length / 100;
         let life = Script::success().with_pace(Pace::Elapsed(step)).with_steps([
-            Step::new(LifeCycle::Queued).lasting(1),
-            Step::new(LifeCycle::Pending).lasting(2),
-            Step::new(LifeCycle::Running).lasting(6),
+            Step::new(LifeCycle::Queued).with_hold(1),
+            Step::new(LifeCycle::Pending).with_hold(2),
+            Step::new(LifeCycle::Running).with_hold(6),
         ]);
         let workspace = || {
             Emulator::builder()
@@ -91,7 +91,7 @@ impl Day {
                 .default_script(life.clone())
         };
         let prod = workspace().start().await.unwrap();
-        let dev = workspace().same_certificates(&prod).start().await.unwrap();
+        let dev = workspace().certificates_from(&prod).start().await.unwrap();
         let certificate = folder.join("workspace.pem");
         std::fs::write(&certificate, prod.certificate_pem()).unwrap();
         let hosts = format!("{},{}", prod.https_host(), dev.https_host());
@@ -133,7 +133,7 @@ impl Day {
         let troubles = async {
             let rare =
                 |probability, fault| When::Chance(Probability::new(probability).unwrap(), fault);
-            let hiccup = Fault::Answer(CannedAnswer::json(503, "{}"));
+            let hiccup = Fault::Answer(CannedResponse::json(503, "{}"));
             for workspace in [&self.prod, &self.dev] {
                 workspace.inject(FaultRule::on_calls(Calls::any(), rare(0.02, hiccup.clone())));
             }
@@ -147,7 +147,7 @@ impl Day {
             assert!(self.dev.remove_fault("calls") && self.dev.remove_fault("connections"));
             tasks.spawn(executor.clone().run(prod.clone(), Kind::WithoutFiles));
             until(0.55).await;
-            let busy = rare(0.1, Fault::RateLimited(RetryAfter::Unsaid));
+            let busy = rare(0.1, Fault::RateLimited(RetryAfter::Absent));
             let reads = Calls::to([Endpoint::GetRun]);
             self.prod.inject(FaultRule::on_calls(reads, busy).named("busy"));
             for _ in 0..BACKFILL {
@@ -156,7 +156,7 @@ impl Day {
             until(0.65).await;
             assert!(self.prod.remove_fault("busy"));
             until(0.70).await;
-            let refused = When::Always(Fault::Answer(CannedAnswer::json(403, "{}")));
+            let refused = When::Always(Fault::Answer(CannedResponse::json(403, "{}")));
             self.dev.inject(FaultRule::on_calls(Calls::any(), refused).named("refused"));
             until(0.80).await;
             assert!(self.dev.remove_fault("refused"));

@@ -170,7 +170,7 @@ impl Cell {
                 seen = format!("{seen}, later {later}");
             }
         }
-        let struck = world.emulator.struck(RULE);
+        let struck = world.emulator.fault_count(RULE);
         let runs = world.emulator.submissions().len();
         if struck == 0 || struck > 1 && self.lasts == Lasts::Once {
             seen = format!("{seen} (the fault struck {struck} times)");
@@ -210,7 +210,7 @@ impl Cell {
         // A token that is accepted too long has expired already.
         let lifetime = if self.lenient().is_some() { Duration::ZERO } else { TOKEN_LIFE };
         let emulator = Emulator::builder()
-            .same_certificates(&stage.emulator)
+            .certificates_from(&stage.emulator)
             .expiring_token(TOKEN, lifetime)
             .default_script(script)
             .start()
@@ -236,7 +236,7 @@ impl Cell {
         assert_eq!(world.call(Verb::Get).await, "OK INITIALIZING");
         let run_id = world.emulator.runs()[0].run_id;
         world.emulator.advance(run_id);
-        if matches!(self.strike, Strike::Run(RunFault::Earlier(_))) && self.verb == Verb::Get {
+        if matches!(self.strike, Strike::Run(RunFault::EarlierState(_))) && self.verb == Verb::Get {
             // The newer state, before the older one.
             assert_eq!(world.call(Verb::Get).await, "OK RUNNING");
         }
@@ -279,7 +279,7 @@ impl World<'_> {
 
     /// Waits until the calls that the fault struck have arrived, however late.
     async fn settled(&self) {
-        while self.is_of_calls && self.arrived() < self.emulator.struck(RULE) {
+        while self.is_of_calls && self.arrived() < self.emulator.fault_count(RULE) {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use databricks_emulator::{
-    CannedAnswer, ConnectionFault, Dribble, Fault, HeaderValue, RetryAfter, RunFault, TokenClock,
+    CannedResponse, ConnectionFault, Fault, HeaderValue, RetryAfter, RunFault, SlowBody, TokenClock,
 };
 
 use super::cell::{Lasts, Verb};
@@ -156,11 +156,11 @@ fn row(name: &'static str, strike: Strike, outcomes: Outcomes) -> Row {
 }
 
 fn json(status: u16, body: &str) -> Strike {
-    Strike::Call(Fault::Answer(CannedAnswer::json(status, body)))
+    Strike::Call(Fault::Answer(CannedResponse::json(status, body)))
 }
 
 fn html(status: u16, body: &str) -> Strike {
-    Strike::Call(Fault::Answer(CannedAnswer::html(status, body)))
+    Strike::Call(Fault::Answer(CannedResponse::html(status, body)))
 }
 
 fn redirect(place: &'static str) -> Strike {
@@ -200,7 +200,7 @@ fn answers() -> Vec<Row> {
             json(409, r#"{"error_code": "ABORTED", "message": "no"}"#),
             refused!("FAILED_PRECONDITION"),
         ),
-        row("429, without `Retry-After`", limited(RetryAfter::Unsaid), LIMITED),
+        row("429, without `Retry-After`", limited(RetryAfter::Absent), LIMITED),
         row("429, `Retry-After` in seconds", limited(RetryAfter::Seconds(1)), LIMITED),
         row("429, `Retry-After` as a date", limited(RetryAfter::DateIn(2)), LIMITED),
         row("500", json(500, r#"{"error_code": "INTERNAL_ERROR", "message": "oops"}"#), PASSES),
@@ -241,7 +241,7 @@ fn answers() -> Vec<Row> {
 
 fn transport() -> Vec<Row> {
     let dribble =
-        Dribble { piece: std::num::NonZeroUsize::MIN, pause: Duration::from_millis(1500) };
+        SlowBody { piece: std::num::NonZeroUsize::MIN, pause: Duration::from_millis(1500) };
     vec![
         row("connection dropped before the effect", Strike::Call(Fault::DropBefore), PASSES),
         row("connection dropped after the effect", Strike::Call(Fault::DropAfter), EFFECTIVE),
@@ -299,7 +299,7 @@ fn connections_and_states() -> Vec<Row> {
         // What Databricks says is told: Flyte lets phases go back (FC §1.5), and nothing is decided by it.
         row(
             "older state after a newer one",
-            Strike::Run(RunFault::Earlier(std::num::NonZeroU32::MIN)),
+            Strike::Run(RunFault::EarlierState(std::num::NonZeroU32::MIN)),
             Outcomes {
                 create: [""; 2],
                 get: [LAST_KNOWN; 2],

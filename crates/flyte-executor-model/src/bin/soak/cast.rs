@@ -38,7 +38,7 @@ impl Fortune {
         Some(match self {
             Self::Success | Self::Recoverable | Self::NonRecoverable | Self::Silent => return None,
             Self::CodeFailed => Script::failed("ValueError: no such table", "Traceback …"),
-            Self::CloudFailed => Script::ending(Outcome::Termination(Termination {
+            Self::CloudFailed => Script::from_outcome(Outcome::Termination(Termination {
                 life_cycle_state: Some("INTERNAL_ERROR".to_owned()),
                 code: Some("CLOUD_FAILURE".to_owned()),
                 kind: Some("CLOUD_FAILURE".to_owned()),

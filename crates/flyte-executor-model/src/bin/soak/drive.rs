@@ -65,7 +65,7 @@ impl World {
     /// How many faults there were, of the workspace and of the network.
     fn struck(&self) -> u64 {
         let counts = self.stage.emulator.fault_counts();
-        let workspace: u64 = counts.iter().map(|count| count.struck).sum();
+        let workspace: u64 = counts.iter().map(|count| count.injected).sum();
         workspace + self.network.struck().iter().sum::<u64>()
     }
 

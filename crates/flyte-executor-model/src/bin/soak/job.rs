@@ -63,7 +63,7 @@ impl Job {
         for attempt in 0..=role.retries {
             let fortune = role.fortune(attempt);
             if let Some(script) = fortune.script() {
-                job.stage.emulator.script(&run_name(number, attempt), script);
+                job.stage.emulator.set_script(&run_name(number, attempt), script);
             }
             let folder = job.folder().join(format!("a0/{}", attempt + 1));
             match fortune {

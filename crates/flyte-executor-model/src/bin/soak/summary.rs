@@ -83,12 +83,12 @@ pub(crate) fn print(
         figures.runs.all, figures.kills, figures.drains
     );
     let [before, after, held_up] = figures.network;
-    let of_workspace: u64 = figures.faults.iter().map(|count| count.struck).sum();
+    let of_workspace: u64 = figures.faults.iter().map(|count| count.injected).sum();
     println!(
         "faults     {}: {of_workspace} of the workspace, and on the network {before} connections broken on the way there, {after} on the way back, {held_up} pieces held up",
         of_workspace + before + after + held_up,
     );
-    let each = figures.faults.iter().map(|count| format!("{} {}", count.struck, count.name));
+    let each = figures.faults.iter().map(|count| format!("{} {}", count.injected, count.name));
     println!("           {}", each.collect::<Vec<_>>().join(", "));
     println!(
         "left alive {} whose server was killed between submit and answer; {} whose server was killed before it could give them up; {} whose next attempt's server was killed before it could find them; {} of which the executor itself lost the answer",

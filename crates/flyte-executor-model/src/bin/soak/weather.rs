@@ -1,8 +1,8 @@
 //! Faults of the workspace, each with its share of all calls.
 
 use databricks_emulator::{
-    Calls, CannedAnswer, Dribble, Fault, FaultPlan, FaultRule, Probability, RetryAfter, RunCall,
-    RunCalls, RunFault, When,
+    Calls, CannedResponse, Fault, FaultPlan, FaultRule, Probability, RetryAfter, RunCall, RunCalls,
+    RunFault, SlowBody, When,
 };
 use http::HeaderValue;
 use std::num::{NonZeroU32, NonZeroUsize};
@@ -12,13 +12,13 @@ use std::time::Duration;
 const DELAY: Duration = Duration::from_millis(500);
 
 /// Pieces of a slow body, and the pause before each.
-const DRIBBLE: Dribble =
-    Dribble { piece: NonZeroUsize::MIN.saturating_add(1023), pause: Duration::from_millis(20) };
+const DRIBBLE: SlowBody =
+    SlowBody { piece: NonZeroUsize::MIN.saturating_add(1023), pause: Duration::from_millis(20) };
 
 /// Faults of calls, by name, and what share of all of them each is, in thousandths.
 fn of_calls() -> [(&'static str, u16, Fault); 13] {
-    let json = |status, body: &str| Fault::Answer(CannedAnswer::json(status, body));
-    let page = |status| Fault::Answer(CannedAnswer::html(status, "<html>no</html>"));
+    let json = |status, body: &str| Fault::Answer(CannedResponse::json(status, body));
+    let page = |status| Fault::Answer(CannedResponse::html(status, "<html>no</html>"));
     [
         ("500", 120, json(500, r#"{"error_code": "INTERNAL_ERROR", "message": "oops"}"#)),
         ("503", 120, json(503, r#"{"error_code": "TEMPORARILY_UNAVAILABLE", "message": "later"}"#)),
@@ -26,7 +26,7 @@ fn of_calls() -> [(&'static str, u16, Fault); 13] {
         ("504 page", 60, page(504)),
         // Few: each of them slows the budget of a server down for seconds, as it should. And no wait in whole seconds is
         // as short as all else is here.
-        ("429", 4, Fault::RateLimited(RetryAfter::Unsaid)),
+        ("429", 4, Fault::RateLimited(RetryAfter::Absent)),
         ("429 with Retry-After", 4, Fault::RateLimited(RetryAfter::Seconds(0))),
         ("dropped before its effect", 120, Fault::DropBefore),
         ("dropped after its effect", 180, Fault::DropAfter),
@@ -51,7 +51,7 @@ pub(crate) fn plan(seed: u64, per_ten_thousand: u32) -> FaultPlan {
             Some(FaultRule::on_calls(Calls::any(), when).named(name))
         })
         .collect();
-    let earlier = RunFault::Earlier(NonZeroU32::MIN);
+    let earlier = RunFault::EarlierState(NonZeroU32::MIN);
     rules.extend(chance(12).map(|chance| {
         let when = When::Chance(chance, earlier);
         FaultRule::on_runs(RunCalls::to([RunCall::GetRun]), when).named("older state")
