@@ -3,17 +3,16 @@
 use std::{ffi::OsString, fmt, fmt::Write as _, path::PathBuf, sync::Arc};
 
 use clap::{Parser, Subcommand, ValueEnum};
+use connector_service::{
+    ServiceArgs, ServiceEnvironment,
+    args::{NotText, VARIABLES as SERVICE_VARIABLES, Variable, path, text},
+};
 use secrecy::SecretString;
 
-use crate::{demo::DemoArgs, traces};
+use crate::demo::DemoArgs;
 
-mod door;
-mod sight;
 mod workspaces;
 
-pub use door::{DoorArgs, DoorEnvironment, Health};
-pub(crate) use sight::STATUS;
-pub use sight::SightArgs;
 pub use workspaces::WorkspaceArgs;
 
 /// Runs Flyte tasks on Databricks: a Flyte connector server.
@@ -60,36 +59,6 @@ It takes some ten seconds. The flags and variables of serve mean nothing here.";
 #[derive(Debug, Clone, clap::Args)]
 #[command(next_help_heading = "Options of serve")]
 pub struct ServeArgs {
-    /// The port for gRPC.
-    #[arg(long, value_name = "PORT", default_value_t = 8000, global = true)]
-    pub port: u16,
-
-    /// The port for Prometheus and for /livez and /readyz.
-    #[arg(
-        long,
-        visible_alias = "prometheus_port",
-        value_name = "PORT",
-        default_value_t = 9090,
-        global = true
-    )]
-    pub prometheus_port: u16,
-
-    /// The interface to listen on, by address or name [default: all, IPv4 and IPv6].
-    #[arg(long, value_name = "HOST", global = true)]
-    pub host: Option<String>,
-
-    /// End after that many seconds, with exit code 0.
-    #[arg(long, value_name = "SECONDS", global = true)]
-    pub timeout: Option<u64>,
-
-    /// How log lines look [env: `LOG_FORMAT`] [default: human].
-    #[arg(long, value_name = "FORMAT", global = true)]
-    pub log_format: Option<LogFormat>,
-
-    /// Do not offer gRPC reflection.
-    #[arg(long, global = true)]
-    pub no_reflection: bool,
-
     /// What Flyte is told when the user's own code failed, or ran out of its time.
     #[arg(long, value_name = "WHAT", default_value = "retryable", global = true)]
     pub user_failures: UserFailures,
@@ -106,10 +75,6 @@ pub struct ServeArgs {
     #[arg(long, value_name = "VERSION", default_value = "2.2", global = true)]
     pub jobs_api: JobsApi,
 
-    /// Cancel a run after that many seconds when Flyte was told that it could not be started.
-    #[arg(long, value_name = "SECONDS", default_value_t = 30, global = true)]
-    pub abandon_grace: u64,
-
     /// Do not tag new clusters with the Flyte run that they are for.
     #[arg(long, global = true)]
     pub no_cluster_tags: bool,
@@ -118,36 +83,14 @@ pub struct ServeArgs {
     #[arg(long, global = true)]
     pub require_error_file: bool,
 
-    /// Accepted because `c0` has it; means nothing here.
-    #[arg(long, value_name = "N", global = true)]
-    pub worker: Option<u32>,
-
-    /// Accepted because `c0` has it; means nothing here. Repeatable, or several names after one flag.
-    #[arg(long, value_name = "MODULE", num_args = 1.., global = true)]
-    pub modules: Vec<String>,
-
     // These come last: what follows them would stand under their headings in the help text.
-    /// Who may call, and how much.
+    /// The generic flags.
     #[command(flatten)]
-    pub door: DoorArgs,
+    pub service: ServiceArgs,
 
     /// How Databricks is called.
     #[command(flatten)]
     pub workspaces: WorkspaceArgs,
-
-    /// What is seen of it.
-    #[command(flatten)]
-    pub sight: SightArgs,
-}
-
-/// How log lines look.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum LogFormat {
-    /// For people.
-    #[value(alias = "console")]
-    Human,
-    /// One JSON object a line.
-    Json,
 }
 
 /// What Flyte is told when the user's own code failed.
@@ -179,18 +122,6 @@ pub enum JobsApi {
     V2_1,
 }
 
-/// An environment variable that is read.
-#[derive(Debug, Clone, Copy)]
-pub struct Variable {
-    /// Its name.
-    pub name: &'static str,
-    /// What it does.
-    pub help: &'static str,
-}
-
-pub(crate) const LOG_FORMAT: &str = "LOG_FORMAT";
-pub(crate) const LOG_LEVEL: &str = "LOG_LEVEL";
-pub(crate) const RUST_LOG: &str = "RUST_LOG";
 pub(crate) const INSTANCE: &str = "FLYTE_DATABRICKS_INSTANCE";
 pub(crate) const ACCESS_TOKEN: &str = "FLYTE_DATABRICKS_ACCESS_TOKEN";
 pub(crate) const ACCESS_TOKEN_HOSTS: &str = "FLYTE_DATABRICKS_ACCESS_TOKEN_HOSTS";
@@ -206,9 +137,9 @@ pub(crate) const S3_ENDPOINT: &str = "FLYTE_AWS_ENDPOINT";
 pub(crate) const S3_ACCESS_KEY_ID: &str = "FLYTE_AWS_ACCESS_KEY_ID";
 pub(crate) const S3_SECRET_ACCESS_KEY: &str = "FLYTE_AWS_SECRET_ACCESS_KEY";
 
-/// Every environment variable that is read by this program, in the order of the help text. An empty one counts as
-/// unset.
-pub const VARIABLES: [Variable; 25] = [
+/// The environment variables that this program reads beside the generic ones, in the order of the help text. An empty
+/// one counts as unset.
+const OWN_VARIABLES: [Variable; 15] = [
     Variable {
         name: INSTANCE,
         help: "the workspace of tasks that name none, such as adb-1.2.azuredatabricks.net",
@@ -263,27 +194,16 @@ pub const VARIABLES: [Variable; 25] = [
     },
     Variable { name: S3_ACCESS_KEY_ID, help: "the key id for it" },
     Variable { name: S3_SECRET_ACCESS_KEY, help: "the key for it" },
-    door::VARIABLES[0],
-    door::VARIABLES[1],
-    door::VARIABLES[2],
-    door::VARIABLES[3],
-    door::VARIABLES[4],
-    sight::VARIABLE,
-    Variable {
-        name: "OTEL_*",
-        help: "where traces go, by the standard names such as OTEL_EXPORTER_OTLP_ENDPOINT; the program must be built with `--features otel`",
-    },
-    Variable { name: LOG_FORMAT, help: "human or json; --log-format wins" },
-    Variable {
-        name: LOG_LEVEL,
-        help: "as in Python, a name or a number, such as WARNING or 30 [default: INFO]",
-    },
-    Variable { name: RUST_LOG, help: "tracing filter; wins over LOG_LEVEL" },
 ];
+
+/// Every environment variable that this program reads, in the order of the help text.
+pub fn variables() -> impl Iterator<Item = Variable> {
+    OWN_VARIABLES.into_iter().chain(SERVICE_VARIABLES)
+}
 
 fn environment_help() -> String {
     let mut help = "Environment:\n".to_owned();
-    for Variable { name, help: text } in VARIABLES {
+    for Variable { name, help: text } in variables() {
         // Writing to a String cannot fail.
         let _never = writeln!(help, "  {name}\n          {text}");
     }
@@ -323,18 +243,8 @@ pub struct Environment {
     pub s3_access_key_id: Option<SecretString>,
     /// `FLYTE_AWS_SECRET_ACCESS_KEY`.
     pub s3_secret_access_key: Option<SecretString>,
-    /// Whether `OTEL_*` ask for traces.
-    pub traces: bool,
-    /// Who may call.
-    pub door: DoorEnvironment,
-    /// `FLYTE_CONNECTOR_STATUS`.
-    pub status: Option<String>,
-    /// `LOG_FORMAT`.
-    pub log_format: Option<String>,
-    /// `LOG_LEVEL`.
-    pub log_level: Option<String>,
-    /// `RUST_LOG`.
-    pub rust_log: Option<String>,
+    /// The generic variables.
+    pub service: ServiceEnvironment,
     /// Names that look like ours and are none, as [`misspelt`] finds them.
     pub misspelt: Vec<String>,
 }
@@ -359,14 +269,6 @@ impl fmt::Debug for StandardVariables {
     }
 }
 
-/// An environment variable is not valid UTF-8. Its value is not kept: it may be a secret.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{name} is not valid UTF-8")]
-pub struct NotText {
-    /// The variable.
-    pub name: &'static str,
-}
-
 impl Environment {
     /// Reads it through `get`, which is `std::env::var_os` but for tests. Blanks around a value are dropped, as a
     /// mounted secret often ends in a line feed; what is then empty counts as unset.
@@ -375,11 +277,7 @@ impl Environment {
     ///
     /// [`NotText`] when a value is not valid UTF-8. A path need not be.
     pub fn read(get: impl Fn(&str) -> Option<OsString>) -> Result<Self, NotText> {
-        let text = |name: &'static str| -> Result<Option<String>, NotText> {
-            let Some(value) = get(name) else { return Ok(None) };
-            let Some(value) = value.to_str().map(str::trim) else { return Err(NotText { name }) };
-            Ok((!value.is_empty()).then(|| value.to_owned()))
-        };
+        let text = |name| text(&get, name);
         Ok(Self {
             instance: text(INSTANCE)?,
             access_token: text(ACCESS_TOKEN)?.map(SecretString::from),
@@ -396,12 +294,7 @@ impl Environment {
             s3_endpoint: text(S3_ENDPOINT)?,
             s3_access_key_id: text(S3_ACCESS_KEY_ID)?.map(SecretString::from),
             s3_secret_access_key: text(S3_SECRET_ACCESS_KEY)?.map(SecretString::from),
-            traces: traces::are_wanted(|name| get(name)?.into_string().ok()),
-            door: DoorEnvironment::read(text, |name| path(&get, name))?,
-            status: text(STATUS)?,
-            log_format: text(LOG_FORMAT)?,
-            log_level: text(LOG_LEVEL)?,
-            rust_log: text(RUST_LOG)?,
+            service: ServiceEnvironment::read_from(&get)?,
             misspelt: Vec::new(),
         })
     }
@@ -421,15 +314,10 @@ pub fn misspelt(names: impl Iterator<Item = String>) -> Vec<String> {
     };
     let mut names: Vec<String> = names
         .filter(|name| is_ours(name) && !is_of_a_service(name))
-        .filter(|name| VARIABLES.iter().all(|variable| variable.name != name))
+        .filter(|name| variables().all(|variable| variable.name != name))
         .collect();
     names.sort_unstable();
     names
-}
-
-/// A path need not be text.
-fn path(get: impl Fn(&str) -> Option<OsString>, name: &str) -> Option<PathBuf> {
-    get(name).filter(|path| !path.is_empty()).map(PathBuf::from)
 }
 
 #[cfg(test)]
@@ -463,7 +351,11 @@ mod tests {
     fn every_line_of_c0_is_accepted() {
         let plain = parse("c0");
         assert_eq!(
-            (plain.serve.port, plain.serve.prometheus_port, plain.serve.timeout),
+            (
+                plain.serve.service.port,
+                plain.serve.service.prometheus_port,
+                plain.serve.service.timeout
+            ),
             (8000, 9090, None)
         );
         assert!(plain.command.is_none());
@@ -471,36 +363,40 @@ mod tests {
         let full =
             parse("c0 --port 8080 --prometheus_port 9092 --worker 10 --timeout 5 --modules m1 m2");
         assert_eq!(
-            (full.serve.port, full.serve.prometheus_port, full.serve.timeout),
+            (
+                full.serve.service.port,
+                full.serve.service.prometheus_port,
+                full.serve.service.timeout
+            ),
             (8080, 9092, Some(5))
         );
-        assert_eq!(full.serve.modules, ["m1", "m2"]);
+        assert_eq!(full.serve.service.modules, ["m1", "m2"]);
 
         let repeated = parse("c0 --modules m1 --modules m2 --prometheus-port 1");
-        assert_eq!(repeated.serve.modules, ["m1", "m2"]);
-        assert_eq!(repeated.serve.prometheus_port, 1);
+        assert_eq!(repeated.serve.service.modules, ["m1", "m2"]);
+        assert_eq!(repeated.serve.service.prometheus_port, 1);
     }
 
     #[test]
     fn modules_do_not_swallow_a_subcommand_or_a_flag() {
         let served = parse("c0 --modules m1 m2 serve --port 7");
         assert!(matches!(served.command, Some(Command::Serve)));
-        assert_eq!(served.serve.modules, ["m1", "m2"]);
-        assert_eq!(served.serve.port, 7);
-        assert_eq!(parse("c0 --modules m1 m2 --port 7").serve.modules, ["m1", "m2"]);
+        assert_eq!(served.serve.service.modules, ["m1", "m2"]);
+        assert_eq!(served.serve.service.port, 7);
+        assert_eq!(parse("c0 --modules m1 m2 --port 7").serve.service.modules, ["m1", "m2"]);
     }
 
     #[test]
     fn flags_stand_before_or_after_serve() {
-        assert_eq!(parse("x --port 7 serve").serve.port, 7);
-        assert_eq!(parse("x serve --port 7").serve.port, 7);
-        assert_eq!(parse("x --port 7 serve --host localhost").serve.port, 7);
+        assert_eq!(parse("x --port 7 serve").serve.service.port, 7);
+        assert_eq!(parse("x serve --port 7").serve.service.port, 7);
+        assert_eq!(parse("x --port 7 serve --host localhost").serve.service.port, 7);
     }
 
     #[test]
     fn the_help_names_every_variable() {
         let help = Args::command().render_help().to_string();
-        for variable in VARIABLES {
+        for variable in variables() {
             assert!(help.contains(variable.name), "{} is missing", variable.name);
         }
     }
@@ -518,7 +414,6 @@ mod tests {
         assert_eq!(environment.instance.as_deref(), Some("adb-1.azuredatabricks.net"));
         assert!(environment.access_token.is_none());
         assert!(environment.ssl_cert_file.is_none());
-        assert!(environment.log_level.is_none());
     }
 
     #[test]

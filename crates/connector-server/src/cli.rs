@@ -1,85 +1,12 @@
 //! The command line, from parsed arguments to an exit code.
 
-use std::{error::Error as StdError, fmt, pin::pin, sync::Arc, time::Duration};
+use std::sync::Arc;
 
+use connector_service::{Failure, Server, ShutdownSignals, Telemetry, propagation_headers};
 use databricks_connector::Propagate;
-use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use crate::{
-    App, Args, BindError, Command, Config, ConfigError, Environment, NotText, ServerConfig, check,
-    demo,
-    shutdown::{StopSignal, StopSignals},
-    status::chain,
-    telemetry,
-    traces::{self, Traces},
-};
-
-/// `EX_USAGE` of sysexits.h: the operator must change a flag or a variable.
-const USAGE: u8 = 64;
-
-/// Why the program could not go on: one line, and an exit code.
-#[derive(Debug)]
-pub struct Failure {
-    line: String,
-    exit_code: u8,
-}
-
-impl Failure {
-    /// A command line that clap refused, in one line, with what clap says of the ways out: possible values, and what is
-    /// spelled nearly so.
-    pub fn usage(error: &clap::Error) -> Self {
-        let text = error.to_string();
-        let mut lines = text.lines();
-        let first = lines.next().unwrap_or_default();
-        let mut line =
-            first.strip_prefix("error: ").unwrap_or(first).trim_end_matches('.').to_owned();
-        for more in lines.take_while(|more| !more.starts_with("Usage:")).map(str::trim) {
-            if more.starts_with('[') {
-                line = format!("{line} {more}");
-            } else if let Some(tip) = more.strip_prefix("tip: ") {
-                line = format!("{line}; {tip}");
-            }
-        }
-        Self { line: format!("{line}; try --help"), exit_code: USAGE }
-    }
-
-    fn other(error: &dyn StdError) -> Self {
-        Self { line: chain(error), exit_code: 1 }
-    }
-
-    /// 64 for bad configuration, 1 for everything else, 128 and the signal's number after a second signal.
-    pub fn exit_code(&self) -> u8 {
-        self.exit_code
-    }
-}
-
-impl fmt::Display for Failure {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.line)
-    }
-}
-
-impl StdError for Failure {}
-
-impl From<ConfigError> for Failure {
-    fn from(error: ConfigError) -> Self {
-        Self { line: chain(&error), exit_code: USAGE }
-    }
-}
-
-impl From<NotText> for Failure {
-    fn from(error: NotText) -> Self {
-        ConfigError::from(error).into()
-    }
-}
-
-impl From<BindError> for Failure {
-    fn from(error: BindError) -> Self {
-        let exit_code = if matches!(error, BindError::Host { .. }) { USAGE } else { 1 };
-        Self { line: chain(&error), exit_code }
-    }
-}
+use crate::{Args, Command, Config, Environment, check, demo};
 
 /// Does what the command line says, until it is done.
 ///
@@ -87,10 +14,10 @@ impl From<BindError> for Failure {
 ///
 /// [`Failure`], to be printed and turned into the exit code.
 pub fn run(args: Args, environment: Environment) -> Result<(), Failure> {
-    let runtime = tokio::runtime::Runtime::new().map_err(|error| Failure::other(&error))?;
+    let runtime = tokio::runtime::Runtime::new().map_err(|error| Failure::new(&error))?;
     let outcome = match args.command {
         Some(Command::Demo(demo)) => {
-            runtime.block_on(demo::run(demo)).map_err(|error| Failure::other(error.as_ref()))
+            runtime.block_on(demo::run(demo)).map_err(|error| Failure::new(error.as_ref()))
         }
         Some(Command::Check) => {
             let config = Config::new(&args.serve, &environment)?;
@@ -119,37 +46,25 @@ async fn check(config: Config) -> Result<(), Failure> {
     if is_good {
         return Ok(());
     }
-    Err(Failure { line: "not every credential is good; see above".to_owned(), exit_code: 1 })
+    Err(Failure::from_line("not every credential is good; see above"))
 }
 
 async fn serve(config: Config) -> Result<(), Failure> {
-    let traces = config.traces.then(traces::start).transpose()?;
-    let _written_to_the_end = telemetry::init(&config.log, traces.as_ref());
-    let propagate = traces.as_ref().map(Traces::propagate);
-    let outcome = serve_traced(config, propagate).await;
-    if let Some(traces) = traces {
-        traces.finish().await;
-    }
+    let telemetry = Telemetry::install(&config.service)?;
+    let outcome = serve_with_telemetry(config).await;
+    telemetry.shutdown().await;
     outcome
 }
 
-async fn serve_traced(
-    config: Config,
-    propagate: Option<Arc<dyn Propagate>>,
-) -> Result<(), Failure> {
+async fn serve_with_telemetry(config: Config) -> Result<(), Failure> {
     let databricks = describe(&config.databricks);
+    let propagate = config.service.traces.then(|| Arc::new(TraceHeaders) as Arc<dyn Propagate>);
     let registry =
         crate::registry(databricks_connector::Config { propagate, ..config.databricks })?;
-    let mut signals = StopSignals::install().map_err(|error| Failure::other(&error))?;
-    let door = Entrance::of(&config.server, config.plaintext);
-    let app = App::bind(config.server, registry.clone()).await?;
+    let signals = ShutdownSignals::install().map_err(|error| Failure::new(&error))?;
+    let server = Server::builder(registry).config(config.service).bind().await?;
 
     info!(version = env!("CARGO_PKG_VERSION"), "starting the Flyte connector server");
-    for connector in registry.connectors() {
-        let types = connector.task_types();
-        let types: Vec<String> = types.iter().map(ToString::to_string).collect();
-        info!(connector = connector.name(), task_types = types.join(", "), "connector registered");
-    }
     info!(
         workspace = databricks.workspace,
         credential = databricks.credential,
@@ -162,69 +77,16 @@ async fn serve_traced(
     for name in &config.misspelt {
         warn!(name, "no variable of this program has that name; see --help");
     }
-    if !config.ignored.is_empty() {
-        info!(flags = config.ignored.join(" "), "flags of c0 that mean nothing here");
-    }
-    door.tell();
-    info!(address = %app.grpc_address(), "listening for gRPC");
-    info!(address = %app.prometheus_address(), "listening for Prometheus, /livez and /readyz");
-
-    let stop = CancellationToken::new();
-    let mut running = pin!(app.run(stop.clone().cancelled_owned()));
-    tokio::select! {
-        ended = &mut running => return ended.map_err(|error| Failure::other(&error)),
-        signal = signals.next() => info!(signal = signal.name(), "asked to stop"),
-        () = elapsed(config.ends_after) => info!("the time of --timeout is over"),
-    }
-    stop.cancel();
-    tokio::select! {
-        ended = &mut running => ended.map_err(|error| Failure::other(&error)),
-        again = signals.next() => Err(second_signal(again)),
-    }
+    server.serve_until_signal(signals).await
 }
 
-fn second_signal(signal: StopSignal) -> Failure {
-    let line = format!(
-        "stopped at once by a second signal, {}: calls in flight were cut off",
-        signal.name()
-    );
-    Failure { line, exit_code: signal.exit_code() }
-}
+/// Propagates the current trace to Databricks.
+#[derive(Debug)]
+struct TraceHeaders;
 
-async fn elapsed(time: Option<Duration>) {
-    match time {
-        Some(time) => tokio::time::sleep(time).await,
-        None => std::future::pending().await,
-    }
-}
-
-/// How the gRPC port is guarded.
-struct Entrance {
-    transport: &'static str,
-    callers: &'static str,
-    /// Whether somebody chose plaintext, if that is what it is.
-    chosen: bool,
-}
-
-impl Entrance {
-    fn of(server: &ServerConfig, plaintext: bool) -> Self {
-        let transport = match &server.tls {
-            None => "plaintext",
-            Some(tls) if tls.verifies_clients() => "TLS, clients show a certificate",
-            Some(_) => "TLS",
-        };
-        let chosen = plaintext || server.tls.is_some();
-        Self { transport, callers: server.callers.described(), chosen }
-    }
-
-    fn tell(&self) {
-        info!(transport = self.transport, callers = self.callers, "gRPC door");
-        if !self.chosen {
-            warn!(
-                "gRPC is served in plaintext, as Flyte's own settings expect: \
-                 set --tls-cert and --tls-key, or say --plaintext if that is meant"
-            );
-        }
+impl Propagate for TraceHeaders {
+    fn headers(&self) -> Vec<(&'static str, String)> {
+        propagation_headers()
     }
 }
 

@@ -1,153 +1,31 @@
 //! The validated configuration.
 
-use std::{error::Error as StdError, fmt, path::Path, sync::Arc, time::Duration};
+use std::{path::Path, sync::Arc};
 
-use clap::ValueEnum as _;
+use connector_service::{ConfigError, ServiceConfig, args::comma_separated};
+use databricks_connector::{LogReading, ObjectStores, RunDefaults};
 use secrecy::{ExposeSecret as _, SecretString};
 
-use databricks_connector::{LogReading, ObjectStores, RunDefaults};
-
 use crate::{
-    Callers, HealthAccess, Limits, Tls,
-    args::{self, Entrypoint, Environment, JobsApi, LogFormat, NotText, ServeArgs, UserFailures},
+    args::{self, Entrypoint, Environment, JobsApi, ServeArgs, UserFailures},
     namespace_secrets,
 };
 
 mod credentials;
-mod door;
-mod sight;
 mod workspaces;
+
+/// The crates of this program whose debug logs and spans matter.
+const CRATES: [&str; 3] = ["connector_server", "databricks_connector", "databricks_client"];
 
 /// Everything the binary needs to serve. [`Config::new`] is the only way to one from the command line.
 #[derive(Debug, Clone)]
 pub struct Config {
-    /// Where and how to serve.
-    pub server: ServerConfig,
+    /// The server.
+    pub service: ServiceConfig,
     /// The Databricks connector.
     pub databricks: databricks_connector::Config,
-    /// The log.
-    pub log: LogConfig,
-    /// Whether traces are exported, as `OTEL_*` say.
-    pub traces: bool,
-    /// End after that time, if at all.
-    pub ends_after: Option<Duration>,
-    /// Whether plaintext was asked for.
-    pub plaintext: bool,
-    /// Flags that were given and mean nothing here.
-    pub ignored: Vec<&'static str>,
     /// Variables that look like ours and that nothing reads.
     pub misspelt: Vec<String>,
-}
-
-/// Where and how to serve. Every value of these types is a valid one.
-#[derive(Debug, Clone)]
-pub struct ServerConfig {
-    /// The interface: an address or a name. None: all interfaces, IPv4 and IPv6.
-    pub host: Option<String>,
-    /// The port for gRPC; 0 takes a free one.
-    pub grpc_port: u16,
-    /// The port for Prometheus, /livez and /readyz; 0 takes a free one.
-    pub prometheus_port: u16,
-    /// Whether gRPC reflection is offered.
-    pub reflection: bool,
-    /// How long a call may take whose caller set no `grpc-timeout`.
-    pub default_timeout: Duration,
-    /// TLS of the gRPC port. None: plaintext.
-    pub tls: Option<Tls>,
-    /// Who may call.
-    pub callers: Callers,
-    /// Who may ask the gRPC health service.
-    pub health: HealthAccess,
-    /// How much the gRPC port takes at once.
-    pub limits: Limits,
-    /// How often files are looked at for new certificates and tokens.
-    pub reload_every: Duration,
-    /// How long work is kept that was started for a caller who was told that it was not.
-    pub abandon_grace: Duration,
-    /// How long calls in flight may take to finish after a stop was asked for.
-    pub drain_grace: Duration,
-    /// How long a stop, within that time, waits for somebody who reads the metrics to read those of the last calls.
-    pub last_scrape: Duration,
-    /// Whether `/status` is served.
-    pub status: bool,
-}
-
-impl Default for ServerConfig {
-    fn default() -> Self {
-        Self {
-            host: None,
-            grpc_port: 8000,
-            prometheus_port: 9090,
-            reflection: true,
-            default_timeout: Duration::from_mins(1),
-            tls: None,
-            callers: Callers::default(),
-            health: HealthAccess::default(),
-            limits: Limits::default(),
-            reload_every: Duration::from_secs(5),
-            abandon_grace: Duration::from_secs(30),
-            // Below the 30 s after which Kubernetes kills.
-            drain_grace: Duration::from_secs(25),
-            // Most are scraped as often as that.
-            last_scrape: Duration::from_secs(15),
-            status: false,
-        }
-    }
-}
-
-/// The log.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct LogConfig {
-    /// How its lines look.
-    pub format: LogFormat,
-    /// Which lines are written, as a tracing filter.
-    pub filter: String,
-}
-
-/// A value that cannot be used. Shown as one line that names the flag or variable.
-#[derive(Debug)]
-pub struct ConfigError {
-    name: &'static str,
-    message: String,
-    source: Option<Box<dyn StdError + Send + Sync>>,
-}
-
-impl ConfigError {
-    /// The flag or variable of that name has a bad value, because of that.
-    pub(crate) fn new(name: &'static str, message: impl Into<String>) -> Self {
-        Self { name, message: message.into(), source: None }
-    }
-
-    pub(crate) fn with_source(
-        mut self,
-        source: impl Into<Box<dyn StdError + Send + Sync>>,
-    ) -> Self {
-        self.source = Some(source.into());
-        self
-    }
-
-    /// The flag or variable.
-    pub fn name(&self) -> &'static str {
-        self.name
-    }
-}
-
-impl fmt::Display for ConfigError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.name, self.message)
-    }
-}
-
-impl StdError for ConfigError {
-    fn source(&self) -> Option<&(dyn StdError + 'static)> {
-        self.source.as_deref().map(|source| source as &(dyn StdError + 'static))
-    }
-}
-
-impl From<NotText> for ConfigError {
-    fn from(error: NotText) -> Self {
-        Self::new(error.name, "is not valid UTF-8")
-    }
 }
 
 impl Config {
@@ -158,29 +36,7 @@ impl Config {
     /// [`ConfigError`] for the first value that cannot be used. What only the connector can judge, such as a host
     /// name, is checked by [`crate::registry`].
     pub fn new(args: &ServeArgs, environment: &Environment) -> Result<Self, ConfigError> {
-        let host = args.host.as_deref().map(str::trim).filter(|host| !host.is_empty());
-        if args.port != 0 && args.port == args.prometheus_port {
-            let port = args.port;
-            return Err(ConfigError::new(
-                "--prometheus-port",
-                format!("{port} is the port of --port already"),
-            ));
-        }
-        let server = ServerConfig {
-            host: host.map(str::to_owned),
-            grpc_port: args.port,
-            prometheus_port: args.prometheus_port,
-            reflection: !args.no_reflection,
-            tls: door::tls(&args.door, &environment.door)?,
-            callers: door::callers(&args.door, &environment.door)?,
-            health: door::health(&args.door),
-            limits: door::limits(&args.door)?,
-            default_timeout: workspaces::call_timeout(&args.workspaces),
-            abandon_grace: Duration::from_secs(args.abandon_grace),
-            last_scrape: Duration::from_secs(args.sight.last_scrape.into()),
-            status: sight::status(&args.sight, environment)?,
-            ..ServerConfig::default()
-        };
+        let service = ServiceConfig::new(&args.service, &environment.service, &CRATES)?;
         let stores = Arc::new(object_stores(environment));
         let databricks = databricks_connector::Config {
             instance: environment.instance.clone(),
@@ -221,27 +77,12 @@ impl Config {
                 UserFailures::Retryable => databricks_connector::UserFailures::Retryable,
                 UserFailures::Permanent => databricks_connector::UserFailures::Permanent,
             },
+            call_timeout: service.default_timeout,
             ..databricks_connector::Config::default()
         };
         let databricks = workspaces::limited(&args.workspaces, databricks);
         let databricks = credentials::configured(args, environment, databricks)?;
-        let mut ignored = Vec::new();
-        if args.worker.is_some() {
-            ignored.push("--worker");
-        }
-        if !args.modules.is_empty() {
-            ignored.push("--modules");
-        }
-        Ok(Self {
-            server,
-            databricks,
-            log: log_config(args, environment)?,
-            traces: environment.traces,
-            plaintext: args.door.plaintext,
-            ends_after: args.timeout.map(Duration::from_secs),
-            ignored,
-            misspelt: environment.misspelt.clone(),
-        })
+        Ok(Self { service, databricks, misspelt: environment.misspelt.clone() })
     }
 }
 
@@ -272,10 +113,6 @@ fn log_token_key(environment: &Environment) -> Result<Option<SecretString>, Conf
 /// The shortest key of log tokens, in bytes.
 const MIN_KEY: usize = 16;
 
-fn comma_separated(list: &str) -> Vec<String> {
-    list.split(',').map(str::trim).filter(|entry| !entry.is_empty()).map(str::to_owned).collect()
-}
-
 /// From the object itself, or from the file that holds it.
 fn run_defaults(given: &str) -> Result<RunDefaults, ConfigError> {
     let wrong = |message: String| ConfigError::new(args::RUN_DEFAULTS, message);
@@ -294,59 +131,10 @@ fn read_roots(path: &Path) -> Result<Vec<u8>, ConfigError> {
     })
 }
 
-fn log_config(args: &ServeArgs, environment: &Environment) -> Result<LogConfig, ConfigError> {
-    let format = match (args.log_format, environment.log_format.as_deref()) {
-        (Some(format), _) => format,
-        (None, None) => LogFormat::Human,
-        (None, Some(text)) => LogFormat::from_str(text, true).map_err(|_clap| {
-            ConfigError::new(args::LOG_FORMAT, format!("`{text}` is neither human nor json"))
-        })?,
-    };
-    let filter = match (environment.rust_log.as_deref(), environment.log_level.as_deref()) {
-        (Some(filter), _) => {
-            tracing_subscriber::EnvFilter::try_new(filter).map_err(|error| {
-                ConfigError::new(args::RUST_LOG, "is not a tracing filter").with_source(error)
-            })?;
-            filter.to_owned()
-        }
-        (None, Some(level)) => filter_of_level(level).ok_or_else(|| {
-            let message =
-                format!("`{level}` is none of DEBUG, INFO, WARNING, ERROR, CRITICAL, nor a number");
-            ConfigError::new(args::LOG_LEVEL, message)
-        })?,
-        (None, None) => DEFAULT_FILTER.to_owned(),
-    };
-    Ok(LogConfig { format, filter })
-}
-
-const DEFAULT_FILTER: &str = "info";
-
-/// Python's levels as a filter. Below INFO only our own crates speak up: those of HTTP and TLS would drown them.
-fn filter_of_level(level: &str) -> Option<String> {
-    let number: u32 = match level.to_ascii_uppercase().as_str() {
-        "CRITICAL" | "FATAL" | "ERROR" => 40,
-        "WARNING" | "WARN" => 30,
-        "INFO" => 20,
-        "DEBUG" => 10,
-        "NOTSET" => 0,
-        digits => digits.parse().ok()?,
-    };
-    let ours = |level: &str| {
-        let crates =
-            ["connector_server", "connector_core", "databricks_connector", "databricks_client"];
-        crates.iter().fold("info".to_owned(), |filter, name| format!("{filter},{name}={level}"))
-    };
-    Some(match number {
-        31.. => "error".to_owned(),
-        21..=30 => "warn".to_owned(),
-        11..=20 => DEFAULT_FILTER.to_owned(),
-        1..=10 => ours("debug"),
-        0 => ours("trace"),
-    })
-}
-
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use clap::Parser as _;
 
     use super::*;
@@ -358,16 +146,6 @@ mod tests {
         )
         .unwrap();
         Config::new(&args.serve, environment)
-    }
-
-    #[test]
-    fn nothing_typed_gives_the_ports_of_c0_on_all_interfaces() {
-        let config = config("", &Environment::default()).unwrap();
-        assert_eq!((config.server.grpc_port, config.server.prometheus_port), (8000, 9090));
-        assert_eq!(config.server.host, None);
-        assert!(config.server.reflection);
-        assert_eq!(config.log, LogConfig { format: LogFormat::Human, filter: "info".to_owned() });
-        assert!(config.ignored.is_empty());
     }
 
     #[test]
@@ -383,62 +161,8 @@ mod tests {
     }
 
     #[test]
-    fn the_two_ports_differ_unless_both_are_free_choices() {
-        let error = config("--port 9090", &Environment::default()).unwrap_err();
-        assert_eq!(error.to_string(), "--prometheus-port: 9090 is the port of --port already");
-        assert!(config("--port 0 --prometheus-port 0", &Environment::default()).is_ok());
-    }
-
-    #[test]
-    fn python_levels_become_filters() {
-        for (level, filter) in [
-            ("CRITICAL", "error"),
-            ("error", "error"),
-            ("WARNING", "warn"),
-            ("warn", "warn"),
-            ("30", "warn"),
-            ("25", "warn"),
-            ("INFO", "info"),
-            ("20", "info"),
-        ] {
-            assert_eq!(filter_of_level(level).as_deref(), Some(filter), "{level}");
-        }
-        assert!(filter_of_level("DEBUG").unwrap().starts_with("info,connector_server=debug,"));
-        assert!(filter_of_level("NOTSET").unwrap().contains("databricks_client=trace"));
-        assert_eq!(filter_of_level("loud"), None);
-    }
-
-    #[test]
-    fn rust_log_wins_over_log_level_and_the_flag_over_log_format() {
-        let environment = Environment {
-            log_level: Some("ERROR".to_owned()),
-            rust_log: Some("h2=trace".to_owned()),
-            log_format: Some("json".to_owned()),
-            ..Environment::default()
-        };
-        assert_eq!(config("", &environment).unwrap().log.filter, "h2=trace");
-        assert_eq!(config("", &environment).unwrap().log.format, LogFormat::Json);
-        assert_eq!(
-            config("--log-format human", &environment).unwrap().log.format,
-            LogFormat::Human
-        );
-    }
-
-    #[test]
     fn a_bad_value_is_one_line_that_names_the_variable() {
         let bad = |environment: Environment| config("", &environment).unwrap_err();
-        let level =
-            bad(Environment { log_level: Some("loud".to_owned()), ..Environment::default() });
-        assert_eq!(level.name(), "LOG_LEVEL");
-        assert!(level.to_string().starts_with("LOG_LEVEL: `loud` is none of"), "{level}");
-        let format =
-            bad(Environment { log_format: Some("xml".to_owned()), ..Environment::default() });
-        assert_eq!(format.to_string(), "LOG_FORMAT: `xml` is neither human nor json");
-        assert_eq!(
-            bad(Environment { rust_log: Some("a=b=c".to_owned()), ..Environment::default() })
-                .name(),
-            "RUST_LOG"
-        );
         let roots = bad(Environment {
             ssl_cert_file: Some("/nowhere/ca.pem".into()),
             ..Environment::default()
@@ -483,15 +207,14 @@ mod tests {
     }
 
     #[test]
-    fn allowed_hosts_are_split_at_commas() {
-        assert_eq!(comma_separated(" a.example:443, ,*.b ,"), ["a.example:443", "*.b"]);
-    }
-
-    #[test]
-    fn flags_that_mean_nothing_are_remembered() {
-        assert_eq!(
-            config("--worker 3 --modules a b", &Environment::default()).unwrap().ignored,
-            ["--worker", "--modules"]
-        );
+    fn call_timeout_applies_to_the_server_and_the_connector() {
+        let timeouts = |line| {
+            let config = config(line, &Environment::default()).unwrap();
+            (config.service.default_timeout, config.databricks.call_timeout)
+        };
+        let default = databricks_connector::Config::default().call_timeout;
+        assert_eq!(timeouts(""), (default, default));
+        let seconds = Duration::from_secs(7);
+        assert_eq!(timeouts("--call-timeout 7"), (seconds, seconds));
     }
 }

@@ -1,9 +1,10 @@
 //! The connectors of the binary.
 
 use connector_core::Registry;
+use connector_service::{ConfigError, error_chain};
 use databricks_connector::{ConfigField, DatabricksConnector};
 
-use crate::{ConfigError, args, status::chain};
+use crate::args;
 
 /// The registry of the binary: Databricks.
 ///
@@ -28,7 +29,7 @@ pub(crate) fn databricks(
 ) -> Result<DatabricksConnector, ConfigError> {
     DatabricksConnector::new(config).map_err(|error| {
         let name = variable(error.field());
-        ConfigError::new(name, chain(&error))
+        ConfigError::new(name, error_chain(&error))
     })
 }
 

@@ -21,13 +21,14 @@ mod summary;
 mod text;
 mod wrap;
 
+use connector_service::ShutdownSignals;
+
 use self::{
     display::Display,
     scenes::Scene,
     stage::{BoxError, Stage},
     summary::Row,
 };
-use crate::shutdown::StopSignals;
 
 /// How the demo shows itself.
 #[derive(Debug, Clone, clap::Args)]
@@ -44,7 +45,7 @@ pub struct DemoArgs {
 /// When a part of it does not start, when a task comes out other than expected, and when SIGINT or SIGTERM ends it
 /// early.
 pub async fn run(args: DemoArgs) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
-    let mut signals = StopSignals::install()?;
+    let mut signals = ShutdownSignals::install()?;
     let stage = Stage::start().await?;
     let scenes = scenes::all();
     let mut display = Display::new(args.json, &scenes);
@@ -53,7 +54,7 @@ pub async fn run(args: DemoArgs) -> Result<(), Box<dyn std::error::Error + Send 
             display.clear();
             played
         }
-        signal = signals.next() => {
+        signal = signals.recv() => {
             display.interrupted()?;
             Err(format!("the demo was ended by {} before its end", signal.name()).into())
         }

@@ -6,6 +6,9 @@ use std::{process::ExitCode, sync::Arc};
 
 use clap::Parser as _;
 use connector_server::{Args, Environment, StandardVariables, cli, misspelt};
+use connector_service::Failure;
+
+const PROGRAM: &str = "connector-server";
 
 fn main() -> ExitCode {
     let args = match Args::try_parse() {
@@ -15,7 +18,7 @@ fn main() -> ExitCode {
             drop(asked.print());
             return ExitCode::SUCCESS;
         }
-        Err(usage) => return fail(&cli::Failure::usage(&usage)),
+        Err(usage) => return Failure::usage(&usage).report(PROGRAM),
     };
     let outcome = Environment::read(|name| std::env::var_os(name))
         .map(|environment| Environment {
@@ -25,15 +28,9 @@ fn main() -> ExitCode {
             misspelt: misspelt(std::env::vars_os().filter_map(|(name, _)| name.into_string().ok())),
             ..environment
         })
-        .map_err(cli::Failure::from);
+        .map_err(Failure::from);
     match outcome.and_then(|environment| cli::run(args, environment)) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => fail(&failure),
+        Err(failure) => failure.report(PROGRAM),
     }
-}
-
-#[expect(clippy::print_stderr, reason = "the last line of a program that could not go on")]
-fn fail(failure: &cli::Failure) -> ExitCode {
-    eprintln!("connector-server: {failure}");
-    ExitCode::from(failure.exit_code())
 }

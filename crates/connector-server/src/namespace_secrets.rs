@@ -5,9 +5,10 @@ mod kubernetes;
 
 use std::sync::Arc;
 
+use connector_service::ConfigError;
 use databricks_connector::{NamespaceSecrets, SecretAccess, SecretNamespaces};
 
-use crate::{ConfigError, args};
+use crate::args;
 
 /// What the operator lists: namespaces, or `*` for all of them.
 ///

@@ -5,6 +5,7 @@
 //!    depends on no crate of this workspace.
 //! 3. `databricks-connector` depends on neither tonic nor reqwest, and uses `flyteidl2` without features.
 //! 4. `connector-server` does not depend on `databricks-client`: a connector has its own configuration type.
+//!    `connector-service` depends on no `databricks-*` crate: it serves any connector.
 //! 5. Some external crates are reserved for certain crates: see [`RESERVED`].
 //! 6. No third-party type in a public signature. Checked in review.
 //! 7. No build script.
@@ -37,16 +38,23 @@ pub(super) struct Dependency {
 }
 
 /// For each crate: the rule, and the workspace crates that it may depend on.
-const EDGES: [(&str, u8, &[&str]); 8] = [
+const EDGES: [(&str, u8, &[&str]); 9] = [
     ("flyteidl2", 2, &[]),
     ("connector-core", 2, &["flyteidl2"]),
     ("databricks-client", 1, &[]),
     ("databricks-connector", 3, &["flyteidl2", "connector-core", "databricks-client"]),
     ("databricks-emulator", 9, &[]),
+    ("connector-service", 4, &["flyteidl2", "connector-core"]),
     (
         "connector-server",
         4,
-        &["flyteidl2", "connector-core", "databricks-connector", "databricks-emulator"],
+        &[
+            "flyteidl2",
+            "connector-core",
+            "connector-service",
+            "databricks-connector",
+            "databricks-emulator",
+        ],
     ),
     ("flyte-executor-model", 10, &["flyteidl2", "databricks-emulator"]),
     ("xtask", 9, &[]),
@@ -61,15 +69,25 @@ const BANNED: [(&str, u8, &[&str]); 2] = [
 /// Rule 5: external crates, and the only workspace crates that may depend on them.
 const RESERVED: [(&[&str], &[&str]); 6] = [
     (&["tonic-prost-build", "protox", "anyhow", "cargo_metadata", "xshell"], &["xtask"]),
-    (&["tonic"], &["flyteidl2", "connector-server", "flyte-executor-model"]),
+    (&["tonic"], &["flyteidl2", "connector-service", "connector-server", "flyte-executor-model"]),
     (&["reqwest"], &["databricks-client"]),
-    (&["clap"], &["connector-server", "databricks-emulator", "flyte-executor-model", "xtask"]),
-    (&["tracing-subscriber"], &["connector-server", "databricks-emulator"]),
-    (&["prometheus-client"], &["connector-server"]),
+    (
+        &["clap"],
+        &[
+            "connector-service",
+            "connector-server",
+            "databricks-emulator",
+            "flyte-executor-model",
+            "xtask",
+        ],
+    ),
+    (&["tracing-subscriber"], &["connector-service", "databricks-emulator"]),
+    (&["prometheus-client"], &["connector-service"]),
 ];
 
 /// The crates that use gRPC; the others use only the messages of `flyteidl2`.
-const FEATURES_OF_FLYTEIDL2: &[&str] = &["connector-server", "flyte-executor-model"];
+const FEATURES_OF_FLYTEIDL2: &[&str] =
+    &["connector-service", "connector-server", "flyte-executor-model"];
 
 /// Reads the manifests of the workspace, without resolving dependencies.
 pub(super) fn packages(root: &Path) -> Result<Vec<Package>> {
@@ -244,6 +262,9 @@ mod tests {
         check_edge("databricks-connector", "reqwest", Some(3));
         check_edge("databricks-connector", "databricks-emulator", Some(3));
         check_edge("connector-server", "databricks-client", Some(4));
+        for name in ["databricks-client", "databricks-connector", "databricks-emulator"] {
+            check_edge("connector-service", name, Some(4));
+        }
         check_edge("connector-server", "reqwest", Some(5));
         check_edge("connector-server", "anyhow", Some(5));
         check_edge("flyteidl2", "tonic-prost-build", Some(5));
@@ -259,7 +280,7 @@ mod tests {
         check_edge("flyteidl2", "tonic-prost", None);
         check_edge("databricks-client", "reqwest", None);
         check_edge("databricks-connector", "tokio", None);
-        check_edge("connector-server", "tonic-reflection", None);
+        check_edge("connector-service", "tonic-reflection", None);
         check_edge("databricks-emulator", "clap", None);
         check_edge("xtask", "tonic-prost-build", None);
         check_edge("connector-core", "tokio-like-name", Some(2));
@@ -291,7 +312,7 @@ mod tests {
         assert_eq!(
             shown,
             "[layers 5] crates/databricks-client/Cargo.toml: `databricks-client` may not depend on `clap`\n    \
-             fix: move the code that needs it to `connector-server`, `databricks-emulator`, `flyte-executor-model`, `xtask`"
+             fix: move the code that needs it to `connector-service`, `connector-server`, `databricks-emulator`, `flyte-executor-model`, `xtask`"
         );
     }
 }

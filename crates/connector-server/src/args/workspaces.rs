@@ -31,10 +31,6 @@ pub struct WorkspaceArgs {
     #[arg(long, value_name = "SECONDS", default_value_t = 0, value_parser = seconds(), global = true)]
     pub unreachable_patience: u32,
 
-    /// How long a call of Flyte may take that says nothing of its time (`grpc-timeout`).
-    #[arg(long, value_name = "SECONDS", default_value_t = 60, value_parser = positive(), global = true)]
-    pub call_timeout: u32,
-
     /// The id of a SQL warehouse in the workspace of `FLYTE_DATABRICKS_INSTANCE`, to read CPU and memory of runs with.
     ///
     /// Every reading runs a statement there, and starts the warehouse if it has stopped. The file of workspaces names

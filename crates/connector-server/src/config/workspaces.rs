@@ -20,15 +20,9 @@ pub(super) fn limited(args: &WorkspaceArgs, config: Config) -> Config {
         refusal_patience: seconds(args.refusal_patience),
         vanished_patience: seconds(args.vanished_patience),
         unreachable_patience: (!unreachable.is_zero()).then_some(unreachable),
-        call_timeout: call_timeout(args),
         sql_warehouse: args.sql_warehouse.clone().or(config.sql_warehouse),
         ..config
     }
-}
-
-/// How long a call may take whose caller set no `grpc-timeout`.
-pub(super) fn call_timeout(args: &WorkspaceArgs) -> Duration {
-    seconds(args.call_timeout)
 }
 
 fn seconds(number: u32) -> Duration {
@@ -54,14 +48,13 @@ mod tests {
         assert_eq!(given.refusal_patience, default.refusal_patience);
         assert_eq!(given.vanished_patience, default.vanished_patience);
         assert_eq!(given.unreachable_patience, default.unreachable_patience);
-        assert_eq!(given.call_timeout, default.call_timeout);
     }
 
     #[test]
     fn every_flag_counts() {
         let given = config(
             "--reads-per-second 1 --writes-per-second 2 --calls-at-once 3 --refusal-patience 4 \
-             --vanished-patience 5 --unreachable-patience 6 --call-timeout 7",
+             --vanished-patience 5 --unreachable-patience 6",
         );
         let calls =
             [given.calls.reads_per_second, given.calls.writes_per_second, given.calls.at_once];
@@ -69,7 +62,6 @@ mod tests {
         assert_eq!(given.refusal_patience, Duration::from_secs(4));
         assert_eq!(given.vanished_patience, Duration::from_secs(5));
         assert_eq!(given.unreachable_patience, Some(Duration::from_secs(6)));
-        assert_eq!(given.call_timeout, Duration::from_secs(7));
     }
 
     #[test]

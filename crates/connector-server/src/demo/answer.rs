@@ -6,7 +6,7 @@ use flyteidl2::{connector::Resource, core::task_execution::Phase};
 use serde_json::{Map, Value, json};
 use tonic::Code;
 
-use crate::status::code_name;
+use connector_service::code_name;
 
 /// How much of an idempotency token is shown.
 const TOKEN_PREFIX: usize = 8;

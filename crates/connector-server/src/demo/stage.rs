@@ -3,6 +3,7 @@
 use std::{error::Error, net::SocketAddr, sync::Arc};
 
 use connector_core::Registry;
+use connector_service::{ServeError, Server, ServiceConfig};
 use databricks_connector::{Looked, Looking, TaskFiles};
 use databricks_emulator::Emulator;
 use flyteidl2::connector::{
@@ -15,7 +16,6 @@ use tokio_util::sync::CancellationToken;
 use tonic::transport::Channel;
 
 use super::requests::FIRST_ATTEMPT;
-use crate::{App, ServeError, ServerConfig};
 
 /// Any error of the demo.
 pub(super) type BoxError = Box<dyn Error + Send + Sync>;
@@ -41,16 +41,16 @@ impl Stage {
     pub(super) async fn start() -> Result<Self, BoxError> {
         let emulator = Emulator::builder().token(CONNECTOR_TOKEN).token(TASK_TOKEN).start().await?;
         let registry = registry(&emulator)?;
-        let config = ServerConfig {
+        let config = ServiceConfig {
             host: Some("127.0.0.1".to_owned()),
             grpc_port: 0,
             prometheus_port: 0,
-            ..ServerConfig::default()
+            ..ServiceConfig::default()
         };
-        let app = App::bind(config, registry).await?;
-        let grpc_address = app.grpc_address();
+        let server = Server::builder(registry).config(config).bind().await?;
+        let grpc_address = server.grpc_address();
         let stop = CancellationToken::new();
-        let server = tokio::spawn(app.run(stop.clone().cancelled_owned()));
+        let server = tokio::spawn(server.serve(stop.clone().cancelled_owned()));
         Ok(Self { emulator, grpc_address, server, stop })
     }
 

@@ -7,7 +7,7 @@ use super::{
     answer::{Answer, Created, Said, Standing, is_terminal},
     wrap::wrap,
 };
-use crate::status::code_name;
+use connector_service::code_name;
 
 /// Where the words of an answer begin, after its time and its call.
 const INDENT: usize = 22;

@@ -36,8 +36,8 @@ pub struct Serving {
     stderr: BufReader<ChildStderr>,
     pub grpc: String,
     pub http: String,
-    /// The line that says who may call.
-    pub door: Value,
+    /// The log line that describes the gRPC listener.
+    pub listener: Value,
     /// The log as far as it was read.
     pub read: String,
 }
@@ -69,12 +69,12 @@ impl Serving {
             stderr,
             grpc: String::new(),
             http: String::new(),
-            door: Value::Null,
+            listener: Value::Null,
             read: String::new(),
         };
-        serving.door = serving.line("gRPC door");
-        serving.grpc = serving.address("listening for gRPC");
-        serving.http = serving.address("listening for Prometheus, /livez and /readyz");
+        serving.listener = serving.line("gRPC listener");
+        serving.grpc = serving.listener["address"].as_str().unwrap().to_owned();
+        serving.http = serving.address("HTTP listener for metrics, /livez and /readyz");
         serving
     }
 
@@ -305,10 +305,10 @@ fn a_signal_drains_and_ends_with_exit_0() {
     for signal in ["TERM", "INT"] {
         let mut serving = Serving::start("", &[]);
         serving.signal(signal);
-        assert_eq!(serving.line("asked to stop")["signal"], format!("SIG{signal}"));
+        assert_eq!(serving.line("shutdown requested")["signal"], format!("SIG{signal}"));
         let (code, rest) = serving.end();
         assert_eq!(code, Some(0), "{rest}");
-        assert!(rest.contains("stopped: every call was answered"), "{rest}");
+        assert!(rest.contains("stopped: all calls are complete"), "{rest}");
     }
 }
 

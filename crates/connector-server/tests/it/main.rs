@@ -11,34 +11,34 @@
     reason = "tests"
 )]
 
-mod admin;
-mod authority;
-mod callers;
 mod canary;
 mod check;
 mod cli;
-mod connections;
 mod dashboards;
 mod databricks;
 mod demo;
-mod drain;
 mod fault_matrix;
 mod gated;
-mod grpc;
 mod hosts;
 #[cfg(feature = "kubernetes")]
 mod kubernetes;
-mod load;
 mod memory;
 mod memory_of_logs;
 mod parity;
-mod raw;
-mod reflection;
 mod s3_logs;
-mod scripted;
 mod series;
-mod server;
 mod sight;
 mod stop;
-mod tls;
 mod traces;
+mod transport;
+
+// Shared with the tests of connector-service.
+#[allow(dead_code, reason = "shared")]
+#[path = "../../../connector-service/tests/it/authority.rs"]
+mod authority;
+#[allow(dead_code, reason = "shared")]
+#[path = "../../../connector-service/tests/it/raw.rs"]
+mod raw;
+#[allow(dead_code, reason = "shared")]
+#[path = "../../../connector-service/tests/it/server.rs"]
+mod server;

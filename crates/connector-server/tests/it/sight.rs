@@ -7,7 +7,8 @@ use std::{
     time::Duration,
 };
 
-use connector_server::{ServerConfig, registry};
+use connector_server::registry;
+use connector_service::ServiceConfig;
 use databricks_connector::Config;
 use databricks_emulator::{
     Calls, CannedResponse, Emulator, Endpoint, Fault, FaultRule, RetryAfter, When,
@@ -27,8 +28,7 @@ use crate::{
     cli::Serving,
     databricks::{captured, category, configured, pointed_at},
     gated::Gated,
-    scripted::{Act, Meta},
-    server::{Running, config, scripted, start},
+    server::{Running, config, start},
 };
 
 const PATIENT: Duration = Duration::from_secs(30);
@@ -75,7 +75,7 @@ async fn after_a_bad_day(emulator: &Emulator, lost: &str) -> Running {
         access_token_hosts: vec![host.clone(), lost.to_owned()],
         ..configured(emulator)
     };
-    let config = ServerConfig { status: true, ..config() };
+    let config = ServiceConfig { status: true, ..config() };
     let server = start(config, registry(databricks).unwrap()).await;
 
     let request = pointed_at(captured("40_executor_first_attempt"), &host);
@@ -209,12 +209,6 @@ async fn status_tells_of_workspaces_runs_and_errors_and_no_secret() {
 }
 
 #[tokio::test]
-async fn status_is_not_there_unless_it_is_asked_for() {
-    let (server, _connector) = scripted().await;
-    assert!(server.page("/status").await.1.starts_with("# HELP"));
-}
-
-#[tokio::test]
 async fn strangers_cannot_make_up_series() {
     let emulator = Emulator::builder().token(TOKEN).start().await.unwrap();
     let server = start(config(), registry(configured(&emulator)).unwrap()).await;
@@ -235,24 +229,6 @@ async fn strangers_cannot_make_up_series() {
         sizes.push(text.lines().count());
     }
     assert_eq!(sizes[0], sizes[59], "{sizes:?}");
-}
-
-#[tokio::test]
-async fn a_cancelled_call_is_counted_with_its_time() {
-    let (server, connector) = scripted().await;
-    let mut tasks = server.tasks();
-    let request = GetTaskRequest {
-        resource_meta: Meta::bytes(Act::Wait),
-        task_category: Some(crate::scripted::category()),
-        ..GetTaskRequest::default()
-    };
-    let caller = tokio::spawn(async move { tasks.get_task(request).await });
-    connector.0.entered.acquire().await.unwrap().forget();
-    caller.abort();
-    server.scrape_until(r#"method="GetTask",code="CANCELLED"} 1"#).await;
-    let (_, text) = server.page("/metrics").await;
-    let seconds = r#"rpc_duration_seconds_count{task_type="scripted",method="GetTask"} 1"#;
-    assert!(text.contains(seconds), "{text}");
 }
 
 /// A binary that may call plain workspaces of this machine.
@@ -293,7 +269,7 @@ async fn a_call_in_flight_at_sigterm_is_in_the_log_and_in_the_last_scrape() {
     assert_eq!(code, Some(0), "{log}");
     let answered = log.lines().find(|line| line.contains("call answered")).unwrap();
     assert!(answered.contains("GetTask") && answered.contains("127.0.0.1"), "{answered}");
-    assert!(!log.contains("nobody read the metrics"), "{log}");
+    assert!(!log.contains("no metrics scrape followed"), "{log}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -344,5 +320,17 @@ async fn a_log_line_of_a_call_names_workspace_run_phase_and_attempts_in_both_for
                 assert!(line.contains(&word), "{word} is not in {line}");
             }
         }
+    }
+}
+
+#[tokio::test]
+async fn connector_metrics_are_exposed_from_the_start() {
+    let server = start(config(), registry(Config::default()).unwrap()).await;
+    let (_, text) = server.page("/metrics").await;
+    for line in [
+        "flyte_connector_databricks_unchecked_successes_total 0.0",
+        "# TYPE flyte_connector_databricks_unchecked_successes_total counter",
+    ] {
+        assert!(text.lines().any(|found| found == line), "{line} is not in\n{text}");
     }
 }

@@ -58,7 +58,7 @@ async fn a_second_signal_ends_the_process_at_once() {
         let workspace = Gated::start().await;
         let (mut serving, call) = workspace.creating().await;
         serving.signal("TERM");
-        serving.line("asked to stop");
+        serving.line("shutdown requested");
         serving.signal(second);
         let (code, rest) = serving.end();
         assert_eq!(code, Some(expected), "{rest}");

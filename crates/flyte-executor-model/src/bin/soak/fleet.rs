@@ -57,7 +57,7 @@ impl Recipe {
             .env("FLYTE_DATABRICKS_ACCESS_TOKEN", &self.token)
             .env("FLYTE_DATABRICKS_ALLOWED_HOSTS", &self.workspace)
             .env("SSL_CERT_FILE", &self.authority)
-            .env("RUST_LOG", "warn,connector_server::cli=info,databricks_connector=info")
+            .env("RUST_LOG", "warn,connector_service::server=info,databricks_connector=info")
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
@@ -102,7 +102,7 @@ impl Recipe {
 /// The address in the line that tells where gRPC is served.
 fn address_in(line: &str) -> Option<SocketAddr> {
     let line: serde_json::Value = serde_json::from_str(line).ok()?;
-    if line.get("message")?.as_str()? != "listening for gRPC" {
+    if line.get("message")?.as_str()? != "gRPC listener" {
         return None;
     }
     line.get("address")?.as_str()?.parse().ok()

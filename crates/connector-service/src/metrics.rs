@@ -1,0 +1,373 @@
+//! Every metric family. The first four have the names and labels of the Python server (FC §2.7), whose two
+//! summaries are histograms here, with the same `_count` and `_sum`.
+
+use std::{borrow::Cow, time::Duration};
+
+use connector_core::TaskType;
+use prometheus_client::{
+    encoding::text::encode,
+    metrics::{counter::Counter, family::Family, histogram::Histogram},
+    registry::Registry,
+};
+use tonic::Code;
+
+use self::{
+    counts_of::CountsOf,
+    labels::{
+        AbandonedLabels, FailureLabels, Labels, MethodLabels, RefusedLabels, RpcLabels,
+        TaskTypeLabel,
+    },
+    scrapes::Scrapes,
+};
+use crate::status::{TABLE, code_name};
+
+mod counts_of;
+mod labels;
+mod process;
+mod scrapes;
+mod text;
+
+pub(crate) use labels::{Abandoned, Operation, Refusal};
+
+/// The task type of calls that are about none.
+const NONE: &str = "none";
+
+/// The task type in a label when no connector serves it: callers must not be able to make up labels.
+pub(crate) const UNKNOWN: &str = "unknown";
+
+/// How the numbers are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Exposition {
+    /// Prometheus' text format, version 0.0.4.
+    Text,
+    /// OpenMetrics 1.0.
+    OpenMetrics,
+}
+
+impl Exposition {
+    /// What an `Accept` header asks for: `OpenMetrics` when it is named, text for everything else.
+    pub(crate) fn accepted(header: Option<&str>) -> Self {
+        if header.is_some_and(|accept| accept.contains("application/openmetrics-text")) {
+            Self::OpenMetrics
+        } else {
+            Self::Text
+        }
+    }
+
+    pub(crate) fn content_type(self) -> &'static str {
+        match self {
+            Self::Text => "text/plain; version=0.0.4; charset=utf-8",
+            Self::OpenMetrics => "application/openmetrics-text; version=1.0.0; charset=utf-8",
+        }
+    }
+}
+
+type Histograms<L> = Family<L, Histogram, fn() -> Histogram>;
+
+/// The numbers of one server.
+#[derive(Debug)]
+pub(crate) struct Metrics {
+    registry: Registry,
+    success: Family<Labels, Counter>,
+    failure: Family<FailureLabels, Counter>,
+    latency: Histograms<Labels>,
+    input_bytes: Histograms<TaskTypeLabel>,
+    rpcs: Family<RpcLabels, Counter>,
+    durations: Histograms<MethodLabels>,
+    abandoned: Family<AbandonedLabels, Counter>,
+    refused: Family<RefusedLabels, Counter>,
+    scrapes: Scrapes,
+}
+
+impl Metrics {
+    /// Numbers for those task types, all of them zero: a rate needs the zero before the one.
+    pub(crate) fn new<'a>(task_types: impl IntoIterator<Item = &'a TaskType>) -> Self {
+        let mut registry = Registry::default();
+        let success = Family::default();
+        registry.register(
+            "flyte_connector_requests_success",
+            "Requests to create, get or delete a task that were answered with OK",
+            success.clone(),
+        );
+        let failure = Family::default();
+        registry.register(
+            "flyte_connector_requests_failure",
+            "Requests to create, get or delete a task that were answered with an error: 404 for NOT_FOUND, else 500",
+            failure.clone(),
+        );
+        let latency = Histograms::new_with_constructor(latency_histogram as fn() -> Histogram);
+        registry.register(
+            "flyte_connector_request_latency_seconds",
+            "Time to answer a request to create, get or delete a task, or until its caller went away",
+            latency.clone(),
+        );
+        let input_bytes = Histograms::new_with_constructor(size_histogram as fn() -> Histogram);
+        registry.register(
+            "flyte_connector_input_literal_bytes",
+            "Size of the inputs of a task to create",
+            input_bytes.clone(),
+        );
+        let rpcs = Family::default();
+        registry.register(
+            "flyte_connector_rpcs",
+            "Calls by gRPC code; CANCELLED when the caller went away before the answer",
+            rpcs.clone(),
+        );
+        let durations = Histograms::new_with_constructor(latency_histogram as fn() -> Histogram);
+        registry.register(
+            "flyte_connector_rpc_duration_seconds",
+            "Time from a call's arrival to its answer, or until its caller went away",
+            durations.clone(),
+        );
+        let abandoned = Family::default();
+        registry.register(
+            "flyte_connector_abandoned",
+            "Work that was started for a caller who was told that it was not: claimed after all, stopped, or left because it could not be stopped",
+            abandoned.clone(),
+        );
+        let refused = Family::default();
+        registry.register(
+            "flyte_connector_refused",
+            "Connections and calls that were refused at the door, before any service saw them",
+            refused.clone(),
+        );
+        for reason in Refusal::ALL.map(Refusal::label) {
+            drop(refused.get_or_create(&RefusedLabels { reason }));
+        }
+        let metrics = Self {
+            registry,
+            success,
+            failure,
+            latency,
+            input_bytes,
+            rpcs,
+            durations,
+            abandoned,
+            refused,
+            scrapes: Scrapes::default(),
+        };
+        for task_type in task_types {
+            metrics.start_at_zero(task_type.name());
+        }
+        metrics
+    }
+
+    /// The same numbers, those that the connectors count themselves, and those of the process.
+    pub(crate) fn with_counts_of(mut self, connectors: connector_core::Registry) -> Self {
+        self.registry.register_collector(Box::new(CountsOf(connectors)));
+        self.registry.register_collector(Box::new(process::Process::now()));
+        self
+    }
+
+    fn start_at_zero(&self, task_type: &str) {
+        let task_type = Cow::<'static, str>::Owned(task_type.to_owned());
+        drop(self.input_bytes.get_or_create(&TaskTypeLabel { task_type: task_type.clone() }));
+        for operation in [Operation::Create, Operation::Get, Operation::Delete]
+            .map(Operation::python_label)
+            .into_iter()
+            .flatten()
+        {
+            let labels = Labels { task_type: task_type.clone(), operation };
+            drop(self.success.get_or_create(&labels));
+            drop(self.latency.get_or_create(&labels));
+            let labels =
+                FailureLabels { task_type: task_type.clone(), operation, error_code: "500" };
+            drop(self.failure.get_or_create(&labels));
+        }
+        for fate in Abandoned::ALL {
+            let labels = AbandonedLabels { task_type: task_type.clone(), outcome: fate.label() };
+            drop(self.abandoned.get_or_create(&labels));
+        }
+        // The alerts count failures: those of a code that comes for the first time would not be among them.
+        let codes = TABLE.map(|(_, code, _)| code).into_iter().chain([Code::Ok, Code::Cancelled]);
+        for (code, operation) in codes.flat_map(|code| Operation::OF_TASKS.map(|each| (code, each)))
+        {
+            let labels = RpcLabels {
+                task_type: task_type.clone(),
+                method: operation.method(),
+                code: code_name(code),
+            };
+            drop(self.rpcs.get_or_create(&labels));
+        }
+    }
+
+    /// Counts work that was started for a caller who was told that it was not.
+    pub(crate) fn abandoned(&self, task_type: Cow<'static, str>, fate: Abandoned) {
+        let labels = AbandonedLabels { task_type, outcome: fate.label() };
+        self.abandoned.get_or_create(&labels).inc();
+    }
+
+    /// Counts a finished call. A caller that went away is `Code::Cancelled`, which the Python server times and
+    /// counts neither as a success nor as a failure.
+    pub(crate) fn call(
+        &self,
+        operation: Operation,
+        task_type: Cow<'static, str>,
+        code: Code,
+        took: Duration,
+    ) {
+        if let Some(operation) = operation.python_label() {
+            let labels = Labels { task_type: task_type.clone(), operation };
+            self.latency.get_or_create(&labels).observe(took.as_secs_f64());
+            match code {
+                Code::Ok => {
+                    self.success.get_or_create(&labels).inc();
+                }
+                Code::Cancelled => {}
+                _ => {
+                    let error_code = if code == Code::NotFound { "404" } else { "500" };
+                    let labels =
+                        FailureLabels { task_type: task_type.clone(), operation, error_code };
+                    self.failure.get_or_create(&labels).inc();
+                }
+            }
+        }
+        let method = operation.method();
+        let labels = MethodLabels { task_type: task_type.clone(), method };
+        self.durations.get_or_create(&labels).observe(took.as_secs_f64());
+        let labels = RpcLabels { task_type, method, code: code_name(code) };
+        self.rpcs.get_or_create(&labels).inc();
+        // The executor lists the connectors all the time, which is no news.
+        if !matches!(operation, Operation::GetConnector | Operation::ListConnectors) {
+            self.scrapes.changed();
+        }
+    }
+
+    /// Counts a finished call about the connectors themselves.
+    pub(crate) fn metadata_call(&self, operation: Operation, code: Code, took: Duration) {
+        self.call(operation, Cow::Borrowed(NONE), code, took);
+    }
+
+    /// Counts a connection or a call that was refused at the door.
+    pub(crate) fn refused(&self, reason: Refusal) {
+        self.refused.get_or_create(&RefusedLabels { reason: reason.label() }).inc();
+    }
+
+    /// Notes the size of the inputs of a task to create.
+    pub(crate) fn inputs(&self, task_type: Cow<'static, str>, bytes: usize) {
+        #[expect(clippy::cast_precision_loss, reason = "a message has at most 64 MiB")]
+        self.input_bytes.get_or_create(&TaskTypeLabel { task_type }).observe(bytes as f64);
+    }
+
+    /// All numbers, for somebody who reads them.
+    pub(crate) fn scrape(&self, exposition: Exposition) -> String {
+        let numbers = self.write(exposition);
+        self.scrapes.one_more();
+        numbers
+    }
+
+    /// Waits until somebody has read the latest numbers. Not at all when nobody ever reads them, or nothing is new.
+    pub(crate) async fn last_scrape(&self) {
+        self.scrapes.last_one().await;
+    }
+
+    /// All numbers, written down.
+    pub(crate) fn write(&self, exposition: Exposition) -> String {
+        let mut open_metrics = String::new();
+        // Writing to a String cannot fail.
+        let _never = encode(&mut open_metrics, &self.registry);
+        match exposition {
+            Exposition::OpenMetrics => open_metrics,
+            Exposition::Text => text::from_open_metrics(&open_metrics),
+        }
+    }
+}
+
+/// From a few milliseconds to the longest default deadline.
+fn latency_histogram() -> Histogram {
+    Histogram::new([0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0])
+}
+
+/// From 256 bytes to 64 MiB.
+fn size_histogram() -> Histogram {
+    Histogram::new([
+        256.0,
+        1024.0,
+        4096.0,
+        16_384.0,
+        65_536.0,
+        262_144.0,
+        1_048_576.0,
+        4_194_304.0,
+        16_777_216.0,
+        67_108_864.0,
+    ])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_python_names_and_labels_are_kept() {
+        let metrics = Metrics::new([]);
+        let took = Duration::from_millis(20);
+        metrics.inputs("databricks".into(), 12);
+        metrics.call(Operation::Create, "databricks".into(), Code::Ok, took);
+        metrics.call(Operation::Get, UNKNOWN.into(), Code::NotFound, took);
+        metrics.call(Operation::Delete, "databricks".into(), Code::InvalidArgument, took);
+        let text = metrics.write(Exposition::Text);
+        for line in [
+            r#"flyte_connector_requests_success_total{task_type="databricks",operation="create"} 1"#,
+            r#"flyte_connector_requests_failure_total{task_type="unknown",operation="get",error_code="404"} 1"#,
+            r#"flyte_connector_requests_failure_total{task_type="databricks",operation="delete",error_code="500"} 1"#,
+            r#"flyte_connector_request_latency_seconds_count{task_type="databricks",operation="create"} 1"#,
+            r#"flyte_connector_request_latency_seconds_sum{task_type="databricks",operation="create"} 0.02"#,
+            r#"flyte_connector_input_literal_bytes_sum{task_type="databricks"} 12.0"#,
+            r#"flyte_connector_input_literal_bytes_count{task_type="databricks"} 1"#,
+        ] {
+            assert!(text.lines().any(|found| found == line), "{line} is not in\n{text}");
+        }
+    }
+
+    #[test]
+    fn a_caller_that_went_away_is_timed_and_neither_a_success_nor_a_failure() {
+        let metrics = Metrics::new([]);
+        metrics.call(Operation::Get, "databricks".into(), Code::Cancelled, Duration::from_secs(1));
+        let text = metrics.write(Exposition::Text);
+        assert!(
+            text.contains(r#"latency_seconds_count{task_type="databricks",operation="get"} 1"#),
+            "{text}"
+        );
+        assert!(
+            text.contains(
+                r#"rpcs_total{task_type="databricks",method="GetTask",code="CANCELLED"} 1"#
+            ),
+            "{text}"
+        );
+        assert!(!text.contains("success_total{") && !text.contains("failure_total{"), "{text}");
+    }
+
+    #[test]
+    fn logs_and_metrics_calls_are_counted_apart_from_the_python_families() {
+        let metrics = Metrics::new([]);
+        metrics.call(Operation::Logs, "databricks".into(), Code::Ok, Duration::ZERO);
+        let text = metrics.write(Exposition::Text);
+        assert!(text.contains(r#"method="GetTaskLogs",code="OK"} 1"#), "{text}");
+        assert!(!text.contains("requests_success_total{"), "{text}");
+    }
+
+    #[test]
+    fn a_served_task_type_starts_at_zero() {
+        let text = Metrics::new([&TaskType::new("databricks", 0)]).write(Exposition::Text);
+        assert!(
+            text.contains(r#"success_total{task_type="databricks",operation="create"} 0"#),
+            "{text}"
+        );
+        assert!(
+            text.contains(
+                r#"failure_total{task_type="databricks",operation="get",error_code="500"} 0"#
+            ),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn accept_chooses_the_format() {
+        assert_eq!(Exposition::accepted(None), Exposition::Text);
+        assert_eq!(Exposition::accepted(Some("text/html, */*")), Exposition::Text);
+        let prometheus =
+            "application/openmetrics-text;version=1.0.0;q=0.5,text/plain;version=0.0.4;q=0.4";
+        assert_eq!(Exposition::accepted(Some(prometheus)), Exposition::OpenMetrics);
+    }
+}

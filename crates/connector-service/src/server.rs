@@ -1,0 +1,316 @@
+//! The server: binds the listeners, assembles the services, and shuts down in order.
+
+use std::{net::SocketAddr, pin::pin, sync::Arc, time::Duration};
+
+use connector_core::Registry;
+use flyteidl2::connector::{
+    async_connector_service_server::AsyncConnectorServiceServer,
+    connector_metadata_service_server::ConnectorMetadataServiceServer,
+};
+use tokio::{net::TcpListener, task::JoinSet, time::Instant};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tonic::service::Routes;
+use tonic_reflection::server::Builder as Reflection;
+use tracing::{info, warn};
+
+use crate::{
+    admin::{self, Readiness, StatusPage},
+    config::ServiceConfig,
+    failure::Failure,
+    health,
+    listen::{BindError, bind},
+    metrics::Metrics,
+    service::{AsyncConnector, Calls, ConnectorMetadata, Creations},
+    signals::ShutdownSignals,
+    telemetry::Telemetry,
+    transport::{Door, HealthAccess, Rules, Work},
+};
+
+/// Size of the largest response. Go clients accept 4 MiB by default.
+const MAX_RESPONSE_BYTES: usize = 64 * 1024 * 1024;
+
+/// Time that shutdown waits for endless streams, such as reflection, after the last call.
+const STREAM_GRACE: Duration = Duration::from_secs(1);
+
+/// A connector server whose ports are bound.
+#[derive(Debug)]
+pub struct Server {
+    grpc: TcpListener,
+    prometheus: TcpListener,
+    grpc_address: SocketAddr,
+    prometheus_address: SocketAddr,
+    registry: Registry,
+    config: ServiceConfig,
+}
+
+/// Builds a [`Server`].
+#[derive(Debug)]
+#[must_use = "a builder does nothing until `bind` or `run`"]
+pub struct ServerBuilder {
+    registry: Registry,
+    config: ServiceConfig,
+}
+
+/// A server cannot serve.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ServeError {
+    /// The descriptors for reflection are inconsistent, which is a bug.
+    #[error("the reflection service cannot be built")]
+    Reflection(#[source] tonic_reflection::server::Error),
+}
+
+impl ServerBuilder {
+    /// Sets the configuration. The default listens in plaintext on all interfaces and authorizes every caller.
+    pub fn config(self, config: ServiceConfig) -> Self {
+        Self { config, ..self }
+    }
+
+    /// Binds both ports. From now on connections queue instead of being refused.
+    ///
+    /// # Errors
+    ///
+    /// [`BindError`] if a port is taken or the interface does not exist.
+    pub async fn bind(self) -> Result<Server, BindError> {
+        let Self { registry, config } = self;
+        let host = config.host.as_deref();
+        let (grpc, grpc_address) = listen(host, config.grpc_port, "--port").await?;
+        let (prometheus, prometheus_address) =
+            listen(host, config.prometheus_port, "--prometheus-port").await?;
+        Ok(Server { grpc, prometheus, grpc_address, prometheus_address, registry, config })
+    }
+
+    /// Runs the whole program: installs logging, traces and signal handlers, binds, and serves until SIGTERM or SIGINT.
+    ///
+    /// Blocks the thread and runs its own tokio runtime.
+    ///
+    /// # Errors
+    ///
+    /// [`Failure`] for the end of `main`.
+    pub fn run(self) -> Result<(), Failure> {
+        let runtime = tokio::runtime::Runtime::new().map_err(|error| Failure::new(&error))?;
+        let outcome = runtime.block_on(async {
+            let telemetry = Telemetry::install(&self.config)?;
+            let outcome = self.bind_and_serve().await;
+            telemetry.shutdown().await;
+            outcome
+        });
+        // A pending name lookup must not delay the exit.
+        runtime.shutdown_background();
+        outcome
+    }
+
+    async fn bind_and_serve(self) -> Result<(), Failure> {
+        let signals = ShutdownSignals::install().map_err(|error| Failure::new(&error))?;
+        self.bind().await?.serve_until_signal(signals).await
+    }
+}
+
+impl Server {
+    /// Starts building a server of these connectors.
+    pub fn builder(registry: Registry) -> ServerBuilder {
+        ServerBuilder { registry, config: ServiceConfig::default() }
+    }
+
+    /// Returns the address of the gRPC port.
+    pub fn grpc_address(&self) -> SocketAddr {
+        self.grpc_address
+    }
+
+    /// Returns the address of the port for metrics, /livez, /readyz and /status.
+    pub fn prometheus_address(&self) -> SocketAddr {
+        self.prometheus_address
+    }
+
+    /// Serves until SIGTERM, SIGINT or the end of [`ServiceConfig::stop_after`], then shuts down gracefully. Logs the
+    /// configuration first.
+    ///
+    /// # Errors
+    ///
+    /// [`Failure`] if the server cannot serve, or if a second signal aborts the shutdown.
+    pub async fn serve_until_signal(self, mut signals: ShutdownSignals) -> Result<(), Failure> {
+        self.log_configuration();
+        let stop_after = self.config.stop_after;
+        let shutdown = CancellationToken::new();
+        let mut serving = pin!(self.serve(shutdown.clone().cancelled_owned()));
+        tokio::select! {
+            result = &mut serving => return result.map_err(|error| Failure::new(&error)),
+            signal = signals.recv() => info!(signal = signal.name(), "shutdown requested"),
+            () = sleep_if(stop_after) => info!("shutdown requested by --timeout"),
+        }
+        shutdown.cancel();
+        tokio::select! {
+            result = &mut serving => result.map_err(|error| Failure::new(&error)),
+            signal = signals.recv() => Err(Failure::interrupted(signal)),
+        }
+    }
+
+    fn log_configuration(&self) {
+        for connector in self.registry.connectors() {
+            let types = connector.task_types();
+            let types: Vec<String> = types.iter().map(ToString::to_string).collect();
+            info!(
+                connector = connector.name(),
+                task_types = types.join(", "),
+                "connector registered"
+            );
+        }
+        let config = &self.config;
+        if !config.ignored_flags.is_empty() {
+            info!(flags = config.ignored_flags.join(" "), "flags of c0 without effect");
+        }
+        let tls = match &config.tls {
+            None => "off",
+            Some(tls) if tls.verifies_clients() => "on, client certificates required",
+            Some(_) => "on",
+        };
+        info!(address = %self.grpc_address, tls, callers = config.callers.describe(), "gRPC listener");
+        if config.tls.is_none() && !config.plaintext {
+            warn!(
+                "gRPC is served in plaintext, as Flyte's own settings expect: \
+                 set --tls-cert and --tls-key, or confirm with --plaintext"
+            );
+        }
+        info!(address = %self.prometheus_address, "HTTP listener for metrics, /livez and /readyz");
+    }
+
+    /// Serves until `shutdown` completes, then shuts down gracefully.
+    ///
+    /// Readiness goes first, then health, then the listener. In-flight calls and detached task creations finish within
+    /// [`ServiceConfig::drain_grace`]. Metrics stay readable to the end, which waits for a last scrape.
+    ///
+    /// # Errors
+    ///
+    /// [`ServeError`] if a service cannot be built.
+    pub async fn serve(self, shutdown: impl Future<Output = ()> + Send) -> Result<(), ServeError> {
+        let Self { grpc, prometheus, registry, config, .. } = self;
+        let metrics = Metrics::new(registry.task_types()).with_counts_of(registry.clone());
+        let metrics = Arc::new(metrics);
+        let readiness = Readiness::default();
+        let tracker = TaskTracker::new();
+        let (mut health, health_service) = health::serving().await;
+
+        let creations = Creations::new(config.abandon_grace);
+        let status = config.status.then(|| StatusPage::now(registry.clone(), tracker.clone()));
+        let calls = Calls::new(
+            registry.clone(),
+            Arc::clone(&metrics),
+            tracker.clone(),
+            creations.clone(),
+            config.default_timeout,
+        );
+        let mut routes = Routes::default()
+            .add_service(
+                AsyncConnectorServiceServer::new(AsyncConnector::new(calls))
+                    .max_decoding_message_size(
+                        usize::try_from(config.limits.message_bytes).unwrap_or(usize::MAX),
+                    )
+                    .max_encoding_message_size(MAX_RESPONSE_BYTES),
+            )
+            .add_service(ConnectorMetadataServiceServer::new(ConnectorMetadata::new(
+                registry,
+                Arc::clone(&metrics),
+            )));
+        if config.health != HealthAccess::Off {
+            routes = routes.add_service(health_service);
+        }
+        if config.reflection {
+            routes = routes
+                .add_service(reflection().build_v1().map_err(ServeError::Reflection)?)
+                .add_service(reflection().build_v1alpha().map_err(ServeError::Reflection)?);
+        }
+
+        let stop = CancellationToken::new();
+        // Aborted when this future ends.
+        let mut reloaders = JoinSet::new();
+        if let Some(tls) = config.tls.clone() {
+            reloaders.spawn(tls.follow(config.reload_every));
+        }
+        reloaders.spawn(config.callers.clone().follow(config.reload_every));
+        let rules = Rules {
+            tls: config.tls,
+            callers: config.callers,
+            health: config.health,
+            limits: config.limits,
+            default_timeout: config.default_timeout,
+        };
+        let work = Work { all: tracker.clone(), unawaited: creations.unawaited().clone() };
+        let door = Door::new(routes, rules, Arc::clone(&metrics), work, stop.clone());
+        let mut grpc = pin!(door.serve(grpc));
+        let pages = admin::router(Arc::clone(&metrics), readiness.clone(), status);
+        let mut prometheus = pin!(admin::serve(prometheus, pages));
+        readiness.set(true);
+
+        tokio::select! {
+            never = &mut prometheus => match never {},
+            () = &mut grpc => return Ok(()),
+            () = shutdown => {}
+        }
+
+        info!(calls = tracker.len(), "shutting down: in-flight calls may finish");
+        readiness.set(false);
+        health.not_serving().await;
+        stop.cancel();
+        let stopping = Instant::now();
+        // Orphans are cancelled while there is still time for it.
+        creations.end_graces(Instant::now() + config.drain_grace.mul_f64(0.8));
+        tracker.close();
+        let mut answered = pin!(async {
+            tracker.wait().await;
+            health.end_watches().await;
+        });
+        let drained = async {
+            tokio::select! {
+                () = &mut grpc => answered.await,
+                () = &mut answered => {
+                    let _open_streams = tokio::time::timeout(STREAM_GRACE, &mut grpc).await;
+                }
+            }
+        };
+        let ended = async {
+            if tokio::time::timeout(config.drain_grace, drained).await.is_err() {
+                warn!(
+                    calls = tracker.len(),
+                    "stopped: the drain time is over with calls in flight"
+                );
+                return;
+            }
+            let left = config.drain_grace.saturating_sub(stopping.elapsed());
+            let wait = config.last_scrape.min(left);
+            if tokio::time::timeout(wait, metrics.last_scrape()).await.is_err() {
+                info!("no metrics scrape followed the last call");
+            }
+            info!("stopped: all calls are complete");
+        };
+        tokio::select! {
+            () = ended => Ok(()),
+            never = &mut prometheus => match never {},
+        }
+    }
+}
+
+async fn sleep_if(time: Option<Duration>) {
+    match time {
+        Some(time) => tokio::time::sleep(time).await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn listen(
+    host: Option<&str>,
+    port: u16,
+    flag: &'static str,
+) -> Result<(TcpListener, SocketAddr), BindError> {
+    let listener = bind(host, port, flag).await?;
+    let address =
+        listener.local_addr().map_err(|source| BindError::Other { port, flag, source })?;
+    Ok((listener, address))
+}
+
+fn reflection() -> Reflection<'static> {
+    Reflection::configure()
+        .register_encoded_file_descriptor_set(flyteidl2::FILE_DESCRIPTOR_SET)
+        .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+        // Lets clients decode error details.
+        .register_encoded_file_descriptor_set(tonic_types::pb::FILE_DESCRIPTOR_SET)
+}

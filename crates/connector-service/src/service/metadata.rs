@@ -1,0 +1,90 @@
+//! The service that lists the connectors. The executor asks it every 10 s, so its calls are logged for debugging
+//! only.
+
+use std::{sync::Arc, time::Instant};
+
+use connector_core::{ConnectorHandle, Error, Registry};
+use flyteidl2::connector::{
+    Connector, GetConnectorRequest, GetConnectorResponse, ListConnectorsRequest,
+    ListConnectorsResponse, TaskCategory,
+    connector_metadata_service_server::ConnectorMetadataService,
+};
+use tonic::{Code, Request, Response, Status};
+
+use crate::{
+    metrics::{Metrics, Operation},
+    status,
+    transport::Arrived,
+};
+
+/// The service over a registry.
+#[derive(Debug)]
+pub(crate) struct ConnectorMetadata {
+    registry: Registry,
+    metrics: Arc<Metrics>,
+}
+
+impl ConnectorMetadata {
+    pub(crate) fn new(registry: Registry, metrics: Arc<Metrics>) -> Self {
+        Self { registry, metrics }
+    }
+
+    /// Counts the answer. There is nothing to wait for, so that no caller can be gone before it.
+    fn answered<T>(
+        &self,
+        operation: Operation,
+        arrived: Instant,
+        answer: Result<T, Error>,
+    ) -> Result<Response<T>, Status> {
+        let code = answer.as_ref().map_or_else(|error| status::code(error.kind()), |_| Code::Ok);
+        let took = arrived.elapsed();
+        self.metrics.metadata_call(operation, code, took);
+        tracing::debug!(
+            rpc.method = operation.method(),
+            rpc.code = status::code_name(code),
+            duration_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
+            "call answered"
+        );
+        answer.map(Response::new).map_err(|error| status::from_error(&error))
+    }
+}
+
+/// When the call came to the door.
+fn arrival<T>(request: &Request<T>) -> Instant {
+    request.extensions().get::<Arrived>().map_or_else(Instant::now, |Arrived(at)| *at)
+}
+
+fn listed(connector: &ConnectorHandle) -> Connector {
+    Connector {
+        name: connector.name().to_owned(),
+        supported_task_categories: connector.task_types().iter().map(TaskCategory::from).collect(),
+    }
+}
+
+#[tonic::async_trait]
+impl ConnectorMetadataService for ConnectorMetadata {
+    async fn get_connector(
+        &self,
+        request: Request<GetConnectorRequest>,
+    ) -> Result<Response<GetConnectorResponse>, Status> {
+        let arrived = arrival(&request);
+        let name = request.into_inner().name;
+        let found = self.registry.by_name(&name).ok_or_else(|| {
+            let known: Vec<&str> =
+                self.registry.connectors().iter().map(ConnectorHandle::name).collect();
+            Error::not_found(format!("no connector is named `{name}`"))
+                .with_hint(format!("this server has {}", known.join(", ")))
+        });
+        let answer = found.map(|found| GetConnectorResponse { connector: Some(listed(found)) });
+        self.answered(Operation::GetConnector, arrived, answer)
+    }
+
+    async fn list_connectors(
+        &self,
+        request: Request<ListConnectorsRequest>,
+    ) -> Result<Response<ListConnectorsResponse>, Status> {
+        let connectors = self.registry.connectors().iter().map(listed).collect();
+        let answer = Ok(ListConnectorsResponse { connectors });
+        self.answered(Operation::ListConnectors, arrival(&request), answer)
+    }
+}

@@ -1,0 +1,145 @@
+//! Who is served: tokens, names, and the services that are open to all.
+
+use std::time::Duration;
+
+use connector_core::Registry;
+use connector_service::{Callers, HealthAccess, ServiceConfig};
+use flyteidl2::connector::{
+    GetTaskRequest, ListConnectorsRequest,
+    async_connector_service_client::AsyncConnectorServiceClient,
+    connector_metadata_service_client::ConnectorMetadataServiceClient,
+};
+use tonic::{Code, Request, Status, transport::Channel};
+use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
+use tonic_reflection::pb::v1::{
+    ServerReflectionRequest, server_reflection_client::ServerReflectionClient,
+    server_reflection_request::MessageRequest,
+};
+use tonic_types::StatusExt as _;
+
+use crate::{
+    authority::{Authority, Client, Files},
+    scripted::{Act, Meta, Scripted, category},
+    server::{Running, config, start_unmet},
+};
+
+const TOKEN: &str = "canary-token-0123456789";
+
+async fn serving(config: ServiceConfig) -> Running {
+    let registry = Registry::builder().register(Scripted::new()).build().unwrap();
+    start_unmet(config, registry).await
+}
+
+fn with<T>(message: T, token: Option<&str>) -> Request<T> {
+    let mut request = Request::new(message);
+    if let Some(token) = token {
+        request.metadata_mut().insert("authorization", format!("Bearer {token}").parse().unwrap());
+    }
+    request
+}
+
+async fn get(channel: Channel, token: Option<&str>) -> Result<(), Status> {
+    let message = GetTaskRequest {
+        resource_meta: Meta::bytes(Act::Ok),
+        task_category: Some(category()),
+        ..Default::default()
+    };
+    AsyncConnectorServiceClient::new(channel).get_task(with(message, token)).await.map(|_| ())
+}
+
+async fn list(channel: Channel, token: Option<&str>) -> Result<(), Status> {
+    let request = with(ListConnectorsRequest {}, token);
+    ConnectorMetadataServiceClient::new(channel).list_connectors(request).await.map(|_| ())
+}
+
+async fn health(channel: Channel, token: Option<&str>) -> Result<(), Status> {
+    HealthClient::new(channel).check(with(HealthCheckRequest::default(), token)).await.map(|_| ())
+}
+
+async fn reflect(channel: Channel, token: Option<&str>) -> Result<(), Status> {
+    let question = ServerReflectionRequest {
+        message_request: Some(MessageRequest::ListServices(String::new())),
+        ..Default::default()
+    };
+    let questions = with(futures_util::stream::iter([question]), token);
+    ServerReflectionClient::new(channel).server_reflection_info(questions).await.map(|_| ())
+}
+
+fn code(answer: Result<(), Status>) -> Code {
+    answer.err().map_or(Code::Ok, |status| status.code())
+}
+
+#[tokio::test]
+async fn with_tokens_every_service_but_health_asks_for_one() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), TOKEN).unwrap();
+    let callers = Callers::default().with_tokens(file.path().to_owned()).unwrap();
+    let server = serving(ServiceConfig { callers, ..config() }).await;
+    let channel = || server.channel.clone();
+    for (token, expected) in [
+        (Some(TOKEN), Code::Ok),
+        (Some("another-token-0123456789"), Code::Unauthenticated),
+        (None, Code::Unauthenticated),
+    ] {
+        assert_eq!(code(get(channel(), token).await), expected, "{token:?}");
+        assert_eq!(code(list(channel(), token).await), expected, "{token:?}");
+        assert_eq!(code(reflect(channel(), token).await), expected, "{token:?}");
+        assert_eq!(code(health(channel(), token).await), Code::Ok, "{token:?}");
+    }
+    let refusal = get(channel(), None).await.unwrap_err();
+    assert_eq!(refusal.get_details_error_info().unwrap().reason, "UNAUTHENTICATED");
+    assert!(refusal.message().contains("authorization"), "{refusal:?}");
+}
+
+#[tokio::test]
+async fn a_token_is_rotated_without_a_restart() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), TOKEN).unwrap();
+    let callers = Callers::default().with_tokens(file.path().to_owned()).unwrap();
+    let reload_every = Duration::from_millis(5);
+    let server = serving(ServiceConfig { callers, reload_every, ..config() }).await;
+    let next = "next-token-0123456789";
+    std::fs::write(file.path(), format!("{TOKEN}\n{next}\n")).unwrap();
+    // Ended by the test runner if it never comes.
+    while get(server.channel.clone(), Some(next)).await.is_err() {}
+    get(server.channel.clone(), Some(TOKEN)).await.unwrap();
+    std::fs::write(file.path(), next).unwrap();
+    while get(server.channel.clone(), Some(TOKEN)).await.is_ok() {}
+    get(server.channel.clone(), Some(next)).await.unwrap();
+}
+
+#[tokio::test]
+async fn with_names_a_certificate_of_the_right_authority_is_not_enough() {
+    let authority = Authority::new();
+    let files = Files::new(&authority.identity(&["localhost"]), Some(&authority));
+    let callers = Callers::default()
+        .with_names(["flyte.example", "spiffe://cluster/ns/flyte"].map(str::to_owned));
+    let server = serving(ServiceConfig { tls: Some(files.open()), callers, ..config() }).await;
+    for (identity, expected) in [
+        (authority.identity(&["other.example", "flyte.example"]), Code::Ok),
+        (authority.with_uri("spiffe://cluster/ns/flyte"), Code::Ok),
+        (authority.identity(&["other.example"]), Code::PermissionDenied),
+        (authority.with_uri("spiffe://cluster/ns/other"), Code::PermissionDenied),
+        (authority.identity(&[]), Code::PermissionDenied),
+    ] {
+        let channel = Client::new(&authority, Some(&identity)).channel(server.grpc).await.unwrap();
+        assert_eq!(code(get(channel.clone(), None).await), expected);
+        assert_eq!(code(health(channel, None).await), Code::Ok);
+    }
+}
+
+#[tokio::test]
+async fn health_can_be_for_callers_only_or_not_there() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), TOKEN).unwrap();
+    for (access, without, with) in [
+        (HealthAccess::Open, Code::Ok, Code::Ok),
+        (HealthAccess::Callers, Code::Unauthenticated, Code::Ok),
+        (HealthAccess::Off, Code::Unauthenticated, Code::Unimplemented),
+    ] {
+        let callers = Callers::default().with_tokens(file.path().to_owned()).unwrap();
+        let server = serving(ServiceConfig { callers, health: access, ..config() }).await;
+        assert_eq!(code(health(server.channel.clone(), None).await), without, "{access:?}");
+        assert_eq!(code(health(server.channel.clone(), Some(TOKEN)).await), with, "{access:?}");
+    }
+}

@@ -1,0 +1,73 @@
+//! A server in this process, and clients of it.
+
+use std::{
+    net::{Ipv4Addr, SocketAddr},
+    time::Duration,
+};
+
+use connector_core::Registry;
+use connector_service::{ServeError, Server, ServiceConfig};
+use flyteidl2::connector::{
+    async_connector_service_client::AsyncConnectorServiceClient,
+    connector_metadata_service_client::ConnectorMetadataServiceClient,
+};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+use tonic::transport::{Channel, Endpoint};
+
+pub struct Running {
+    pub channel: Channel,
+    pub grpc: SocketAddr,
+    pub http: SocketAddr,
+    pub stop: CancellationToken,
+    pub ended: JoinHandle<Result<(), ServeError>>,
+}
+
+pub fn config() -> ServiceConfig {
+    ServiceConfig {
+        host: Some(Ipv4Addr::LOCALHOST.to_string()),
+        grpc_port: 0,
+        prometheus_port: 0,
+        last_scrape: Duration::ZERO,
+        ..ServiceConfig::default()
+    }
+}
+
+/// Starts a server with that registry.
+pub async fn start(config: ServiceConfig, registry: Registry) -> Running {
+    let running = start_unmet(config, registry).await;
+    let channel = Endpoint::new(format!("http://{}", running.grpc)).unwrap();
+    Running { channel: channel.connect().await.unwrap(), ..running }
+}
+
+/// Starts a server whose channel is not connected yet, as it cannot be to one that speaks TLS.
+pub async fn start_unmet(config: ServiceConfig, registry: Registry) -> Running {
+    let server = Server::builder(registry).config(config).bind().await.unwrap();
+    let (grpc, http) = (server.grpc_address(), server.prometheus_address());
+    let stop = CancellationToken::new();
+    let ended = tokio::spawn(server.serve(stop.clone().cancelled_owned()));
+    let channel = Endpoint::new(format!("http://{grpc}")).unwrap().connect_lazy();
+    Running { channel, grpc, http, stop, ended }
+}
+
+impl Running {
+    pub fn tasks(&self) -> AsyncConnectorServiceClient<Channel> {
+        AsyncConnectorServiceClient::new(self.channel.clone())
+    }
+
+    pub fn metadata(&self) -> ConnectorMetadataServiceClient<Channel> {
+        ConnectorMetadataServiceClient::new(self.channel.clone())
+    }
+
+    pub async fn page(&self, path: &str) -> (u16, String) {
+        let answer = reqwest::get(format!("http://{}{path}", self.http)).await.unwrap();
+        (answer.status().as_u16(), answer.text().await.unwrap())
+    }
+
+    /// Scrapes until the text is there. A hang is ended by the test runner.
+    pub async fn scrape_until(&self, text: &str) {
+        while !self.page("/metrics").await.1.contains(text) {
+            tokio::task::yield_now().await;
+        }
+    }
+}
