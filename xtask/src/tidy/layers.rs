@@ -82,7 +82,7 @@ const RESERVED: [(&[&str], &[&str]); 6] = [
         ],
     ),
     (&["tracing-subscriber"], &["connector-service", "databricks-emulator"]),
-    (&["prometheus-client"], &["connector-service"]),
+    (&["prometheus-client"], &["connector-core", "connector-service", "databricks-connector"]),
 ];
 
 /// The crates that use gRPC; the others use only the messages of `flyteidl2`.
