@@ -10,8 +10,8 @@ use crate::{
 
 /// Runs Flyte tasks of certain types on an external service.
 ///
-/// Implement the methods as `async fn`; their futures must be `Send`. Every method must be idempotent: Flyte repeats a
-/// request whose response was lost, and the repetition may reach another replica (flyte-contract.md#createtask).
+/// Implement the methods as `async fn`; their futures must be `Send`. Every method must be idempotent: Flyte may send the
+/// same request again, to any replica (flyte-contract.md#createtask).
 ///
 /// Each method runs in the `tracing` span of its call, and the server logs one line for each call from that span. A
 /// connector may record these fields in it: `workspace` (the service it called), `run_id` (the id of the work there) and
@@ -25,11 +25,6 @@ pub trait Connector: Send + Sync + 'static {
 
     /// Returns the task types that this connector serves.
     fn task_types(&self) -> Vec<TaskType>;
-
-    /// What this connector counts.
-    fn counts(&self) -> Vec<crate::Count> {
-        Vec::new()
-    }
 
     /// Registers this connector's Prometheus metrics. The server calls it once.
     ///

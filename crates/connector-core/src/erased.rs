@@ -14,7 +14,6 @@ pub(crate) type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = Result<T, Error>>
 pub(crate) trait ErasedConnector: Send + Sync {
     fn name(&self) -> &'static str;
     fn task_types(&self) -> Vec<TaskType>;
-    fn counts(&self) -> Vec<crate::Count>;
     fn register_metrics(&self, registry: &mut MetricsRegistry);
     fn diagnostics(&self) -> serde_json::Value;
     fn create(&self, cx: CreateContext) -> BoxFuture<'_, Vec<u8>>;
@@ -47,10 +46,6 @@ impl<C: Connector> ErasedConnector for C {
 
     fn task_types(&self) -> Vec<TaskType> {
         Connector::task_types(self)
-    }
-
-    fn counts(&self) -> Vec<crate::Count> {
-        Connector::counts(self)
     }
 
     fn register_metrics(&self, registry: &mut MetricsRegistry) {

@@ -60,8 +60,6 @@
 mod connection;
 mod connector;
 mod context;
-mod count;
-mod distribution;
 mod erased;
 mod error;
 mod logs;
@@ -78,8 +76,6 @@ pub use {flyteidl2, prometheus_client, prost_types, secrecy, serde_json};
 pub use connection::Connection;
 pub use connector::Connector;
 pub use context::{CallContext, CreateContext};
-pub use count::{Count, Reading};
-pub use distribution::Distribution;
 pub use error::{Error, ErrorKind};
 pub use logs::{LogLine, LogPage, LogsRequest, Originator};
 pub use metrics::{Metric, MetricsRequest, Sample, Series};

@@ -9,8 +9,8 @@ use std::{
 use prometheus_client::registry::Registry as MetricsRegistry;
 
 use crate::{
-    CallContext, Connector, Count, CreateContext, Error, LogPage, LogsRequest, Metric,
-    MetricsRequest, Resource, TaskType, erased::ErasedConnector,
+    CallContext, Connector, CreateContext, Error, LogPage, LogsRequest, Metric, MetricsRequest,
+    Resource, TaskType, erased::ErasedConnector,
 };
 
 /// A registered connector of any type. Resource meta is bytes here; only the connector decodes it.
@@ -26,11 +26,6 @@ impl ConnectorHandle {
     /// Returns the task types that the connector serves.
     pub fn task_types(&self) -> Vec<TaskType> {
         self.0.task_types()
-    }
-
-    /// What it counts.
-    pub fn counts(&self) -> Vec<Count> {
-        self.0.counts()
     }
 
     /// Registers the connector's Prometheus metrics.

@@ -9,7 +9,7 @@ use crate::value;
 /// (flyte-contract.md#gettask).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Phase {
-    /// Waiting. Flyte does not store this phase; prefer [`Phase::WaitingForResources`] (flyte-contract.md#gettask).
+    /// Waiting. Flyte does not store this phase; prefer [`Phase::WaitingForResources`] (flyte-contract.md#what-users-see).
     Queued,
     /// Waiting for compute resources.
     WaitingForResources,
@@ -28,6 +28,20 @@ pub enum Phase {
 }
 
 impl Phase {
+    /// Returns the name, such as `WaitingForResources`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Queued => "Queued",
+            Self::WaitingForResources => "WaitingForResources",
+            Self::Initializing => "Initializing",
+            Self::Running => "Running",
+            Self::Succeeded => "Succeeded",
+            Self::RetryableFailed => "RetryableFailed",
+            Self::Failed => "Failed",
+            Self::Aborted => "Aborted",
+        }
+    }
+
     /// True if Flyte stops polling after this phase.
     pub fn is_terminal(self) -> bool {
         match self {

@@ -12,7 +12,6 @@ use prometheus_client::{
 use tonic::Code;
 
 use self::{
-    counts_of::CountsOf,
     labels::{
         AbandonedLabels, FailureLabels, Labels, MethodLabels, RefusedLabels, RpcLabels,
         TaskTypeLabel,
@@ -21,7 +20,6 @@ use self::{
 };
 use crate::status::{TABLE, code_name};
 
-mod counts_of;
 mod labels;
 mod process;
 mod scrapes;
@@ -152,9 +150,11 @@ impl Metrics {
         metrics
     }
 
-    /// The same numbers, those that the connectors count themselves, and those of the process.
-    pub(crate) fn with_counts_of(mut self, connectors: connector_core::Registry) -> Self {
-        self.registry.register_collector(Box::new(CountsOf(connectors)));
+    /// Adds the metrics of the connectors and of the process.
+    pub(crate) fn with_connectors(mut self, connectors: &connector_core::Registry) -> Self {
+        for connector in connectors.connectors() {
+            connector.register_metrics(&mut self.registry);
+        }
         self.registry.register_collector(Box::new(process::Process::now()));
         self
     }

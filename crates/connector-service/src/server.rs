@@ -184,7 +184,7 @@ impl Server {
     /// [`ServeError`] if a service cannot be built.
     pub async fn serve(self, shutdown: impl Future<Output = ()> + Send) -> Result<(), ServeError> {
         let Self { grpc, prometheus, registry, config, .. } = self;
-        let metrics = Metrics::new(registry.task_types()).with_counts_of(registry.clone());
+        let metrics = Metrics::new(registry.task_types()).with_connectors(&registry);
         let metrics = Arc::new(metrics);
         let readiness = Readiness::default();
         let tracker = TaskTracker::new();

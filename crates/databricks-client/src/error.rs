@@ -61,6 +61,27 @@ impl ErrorKind {
         Self::Decode,
         Self::TooLarge,
     ];
+
+    /// Returns the name, such as `RateLimited`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Config => "Config",
+            Self::Connect => "Connect",
+            Self::Timeout => "Timeout",
+            Self::Unauthenticated => "Unauthenticated",
+            Self::Forbidden => "Forbidden",
+            Self::RunNotFound => "RunNotFound",
+            Self::NotFound => "NotFound",
+            Self::Invalid => "Invalid",
+            Self::Conflict => "Conflict",
+            Self::RateLimited => "RateLimited",
+            Self::Throttled => "Throttled",
+            Self::HostDown => "HostDown",
+            Self::Unavailable => "Unavailable",
+            Self::Decode => "Decode",
+            Self::TooLarge => "TooLarge",
+        }
+    }
 }
 
 /// Why a call failed: what was called, what came back, how often and how long it was tried.

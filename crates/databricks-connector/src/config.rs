@@ -34,7 +34,7 @@ use crate::{
     get::{phase::UserFailures, run_tracker::Patience},
     logs::{reading::LogReading, token::TokenKey},
     task_files::{ObjectStores, TaskFiles},
-    telemetry::{Observer, UpstreamCounts},
+    telemetry::{Metrics, Observer, Recorder},
 };
 
 /// The operator's decisions, as given. Every field has a default that works.
@@ -211,7 +211,7 @@ impl std::error::Error for ConfigError {}
 #[derive(Debug)]
 pub(crate) struct Settings {
     pub(crate) default_host: Option<Host>,
-    pub(crate) upstream: Arc<UpstreamCounts>,
+    pub(crate) telemetry: Arc<Recorder>,
     pub(crate) own: OwnCredentials,
     pub(crate) task_credentials: TaskCredentials,
     pub(crate) namespace_secrets: Option<SecretCredentials>,
@@ -323,8 +323,8 @@ impl TryFrom<Config> for Settings {
             .iter()
             .chain(workspaces.own.iter().map(|own| &own.host))
             .chain(&workspaces.hosts);
-        let upstream = Arc::new(UpstreamCounts::new(config.observer, configured));
-        let observer: Arc<dyn Observer> = Arc::<UpstreamCounts>::clone(&upstream);
+        let telemetry = Arc::new(Recorder::new(Metrics::new(configured), config.observer));
+        let observer: Arc<dyn Observer> = Arc::<Recorder>::clone(&telemetry);
         pool = pool.observer(observer);
         if let Some(propagate) = config.propagate {
             pool = pool.propagate(propagate);
@@ -334,7 +334,7 @@ impl TryFrom<Config> for Settings {
         }
         Ok(Self {
             default_host,
-            upstream,
+            telemetry,
             own: workspaces.own,
             task_credentials: TaskCredentials::default(),
             namespace_secrets: config.namespace_secrets.map(SecretCredentials::new),

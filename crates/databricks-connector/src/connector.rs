@@ -1,11 +1,12 @@
 //! The [`Connector`] implementation. Each method hands its call to the module of its verb.
 
-use std::time::Instant;
+use std::sync::Arc;
 
 use connector_core::{
-    CallContext, Connector, Count, CreateContext, Error, LogPage, LogsRequest, Metric,
-    MetricsRequest, Reading, Resource, TaskType,
+    CallContext, Connector, CreateContext, Error, LogPage, LogsRequest, Metric, MetricsRequest,
+    Resource, TaskType,
 };
+use prometheus_client::registry::Registry;
 
 use crate::{
     config::{Config, ConfigError, Settings},
@@ -15,13 +16,13 @@ use crate::{
     delete::{self, Stopped},
     get, logs, metrics,
     run_meta::RunMeta,
-    telemetry::{Orphan, Workspaces, call_log, status::Status},
+    telemetry::{Orphan, Workspaces, call_log, gauges::Gauges, status::Status},
 };
 
 /// Runs Flyte tasks of type `databricks` as Databricks job runs.
 #[derive(Debug)]
 pub struct DatabricksConnector {
-    context: Context,
+    context: Arc<Context>,
 }
 
 impl DatabricksConnector {
@@ -31,7 +32,7 @@ impl DatabricksConnector {
     ///
     /// [`ConfigError`] that names the field that cannot be used.
     pub fn new(config: Config) -> Result<Self, ConfigError> {
-        Ok(Self { context: Context::new(Settings::try_from(config)?) })
+        Ok(Self { context: Arc::new(Context::new(Settings::try_from(config)?)) })
     }
 
     /// Returns a handle on the called workspaces. Take it before the connector moves into a registry.
@@ -53,23 +54,14 @@ impl Connector for DatabricksConnector {
         vec![TaskType::new("databricks", 0)]
     }
 
-    fn counts(&self) -> Vec<Count> {
-        #[expect(clippy::cast_precision_loss, reason = "a count that large is not told exactly")]
-        let unchecked = self.context.unverified_successes.count() as f64;
-        let mut counts = vec![Count {
-            name: "flyte_connector_databricks_unchecked_successes",
-            help: "Runs that succeeded for Databricks, and whose error.pb and outputs.pb could not be looked at",
-            labels: Vec::new(),
-            reading: Reading::Counter(unchecked),
-        }];
-        let workspaces = self.context.settings.pool.workspaces();
-        counts.extend(
-            self.context
-                .settings
-                .upstream
-                .counts(&workspaces, &self.context.run_tracker.phases(Instant::now())),
+    fn register_metrics(&self, registry: &mut Registry) {
+        self.context.settings.telemetry.metrics.register(registry);
+        registry.register(
+            "flyte_connector_databricks_unchecked_successes",
+            "Runs that succeeded in Databricks and whose error.pb and outputs.pb could not be read",
+            self.context.unverified_successes.count.clone(),
         );
-        counts
+        registry.register_collector(Box::new(Gauges(Arc::clone(&self.context))));
     }
 
     fn diagnostics(&self) -> serde_json::Value {

@@ -81,7 +81,7 @@ async fn stop(
         // Flyte would repeat it for ever, long after the operator's patience has ended.
         Err(error) if context.run_tracker.gave_up(&host, run_id) => {
             warn!(%host, %run_id, %error, "the run was given up, could not be cancelled either, and may still be alive");
-            context.settings.upstream.cancel_given_up();
+            context.settings.telemetry.metrics.cancel_failed();
             Ok(Stopped::GivenUp)
         }
         other => other,
@@ -149,7 +149,7 @@ fn patient(context: &Context, host: &Host, run_id: RunId, error: Error) -> Resul
         Verdict::Wait { .. } => Err(error),
         Verdict::GiveUp { lasted, .. } => {
             warn!(%host, %run_id, seconds = lasted.as_secs(), %error, "the run could not be cancelled and may still be alive");
-            context.settings.upstream.cancel_given_up();
+            context.settings.telemetry.metrics.cancel_failed();
             Ok(Stopped::GivenUp)
         }
     }

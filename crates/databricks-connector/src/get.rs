@@ -100,7 +100,7 @@ async fn judged(
     if has_ended_now {
         let (took, until_running) = metrics::times(run);
         let ended = EndedRun { phase: resource.phase, took, until_running };
-        context.settings.upstream.ended(host, ended);
+        context.settings.telemetry.metrics.run_ended(host, ended);
     }
     if resource.phase.is_terminal() {
         // Flyte drops the reason of a retried failure (FC §8.2), so it stands here too.

@@ -1,8 +1,10 @@
 //! What can be seen of the calls to Databricks: for metrics and for people who look after the connector.
 
 pub(crate) mod call_log;
-mod counts;
+pub(crate) mod gauges;
 mod last_errors;
+pub(crate) mod metrics;
+mod recorder;
 pub(crate) mod status;
 
 use std::fmt;
@@ -13,8 +15,9 @@ pub use databricks_client::{
     LastFailure, Mint, Observer, WorkspaceSnapshot,
 };
 
-pub(crate) use counts::{EndedRun, Orphan, UpstreamCounts};
 pub(crate) use last_errors::LastError;
+pub(crate) use metrics::{EndedRun, Metrics, Orphan};
+pub(crate) use recorder::Recorder;
 
 /// The workspaces that a connector calls. It outlives the connector's move into a registry. Cheap to clone.
 #[derive(Clone)]

@@ -328,7 +328,7 @@ async fn connector_metrics_are_exposed_from_the_start() {
     let server = start(config(), registry(Config::default()).unwrap()).await;
     let (_, text) = server.page("/metrics").await;
     for line in [
-        "flyte_connector_databricks_unchecked_successes_total 0.0",
+        "flyte_connector_databricks_unchecked_successes_total 0",
         "# TYPE flyte_connector_databricks_unchecked_successes_total counter",
     ] {
         assert!(text.lines().any(|found| found == line), "{line} is not in\n{text}");

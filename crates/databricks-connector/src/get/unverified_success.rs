@@ -2,11 +2,10 @@
 
 use std::{
     collections::HashSet,
-    sync::{
-        Mutex, PoisonError,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::{Mutex, PoisonError},
 };
+
+use prometheus_client::metrics::counter::Counter;
 
 /// How many buckets are remembered. Whoever has more is told of some twice.
 const MAX_BUCKETS: usize = 1_000;
@@ -14,19 +13,14 @@ const MAX_BUCKETS: usize = 1_000;
 /// Successes whose files could not be looked at, since the start of the process.
 #[derive(Debug, Default)]
 pub(crate) struct UnverifiedSuccesses {
-    count: AtomicU64,
+    pub(crate) count: Counter,
     buckets: Mutex<HashSet<String>>,
 }
 
 impl UnverifiedSuccesses {
-    /// How many.
-    pub(crate) fn count(&self) -> u64 {
-        self.count.load(Ordering::Relaxed)
-    }
-
     /// Counts one more under this prefix. Gives its bucket if nothing was said of that so far.
     pub(crate) fn one_more(&self, output_prefix: &str) -> Option<String> {
-        self.count.fetch_add(1, Ordering::Relaxed);
+        self.count.inc();
         let bucket = bucket_of(output_prefix);
         let mut buckets = self.buckets.lock().unwrap_or_else(PoisonError::into_inner);
         if buckets.len() >= MAX_BUCKETS {
@@ -56,6 +50,6 @@ mod tests {
         let expected =
             [Some("s3://a"), None, Some("s3://b"), Some("gs://a"), Some("file://"), None];
         assert_eq!(told, expected);
-        assert_eq!(unchecked.count(), 6);
+        assert_eq!(unchecked.count.get(), 6);
     }
 }

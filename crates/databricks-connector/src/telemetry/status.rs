@@ -67,7 +67,7 @@ struct Failure {
     time: String,
     host: String,
     endpoint: &'static str,
-    kind: String,
+    kind: &'static str,
     status: Option<u16>,
 }
 
@@ -96,12 +96,12 @@ impl Status {
         let workspaces_left_out = workspaces.len().saturating_sub(MAX_WORKSPACES);
         workspaces.truncate(MAX_WORKSPACES);
         let phases = context.run_tracker.phases(Instant::now());
-        let name = |(phase, number): (Phase, u64)| (format!("{phase:?}"), number);
+        let name = |(phase, number): (Phase, u64)| (phase.as_str().to_owned(), number);
         Self {
             workspaces,
             workspaces_left_out,
             runs: phases.into_iter().map(name).collect(),
-            last_errors: settings.upstream.last_errors().iter().map(Failure::of).collect(),
+            last_errors: settings.telemetry.last_errors().iter().map(Failure::of).collect(),
         }
     }
 }
@@ -159,7 +159,7 @@ impl Failure {
             time: rfc3339(error.at),
             host: error.host.to_string(),
             endpoint: error.endpoint,
-            kind: format!("{:?}", error.kind),
+            kind: error.kind.as_str(),
             status: error.status,
         }
     }

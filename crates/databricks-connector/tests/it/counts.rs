@@ -5,27 +5,28 @@ use std::{
     time::{Duration, Instant},
 };
 
-use connector_core::{Connector, Count, Phase, Reading};
+use connector_core::{Connector, Phase};
 use databricks_connector::Config;
 use databricks_emulator::{Pace, Script};
 use serde_json::json;
 
 use crate::setup::{World, call, meta, with_token};
 
-/// Where that number is; 0 when it is not told. Of a histogram, how many there are.
+/// Sum of the matching series; 0 if there are none. For histograms, the number of observations.
 fn told(world: &World, name: &str, labels: &[(&str, &str)]) -> f64 {
-    let counts = world.connector.counts();
-    let is_it = |count: &&Count| {
-        count.name == format!("flyte_connector_databricks_{name}")
-            && labels.iter().all(|(name, value)| {
-                count.labels.iter().any(|(found, said)| found == name && said == value)
-            })
+    let name = format!("flyte_connector_databricks_{name}");
+    let is_match = |series: &str| {
+        let (found, rest) = series.split_once('{').unwrap_or((series, ""));
+        let suffix = found.strip_prefix(&name);
+        suffix.is_some_and(|suffix| ["", "_total", "_count"].contains(&suffix))
+            && labels.iter().all(|(name, value)| rest.contains(&format!("{name}=\"{value}\"")))
     };
-    let readings = counts.iter().filter(is_it).map(|count| match &count.reading {
-        Reading::Counter(value) | Reading::Gauge(value) => *value,
-        Reading::Histogram(distribution) => f64::from(u32::try_from(distribution.count()).unwrap()),
-    });
-    readings.sum()
+    let text = world.scrape();
+    let samples = text.lines().filter_map(|line| line.rsplit_once(' '));
+    samples
+        .filter(|(series, _)| is_match(series))
+        .map(|(_, value)| value.parse::<f64>().unwrap())
+        .sum()
 }
 
 #[track_caller]

@@ -2,7 +2,7 @@
 
 use std::{fs, sync::Arc};
 
-use connector_core::{Connector, Phase, Reading, Resource, value};
+use connector_core::{Connector, Phase, Resource, value};
 use databricks_connector::{Config, Looked, Looking, RunMeta, TaskFiles};
 use databricks_emulator::{Outcome, Pace, Script};
 use flyteidl2::core::{ContainerError, ErrorDocument, container_error::Kind};
@@ -88,7 +88,7 @@ async fn a_success_with_outputs_is_one_and_without_either_file_is_none() {
     let run = world.started(script(Outcome::Success)).await;
     let prefix = Prefix::new().with_outputs();
     assert_eq!(end(&world, &run, &prefix.url()).await.phase, Phase::Succeeded);
-    assert_eq!(world.connector.counts()[0].reading, Reading::Counter(0.0));
+    assert!(world.scrape().contains("databricks_unchecked_successes_total 0\n"));
 
     let world = World::start().await;
     let run = world.started(script(Outcome::Success)).await;
@@ -129,7 +129,7 @@ async fn files_that_cannot_be_looked_at_fail_the_task_only_where_they_are_requir
     let world = World::start().await;
     let run = world.started(script(Outcome::Success)).await;
     assert_eq!(end(&world, &run, "memory:///x").await.phase, Phase::Succeeded);
-    assert_eq!(world.connector.counts()[0].reading, Reading::Counter(1.0));
+    assert!(world.scrape().contains("databricks_unchecked_successes_total 1\n"));
 
     let world = World::with(|config| Config { require_error_file: true, ..config }).await;
     let run = world.started(script(Outcome::Success)).await;

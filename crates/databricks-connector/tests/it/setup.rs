@@ -8,6 +8,7 @@ use connector_core::{
 use databricks_connector::{Config, DatabricksConnector, RunMeta};
 use databricks_emulator::{Emulator, Script};
 use flyteidl2::connector::CreateTaskRequest;
+use prometheus_client::{encoding::text::encode, registry::Registry};
 use prost::Message;
 use secrecy::SecretString;
 use serde_json::{Map, Value, json};
@@ -54,6 +55,15 @@ impl World {
         self.emulator.set_script("scripted", script);
         let cx = self.request("40_executor_first_attempt", json!({"run_name": "scripted"}));
         self.connector.create(cx).await.unwrap()
+    }
+
+    /// The connector's metrics in the OpenMetrics text format.
+    pub fn scrape(&self) -> String {
+        let mut registry = Registry::default();
+        self.connector.register_metrics(&mut registry);
+        let mut text = String::new();
+        encode(&mut text, &registry).unwrap();
+        text
     }
 
     pub async fn get(&self, meta: &RunMeta) -> Resource {
