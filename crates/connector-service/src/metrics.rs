@@ -1,5 +1,7 @@
-//! Every metric family. The first four have the names and labels of the Python server (FC §2.7), whose two
-//! summaries are histograms here, with the same `_count` and `_sum`.
+//! Prometheus metrics of the server.
+//!
+//! The first four families have the names and labels of the Python server (flyte-contract.md#python-metrics). Its two
+//! summaries are histograms here, with the same `_count` and `_sum`. Connectors register their own families.
 
 use std::{borrow::Cow, time::Duration};
 
@@ -27,23 +29,23 @@ mod text;
 
 pub(crate) use labels::{Abandoned, Operation, Refusal};
 
-/// The task type of calls that are about none.
+/// Value of the `task_type` label for calls without a task type.
 const NONE: &str = "none";
 
-/// The task type in a label when no connector serves it: callers must not be able to make up labels.
+/// Value of the `task_type` label for task types that no connector serves, so that callers cannot create label values.
 pub(crate) const UNKNOWN: &str = "unknown";
 
-/// How the numbers are written.
+/// A text format for metrics.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Exposition {
-    /// Prometheus' text format, version 0.0.4.
+    /// The Prometheus text format, version 0.0.4.
     Text,
     /// OpenMetrics 1.0.
     OpenMetrics,
 }
 
 impl Exposition {
-    /// What an `Accept` header asks for: `OpenMetrics` when it is named, text for everything else.
+    /// Selects the format for an `Accept` header: `OpenMetrics` if it is listed, otherwise `Text`.
     pub(crate) fn accepted(header: Option<&str>) -> Self {
         if header.is_some_and(|accept| accept.contains("application/openmetrics-text")) {
             Self::OpenMetrics
@@ -62,7 +64,7 @@ impl Exposition {
 
 type Histograms<L> = Family<L, Histogram, fn() -> Histogram>;
 
-/// The numbers of one server.
+/// The metrics of a server.
 #[derive(Debug)]
 pub(crate) struct Metrics {
     registry: Registry,
@@ -78,55 +80,56 @@ pub(crate) struct Metrics {
 }
 
 impl Metrics {
-    /// Numbers for those task types, all of them zero: a rate needs the zero before the one.
+    /// Creates the metrics. Series of these task types start at zero, because `rate` needs the sample before the first
+    /// increment.
     pub(crate) fn new<'a>(task_types: impl IntoIterator<Item = &'a TaskType>) -> Self {
         let mut registry = Registry::default();
         let success = Family::default();
         registry.register(
             "flyte_connector_requests_success",
-            "Requests to create, get or delete a task that were answered with OK",
+            "CreateTask, GetTask and DeleteTask calls that succeeded",
             success.clone(),
         );
         let failure = Family::default();
         registry.register(
             "flyte_connector_requests_failure",
-            "Requests to create, get or delete a task that were answered with an error: 404 for NOT_FOUND, else 500",
+            "CreateTask, GetTask and DeleteTask calls that failed; error_code is 404 for NOT_FOUND, otherwise 500",
             failure.clone(),
         );
         let latency = Histograms::new_with_constructor(latency_histogram as fn() -> Histogram);
         registry.register(
             "flyte_connector_request_latency_seconds",
-            "Time to answer a request to create, get or delete a task, or until its caller went away",
+            "Duration of CreateTask, GetTask and DeleteTask calls, until the response or the client's cancellation",
             latency.clone(),
         );
         let input_bytes = Histograms::new_with_constructor(size_histogram as fn() -> Histogram);
         registry.register(
             "flyte_connector_input_literal_bytes",
-            "Size of the inputs of a task to create",
+            "Encoded size of the inputs of CreateTask calls",
             input_bytes.clone(),
         );
         let rpcs = Family::default();
         registry.register(
             "flyte_connector_rpcs",
-            "Calls by gRPC code; CANCELLED when the caller went away before the answer",
+            "Calls by gRPC code; CANCELLED if the client cancelled before the response",
             rpcs.clone(),
         );
         let durations = Histograms::new_with_constructor(latency_histogram as fn() -> Histogram);
         registry.register(
             "flyte_connector_rpc_duration_seconds",
-            "Time from a call's arrival to its answer, or until its caller went away",
+            "Duration of calls, until the response or the client's cancellation",
             durations.clone(),
         );
         let abandoned = Family::default();
         registry.register(
             "flyte_connector_abandoned",
-            "Work that was started for a caller who was told that it was not: claimed after all, stopped, or left because it could not be stopped",
+            "Orphaned task creations by outcome: claimed by a repeated request, stopped, or left because they could not be stopped",
             abandoned.clone(),
         );
         let refused = Family::default();
         registry.register(
             "flyte_connector_refused",
-            "Connections and calls that were refused at the door, before any service saw them",
+            "Connections and calls rejected by the transport, by reason",
             refused.clone(),
         );
         for reason in Refusal::ALL.map(Refusal::label) {
@@ -178,7 +181,7 @@ impl Metrics {
             let labels = AbandonedLabels { task_type: task_type.clone(), outcome: fate.label() };
             drop(self.abandoned.get_or_create(&labels));
         }
-        // The alerts count failures: those of a code that comes for the first time would not be among them.
+        // The alerts use `increase`, which misses the first failure of a series that does not start at zero.
         let codes = TABLE.map(|(_, code, _)| code).into_iter().chain([Code::Ok, Code::Cancelled]);
         for (code, operation) in codes.flat_map(|code| Operation::OF_TASKS.map(|each| (code, each)))
         {
@@ -191,14 +194,14 @@ impl Metrics {
         }
     }
 
-    /// Counts work that was started for a caller who was told that it was not.
+    /// Counts an orphaned task creation.
     pub(crate) fn abandoned(&self, task_type: Cow<'static, str>, fate: Abandoned) {
         let labels = AbandonedLabels { task_type, outcome: fate.label() };
         self.abandoned.get_or_create(&labels).inc();
     }
 
-    /// Counts a finished call. A caller that went away is `Code::Cancelled`, which the Python server times and
-    /// counts neither as a success nor as a failure.
+    /// Counts a finished call. `Code::Cancelled` means that the client cancelled; as in the Python server, that is neither a
+    /// success nor a failure, but has a duration.
     pub(crate) fn call(
         &self,
         operation: Operation,
@@ -227,45 +230,45 @@ impl Metrics {
         self.durations.get_or_create(&labels).observe(took.as_secs_f64());
         let labels = RpcLabels { task_type, method, code: code_name(code) };
         self.rpcs.get_or_create(&labels).inc();
-        // The executor lists the connectors all the time, which is no news.
+        // The executor lists the connectors continuously.
         if !matches!(operation, Operation::GetConnector | Operation::ListConnectors) {
-            self.scrapes.changed();
+            self.scrapes.value_changed();
         }
     }
 
-    /// Counts a finished call about the connectors themselves.
+    /// Counts a finished call of the metadata service.
     pub(crate) fn metadata_call(&self, operation: Operation, code: Code, took: Duration) {
         self.call(operation, Cow::Borrowed(NONE), code, took);
     }
 
-    /// Counts a connection or a call that was refused at the door.
+    /// Counts a rejected connection or call.
     pub(crate) fn refused(&self, reason: Refusal) {
         self.refused.get_or_create(&RefusedLabels { reason: reason.label() }).inc();
     }
 
-    /// Notes the size of the inputs of a task to create.
+    /// Records the size of the inputs of a CreateTask call.
     pub(crate) fn inputs(&self, task_type: Cow<'static, str>, bytes: usize) {
         #[expect(clippy::cast_precision_loss, reason = "a message has at most 64 MiB")]
         self.input_bytes.get_or_create(&TaskTypeLabel { task_type }).observe(bytes as f64);
     }
 
-    /// All numbers, for somebody who reads them.
+    /// Encodes all metrics, and records that they were scraped.
     pub(crate) fn scrape(&self, exposition: Exposition) -> String {
-        let numbers = self.write(exposition);
-        self.scrapes.one_more();
-        numbers
+        let text = self.encode(exposition);
+        self.scrapes.scraped();
+        text
     }
 
-    /// Waits until somebody has read the latest numbers. Not at all when nobody ever reads them, or nothing is new.
+    /// Waits until the latest values have been scraped. Returns immediately if there was no scrape yet or no value changed.
     pub(crate) async fn last_scrape(&self) {
-        self.scrapes.last_one().await;
+        self.scrapes.last().await;
     }
 
-    /// All numbers, written down.
-    pub(crate) fn write(&self, exposition: Exposition) -> String {
+    /// Encodes all metrics.
+    pub(crate) fn encode(&self, exposition: Exposition) -> String {
         let mut open_metrics = String::new();
         // Writing to a String cannot fail.
-        let _never = encode(&mut open_metrics, &self.registry);
+        let _infallible = encode(&mut open_metrics, &self.registry);
         match exposition {
             Exposition::OpenMetrics => open_metrics,
             Exposition::Text => text::from_open_metrics(&open_metrics),
@@ -273,12 +276,12 @@ impl Metrics {
     }
 }
 
-/// From a few milliseconds to the longest default deadline.
+/// Buckets from 5 ms to the longest default deadline.
 fn latency_histogram() -> Histogram {
     Histogram::new([0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0])
 }
 
-/// From 256 bytes to 64 MiB.
+/// Buckets from 256 bytes to 64 MiB.
 fn size_histogram() -> Histogram {
     Histogram::new([
         256.0,
@@ -299,14 +302,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_python_names_and_labels_are_kept() {
+    fn python_names_and_labels_are_kept() {
         let metrics = Metrics::new([]);
         let took = Duration::from_millis(20);
         metrics.inputs("databricks".into(), 12);
         metrics.call(Operation::Create, "databricks".into(), Code::Ok, took);
         metrics.call(Operation::Get, UNKNOWN.into(), Code::NotFound, took);
         metrics.call(Operation::Delete, "databricks".into(), Code::InvalidArgument, took);
-        let text = metrics.write(Exposition::Text);
+        let text = metrics.encode(Exposition::Text);
         for line in [
             r#"flyte_connector_requests_success_total{task_type="databricks",operation="create"} 1"#,
             r#"flyte_connector_requests_failure_total{task_type="unknown",operation="get",error_code="404"} 1"#,
@@ -321,10 +324,10 @@ mod tests {
     }
 
     #[test]
-    fn a_caller_that_went_away_is_timed_and_neither_a_success_nor_a_failure() {
+    fn cancelled_call_is_timed_but_neither_success_nor_failure() {
         let metrics = Metrics::new([]);
         metrics.call(Operation::Get, "databricks".into(), Code::Cancelled, Duration::from_secs(1));
-        let text = metrics.write(Exposition::Text);
+        let text = metrics.encode(Exposition::Text);
         assert!(
             text.contains(r#"latency_seconds_count{task_type="databricks",operation="get"} 1"#),
             "{text}"
@@ -339,17 +342,17 @@ mod tests {
     }
 
     #[test]
-    fn logs_and_metrics_calls_are_counted_apart_from_the_python_families() {
+    fn logs_and_metrics_calls_are_not_in_python_families() {
         let metrics = Metrics::new([]);
         metrics.call(Operation::Logs, "databricks".into(), Code::Ok, Duration::ZERO);
-        let text = metrics.write(Exposition::Text);
+        let text = metrics.encode(Exposition::Text);
         assert!(text.contains(r#"method="GetTaskLogs",code="OK"} 1"#), "{text}");
         assert!(!text.contains("requests_success_total{"), "{text}");
     }
 
     #[test]
-    fn a_served_task_type_starts_at_zero() {
-        let text = Metrics::new([&TaskType::new("databricks", 0)]).write(Exposition::Text);
+    fn series_of_served_task_type_start_at_zero() {
+        let text = Metrics::new([&TaskType::new("databricks", 0)]).encode(Exposition::Text);
         assert!(
             text.contains(r#"success_total{task_type="databricks",operation="create"} 0"#),
             "{text}"
@@ -363,7 +366,7 @@ mod tests {
     }
 
     #[test]
-    fn accept_chooses_the_format() {
+    fn accept_header_selects_format() {
         assert_eq!(Exposition::accepted(None), Exposition::Text);
         assert_eq!(Exposition::accepted(Some("text/html, */*")), Exposition::Text);
         let prometheus =

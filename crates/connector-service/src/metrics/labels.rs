@@ -1,10 +1,10 @@
-//! What tells numbers of one name apart. Every value is one of a fixed few.
+//! Labels of the server's metrics. Every label has a bounded set of values.
 
 use std::borrow::Cow;
 
 use prometheus_client::encoding::EncodeLabelSet;
 
-/// A call of one of the two services.
+/// A method of one of the two services.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Operation {
     Create,
@@ -17,11 +17,11 @@ pub(crate) enum Operation {
 }
 
 impl Operation {
-    /// Those that are about a task.
+    /// The methods of the task service.
     pub(super) const OF_TASKS: [Self; 5] =
         [Self::Create, Self::Get, Self::Delete, Self::Metrics, Self::Logs];
 
-    /// The label of the Python server, which counts no others.
+    /// Returns the label value of the Python server. `None` for methods that it does not count.
     pub(super) fn python_label(self) -> Option<&'static str> {
         match self {
             Self::Create => Some("create"),
@@ -31,7 +31,7 @@ impl Operation {
         }
     }
 
-    /// The method's name in the protocol.
+    /// Returns the method name of the protocol.
     pub(crate) fn method(self) -> &'static str {
         match self {
             Self::Create => "CreateTask",
@@ -45,14 +45,14 @@ impl Operation {
     }
 }
 
-/// What became of work that was started for a caller who was told that it was not.
+/// Outcome of an orphaned task creation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Abandoned {
-    /// The attempt was asked for again, so that somebody has it after all.
+    /// A repeated request for the same attempt took it over.
     Claimed,
-    /// It was stopped, or there was none.
+    /// It was cancelled, or no work had been started.
     Stopped,
-    /// It could not be stopped.
+    /// It could not be cancelled.
     Left,
 }
 
@@ -68,24 +68,24 @@ impl Abandoned {
     }
 }
 
-/// Why the door let somebody not in.
+/// Why the transport rejected a connection or call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Refusal {
     /// Too many connections.
     Connection,
-    /// A handshake that failed or was too slow.
+    /// The handshake failed or timed out.
     Handshake,
-    /// A caller that is not known.
+    /// The caller is not authenticated.
     Unauthenticated,
-    /// A caller that is known and may not.
+    /// The caller is authenticated and lacks the permission.
     Forbidden,
-    /// Too many calls.
+    /// Too many concurrent calls.
     Busy,
-    /// A stop.
+    /// The server is shutting down.
     Stopping,
-    /// A message that is too large.
+    /// The message is too large.
     TooLarge,
-    /// A message that did not come in time.
+    /// The message was not received in time.
     Slow,
 }
 

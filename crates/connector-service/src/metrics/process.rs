@@ -1,5 +1,5 @@
-//! What the process itself takes, under the names that Prometheus' own clients use. Linux tells it in `/proc`; where it
-//! does not, there are no such numbers.
+//! Process metrics under the names of the official Prometheus clients. Read from `/proc`; absent on other systems than
+//! Linux.
 
 use std::{
     fmt, fs,
@@ -12,18 +12,18 @@ use prometheus_client::{
     metrics::{MetricType, counter::ConstCounter, gauge::ConstGauge},
 };
 
-/// Clock ticks a second in `/proc`: a constant of Linux' interface to programs.
+/// Clock ticks per second in `/proc`, a constant of Linux's user-space interface.
 const TICKS: f64 = 100.0;
 
-/// Reads the figures whenever metrics are read.
+/// Reads the values at scrape time.
 #[derive(Debug)]
 pub(super) struct Process {
-    /// Since the epoch, in seconds.
+    /// Start time in seconds since the epoch.
     started: f64,
 }
 
 impl Process {
-    /// The process, which starts now.
+    /// Uses the current time as start time.
     pub(super) fn now() -> Self {
         let started = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         Self { started: started.as_secs_f64() }
@@ -37,11 +37,11 @@ impl Collector for Process {
             let metric = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
             ConstGauge::new(value).encode(metric)
         };
-        gauge("process_start_time_seconds", "When the process started", Some(self.started))?;
-        gauge("process_resident_memory_bytes", "Memory that the process has in RAM", resident())?;
-        gauge("process_open_fds", "Files and sockets that the process has open", open_files())?;
+        gauge("process_start_time_seconds", "Start time of the process in seconds since the epoch", Some(self.started))?;
+        gauge("process_resident_memory_bytes", "Resident memory size", resident())?;
+        gauge("process_open_fds", "Number of open file descriptors", open_files())?;
         let Some(seconds) = cpu() else { return Ok(()) };
-        let help = "Time of processors that the process took";
+        let help = "Total user and system CPU time";
         let metric =
             encoder.encode_descriptor("process_cpu_seconds", help, None, MetricType::Counter)?;
         ConstCounter::new(seconds).encode(metric)
@@ -60,11 +60,11 @@ fn open_files() -> Option<f64> {
     u32::try_from(count).ok().map(f64::from)
 }
 
-/// User and system time: the twelfth and the thirteenth field behind the name, which may hold blanks itself.
+/// Returns user and system time: fields 12 and 13 after the process name, which may contain spaces.
 fn cpu() -> Option<f64> {
     let stat = fs::read_to_string("/proc/self/stat").ok()?;
-    let (_, behind) = stat.rsplit_once(')')?;
-    let fields: Vec<&str> = behind.split_whitespace().collect();
-    let ticks = |place: usize| -> Option<f64> { fields.get(place)?.parse().ok() };
+    let (_, after_name) = stat.rsplit_once(')')?;
+    let fields: Vec<&str> = after_name.split_whitespace().collect();
+    let ticks = |index: usize| -> Option<f64> { fields.get(index)?.parse().ok() };
     Some((ticks(11)? + ticks(12)?) / TICKS)
 }

@@ -1,43 +1,42 @@
-//! Who has read the numbers, so that a stop can wait for the one who reads them last.
+//! Tracks scrapes, so that a shutdown can wait for the last one.
 
 use std::time::Duration;
 
 use tokio::sync::watch;
 
-/// How long an answer may take to get out once it is written.
-const WAY_OUT: Duration = Duration::from_millis(250);
+/// Time for the response of the last scrape to be sent.
+const FLUSH_TIME: Duration = Duration::from_millis(250);
 
-/// What was read so far.
 #[derive(Debug, Clone, Copy, Default)]
-struct Read {
-    /// Somebody reads these numbers.
-    ever: bool,
-    /// A call was counted since.
+struct State {
+    /// There was a scrape.
+    was_scraped: bool,
+    /// A value has changed since the last scrape.
     is_stale: bool,
 }
 
 #[derive(Debug, Default)]
-pub(super) struct Scrapes(watch::Sender<Read>);
+pub(super) struct Scrapes(watch::Sender<State>);
 
 impl Scrapes {
-    /// The numbers are read.
-    pub(super) fn one_more(&self) {
-        self.0.send_replace(Read { ever: true, is_stale: false });
+    /// Records a scrape.
+    pub(super) fn scraped(&self) {
+        self.0.send_replace(State { was_scraped: true, is_stale: false });
     }
 
-    /// A number has changed that must not be lost.
-    pub(super) fn changed(&self) {
-        self.0.send_if_modified(|read| !std::mem::replace(&mut read.is_stale, true));
+    /// Records that a value has changed.
+    pub(super) fn value_changed(&self) {
+        self.0.send_if_modified(|state| !std::mem::replace(&mut state.is_stale, true));
     }
 
-    /// Waits until somebody has read the latest numbers. Not at all when nobody ever reads them, or nothing is new.
-    pub(super) async fn last_one(&self) {
-        let mut read = self.0.subscribe();
-        let Read { ever, is_stale } = *read.borrow_and_update();
-        if ever && is_stale {
-            // The sender lives as long as this.
-            drop(read.wait_for(|read| !read.is_stale).await);
-            tokio::time::sleep(WAY_OUT).await;
+    /// Waits until the latest values have been scraped. Returns immediately if there was no scrape yet or no value changed.
+    pub(super) async fn last(&self) {
+        let mut state = self.0.subscribe();
+        let State { was_scraped, is_stale } = *state.borrow_and_update();
+        if was_scraped && is_stale {
+            // Cannot fail: `self` holds the sender.
+            drop(state.wait_for(|state| !state.is_stale).await);
+            tokio::time::sleep(FLUSH_TIME).await;
         }
     }
 }
@@ -49,16 +48,16 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn only_news_for_somebody_who_reads_are_waited_for() {
+    async fn waits_only_for_changed_values_that_are_scraped() {
         let scrapes = Scrapes::default();
-        scrapes.changed();
-        assert!(scrapes.last_one().now_or_never().is_some(), "nobody has ever read them");
-        scrapes.one_more();
-        assert!(scrapes.last_one().now_or_never().is_some(), "nothing is new");
-        scrapes.changed();
-        let mut last = Box::pin(scrapes.last_one());
+        scrapes.value_changed();
+        assert!(scrapes.last().now_or_never().is_some(), "no scrape yet");
+        scrapes.scraped();
+        assert!(scrapes.last().now_or_never().is_some(), "no value changed");
+        scrapes.value_changed();
+        let mut last = Box::pin(scrapes.last());
         assert!(last.as_mut().now_or_never().is_none());
-        scrapes.one_more();
+        scrapes.scraped();
         last.await;
     }
 }

@@ -148,7 +148,7 @@ async fn a_call_that_is_dropped_is_counted_as_cancelled() {
     let dropped =
         tokio::time::timeout(Duration::from_secs(1), fixture.client.get_task(get(None))).await;
     assert!(dropped.is_err());
-    let text = fixture.metrics.write(Exposition::Text);
+    let text = fixture.metrics.encode(Exposition::Text);
     assert!(
         text.contains(r#"rpcs_total{task_type="slow",method="GetTask",code="CANCELLED"} 1"#),
         "{text}"
