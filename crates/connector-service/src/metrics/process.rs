@@ -37,7 +37,11 @@ impl Collector for Process {
             let metric = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
             ConstGauge::new(value).encode(metric)
         };
-        gauge("process_start_time_seconds", "Start time of the process in seconds since the epoch", Some(self.started))?;
+        gauge(
+            "process_start_time_seconds",
+            "Start time of the process in seconds since the epoch",
+            Some(self.started),
+        )?;
         gauge("process_resident_memory_bytes", "Resident memory size", resident())?;
         gauge("process_open_fds", "Number of open file descriptors", open_files())?;
         let Some(seconds) = cpu() else { return Ok(()) };

@@ -14,7 +14,6 @@
 mod abandoned;
 mod budget;
 mod check;
-mod counts;
 mod create;
 mod delete;
 mod get;
@@ -24,6 +23,7 @@ mod logs_and_metrics;
 mod namespace_secret;
 mod outputs;
 mod pod_templates;
+mod prometheus;
 mod refusals;
 mod setup;
 mod shapes;

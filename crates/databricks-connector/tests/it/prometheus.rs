@@ -1,4 +1,4 @@
-//! What the connector counts of its runs and its tokens.
+//! The Prometheus metrics that the connector registers.
 
 use std::{
     path::PathBuf,
@@ -13,7 +13,7 @@ use serde_json::json;
 use crate::setup::{World, call, meta, with_token};
 
 /// Sum of the matching series; 0 if there are none. For histograms, the number of observations.
-fn told(world: &World, name: &str, labels: &[(&str, &str)]) -> f64 {
+fn value(world: &World, name: &str, labels: &[(&str, &str)]) -> f64 {
     let name = format!("flyte_connector_databricks_{name}");
     let is_match = |series: &str| {
         let (found, rest) = series.split_once('{').unwrap_or((series, ""));
@@ -30,8 +30,8 @@ fn told(world: &World, name: &str, labels: &[(&str, &str)]) -> f64 {
 }
 
 #[track_caller]
-fn assert_told(world: &World, name: &str, labels: &[(&str, &str)], wanted: f64) {
-    let found = told(world, name, labels);
+fn assert_value(world: &World, name: &str, labels: &[(&str, &str)], wanted: f64) {
+    let found = value(world, name, labels);
     assert!((found - wanted).abs() < f64::EPSILON, "{name} {labels:?} is {found}, not {wanted}");
 }
 
@@ -40,7 +40,35 @@ fn endless() -> Script {
 }
 
 #[tokio::test]
-async fn every_orphan_that_is_cancelled_is_counted_by_its_cause() {
+async fn all_families_are_registered_with_their_types() {
+    let world = World::start().await;
+    let text = world.scrape();
+    let prefix = "# TYPE flyte_connector_databricks_";
+    let mut families: Vec<_> = text.lines().filter_map(|line| line.strip_prefix(prefix)).collect();
+    families.sort_unstable();
+    let expected = [
+        "breaker_open gauge",
+        "breaker_refused counter",
+        "budget_per_second gauge",
+        "budget_wait_seconds counter",
+        "budget_waits counter",
+        "calls_in_flight gauge",
+        "cancels_given_up counter",
+        "orphans_cancelled counter",
+        "request_seconds counter",
+        "requests counter",
+        "retries counter",
+        "run_duration_seconds histogram",
+        "runs gauge",
+        "submit_to_running_seconds histogram",
+        "token_refreshes counter",
+        "unchecked_successes counter",
+    ];
+    assert_eq!(families, expected);
+}
+
+#[tokio::test]
+async fn cancelled_orphans_are_counted_by_cause() {
     let world = World::start().await;
     let first = world.request("40_executor_first_attempt", json!({}));
     let mut second = first.clone();
@@ -50,58 +78,58 @@ async fn every_orphan_that_is_cancelled_is_counted_by_its_cause() {
     for _ in 0..2 {
         world.connector.cancel_earlier_attempts(second.clone()).await.unwrap();
     }
-    assert_told(&world, "orphans_cancelled", &[("cause", "earlier_attempt")], 1.0);
+    assert_value(&world, "orphans_cancelled", &[("cause", "earlier_attempt")], 1.0);
 
-    // With its meta, and without.
+    // With resource meta, and without.
     let meta = world.connector.create(second.clone()).await.unwrap();
     world.connector.cancel_abandoned(second.clone(), Some(meta.clone())).await.unwrap();
     let third = second.with_abandoned_creates(1);
     world.connector.create(third.clone()).await.unwrap();
     world.connector.cancel_abandoned(third, None).await.unwrap();
-    assert_told(&world, "orphans_cancelled", &[("cause", "abandoned")], 2.0);
-    assert_told(&world, "orphans_cancelled", &[("cause", "earlier_attempt")], 1.0);
-    // What Flyte itself deletes is nobody's orphan.
+    assert_value(&world, "orphans_cancelled", &[("cause", "abandoned")], 2.0);
+    assert_value(&world, "orphans_cancelled", &[("cause", "earlier_attempt")], 1.0);
+    // A run that Flyte deletes is not an orphan.
     let run = world.started(endless()).await;
     world.connector.delete(call(), run).await.unwrap();
-    assert_told(&world, "orphans_cancelled", &[], 3.0);
+    assert_value(&world, "orphans_cancelled", &[], 3.0);
 }
 
 #[tokio::test]
-async fn a_cancel_that_is_given_up_is_counted() {
+async fn unconfirmed_cancel_is_counted() {
     let without_patience =
         |config: Config| Config { access_token: None, refusal_patience: Duration::ZERO, ..config };
     let world = World::with(without_patience).await;
-    assert_told(&world, "cancels_given_up", &[], 0.0);
+    assert_value(&world, "cancels_given_up", &[], 0.0);
     let run = meta(&world.emulator.http_url(), "12345");
     world.connector.delete(with_token("dapi-revoked"), run).await.unwrap();
-    assert_told(&world, "cancels_given_up", &[], 1.0);
+    assert_value(&world, "cancels_given_up", &[], 1.0);
 }
 
 #[tokio::test]
-async fn an_ended_run_is_counted_once_however_often_it_is_asked_for() {
+async fn terminated_run_is_counted_once_across_polls() {
     let world = World::start().await;
     let run = world.started(Script { pace: Pace::PerPoll(1), ..Script::default() }).await;
     while !world.get(&run).await.phase.is_terminal() {}
-    let phase = format!("{:?}", world.get(&run).await.phase);
+    let phase = world.get(&run).await.phase.as_str();
     let host = world.emulator.http_url();
-    let labels = [("phase", phase.as_str()), ("workspace", host.as_str())];
-    assert_told(&world, "run_duration_seconds", &labels, 1.0);
-    assert_told(&world, "run_duration_seconds", &[], 1.0);
-    assert_told(&world, "submit_to_running_seconds", &labels[1..], 1.0);
+    let labels = [("phase", phase), ("workspace", host.as_str())];
+    assert_value(&world, "run_duration_seconds", &labels, 1.0);
+    assert_value(&world, "run_duration_seconds", &[], 1.0);
+    assert_value(&world, "submit_to_running_seconds", &labels[1..], 1.0);
 }
 
 #[tokio::test]
-async fn a_run_is_in_its_phase_until_it_is_deleted() {
+async fn run_is_in_phase_gauge_until_deleted() {
     let world = World::start().await;
     let run = world.started(endless()).await;
     assert_eq!(world.get(&run).await.phase, Phase::WaitingForResources);
-    assert_told(&world, "runs", &[("phase", "WaitingForResources")], 1.0);
+    assert_value(&world, "runs", &[("phase", "WaitingForResources")], 1.0);
     world.connector.delete(call(), run).await.unwrap();
-    assert_told(&world, "runs", &[], 0.0);
+    assert_value(&world, "runs", &[], 0.0);
 }
 
 #[tokio::test]
-async fn a_token_that_cannot_be_had_is_counted_as_a_failure() {
+async fn failed_token_refresh_is_counted() {
     let world = World::with(|config| Config {
         access_token: None,
         access_token_file: Some(PathBuf::from("/nowhere/token")),
@@ -109,10 +137,10 @@ async fn a_token_that_cannot_be_had_is_counted_as_a_failure() {
     })
     .await;
     let mut request = world.request("40_executor_first_attempt", json!({}));
-    // It is tried again while there is time.
+    // The client retries until the deadline.
     request.deadline = Some(Instant::now() + Duration::from_millis(500));
     world.connector.create(request).await.unwrap_err();
-    let failed = told(&world, "token_refreshes", &[("kind", "pat"), ("outcome", "failed")]);
+    let failed = value(&world, "token_refreshes", &[("kind", "pat"), ("outcome", "failed")]);
     assert!(failed >= 1.0, "{failed}");
-    assert_told(&world, "token_refreshes", &[("outcome", "ok")], 0.0);
+    assert_value(&world, "token_refreshes", &[("outcome", "ok")], 0.0);
 }
