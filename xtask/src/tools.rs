@@ -118,7 +118,7 @@ pub(crate) fn azurite(sh: &Shell) -> Result<PathBuf> {
 
 /// Returns the path of `kube-apiserver`, and builds it first if needed.
 ///
-/// `go install` rejects its module, which replaces dependencies with directories of its own repository. A temporary
+/// `go install` rejects its module, which replaces dependencies with directories of its repository. A temporary
 /// module replaces them with the published versions: `k8s.io/x v0.y` for Kubernetes `1.y`.
 pub(crate) fn kube_apiserver(sh: &Shell) -> Result<PathBuf> {
     let version = format!("v{KUBE_APISERVER}");

@@ -24,7 +24,7 @@ fn is_page(path: &str) -> bool {
     path.rsplit_once('.').is_some_and(|(_, extension)| extension.eq_ignore_ascii_case("md"))
 }
 
-/// Returns what is wrong with a link in `page`.
+/// Returns the fault of a link in `page`.
 fn fault(tree: &Tree, page: &str, target: &str) -> Option<String> {
     let is_absolute = target
         .split_once(':')
