@@ -104,7 +104,7 @@ impl Step {
                 // The other steps enable every feature.
                 cargo(
                     sh,
-                    &["test", "--package", "connector-server", "--test", "it", "was_built_without"],
+                    &["test", "--package", "connector-server", "--test", "it", "without_otel"],
                 )
             }
             Self::Test if tools::works(sh, "cargo", &["nextest", "--version"]) => {

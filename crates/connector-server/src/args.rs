@@ -1,323 +1,171 @@
-//! What the operator typed: flags, and environment variables. Nothing is checked here but its form.
+//! The command line: subcommands, and the flags of the Databricks connector.
+//!
+//! Flags are parsed here and validated in [`crate::config`]. Flags that any connector server has belong to
+//! [`connector_service::args`], environment variables to [`crate::environment`].
 
-use std::{ffi::OsString, fmt, fmt::Write as _, path::PathBuf, sync::Arc};
+use std::path::PathBuf;
 
 use clap::{Parser, Subcommand, ValueEnum};
-use connector_service::{
-    ServiceArgs, ServiceEnvironment,
-    args::{NotText, VARIABLES as SERVICE_VARIABLES, Variable, path, text},
-};
-use secrecy::SecretString;
+use connector_service::ServiceArgs;
 
-use crate::demo::DemoArgs;
+use crate::{demo::DemoArgs, environment};
 
-mod workspaces;
-
-pub use workspaces::WorkspaceArgs;
-
-/// Runs Flyte tasks on Databricks: a Flyte connector server.
+/// Flyte connector server that runs tasks on Databricks.
 ///
-/// Without a subcommand it serves. The flags are those of the Python server `c0`, and some more.
+/// Without a subcommand, the server starts. It accepts the flags of the Python server `c0`, and more.
 #[derive(Debug, Clone, Parser)]
-#[command(name = "connector-server", version, after_help = environment_help())]
-// `--modules a b demo` is the subcommand after two modules, not three modules.
+#[command(name = "connector-server", version, after_help = environment::help())]
+// In `--modules a b demo`, `demo` is the subcommand, not a third module.
 #[command(subcommand_precedence_over_arg = true)]
 pub struct Args {
-    /// The flags of `serve`.
+    /// The flags of `serve` and `check`.
     #[command(flatten)]
     pub serve: ServeArgs,
-    /// What to do; none means `serve`.
+    /// The subcommand; `None` means `serve`.
     #[command(subcommand)]
     pub command: Option<Command>,
 }
 
-/// What to do.
+/// A subcommand.
 #[derive(Debug, Clone, Subcommand)]
 pub enum Command {
-    /// Serve (the default).
+    /// Start the server (default).
     Serve,
-    /// Prove each of the connector's own credentials at its workspace, and print what came of it. Starts nothing.
+    /// Verify each of the connector's credentials at its workspace and print the results. Starts no run.
     Check,
-    /// Show a task's life against a fake workspace, in this process. Needs no Databricks account.
-    // The flags of `serve` are global, so its help would list them all, and they mean nothing here.
+    /// Run three tasks against a fake workspace inside this process. Needs no Databricks account.
+    // The flags of `serve` are global, so clap would list them all, although `demo` ignores them.
     #[command(override_help = DEMO_HELP)]
     Demo(DemoArgs),
 }
 
 const DEMO_HELP: &str = "\
-Show a task's life against a fake workspace, in this process. Needs no Databricks account.
+Run three tasks against a fake workspace inside this process. Needs no Databricks account.
 
 Usage: connector-server demo [OPTIONS]
 
 Options:
-      --json  Print one line of JSON per answer, and one with the summary
+      --json  Print one JSON object per response, and one for the summary
   -h, --help  Print help
 
-It takes some ten seconds. The flags and variables of serve mean nothing here.";
+Takes about five seconds. Ignores the flags and variables of `serve`.";
 
-/// The flags of `serve`. They may stand before or after the word.
+/// The flags of `serve` and `check`, accepted before or after the subcommand.
 #[derive(Debug, Clone, clap::Args)]
-#[command(next_help_heading = "Options of serve")]
 pub struct ServeArgs {
-    /// What Flyte is told when the user's own code failed, or ran out of its time.
-    #[arg(long, value_name = "WHAT", default_value = "retryable", global = true)]
-    pub user_failures: UserFailures,
-
-    /// A TOML file with workspaces and their credentials [env: `FLYTE_DATABRICKS_WORKSPACES`].
-    #[arg(long = "workspaces", value_name = "FILE", global = true)]
-    pub workspaces_file: Option<PathBuf>,
-
-    /// What starts Flyte's runtime on Databricks. Work that the one from Git cannot run takes the other.
-    #[arg(long, value_name = "WHENCE", default_value = "git", global = true)]
-    pub entrypoint: Entrypoint,
-
-    /// The version of the Jobs API that is asked for. 2.2 falls back to 2.1 by itself where a gateway knows no other.
-    #[arg(long, value_name = "VERSION", default_value = "2.2", global = true)]
-    pub jobs_api: JobsApi,
-
-    /// Do not tag new clusters with the Flyte run that they are for.
-    #[arg(long, global = true)]
-    pub no_cluster_tags: bool,
-
-    /// Fail a task whose success cannot be checked for an error file, instead of warning.
-    #[arg(long, global = true)]
-    pub require_error_file: bool,
-
-    // These come last: what follows them would stand under their headings in the help text.
-    /// The generic flags.
+    /// Flags of any connector server.
     #[command(flatten)]
     pub service: ServiceArgs,
 
-    /// How Databricks is called.
+    /// Flags of the Databricks connector.
     #[command(flatten)]
-    pub workspaces: WorkspaceArgs,
+    pub databricks: DatabricksArgs,
 }
 
-/// What Flyte is told when the user's own code failed.
+/// The flags of the Databricks connector.
+#[derive(Debug, Clone, clap::Args)]
+#[command(next_help_heading = "Databricks")]
+pub struct DatabricksArgs {
+    /// TOML file with workspaces and their credentials [env: `FLYTE_DATABRICKS_WORKSPACES`].
+    #[arg(long, value_name = "FILE", global = true)]
+    pub workspaces: Option<PathBuf>,
+
+    /// ID of a SQL warehouse in the workspace of `FLYTE_DATABRICKS_INSTANCE`, used to read CPU and memory of runs
+    /// [env: `FLYTE_DATABRICKS_SQL_WAREHOUSE`].
+    ///
+    /// Each read runs a statement there and starts the warehouse if it is stopped. The file of --workspaces sets the
+    /// warehouses of other workspaces.
+    #[arg(long, value_name = "ID", global = true)]
+    pub sql_warehouse: Option<String>,
+
+    /// Whether Flyte retries a task whose own code failed or timed out.
+    #[arg(long, value_name = "MODE", default_value = "retryable", global = true)]
+    pub user_failures: UserFailures,
+
+    /// Source of the script that starts Flyte's runtime on Databricks. Workloads that cannot use `git` use `workspace`.
+    #[arg(long, value_name = "SOURCE", default_value = "git", global = true)]
+    pub entrypoint: Entrypoint,
+
+    /// Version of the Jobs API. With 2.2, requests fall back to 2.1 at gateways that do not support 2.2.
+    #[arg(long, value_name = "VERSION", default_value = "2.2", global = true)]
+    pub jobs_api: JobsApi,
+
+    /// Do not tag new clusters with their Flyte run.
+    #[arg(long, global = true)]
+    pub no_cluster_tags: bool,
+
+    /// Fail a successful task if the connector cannot check whether it wrote an error file, instead of warning.
+    #[arg(long, global = true)]
+    pub require_error_file: bool,
+
+    /// Fail a task (FAILED) once its credential or host has been rejected continuously for this long.
+    #[arg(long, value_name = "SECONDS", default_value_t = 900, value_parser = seconds(), global = true)]
+    pub refusal_patience: u32,
+
+    /// Fail an attempt (`RETRYABLE_FAILED`) once its run has been missing from the workspace for this long.
+    #[arg(long, value_name = "SECONDS", default_value_t = 60, value_parser = seconds(), global = true)]
+    pub vanished_patience: u32,
+
+    /// Fail a task (FAILED) once its run could not be read for any other reason for this long; 0 for never.
+    #[arg(long, value_name = "SECONDS", default_value_t = 0, value_parser = seconds(), global = true)]
+    pub unreachable_patience: u32,
+
+    /// Sustained read requests per second, for each workspace and credential of this replica. Allows bursts of twice
+    /// as many.
+    ///
+    /// Databricks allows about 100 reads per second in a workspace, for all clients together. After a 429 response the
+    /// rate is halved; it recovers by a twentieth of its value per second.
+    #[arg(long, value_name = "N", default_value_t = 50, value_parser = positive(), global = true)]
+    pub reads_per_second: u32,
+
+    /// Sustained write requests (submit, cancel, upload) per second, likewise.
+    ///
+    /// Databricks allows about 35 submissions per second in a workspace.
+    #[arg(long, value_name = "N", default_value_t = 20, value_parser = positive(), global = true)]
+    pub writes_per_second: u32,
+
+    /// Concurrent requests for each workspace and credential. A quarter is reserved for reads, a quarter for writes.
+    #[arg(long, value_name = "N", default_value_t = 64, value_parser = positive(), global = true)]
+    pub calls_at_once: u32,
+}
+
+/// Whether Flyte retries a task whose own code failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum UserFailures {
-    /// Flyte tries again if the task has retries left.
+    /// Flyte retries the task if it has retries left (`RETRYABLE_FAILED`).
     Retryable,
-    /// Flyte does not try again.
+    /// Flyte does not retry the task (FAILED).
     Permanent,
 }
 
-/// What starts Flyte's runtime on Databricks.
+/// The source of the script that starts Flyte's runtime on Databricks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Entrypoint {
-    /// The file in Flyte's repository that the Python plugin uses; Databricks checks it out from GitHub.
+    /// Databricks checks it out from Flyte's GitHub repository, as with the Python plugin.
     Git,
-    /// A script that the connector uploads to the home of whoever submits the run; needs no GitHub.
+    /// The connector uploads it to the home folder of the user who submits the run; needs no GitHub access.
     Workspace,
 }
 
 /// A version of the Jobs API.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum JobsApi {
-    /// The current one.
+    /// Current version.
     #[value(name = "2.2")]
     V2_2,
-    /// The one before, for workspaces and gateways that are behind.
+    /// Previous version, for older workspaces and gateways.
     #[value(name = "2.1")]
     V2_1,
 }
 
-pub(crate) const INSTANCE: &str = "FLYTE_DATABRICKS_INSTANCE";
-pub(crate) const ACCESS_TOKEN: &str = "FLYTE_DATABRICKS_ACCESS_TOKEN";
-pub(crate) const ACCESS_TOKEN_HOSTS: &str = "FLYTE_DATABRICKS_ACCESS_TOKEN_HOSTS";
-pub(crate) const WORKSPACES: &str = "FLYTE_DATABRICKS_WORKSPACES";
-pub(crate) const SQL_WAREHOUSE: &str = "FLYTE_DATABRICKS_SQL_WAREHOUSE";
-pub(crate) const ALLOWED_HOSTS: &str = "FLYTE_DATABRICKS_ALLOWED_HOSTS";
-pub(crate) const SECRET_NAMESPACES: &str = "FLYTE_DATABRICKS_SECRET_NAMESPACES";
-pub(crate) const RUN_DEFAULTS: &str = "FLYTE_DATABRICKS_RUN_DEFAULTS";
-pub(crate) const SSL_CERT_FILE: &str = "SSL_CERT_FILE";
-pub(crate) const OUTPUT_BUCKETS: &str = "FLYTE_OUTPUT_BUCKETS";
-pub(crate) const LOG_TOKEN_KEY: &str = "FLYTE_LOG_TOKEN_KEY";
-pub(crate) const S3_ENDPOINT: &str = "FLYTE_AWS_ENDPOINT";
-pub(crate) const S3_ACCESS_KEY_ID: &str = "FLYTE_AWS_ACCESS_KEY_ID";
-pub(crate) const S3_SECRET_ACCESS_KEY: &str = "FLYTE_AWS_SECRET_ACCESS_KEY";
-
-/// The environment variables that this program reads beside the generic ones, in the order of the help text. An empty
-/// one counts as unset.
-const OWN_VARIABLES: [Variable; 15] = [
-    Variable {
-        name: INSTANCE,
-        help: "the workspace of tasks that name none, such as adb-1.2.azuredatabricks.net",
-    },
-    Variable {
-        name: ACCESS_TOKEN,
-        help: "the connector's own token, used when a task brings no credential; /etc/secrets/flyte_databricks_access_token is read when it is unset",
-    },
-    Variable {
-        name: ACCESS_TOKEN_HOSTS,
-        help: "the workspaces that this token is for, comma-separated [default: FLYTE_DATABRICKS_INSTANCE]",
-    },
-    Variable {
-        name: WORKSPACES,
-        help: "a TOML file with several workspaces and their credentials; --workspaces wins",
-    },
-    Variable {
-        name: "DATABRICKS_*, ARM_*",
-        help: "one more workspace and its credential, as Databricks' own tools read them, profiles included",
-    },
-    Variable {
-        name: SQL_WAREHOUSE,
-        help: "the id of a SQL warehouse in FLYTE_DATABRICKS_INSTANCE, to read CPU and memory of runs with; --sql-warehouse wins [default: none]",
-    },
-    Variable {
-        name: ALLOWED_HOSTS,
-        help: "host[:port] patterns allowed beside Databricks' own domains, comma-separated; * stands for one label or a port",
-    },
-    Variable {
-        name: SECRET_NAMESPACES,
-        help: "the namespaces whose Kubernetes Secrets (databricks-token) serve tasks that bring no token, comma-separated, * for all [default: none]",
-    },
-    Variable {
-        name: RUN_DEFAULTS,
-        help: "what every run gets that does not say otherwise: a JSON object such as {\"queue\": {\"enabled\": true}}, or the path of a file with one",
-    },
-    Variable {
-        name: SSL_CERT_FILE,
-        help: "PEM file with roots to trust for outgoing TLS, beside the system's",
-    },
-    Variable {
-        name: OUTPUT_BUCKETS,
-        help: "the only buckets whose error.pb, outputs.pb and delivered logs are read, comma-separated [default: all, and files]",
-    },
-    Variable {
-        name: LOG_TOKEN_KEY,
-        help: "a secret of at least 16 characters, the same for every replica, so that nobody else can make the tokens of log pages",
-    },
-    Variable {
-        name: S3_ENDPOINT,
-        help: "an S3 that is not Amazon's, as Flyte's runtime takes it; AWS_* and the other clouds' variables work too",
-    },
-    Variable { name: S3_ACCESS_KEY_ID, help: "the key id for it" },
-    Variable { name: S3_SECRET_ACCESS_KEY, help: "the key for it" },
-];
-
-/// Every environment variable that this program reads, in the order of the help text.
-pub fn variables() -> impl Iterator<Item = Variable> {
-    OWN_VARIABLES.into_iter().chain(SERVICE_VARIABLES)
+/// From one to a million.
+fn positive() -> clap::builder::RangedI64ValueParser<u32> {
+    clap::value_parser!(u32).range(1..=1_000_000)
 }
 
-fn environment_help() -> String {
-    let mut help = "Environment:\n".to_owned();
-    for Variable { name, help: text } in variables() {
-        // Writing to a String cannot fail.
-        let _never = writeln!(help, "  {name}\n          {text}");
-    }
-    help
-}
-
-/// The environment variables, as they were set.
-#[derive(Debug, Clone, Default)]
-pub struct Environment {
-    /// `FLYTE_DATABRICKS_INSTANCE`.
-    pub instance: Option<String>,
-    /// `FLYTE_DATABRICKS_ACCESS_TOKEN`.
-    pub access_token: Option<SecretString>,
-    /// `FLYTE_DATABRICKS_ACCESS_TOKEN_HOSTS`.
-    pub access_token_hosts: Option<String>,
-    /// `FLYTE_DATABRICKS_WORKSPACES`.
-    pub workspaces: Option<PathBuf>,
-    /// Reads the variables that a file names, and those of Databricks' own tools.
-    pub standard: StandardVariables,
-    /// `FLYTE_DATABRICKS_SQL_WAREHOUSE`.
-    pub sql_warehouse: Option<String>,
-    /// `FLYTE_DATABRICKS_ALLOWED_HOSTS`.
-    pub allowed_hosts: Option<String>,
-    /// `FLYTE_DATABRICKS_SECRET_NAMESPACES`.
-    pub secret_namespaces: Option<String>,
-    /// `FLYTE_DATABRICKS_RUN_DEFAULTS`.
-    pub run_defaults: Option<String>,
-    /// `SSL_CERT_FILE`.
-    pub ssl_cert_file: Option<PathBuf>,
-    /// `FLYTE_OUTPUT_BUCKETS`.
-    pub output_buckets: Option<String>,
-    /// `FLYTE_LOG_TOKEN_KEY`.
-    pub log_token_key: Option<SecretString>,
-    /// `FLYTE_AWS_ENDPOINT`.
-    pub s3_endpoint: Option<String>,
-    /// `FLYTE_AWS_ACCESS_KEY_ID`.
-    pub s3_access_key_id: Option<SecretString>,
-    /// `FLYTE_AWS_SECRET_ACCESS_KEY`.
-    pub s3_secret_access_key: Option<SecretString>,
-    /// The generic variables.
-    pub service: ServiceEnvironment,
-    /// Names that look like ours and are none, as [`misspelt`] finds them.
-    pub misspelt: Vec<String>,
-}
-
-/// The value of a variable, by its name.
-pub type ReadVariable = dyn Fn(&str) -> Option<String> + Send + Sync;
-
-/// Reads variables by name, also long after the start: a token in one is exchanged again and again.
-#[derive(Clone)]
-pub struct StandardVariables(pub Arc<ReadVariable>);
-
-impl Default for StandardVariables {
-    /// None is set.
-    fn default() -> Self {
-        Self(Arc::new(|_name| None))
-    }
-}
-
-impl fmt::Debug for StandardVariables {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("StandardVariables").finish_non_exhaustive()
-    }
-}
-
-impl Environment {
-    /// Reads it through `get`, which is `std::env::var_os` but for tests. Blanks around a value are dropped, as a
-    /// mounted secret often ends in a line feed; what is then empty counts as unset.
-    ///
-    /// # Errors
-    ///
-    /// [`NotText`] when a value is not valid UTF-8. A path need not be.
-    pub fn read(get: impl Fn(&str) -> Option<OsString>) -> Result<Self, NotText> {
-        let text = |name| text(&get, name);
-        Ok(Self {
-            instance: text(INSTANCE)?,
-            access_token: text(ACCESS_TOKEN)?.map(SecretString::from),
-            access_token_hosts: text(ACCESS_TOKEN_HOSTS)?,
-            workspaces: path(&get, WORKSPACES),
-            standard: StandardVariables::default(),
-            sql_warehouse: text(SQL_WAREHOUSE)?,
-            allowed_hosts: text(ALLOWED_HOSTS)?,
-            secret_namespaces: text(SECRET_NAMESPACES)?,
-            run_defaults: text(RUN_DEFAULTS)?,
-            ssl_cert_file: path(&get, SSL_CERT_FILE),
-            output_buckets: text(OUTPUT_BUCKETS)?,
-            log_token_key: text(LOG_TOKEN_KEY)?.map(SecretString::from),
-            s3_endpoint: text(S3_ENDPOINT)?,
-            s3_access_key_id: text(S3_ACCESS_KEY_ID)?.map(SecretString::from),
-            s3_secret_access_key: text(S3_SECRET_ACCESS_KEY)?.map(SecretString::from),
-            service: ServiceEnvironment::read_from(&get)?,
-            misspelt: Vec::new(),
-        })
-    }
-}
-
-/// The variables that begin as ours do and that nothing reads. Those that Kubernetes makes of a Service of that name are
-/// left out.
-pub fn misspelt(names: impl Iterator<Item = String>) -> Vec<String> {
-    let is_ours = |name: &str| {
-        ["FLYTE_DATABRICKS_", "FLYTE_CONNECTOR_"].iter().any(|prefix| name.starts_with(prefix))
-    };
-    let is_of_a_service = |name: &str| {
-        name.ends_with("_SERVICE_HOST")
-            || name.contains("_SERVICE_PORT")
-            || name.ends_with("_PORT")
-            || name.contains("_PORT_")
-    };
-    let mut names: Vec<String> = names
-        .filter(|name| is_ours(name) && !is_of_a_service(name))
-        .filter(|name| variables().all(|variable| variable.name != name))
-        .collect();
-    names.sort_unstable();
-    names
+/// At most three years.
+fn seconds() -> clap::builder::RangedI64ValueParser<u32> {
+    clap::value_parser!(u32).range(0..=100_000_000)
 }
 
 #[cfg(test)]
@@ -331,12 +179,12 @@ mod tests {
     }
 
     #[test]
-    fn the_command_line_is_well_formed() {
+    fn command_line_is_well_formed() {
         Args::command().debug_assert();
     }
 
     #[test]
-    fn the_help_of_the_demo_has_its_own_flags_and_no_other() {
+    fn demo_help_lists_exactly_its_own_flags() {
         let command = <DemoArgs as clap::Args>::augment_args(clap::Command::new("demo"));
         let own = command.get_arguments().filter_map(clap::Arg::get_long);
         let mut own: Vec<_> = own.chain(["help"]).collect();
@@ -348,109 +196,47 @@ mod tests {
     }
 
     #[test]
-    fn every_line_of_c0_is_accepted() {
-        let plain = parse("c0");
-        assert_eq!(
-            (
-                plain.serve.service.port,
-                plain.serve.service.prometheus_port,
-                plain.serve.service.timeout
-            ),
-            (8000, 9090, None)
-        );
-        assert!(plain.command.is_none());
+    fn flags_of_c0_are_accepted() {
+        let plain = parse("c0").serve.service;
+        assert_eq!((plain.port, plain.prometheus_port, plain.timeout), (8000, 9090, None));
+        assert!(parse("c0").command.is_none());
 
         let full =
             parse("c0 --port 8080 --prometheus_port 9092 --worker 10 --timeout 5 --modules m1 m2");
-        assert_eq!(
-            (
-                full.serve.service.port,
-                full.serve.service.prometheus_port,
-                full.serve.service.timeout
-            ),
-            (8080, 9092, Some(5))
-        );
-        assert_eq!(full.serve.service.modules, ["m1", "m2"]);
+        let full = full.serve.service;
+        assert_eq!((full.port, full.prometheus_port, full.timeout), (8080, 9092, Some(5)));
+        assert_eq!(full.modules, ["m1", "m2"]);
 
-        let repeated = parse("c0 --modules m1 --modules m2 --prometheus-port 1");
-        assert_eq!(repeated.serve.service.modules, ["m1", "m2"]);
-        assert_eq!(repeated.serve.service.prometheus_port, 1);
+        let repeated = parse("c0 --modules m1 --modules m2 --prometheus-port 1").serve.service;
+        assert_eq!(repeated.modules, ["m1", "m2"]);
+        assert_eq!(repeated.prometheus_port, 1);
     }
 
     #[test]
     fn modules_do_not_swallow_a_subcommand_or_a_flag() {
-        let served = parse("c0 --modules m1 m2 serve --port 7");
-        assert!(matches!(served.command, Some(Command::Serve)));
-        assert_eq!(served.serve.service.modules, ["m1", "m2"]);
-        assert_eq!(served.serve.service.port, 7);
+        let args = parse("c0 --modules m1 m2 serve --port 7");
+        assert!(matches!(args.command, Some(Command::Serve)));
+        assert_eq!(args.serve.service.modules, ["m1", "m2"]);
+        assert_eq!(args.serve.service.port, 7);
         assert_eq!(parse("c0 --modules m1 m2 --port 7").serve.service.modules, ["m1", "m2"]);
     }
 
     #[test]
-    fn flags_stand_before_or_after_serve() {
-        assert_eq!(parse("x --port 7 serve").serve.service.port, 7);
-        assert_eq!(parse("x serve --port 7").serve.service.port, 7);
-        assert_eq!(parse("x --port 7 serve --host localhost").serve.service.port, 7);
-    }
-
-    #[test]
-    fn the_help_names_every_variable() {
-        let help = Args::command().render_help().to_string();
-        for variable in variables() {
-            assert!(help.contains(variable.name), "{} is missing", variable.name);
+    fn flags_are_accepted_before_and_after_the_subcommand() {
+        for line in ["x --port 7 serve", "x serve --port 7", "x --port 7 serve --host localhost"] {
+            assert_eq!(parse(line).serve.service.port, 7, "{line}");
         }
     }
 
     #[test]
-    fn blank_variables_count_as_unset_and_blanks_around_a_value_are_dropped() {
-        let environment = Environment::read(|name| {
-            Some(OsString::from(match name {
-                INSTANCE => " adb-1.azuredatabricks.net\n",
-                SSL_CERT_FILE => "",
-                _ => " \n",
-            }))
-        })
-        .unwrap();
-        assert_eq!(environment.instance.as_deref(), Some("adb-1.azuredatabricks.net"));
-        assert!(environment.access_token.is_none());
-        assert!(environment.ssl_cert_file.is_none());
+    fn zero_is_rejected_where_it_would_block_all_requests() {
+        for line in ["x --reads-per-second 0", "x --calls-at-once 0", "x --call-timeout 0"] {
+            assert!(Args::try_parse_from(line.split(' ')).is_err(), "{line}");
+        }
     }
 
     #[test]
-    fn a_misspelt_variable_is_noticed_and_those_of_services_are_not() {
-        let names = [
-            "FLYTE_DATABRICKS_INSTANCE",
-            "FLYTE_DATABRICKS_INSTANCES",
-            "FLYTE_CONNECTOR_TLS_CRT",
-            "FLYTE_CONNECTOR_SERVICE_HOST",
-            "FLYTE_CONNECTOR_SERVICE_PORT_GRPC",
-            "FLYTE_CONNECTOR_PORT",
-            "FLYTE_CONNECTOR_PORT_8000_TCP_ADDR",
-            "FLYTE_INTERNAL_EXECUTION_PROJECT",
-            "PATH",
-        ];
-        assert_eq!(
-            misspelt(names.iter().map(|&name| name.to_owned())),
-            ["FLYTE_CONNECTOR_TLS_CRT", "FLYTE_DATABRICKS_INSTANCES"]
-        );
-    }
-
-    #[test]
-    fn debug_does_not_show_the_token() {
-        let environment =
-            Environment::read(|name| (name == ACCESS_TOKEN).then(|| OsString::from("dapi-canary")))
-                .unwrap();
-        assert!(!format!("{environment:?}").contains("canary"));
-    }
-
-    #[cfg(unix)]
-    #[test]
-    fn a_value_that_is_not_text_is_named_and_not_shown() {
-        use std::os::unix::ffi::OsStringExt as _;
-        let error = Environment::read(|name| {
-            (name == ACCESS_TOKEN).then(|| OsString::from_vec(vec![b'd', 0xff]))
-        })
-        .unwrap_err();
-        assert_eq!(error.to_string(), "FLYTE_DATABRICKS_ACCESS_TOKEN is not valid UTF-8");
+    fn unsupported_version_of_the_jobs_api_is_rejected() {
+        assert!(Args::try_parse_from(["x", "--jobs-api", "2.0"]).is_err());
     }
 }

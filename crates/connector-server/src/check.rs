@@ -1,64 +1,49 @@
-//! `connector-server check`: what came of proving each credential, as a table.
-
-use std::fmt::Write as _;
+//! The `check` subcommand: verifies each credential and prints the results as a table. Submits no run.
 
 use databricks_connector::{DatabricksConnector, Identity, WorkspaceCheck};
 
-/// Proves every credential. The table, and whether all of them are good.
+use crate::table;
+
+/// Verifies every credential. Returns the report, and whether all credentials are usable.
 pub(crate) async fn run(connector: &DatabricksConnector) -> (String, bool) {
     let checks = connector.check().await;
-    (table(&checks), checks.iter().all(WorkspaceCheck::is_good))
+    (report(&checks), checks.iter().all(WorkspaceCheck::is_good))
 }
 
-fn table(checks: &[WorkspaceCheck]) -> String {
+fn report(checks: &[WorkspaceCheck]) -> String {
     if checks.is_empty() {
-        return "The configuration is good. The connector has no credential of its own: each task brings one.\n".to_owned();
+        return "The configuration is valid. The connector has no credentials; each task must bring its own.\n".to_owned();
     }
     let mut rows =
-        vec![["NAME", "WORKSPACE", "CREDENTIAL", "WHO", "MAY SUBMIT"].map(str::to_owned)];
+        vec![["NAME", "WORKSPACE", "CREDENTIAL", "IDENTITY", "CAN SUBMIT"].map(str::to_owned)];
+    let mut errors = Vec::new();
     for check in checks {
+        let (identity, error) = match &check.who {
+            Identity::Known(who) => (who.as_str(), None),
+            Identity::Refused(error) => ("rejected", Some(error)),
+            Identity::Unknown(error) => ("unknown", Some(error)),
+        };
+        let can_submit = match &check.may_submit {
+            Ok(true) => "yes",
+            Ok(false) => "no",
+            Err(_) => "unknown",
+        };
+        let is_absent = check.is_dispensable;
         rows.push([
             check.name.clone(),
             check.host.clone(),
             check.kind.to_owned(),
-            match &check.who {
-                Identity::Known(who) => who.clone(),
-                _ if check.is_dispensable => "-".to_owned(),
-                Identity::Refused(_) => "refused".to_owned(),
-                Identity::Unknown(_) => "unknown".to_owned(),
-            },
-            match &check.may_submit {
-                Err(_) if check.is_dispensable => "-".to_owned(),
-                Ok(true) => "yes".to_owned(),
-                Ok(false) => "no".to_owned(),
-                Err(_) => "unknown".to_owned(),
-            },
+            if is_absent && error.is_some() { "-" } else { identity }.to_owned(),
+            if is_absent && check.may_submit.is_err() { "-" } else { can_submit }.to_owned(),
         ]);
+        let submit_error = check.may_submit.as_ref().err().filter(|error| *error != "not asked");
+        let described = error.into_iter().chain(submit_error);
+        errors.extend(described.map(|error| format!("{}: {error}", check.name)));
     }
-    let mut widths = [0; 5];
-    for row in &rows {
-        for (width, cell) in widths.iter_mut().zip(row) {
-            *width = (*width).max(cell.chars().count());
-        }
-    }
-    let mut text = String::new();
-    for row in &rows {
-        let cells: Vec<String> =
-            row.iter().zip(widths).map(|(cell, width)| format!("{cell:width$}")).collect();
-        // Writing to a String cannot fail.
-        let _never = writeln!(text, "{}", cells.join("  ").trim_end());
-    }
-    for check in checks {
-        let unproven = match &check.who {
-            Identity::Known(_) => None,
-            Identity::Refused(why) | Identity::Unknown(why) => Some(why),
-        };
-        let troubles = [unproven, check.may_submit.as_ref().err()];
-        for trouble in troubles.into_iter().flatten().filter(|trouble| *trouble != "not asked") {
-            let _never = writeln!(text, "{}: {trouble}", check.name);
-        }
-    }
-    text
+    let mut lines = table::format(&rows);
+    lines.extend(errors);
+    lines.push(String::new());
+    lines.join("\n")
 }
 
 #[cfg(test)]
@@ -66,7 +51,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_table_says_who_and_why_not() {
+    fn report_lists_identities_and_errors() {
         let good = WorkspaceCheck {
             name: "prod".to_owned(),
             host: "dbc-1.cloud.databricks.com".to_owned(),
@@ -77,22 +62,22 @@ mod tests {
         };
         let bad = WorkspaceCheck {
             name: "dev".to_owned(),
-            who: Identity::Refused("the token was refused".to_owned()),
+            who: Identity::Refused("the token was rejected".to_owned()),
             may_submit: Err("not asked".to_owned()),
             ..good.clone()
         };
-        let silent = WorkspaceCheck {
+        let unreachable = WorkspaceCheck {
             name: "old".to_owned(),
             who: Identity::Unknown("no connection".to_owned()),
             ..bad.clone()
         };
         assert_eq!(
-            table(&[good, bad.clone(), silent]),
-            "NAME  WORKSPACE                   CREDENTIAL  WHO                  MAY SUBMIT\n\
+            report(&[good, bad.clone(), unreachable]),
+            "NAME  WORKSPACE                   CREDENTIAL  IDENTITY             CAN SUBMIT\n\
              prod  dbc-1.cloud.databricks.com  oauth-m2m   someone@example.com  yes\n\
-             dev   dbc-1.cloud.databricks.com  oauth-m2m   refused              unknown\n\
+             dev   dbc-1.cloud.databricks.com  oauth-m2m   rejected             unknown\n\
              old   dbc-1.cloud.databricks.com  oauth-m2m   unknown              unknown\n\
-             dev: the token was refused\n\
+             dev: the token was rejected\n\
              old: no connection\n"
         );
         let absent = WorkspaceCheck {
@@ -104,12 +89,12 @@ mod tests {
         };
         assert!(absent.is_good());
         assert_eq!(
-            table(&[absent]).lines().skip(1).collect::<Vec<_>>(),
+            report(&[absent]).lines().skip(1).collect::<Vec<_>>(),
             [
                 "team-a/databricks-token  dbc-1.cloud.databricks.com  -           -    -",
                 "team-a/databricks-token: there is no such Secret",
             ]
         );
-        assert!(table(&[]).contains("no credential of its own"));
+        assert!(report(&[]).contains("has no credentials"));
     }
 }

@@ -1,4 +1,4 @@
-//! The command line, from parsed arguments to an exit code.
+//! Runs the subcommands.
 
 use std::sync::Arc;
 
@@ -6,58 +6,52 @@ use connector_service::{Failure, Server, ShutdownSignals, Telemetry, propagation
 use databricks_connector::Propagate;
 use tracing::{info, warn};
 
-use crate::{Args, Command, Config, Environment, check, demo};
+use crate::{Args, Command, Config, Environment, check, connectors, demo, environment};
 
-/// Does what the command line says, until it is done.
+/// Runs the subcommand to its end.
 ///
 /// # Errors
 ///
-/// [`Failure`], to be printed and turned into the exit code.
+/// [`Failure`], which has the error line and the exit code.
 pub fn run(args: Args, environment: Environment) -> Result<(), Failure> {
     let runtime = tokio::runtime::Runtime::new().map_err(|error| Failure::new(&error))?;
-    let outcome = match args.command {
+    let result = match args.command {
         Some(Command::Demo(demo)) => {
             runtime.block_on(demo::run(demo)).map_err(|error| Failure::new(error.as_ref()))
         }
-        Some(Command::Check) => {
-            let config = Config::new(&args.serve, &environment)?;
-            drop(environment);
-            runtime.block_on(check(config))
-        }
+        Some(Command::Check) => runtime.block_on(check(Config::new(&args.serve, &environment)?)),
         Some(Command::Serve) | None => {
-            let config = Config::new(&args.serve, &environment)?;
-            drop(environment);
-            runtime.block_on(serve(config))
+            runtime.block_on(serve(Config::new(&args.serve, &environment)?))
         }
     };
-    // A name lookup in flight must not hold the end up.
+    // Does not wait for blocking tasks, such as a DNS lookup.
     runtime.shutdown_background();
-    outcome
+    result
 }
 
-#[expect(clippy::print_stdout, clippy::print_stderr, reason = "the table is what was asked for")]
+#[expect(clippy::print_stdout, clippy::print_stderr, reason = "prints the report")]
 async fn check(config: Config) -> Result<(), Failure> {
-    let connector = crate::connectors::databricks(config.databricks)?;
-    let (table, is_good) = check::run(&connector).await;
-    for name in &config.misspelt {
-        eprintln!("connector-server: no variable of this program is called {name}; see --help");
+    let connector = connectors::databricks(config.databricks)?;
+    let (report, is_usable) = check::run(&connector).await;
+    for name in &config.unknown_variables {
+        eprintln!("connector-server: unknown variable {name}; see --help");
     }
-    print!("{table}");
-    if is_good {
+    print!("{report}");
+    if is_usable {
         return Ok(());
     }
-    Err(Failure::from_line("not every credential is good; see above"))
+    Err(Failure::from_line("some credentials cannot be used; see above"))
 }
 
 async fn serve(config: Config) -> Result<(), Failure> {
     let telemetry = Telemetry::install(&config.service)?;
-    let outcome = serve_with_telemetry(config).await;
+    let result = serve_with_telemetry(config).await;
     telemetry.shutdown().await;
-    outcome
+    result
 }
 
 async fn serve_with_telemetry(config: Config) -> Result<(), Failure> {
-    let databricks = describe(&config.databricks);
+    let databricks = Summary::new(&config.databricks);
     let propagate = config.service.traces.then(|| Arc::new(TraceHeaders) as Arc<dyn Propagate>);
     let registry =
         crate::registry(databricks_connector::Config { propagate, ..config.databricks })?;
@@ -72,15 +66,15 @@ async fn serve_with_telemetry(config: Config) -> Result<(), Failure> {
         "Databricks configured"
     );
     if let Some(namespaces) = databricks.secret_namespaces {
-        info!(namespaces, "Kubernetes Secrets of these namespaces serve tasks without a token");
+        info!(namespaces, "tasks without a token use Kubernetes Secrets of these namespaces");
     }
-    for name in &config.misspelt {
-        warn!(name, "no variable of this program has that name; see --help");
+    for name in &config.unknown_variables {
+        warn!(name, "unknown environment variable; see --help");
     }
     server.serve_until_signal(signals).await
 }
 
-/// Propagates the current trace to Databricks.
+/// Adds the current trace context to requests to Databricks.
 #[derive(Debug)]
 struct TraceHeaders;
 
@@ -90,40 +84,43 @@ impl Propagate for TraceHeaders {
     }
 }
 
-/// What a person at the terminal wants to see of the Databricks configuration: names, no secrets.
-struct Described {
+/// The Databricks configuration as logged at startup. Names credentials, but holds none.
+struct Summary {
     workspace: String,
     credential: String,
     allowed_hosts: String,
     secret_namespaces: Option<String>,
 }
 
-fn describe(config: &databricks_connector::Config) -> Described {
-    Described {
-        workspace: match &config.instance {
-            Some(instance) => host_of(instance).to_owned(),
-            None => "none: each task names its own".to_owned(),
-        },
-        credential: match (&config.access_token, &config.access_token_file) {
-            (Some(_), _) => crate::args::ACCESS_TOKEN.to_owned(),
-            (None, Some(file)) => file.display().to_string(),
-            (None, None) if config.workspaces.credentials() > 0 => {
-                format!("{} of the connector's own", config.workspaces.credentials())
-            }
-            (None, None) => "none: each task brings its own".to_owned(),
-        },
-        allowed_hosts: match config.allowed_hosts.as_slice() {
-            [] => "Databricks domains".to_owned(),
-            more => format!("Databricks domains, {}", more.join(", ")),
-        },
-        secret_namespaces: config
-            .namespace_secrets
-            .as_ref()
-            .map(|access| access.namespaces.to_string()),
+impl Summary {
+    fn new(config: &databricks_connector::Config) -> Self {
+        Self {
+            workspace: match &config.instance {
+                Some(instance) => host_of(instance).to_owned(),
+                None => "none: set by each task".to_owned(),
+            },
+            credential: match (&config.access_token, &config.access_token_file) {
+                (Some(_), _) => environment::ACCESS_TOKEN.name.to_owned(),
+                (None, Some(file)) => file.display().to_string(),
+                (None, None) => match config.workspaces.credentials() {
+                    0 => "none: set by each task".to_owned(),
+                    1 => "1 configured credential".to_owned(),
+                    count => format!("{count} configured credentials"),
+                },
+            },
+            allowed_hosts: match config.allowed_hosts.as_slice() {
+                [] => "Databricks domains".to_owned(),
+                hosts => format!("Databricks domains, {}", hosts.join(", ")),
+            },
+            secret_namespaces: config
+                .namespace_secrets
+                .as_ref()
+                .map(|access| access.namespaces.to_string()),
+        }
     }
 }
 
-/// The host in what may have been pasted as a URL. A query may hold anything, so it is not shown.
+/// Returns the host of a URL. Drops the query, which may contain anything.
 fn host_of(instance: &str) -> &str {
     let rest = instance.split_once("://").map_or(instance, |(_, rest)| rest);
     rest.split(['/', '?', '#']).next().unwrap_or(rest)
@@ -136,7 +133,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_refused_command_line_is_one_line() {
+    fn rejected_command_line_is_reported_in_one_line() {
         for (line, expected) in [
             (
                 "x --port many",
@@ -145,7 +142,7 @@ mod tests {
             ("x --zzz 1", "unexpected argument '--zzz' found; try --help"),
             (
                 "x --user-failures maybe",
-                "invalid value 'maybe' for '--user-failures <WHAT>' \
+                "invalid value 'maybe' for '--user-failures <MODE>' \
                  [possible values: retryable, permanent]; try --help",
             ),
             (
@@ -165,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn the_host_is_shown_without_what_was_pasted_around_it() {
+    fn host_is_shown_without_scheme_path_and_query() {
         for instance in
             ["a.example", "https://a.example", "https://a.example/path?token=1", "a.example/#x"]
         {

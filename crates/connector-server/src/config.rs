@@ -1,220 +1,307 @@
-//! The validated configuration.
+//! The configuration of the binary: validates flags and environment variables and reads the files that they name.
+//!
+//! The parts that any connector server has are validated by [`ServiceConfig`], values that only the connector can check,
+//! such as host names, by [`crate::registry`].
 
-use std::{path::Path, sync::Arc};
+use std::{
+    num::NonZeroU32,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
-use connector_service::{ConfigError, ServiceConfig, args::comma_separated};
-use databricks_connector::{LogReading, ObjectStores, RunDefaults};
+use connector_service::{ConfigError, ServiceConfig, ServiceEnvironment, args::comma_separated};
+use databricks_connector::{CallLimits, LogReading, ObjectStores, RunDefaults, Workspaces};
 use secrecy::{ExposeSecret as _, SecretString};
 
 use crate::{
-    args::{self, Entrypoint, Environment, JobsApi, ServeArgs, UserFailures},
+    args::{DatabricksArgs, Entrypoint, JobsApi, ServeArgs, UserFailures},
+    environment::{self, Environment},
     namespace_secrets,
 };
 
-mod credentials;
-mod workspaces;
-
-/// The crates of this program whose debug logs and spans matter.
+/// The crates whose debug logs and spans LOG_LEVEL=DEBUG enables, in addition to those of the server.
 const CRATES: [&str; 3] = ["connector_server", "databricks_connector", "databricks_client"];
 
-/// Everything the binary needs to serve. [`Config::new`] is the only way to one from the command line.
+/// The mount path of the token for Flyte's v1 plugin (flyte-contract.md#connector-v1).
+const MOUNTED_TOKEN: &str = "/etc/secrets/flyte_databricks_access_token";
+
+/// Minimum length of the key of log page tokens, in bytes. A shorter one could be guessed from a token.
+const MIN_LOG_TOKEN_KEY: usize = 16;
+
+/// The configuration of the binary.
 #[derive(Debug, Clone)]
 pub struct Config {
     /// The server.
     pub service: ServiceConfig,
     /// The Databricks connector.
     pub databricks: databricks_connector::Config,
-    /// Variables that look like ours and that nothing reads.
-    pub misspelt: Vec<String>,
+    /// Variables with a prefix of this program that it does not know.
+    pub unknown_variables: Vec<String>,
 }
 
 impl Config {
-    /// Checks what was typed. Reads the files that `SSL_CERT_FILE` and `FLYTE_DATABRICKS_RUN_DEFAULTS` name.
+    /// Validates flags and environment variables.
     ///
     /// # Errors
     ///
-    /// [`ConfigError`] for the first value that cannot be used. What only the connector can judge, such as a host
-    /// name, is checked by [`crate::registry`].
+    /// [`ConfigError`] for the first invalid value.
     pub fn new(args: &ServeArgs, environment: &Environment) -> Result<Self, ConfigError> {
-        let service = ServiceConfig::new(&args.service, &environment.service, &CRATES)?;
-        let stores = Arc::new(object_stores(environment));
-        let databricks = databricks_connector::Config {
-            instance: environment.instance.clone(),
-            access_token: environment.access_token.clone(),
-            sql_warehouse: environment.sql_warehouse.clone(),
-            allowed_hosts: environment
-                .allowed_hosts
-                .as_deref()
-                .map(comma_separated)
-                .unwrap_or_default(),
-            namespace_secrets: namespace_secrets::access(
-                &environment.secret_namespaces.as_deref().map(comma_separated).unwrap_or_default(),
-            )?,
-            extra_roots_pem: environment.ssl_cert_file.as_deref().map(read_roots).transpose()?,
-            entrypoint: match args.entrypoint {
-                Entrypoint::Git => databricks_connector::Entrypoint::Git,
-                Entrypoint::Workspace => databricks_connector::Entrypoint::Workspace,
-            },
-            jobs_api: match args.jobs_api {
-                JobsApi::V2_2 => databricks_connector::JobsApi::V2_2,
-                JobsApi::V2_1 => databricks_connector::JobsApi::V2_1,
-            },
-            run_defaults: environment
-                .run_defaults
-                .as_deref()
-                .map(run_defaults)
-                .transpose()?
-                .unwrap_or_default(),
-            cluster_tags: !args.no_cluster_tags,
-            task_files: Arc::<ObjectStores>::clone(&stores),
-            logs: LogReading {
-                files: stores,
-                token_key: log_token_key(environment)?,
-                ..LogReading::default()
-            },
-            require_error_file: args.require_error_file,
-            user_failures: match args.user_failures {
-                UserFailures::Retryable => databricks_connector::UserFailures::Retryable,
-                UserFailures::Permanent => databricks_connector::UserFailures::Permanent,
-            },
-            call_timeout: service.default_timeout,
-            ..databricks_connector::Config::default()
-        };
-        let databricks = workspaces::limited(&args.workspaces, databricks);
-        let databricks = credentials::configured(args, environment, databricks)?;
-        Ok(Self { service, databricks, misspelt: environment.misspelt.clone() })
+        let service = ServiceEnvironment::read_from(|name| environment.get(name))?;
+        let service = ServiceConfig::new(&args.service, &service, &CRATES)?;
+        let mut databricks = databricks(&args.databricks, environment)?;
+        databricks.call_timeout = service.default_timeout;
+        Ok(Self { service, databricks, unknown_variables: environment.unknown_variables() })
     }
 }
 
-/// Where the files of Flyte's runtime are looked for.
-fn object_stores(environment: &Environment) -> ObjectStores {
+fn databricks(
+    args: &DatabricksArgs,
+    environment: &Environment,
+) -> Result<databricks_connector::Config, ConfigError> {
+    let list = |variable| -> Result<_, ConfigError> {
+        Ok(environment.text(variable)?.as_deref().map(comma_separated))
+    };
+    // The flags are at least one.
+    let count = |number| NonZeroU32::new(number).unwrap_or(NonZeroU32::MIN);
+    let seconds = |number: u32| Duration::from_secs(number.into());
+    let instance = environment.text(environment::INSTANCE)?;
+    let access_token = environment.secret(environment::ACCESS_TOKEN)?;
+    let stores = Arc::new(object_stores(environment, list(environment::OUTPUT_BUCKETS)?)?);
+    Ok(databricks_connector::Config {
+        workspaces: workspaces(args, environment, instance.as_deref())?,
+        access_token_file: mounted_token(access_token.as_ref(), Path::new(MOUNTED_TOKEN)),
+        access_token_hosts: list(environment::ACCESS_TOKEN_HOSTS)?.unwrap_or_default(),
+        instance,
+        access_token,
+        sql_warehouse: match &args.sql_warehouse {
+            Some(id) => Some(id.clone()),
+            None => environment.text(environment::SQL_WAREHOUSE)?,
+        },
+        allowed_hosts: list(environment::ALLOWED_HOSTS)?.unwrap_or_default(),
+        namespace_secrets: namespace_secrets::access(
+            &list(environment::SECRET_NAMESPACES)?.unwrap_or_default(),
+        )?,
+        extra_roots_pem: environment
+            .path(environment::SSL_CERT_FILE)
+            .map(|path| {
+                std::fs::read(&path).map_err(unreadable(environment::SSL_CERT_FILE.name, &path))
+            })
+            .transpose()?,
+        run_defaults: run_defaults(environment)?,
+        task_files: Arc::<ObjectStores>::clone(&stores),
+        logs: LogReading {
+            files: stores,
+            token_key: log_token_key(environment)?,
+            ..LogReading::default()
+        },
+        entrypoint: match args.entrypoint {
+            Entrypoint::Git => databricks_connector::Entrypoint::Git,
+            Entrypoint::Workspace => databricks_connector::Entrypoint::Workspace,
+        },
+        jobs_api: match args.jobs_api {
+            JobsApi::V2_2 => databricks_connector::JobsApi::V2_2,
+            JobsApi::V2_1 => databricks_connector::JobsApi::V2_1,
+        },
+        user_failures: match args.user_failures {
+            UserFailures::Retryable => databricks_connector::UserFailures::Retryable,
+            UserFailures::Permanent => databricks_connector::UserFailures::Permanent,
+        },
+        cluster_tags: !args.no_cluster_tags,
+        require_error_file: args.require_error_file,
+        calls: CallLimits {
+            at_once: count(args.calls_at_once),
+            reads_per_second: count(args.reads_per_second),
+            writes_per_second: count(args.writes_per_second),
+        },
+        refusal_patience: seconds(args.refusal_patience),
+        vanished_patience: seconds(args.vanished_patience),
+        unreachable_patience: Some(seconds(args.unreachable_patience))
+            .filter(|patience| !patience.is_zero()),
+        ..databricks_connector::Config::default()
+    })
+}
+
+/// Returns the workspaces and credentials of the file and of the standard variables.
+fn workspaces(
+    args: &DatabricksArgs,
+    environment: &Environment,
+    instance: Option<&str>,
+) -> Result<Workspaces, ConfigError> {
+    let variables = environment.reader();
+    let variable = environment.path(environment::WORKSPACES);
+    let file = match (&args.workspaces, &variable) {
+        (Some(path), _) => Some(("--workspaces", path)),
+        (None, Some(path)) => Some((environment::WORKSPACES.name, path)),
+        (None, None) => None,
+    };
+    let workspaces = match file {
+        None => Workspaces::default(),
+        Some((name, path)) => {
+            let text = std::fs::read_to_string(path).map_err(unreadable(name, path))?;
+            Workspaces::parse(&text, &variables).map_err(|error| {
+                ConfigError::new(name, format!("{} is invalid", path.display())).with_source(error)
+            })?
+        }
+    };
+    workspaces
+        .with_standard_variables(&variables, instance)
+        .map_err(|error| ConfigError::new("DATABRICKS_*", error.to_string()))
+}
+
+/// Returns the path of the mounted token, if it exists and no variable overrides it.
+fn mounted_token(access_token: Option<&SecretString>, path: &Path) -> Option<PathBuf> {
+    (access_token.is_none() && path.is_file()).then(|| path.to_owned())
+}
+
+fn object_stores(
+    environment: &Environment,
+    buckets: Option<Vec<String>>,
+) -> Result<ObjectStores, ConfigError> {
     let stores = ObjectStores::new().with_s3(
-        environment.s3_endpoint.clone(),
-        environment.s3_access_key_id.clone(),
-        environment.s3_secret_access_key.clone(),
+        environment.text(environment::S3_ENDPOINT)?,
+        environment.secret(environment::S3_ACCESS_KEY_ID)?,
+        environment.secret(environment::S3_SECRET_ACCESS_KEY)?,
     );
-    match environment.output_buckets.as_deref().map(comma_separated) {
+    Ok(match buckets {
         Some(buckets) => stores.only(buckets),
         None => stores,
-    }
-}
-
-/// What seals log tokens. A short key could be guessed from a token.
-fn log_token_key(environment: &Environment) -> Result<Option<SecretString>, ConfigError> {
-    match &environment.log_token_key {
-        Some(key) if key.expose_secret().len() < MIN_KEY => {
-            let message = format!("has fewer than {MIN_KEY} characters; give a long random one");
-            Err(ConfigError::new(args::LOG_TOKEN_KEY, message))
-        }
-        key => Ok(key.clone()),
-    }
-}
-
-/// The shortest key of log tokens, in bytes.
-const MIN_KEY: usize = 16;
-
-/// From the object itself, or from the file that holds it.
-fn run_defaults(given: &str) -> Result<RunDefaults, ConfigError> {
-    let wrong = |message: String| ConfigError::new(args::RUN_DEFAULTS, message);
-    if given.starts_with(['{', '[']) {
-        return given.parse().map_err(|error| wrong(format!("{error}")));
-    }
-    let text = std::fs::read_to_string(given)
-        .map_err(|error| wrong(format!("{given} cannot be read")).with_source(error))?;
-    text.parse().map_err(|error| wrong(format!("{given}: {error}")))
-}
-
-fn read_roots(path: &Path) -> Result<Vec<u8>, ConfigError> {
-    std::fs::read(path).map_err(|error| {
-        ConfigError::new(args::SSL_CERT_FILE, format!("{} cannot be read", path.display()))
-            .with_source(error)
     })
+}
+
+fn log_token_key(environment: &Environment) -> Result<Option<SecretString>, ConfigError> {
+    let key = environment.secret(environment::LOG_TOKEN_KEY)?;
+    if key.as_ref().is_some_and(|key| key.expose_secret().len() < MIN_LOG_TOKEN_KEY) {
+        let message =
+            format!("is shorter than {MIN_LOG_TOKEN_KEY} characters; use a long random key");
+        return Err(ConfigError::new(environment::LOG_TOKEN_KEY.name, message));
+    }
+    Ok(key)
+}
+
+/// Parses the JSON object in the variable, or in the file that the variable names.
+fn run_defaults(environment: &Environment) -> Result<RunDefaults, ConfigError> {
+    let name = environment::RUN_DEFAULTS.name;
+    let Some(value) = environment.text(environment::RUN_DEFAULTS)? else {
+        return Ok(RunDefaults::default());
+    };
+    if value.starts_with(['{', '[']) {
+        return value.parse().map_err(|error| ConfigError::new(name, format!("{error}")));
+    }
+    let text = std::fs::read_to_string(&value).map_err(unreadable(name, Path::new(&value)))?;
+    text.parse().map_err(|error| ConfigError::new(name, format!("{value}: {error}")))
+}
+
+/// Maps the error of reading the file that the flag or variable `name` names.
+fn unreadable(name: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> ConfigError {
+    move |error| {
+        ConfigError::new(name, format!("{} cannot be read", path.display())).with_source(error)
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use clap::Parser as _;
 
     use super::*;
     use crate::Args;
 
     fn config(line: &str, environment: &Environment) -> Result<Config, ConfigError> {
-        let args = Args::try_parse_from(
-            std::iter::once("connector-server").chain(line.split_whitespace()),
-        )
-        .unwrap();
-        Config::new(&args.serve, environment)
+        let words = std::iter::once("connector-server").chain(line.split_whitespace());
+        Config::new(&Args::try_parse_from(words).unwrap().serve, environment)
+    }
+
+    fn from_flags(line: &str) -> databricks_connector::Config {
+        config(line, &Environment::from_iter::<[(&str, &str); 0]>([])).unwrap().databricks
+    }
+
+    fn from_variable(name: &'static str, value: &str) -> Result<Config, ConfigError> {
+        config("", &Environment::from_iter([(name, value)]))
     }
 
     #[test]
-    fn a_key_of_log_tokens_that_could_be_guessed_is_refused() {
-        let with = |key: &str| {
-            let key = Some(SecretString::from(key.to_owned()));
-            config("", &Environment { log_token_key: key, ..Environment::default() })
-        };
-        let error = with("short").unwrap_err();
+    fn flags_have_the_defaults_of_the_connector() {
+        let (flags, default) = (from_flags(""), databricks_connector::Config::default());
+        assert_eq!(flags.calls, default.calls);
+        assert_eq!(flags.refusal_patience, default.refusal_patience);
+        assert_eq!(flags.vanished_patience, default.vanished_patience);
+        assert_eq!(flags.unreachable_patience, default.unreachable_patience);
+        assert_eq!(flags.call_timeout, default.call_timeout);
+        assert_eq!(flags.jobs_api, databricks_connector::JobsApi::V2_2);
+    }
+
+    #[test]
+    fn flags_set_limits_and_grace_periods() {
+        let config = from_flags(
+            "--reads-per-second 1 --writes-per-second 2 --calls-at-once 3 --refusal-patience 4 \
+             --vanished-patience 5 --unreachable-patience 6 --call-timeout 7 --jobs-api 2.1",
+        );
+        let calls =
+            [config.calls.reads_per_second, config.calls.writes_per_second, config.calls.at_once];
+        assert_eq!(calls.map(NonZeroU32::get), [1, 2, 3]);
+        assert_eq!(config.refusal_patience, Duration::from_secs(4));
+        assert_eq!(config.vanished_patience, Duration::from_secs(5));
+        assert_eq!(config.unreachable_patience, Some(Duration::from_secs(6)));
+        assert_eq!(config.call_timeout, Duration::from_secs(7));
+        assert_eq!(config.jobs_api, databricks_connector::JobsApi::V2_1);
+    }
+
+    #[test]
+    fn sql_warehouse_flag_wins_over_variable() {
+        let environment = Environment::from_iter([("FLYTE_DATABRICKS_SQL_WAREHOUSE", "v")]);
+        let warehouse =
+            |line, environment| config(line, environment).unwrap().databricks.sql_warehouse;
+        assert_eq!(warehouse("--sql-warehouse f", &environment).as_deref(), Some("f"));
+        assert_eq!(warehouse("", &environment).as_deref(), Some("v"));
+        assert_eq!(warehouse("", &Environment::from_iter::<[(&str, &str); 0]>([])), None);
+    }
+
+    #[test]
+    fn short_log_token_key_is_rejected_and_not_shown() {
+        let error = from_variable("FLYTE_LOG_TOKEN_KEY", "canary").unwrap_err();
         assert_eq!(error.name(), "FLYTE_LOG_TOKEN_KEY");
-        assert!(!error.to_string().contains("short"), "{error}");
-        assert!(with("0123456789abcdef").unwrap().databricks.logs.token_key.is_some());
+        assert!(!error.to_string().contains("canary"), "{error}");
+        let valid = from_variable("FLYTE_LOG_TOKEN_KEY", "0123456789abcdef").unwrap();
+        assert!(valid.databricks.logs.token_key.is_some());
     }
 
     #[test]
-    fn a_bad_value_is_one_line_that_names_the_variable() {
-        let bad = |environment: Environment| config("", &environment).unwrap_err();
-        let roots = bad(Environment {
-            ssl_cert_file: Some("/nowhere/ca.pem".into()),
-            ..Environment::default()
-        });
-        assert_eq!(roots.to_string(), "SSL_CERT_FILE: /nowhere/ca.pem cannot be read");
+    fn unreadable_file_is_reported_with_its_variable() {
+        let error = from_variable("SSL_CERT_FILE", "/nowhere/ca.pem").unwrap_err();
+        assert_eq!(error.to_string(), "SSL_CERT_FILE: /nowhere/ca.pem cannot be read");
     }
 
     #[test]
-    fn run_defaults_are_an_object_or_the_path_of_one() {
-        let given = |text: &str| {
-            let run_defaults = Some(text.to_owned());
-            config("", &Environment { run_defaults, ..Environment::default() })
-        };
+    fn run_defaults_are_an_object_or_a_path() {
+        let parsed = |value: &str| from_variable("FLYTE_DATABRICKS_RUN_DEFAULTS", value);
         let object = r#"{"queue": {"enabled": true}}"#;
         let expected: RunDefaults = object.parse().unwrap();
-        assert_eq!(given(object).unwrap().databricks.run_defaults, expected);
+        assert_eq!(parsed(object).unwrap().databricks.run_defaults, expected);
 
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("defaults.json");
         let path = path.to_str().unwrap();
         std::fs::write(path, object).unwrap();
-        assert_eq!(given(path).unwrap().databricks.run_defaults, expected);
+        assert_eq!(parsed(path).unwrap().databricks.run_defaults, expected);
 
-        let said = |text: &str| given(text).unwrap_err().to_string();
+        let error = |value: &str| parsed(value).unwrap_err().to_string();
         assert_eq!(
-            said(r#"{"queue": true}"#),
+            error(r#"{"queue": true}"#),
             "FLYTE_DATABRICKS_RUN_DEFAULTS: `queue` must be an object, but is a boolean"
         );
-        assert_eq!(said("/nowhere"), "FLYTE_DATABRICKS_RUN_DEFAULTS: /nowhere cannot be read");
+        assert_eq!(error("/nowhere"), "FLYTE_DATABRICKS_RUN_DEFAULTS: /nowhere cannot be read");
         std::fs::write(path, "{\n").unwrap();
-        let stale = format!("FLYTE_DATABRICKS_RUN_DEFAULTS: {path}: is not JSON: line 2, column 0");
-        assert_eq!(said(path), stale);
+        let expected =
+            format!("FLYTE_DATABRICKS_RUN_DEFAULTS: {path}: is not JSON: line 2, column 0");
+        assert_eq!(error(path), expected);
     }
 
     #[test]
-    fn the_version_of_the_jobs_api_can_be_chosen() {
-        let chosen =
-            |line: &str| config(line, &Environment::default()).unwrap().databricks.jobs_api;
-        assert_eq!(chosen(""), databricks_connector::JobsApi::V2_2);
-        assert_eq!(chosen("--jobs-api 2.1"), databricks_connector::JobsApi::V2_1);
-        assert!(Args::try_parse_from(["connector-server", "--jobs-api", "2.0"]).is_err());
-    }
-
-    #[test]
-    fn call_timeout_applies_to_the_server_and_the_connector() {
-        let timeouts = |line| {
-            let config = config(line, &Environment::default()).unwrap();
-            (config.service.default_timeout, config.databricks.call_timeout)
-        };
-        let default = databricks_connector::Config::default().call_timeout;
-        assert_eq!(timeouts(""), (default, default));
-        let seconds = Duration::from_secs(7);
-        assert_eq!(timeouts("--call-timeout 7"), (seconds, seconds));
+    fn mounted_token_is_used_unless_a_variable_is_set() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let token = SecretString::from("dapi");
+        assert_eq!(mounted_token(None, file.path()).as_deref(), Some(file.path()));
+        assert_eq!(mounted_token(Some(&token), file.path()), None);
+        assert_eq!(mounted_token(None, Path::new("/nowhere")), None);
     }
 }

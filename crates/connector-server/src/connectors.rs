@@ -1,16 +1,16 @@
-//! The connectors of the binary.
+//! The connectors that the binary registers. A further connector is added here.
 
 use connector_core::Registry;
 use connector_service::{ConfigError, error_chain};
 use databricks_connector::{ConfigField, DatabricksConnector};
 
-use crate::args;
+use crate::environment;
 
-/// The registry of the binary: Databricks.
+/// Returns a registry with the Databricks connector.
 ///
 /// # Errors
 ///
-/// [`ConfigError`] when the connector refuses a value; it names the variable.
+/// [`ConfigError`] if the connector rejects a value; it names the variable.
 pub fn registry(config: databricks_connector::Config) -> Result<Registry, ConfigError> {
     let databricks = databricks(config)?;
     Registry::builder()
@@ -19,29 +19,23 @@ pub fn registry(config: databricks_connector::Config) -> Result<Registry, Config
         .map_err(|error| ConfigError::new("the built-in connectors", error.to_string()))
 }
 
-/// The Databricks connector.
-///
-/// # Errors
-///
-/// [`ConfigError`] when the connector refuses a value; it names the variable.
+/// Creates the Databricks connector. Fails like [`registry`].
 pub(crate) fn databricks(
     config: databricks_connector::Config,
 ) -> Result<DatabricksConnector, ConfigError> {
-    DatabricksConnector::new(config).map_err(|error| {
-        let name = variable(error.field());
-        ConfigError::new(name, error_chain(&error))
-    })
+    DatabricksConnector::new(config)
+        .map_err(|error| ConfigError::new(variable(error.field()), error_chain(&error)))
 }
 
 fn variable(field: ConfigField) -> &'static str {
     match field {
-        ConfigField::Instance => args::INSTANCE,
-        ConfigField::AccessToken => args::ACCESS_TOKEN,
-        ConfigField::AccessTokenHosts => args::ACCESS_TOKEN_HOSTS,
-        ConfigField::AllowedHosts => args::ALLOWED_HOSTS,
-        ConfigField::SqlWarehouse => args::SQL_WAREHOUSE,
-        ConfigField::Roots => args::SSL_CERT_FILE,
-        // A part that has no variable yet.
+        ConfigField::Instance => environment::INSTANCE.name,
+        ConfigField::AccessToken => environment::ACCESS_TOKEN.name,
+        ConfigField::AccessTokenHosts => environment::ACCESS_TOKEN_HOSTS.name,
+        ConfigField::AllowedHosts => environment::ALLOWED_HOSTS.name,
+        ConfigField::SqlWarehouse => environment::SQL_WAREHOUSE.name,
+        ConfigField::Roots => environment::SSL_CERT_FILE.name,
+        // `ConfigField` is non-exhaustive.
         _ => "the Databricks connector",
     }
 }

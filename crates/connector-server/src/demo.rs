@@ -1,95 +1,82 @@
-//! The demo: a fake workspace, this server and a real gRPC client in one process.
+//! The `demo` subcommand: a fake workspace, this server and a gRPC client in one process.
 //!
-//! Three tasks live their lives: one succeeds, one fails, one is cancelled. [`stage`] starts the parts, [`scenes`] says
-//! what is sent and expected, [`scene`] plays the executor, [`display`] shows the answers, [`summary`] what came of
-//! them.
+//! [`scenario`] defines the three tasks, [`harness`] starts the servers, [`executor`] makes the calls of Flyte's
+//! executor, [`event`] is one response, [`outcome`] compares the result with the expectation, [`render`] formats text
+//! and [`output`] writes it. Nothing here is used outside the subcommand.
 
 #![expect(
     rustdoc::private_intra_doc_links,
-    reason = "the guide leads a reader of the source through the modules"
+    reason = "the overview links the private modules of the demo"
 )]
 
-mod answer;
-mod display;
-mod live;
+mod event;
+mod executor;
+mod harness;
 mod outcome;
-mod requests;
-mod scene;
-mod scenes;
-mod stage;
-mod summary;
-mod text;
-mod wrap;
+mod output;
+mod render;
+mod request;
+mod scenario;
 
 use connector_service::ShutdownSignals;
 
 use self::{
-    display::Display,
-    scenes::Scene,
-    stage::{BoxError, Stage},
-    summary::Row,
+    harness::{BoxError, Harness},
+    outcome::Outcome,
+    output::Output,
 };
 
-/// How the demo shows itself.
+/// The flags of `demo`.
 #[derive(Debug, Clone, clap::Args)]
 pub struct DemoArgs {
-    /// Print one line of JSON per answer, and one with the summary.
+    /// Print one JSON object per response, and one for the summary.
     #[arg(long)]
     pub json: bool,
 }
 
-/// Runs the demo, which takes some ten seconds and talks to nothing but itself.
+/// Runs the demo. It takes about five seconds and uses only the loopback interface.
 ///
 /// # Errors
 ///
-/// When a part of it does not start, when a task comes out other than expected, and when SIGINT or SIGTERM ends it
-/// early.
-pub async fn run(args: DemoArgs) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+/// When a server does not start, a task does not end as expected, or SIGINT or SIGTERM interrupts it.
+pub async fn run(args: DemoArgs) -> Result<(), BoxError> {
     let mut signals = ShutdownSignals::install()?;
-    let stage = Stage::start().await?;
-    let scenes = scenes::all();
-    let mut display = Display::new(args.json, &scenes);
-    let played = tokio::select! {
-        played = play(&scenes, &stage, &mut display) => {
-            display.clear();
-            played
-        }
-        signal = signals.recv() => {
-            display.interrupted()?;
-            Err(format!("the demo was ended by {} before its end", signal.name()).into())
-        }
+    let harness = Harness::start().await?;
+    let mut output = Output::new(args.json);
+    let result = tokio::select! {
+        result = run_scenarios(&harness, &mut output) => result,
+        signal = signals.recv() => Err(format!("the demo was interrupted by {}", signal.name()).into()),
     };
-    let stopped = stage.stop().await;
-    played.and(stopped)
+    let stopped = harness.stop().await;
+    result.and(stopped)
 }
 
-async fn play(scenes: &[Scene], stage: &Stage, display: &mut Display) -> Result<(), BoxError> {
-    display.sentence(&format!(
-        "This process holds three parts: a fake Databricks workspace at https://{}, the connector server with gRPC at \
-         {}, and a client that calls the server as Flyte's executor does. Nothing leaves this machine; the links are \
-         those of the fake workspace, which has no pages.",
-        stage.emulator.https_host(),
-        stage.grpc_address,
+async fn run_scenarios(harness: &Harness, output: &mut Output) -> Result<(), BoxError> {
+    output.paragraph(&format!(
+        "This process runs a fake Databricks workspace (https://{}), the connector server (gRPC on {}) and a client \
+         that makes the calls of Flyte's executor. No traffic leaves this machine. The links point to the fake \
+         workspace, which serves no web pages.",
+        harness.emulator.https_host(),
+        harness.grpc_address,
     ))?;
-    let mut rows = Vec::new();
-    for (at, scene) in scenes.iter().enumerate() {
-        display.begin(at, scenes.len(), scene)?;
-        let outcome = scene::play(scene, stage, display).await?;
-        let deviations = outcome.deviations(scene.expected);
-        display.over(&outcome, deviations.is_empty())?;
-        rows.push(Row { task: scene.key, outcome, deviations });
+    let scenarios = scenario::all();
+    let mut outcomes: Vec<Outcome> = Vec::new();
+    for (index, scenario) in scenarios.iter().enumerate() {
+        let heading = format!("{} of {}: {}", index + 1, scenarios.len(), scenario.title);
+        output.begin_scenario(&heading, scenario.introduction)?;
+        outcomes.push(executor::run(scenario, harness, output).await?);
     }
-    display.summary(&rows)?;
-    let differing = rows.iter().filter(|row| !row.deviations.is_empty()).count();
-    if differing > 0 {
+    output.summary(&outcomes)?;
+    let unexpected = outcomes.iter().filter(|outcome| !outcome.deviations().is_empty()).count();
+    if unexpected > 0 {
+        let total = outcomes.len();
         return Err(format!(
-            "{differing} of {} tasks came out other than expected; the summary says how",
-            rows.len()
+            "{unexpected} of {total} tasks did not end as expected; see the summary"
         )
         .into());
     }
-    display.sentence(
-        "\nAll three came out as expected. `connector-server --help` says how to serve a real workspace.",
+    output.paragraph(
+        "\nAll three tasks ended as expected. `connector-server --help` shows how to serve a real workspace.",
     )?;
     Ok(())
 }

@@ -1,36 +1,25 @@
-//! The binary: parse, run, exit code.
+//! Parses the command line, runs it and sets the exit code.
 
 #![forbid(unsafe_code)]
 
-use std::{process::ExitCode, sync::Arc};
+use std::process::ExitCode;
 
 use clap::Parser as _;
-use connector_server::{Args, Environment, StandardVariables, cli, misspelt};
+use connector_server::{Args, Environment, cli};
 use connector_service::Failure;
-
-const PROGRAM: &str = "connector-server";
 
 fn main() -> ExitCode {
     let args = match Args::try_parse() {
         Ok(args) => args,
-        Err(asked) if !asked.use_stderr() => {
-            // `--help` and `--version`; a closed pipe is no reason to fail.
-            drop(asked.print());
+        Err(error) if !error.use_stderr() => {
+            // `--help` or `--version`. A closed pipe is not an error.
+            drop(error.print());
             return ExitCode::SUCCESS;
         }
-        Err(usage) => return Failure::usage(&usage).report(PROGRAM),
+        Err(error) => return Failure::usage(&error).report("connector-server"),
     };
-    let outcome = Environment::read(|name| std::env::var_os(name))
-        .map(|environment| Environment {
-            standard: StandardVariables(Arc::new(|name| {
-                std::env::var_os(name)?.into_string().ok()
-            })),
-            misspelt: misspelt(std::env::vars_os().filter_map(|(name, _)| name.into_string().ok())),
-            ..environment
-        })
-        .map_err(Failure::from);
-    match outcome.and_then(|environment| cli::run(args, environment)) {
+    match cli::run(args, Environment::of_process()) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => failure.report(PROGRAM),
+        Err(failure) => failure.report("connector-server"),
     }
 }

@@ -1,4 +1,6 @@
-//! Secrets of the tasks' namespaces: which may be used, and, with the feature `kubernetes`, who reads them.
+//! Access to the Kubernetes Secrets of task namespaces: parses the list of namespaces.
+//!
+//! The feature `kubernetes` adds the reader. Choosing and caching a Secret belongs to the connector.
 
 #[cfg(feature = "kubernetes")]
 mod kubernetes;
@@ -8,19 +10,18 @@ use std::sync::Arc;
 use connector_service::ConfigError;
 use databricks_connector::{NamespaceSecrets, SecretAccess, SecretNamespaces};
 
-use crate::args;
+use crate::environment;
 
-/// What the operator lists: namespaces, or `*` for all of them.
+/// Returns the access to the listed namespaces; `*` stands for all. `None` for an empty list.
 ///
 /// # Errors
 ///
-/// [`ConfigError`] for what is no namespace, and where no API server can be found.
+/// [`ConfigError`] if a name is not a namespace, or no API server is configured.
 pub(crate) fn access(listed: &[String]) -> Result<Option<SecretAccess>, ConfigError> {
     let Some(namespaces) = namespaces(listed)? else { return Ok(None) };
     Ok(Some(SecretAccess { reader: reader()?, namespaces }))
 }
 
-/// None for an empty list.
 fn namespaces(listed: &[String]) -> Result<Option<SecretNamespaces>, ConfigError> {
     if listed.iter().any(|name| name == "*") {
         return Ok(Some(SecretNamespaces::Every));
@@ -32,7 +33,9 @@ fn namespaces(listed: &[String]) -> Result<Option<SecretNamespaces>, ConfigError
             && name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-')
     };
     match listed.iter().find(|name| !is_name(name)) {
-        Some(other) => Err(wrong(format!("`{other}` is no namespace; `*` stands for all of them"))),
+        Some(other) => {
+            Err(invalid(format!("`{other}` is not a namespace name; use `*` for all namespaces")))
+        }
         None if listed.is_empty() => Ok(None),
         None => Ok(Some(SecretNamespaces::Listed(listed.iter().cloned().collect()))),
     }
@@ -40,19 +43,19 @@ fn namespaces(listed: &[String]) -> Result<Option<SecretNamespaces>, ConfigError
 
 #[cfg(feature = "kubernetes")]
 fn reader() -> Result<Arc<dyn NamespaceSecrets>, ConfigError> {
-    Ok(Arc::new(kubernetes::KubernetesSecrets::from_surroundings().map_err(wrong)?))
+    Ok(Arc::new(kubernetes::KubernetesSecrets::from_environment().map_err(invalid)?))
 }
 
 #[cfg(not(feature = "kubernetes"))]
 fn reader() -> Result<Arc<dyn NamespaceSecrets>, ConfigError> {
-    Err(wrong(
-        "this program was built without Kubernetes; build it with `--features kubernetes`"
+    Err(invalid(
+        "this binary was built without Kubernetes support; build it with `--features kubernetes`"
             .to_owned(),
     ))
 }
 
-fn wrong(message: String) -> ConfigError {
-    ConfigError::new(args::SECRET_NAMESPACES, message)
+fn invalid(message: String) -> ConfigError {
+    ConfigError::new(environment::SECRET_NAMESPACES.name, message)
 }
 
 #[cfg(test)]
@@ -61,23 +64,23 @@ mod tests {
 
     use super::*;
 
-    fn read(listed: &[&str]) -> Result<Option<SecretNamespaces>, String> {
+    fn parse(listed: &[&str]) -> Result<Option<SecretNamespaces>, String> {
         let listed: Vec<String> = listed.iter().map(|&name| name.to_owned()).collect();
         namespaces(&listed).map_err(|error| error.to_string())
     }
 
     #[test]
-    fn nothing_listed_lets_nothing_be_read_and_a_star_everything() {
-        assert_eq!(read(&[]), Ok(None));
-        assert_eq!(read(&["*"]), Ok(Some(SecretNamespaces::Every)));
+    fn empty_list_grants_nothing_and_star_grants_everything() {
+        assert_eq!(parse(&[]), Ok(None));
+        assert_eq!(parse(&["*"]), Ok(Some(SecretNamespaces::Every)));
         let listed = BTreeSet::from(["a".to_owned(), "b-1".to_owned()]);
-        assert_eq!(read(&["b-1", "a"]), Ok(Some(SecretNamespaces::Listed(listed))));
+        assert_eq!(parse(&["b-1", "a"]), Ok(Some(SecretNamespaces::Listed(listed))));
     }
 
     #[test]
-    fn what_is_no_namespace_is_named() {
+    fn invalid_namespace_is_reported() {
         for name in ["A", "a/b", "team-*", "-a", "a.b"] {
-            let error = read(&["ok", name]).unwrap_err();
+            let error = parse(&["ok", name]).unwrap_err();
             assert!(
                 error.starts_with(&format!("FLYTE_DATABRICKS_SECRET_NAMESPACES: `{name}`")),
                 "{error}"
@@ -87,7 +90,7 @@ mod tests {
 
     #[cfg(not(feature = "kubernetes"))]
     #[test]
-    fn a_program_without_kubernetes_says_so() {
+    fn binary_without_kubernetes_rejects_namespaces() {
         let error = access(&["a".to_owned()]).unwrap_err().to_string();
         assert!(error.contains("--features kubernetes"), "{error}");
     }

@@ -32,7 +32,8 @@ mod credentials;
 mod delete;
 mod error;
 #[cfg(test)]
-mod fixture;
+#[path = "../../../fixtures/requests.rs"]
+mod fixtures;
 #[cfg(any(fuzzing, test))]
 #[doc(hidden)]
 pub mod fuzzing;

@@ -1,104 +1,134 @@
-//! What became of a scene, and whether it is what was expected.
+//! The result of a scenario, compared with the expected one.
 
 use std::time::Duration;
 
-use flyteidl2::core::task_execution::Phase;
+use flyteidl2::{connector::Resource, core::task_execution::Phase};
 use serde_json::{Value, json};
 
-use super::answer::seconds;
+use super::event::{is_terminal, seconds};
 
-/// What became of a scene.
-#[derive(Debug, Clone, Default)]
+/// The result of a scenario.
+#[derive(Debug, Clone)]
 pub(super) struct Outcome {
+    /// The key of the scenario.
+    pub(super) task: &'static str,
+    pub(super) expected: Expected,
     pub(super) run_id: Option<String>,
-    /// Every phase that `GetTask` answered, in order, each once in a row.
+    /// The phases that `GetTask` returned, in order, without repetitions.
     pub(super) phases: Vec<Phase>,
-    /// The message of the last answer.
+    /// The message of the last `GetTask` response.
     pub(super) message: String,
     pub(super) has_run_page: bool,
     pub(super) log: Vec<String>,
-    pub(super) took: Duration,
-    /// Why the scene was broken off, if it was.
-    pub(super) trouble: Option<String>,
+    /// Time from `CreateTask` to the terminal phase.
+    pub(super) duration: Duration,
+    /// Why the scenario stopped early.
+    pub(super) failure: Option<String>,
 }
 
-/// What a scene has to come to.
+/// The expected result of a scenario.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Expected {
-    pub(super) end: Phase,
-    /// A part of the last message.
+    /// The last phase.
+    pub(super) phase: Phase,
+    /// A substring of the last message.
     pub(super) message: &'static str,
-    /// A part of a line of the log.
-    pub(super) log: Option<&'static str>,
+    /// A substring of a log line.
+    pub(super) log_line: Option<&'static str>,
 }
 
 impl Outcome {
-    /// The last phase that was answered.
-    pub(super) fn end(&self) -> Option<Phase> {
+    pub(super) fn new(task: &'static str, expected: Expected) -> Self {
+        Self {
+            task,
+            expected,
+            run_id: None,
+            phases: Vec::new(),
+            message: String::new(),
+            has_run_page: false,
+            log: Vec::new(),
+            duration: Duration::ZERO,
+            failure: None,
+        }
+    }
+
+    /// Records a response to `GetTask`.
+    pub(super) fn record(&mut self, resource: &Resource) {
+        if self.phase() != Some(resource.phase()) {
+            self.phases.push(resource.phase());
+        }
+        self.message.clone_from(&resource.message);
+        self.has_run_page |=
+            resource.log_links.iter().any(|link| link.name == "Databricks Console");
+    }
+
+    /// Returns the last phase.
+    pub(super) fn phase(&self) -> Option<Phase> {
         self.phases.last().copied()
     }
 
-    /// The first line of the last message, or the trouble.
+    /// Returns why the scenario stopped early, or the first line of the last message.
     pub(super) fn reason(&self) -> &str {
-        self.trouble.as_deref().or_else(|| self.message.lines().next()).unwrap_or_default()
+        self.failure.as_deref().or_else(|| self.message.lines().next()).unwrap_or_default()
     }
 
-    /// In what it differs from what was expected; nothing if it does not.
-    pub(super) fn deviations(&self, expected: Expected) -> Vec<String> {
-        if let Some(trouble) = &self.trouble {
-            return vec![trouble.clone()];
+    /// Returns the differences from the expected result.
+    pub(super) fn deviations(&self) -> Vec<String> {
+        if let Some(failure) = &self.failure {
+            return vec![failure.clone()];
         }
+        let Expected { phase, message, log_line } = self.expected;
         let mut deviations = Vec::new();
-        if self.end() != Some(expected.end) {
-            let end = self.end().map_or("no phase at all", |phase| phase.as_str_name());
-            deviations.push(format!("ended with {end}, not with {}", expected.end.as_str_name()));
+        if self.phase() != Some(phase) {
+            let last = self.phase().map_or("no phase", |phase| phase.as_str_name());
+            deviations.push(format!("ended with {last}, expected {}", phase.as_str_name()));
         }
         if !self.phases.is_sorted_by_key(|phase| rank(*phase)) {
-            deviations.push(format!("went backwards: {}", names(&self.phases).join(", ")));
+            deviations.push(format!("phases out of order: {}", names(&self.phases).join(", ")));
         }
-        if !self.message.contains(expected.message) {
-            deviations.push(format!("its last message does not say `{}`", expected.message));
+        if !self.message.contains(message) {
+            deviations.push(format!("the last message does not contain `{message}`"));
         }
         if !self.has_run_page {
-            deviations.push("no answer had a link to the run's page".to_owned());
+            deviations.push("no response linked the run page".to_owned());
         }
-        if let Some(wanted) = expected.log
-            && !self.log.iter().any(|line| line.contains(wanted))
+        if let Some(expected) = log_line
+            && !self.log.iter().any(|line| line.contains(expected))
         {
-            deviations.push(format!("no line of its log says `{wanted}`"));
+            deviations.push(format!("no log line contains `{expected}`"));
         }
         deviations
     }
 
-    /// The outcome for programs.
-    pub(super) fn to_json(&self, task: &str, deviations: &[String]) -> Value {
+    /// Returns the outcome as JSON.
+    pub(super) fn to_json(&self) -> Value {
+        let deviations = self.deviations();
         json!({
-            "task": task,
+            "task": self.task,
             "run_id": self.run_id,
             "phases": names(&self.phases),
-            "end": self.end().map(|phase| phase.as_str_name()),
+            "end": self.phase().map(|phase| phase.as_str_name()),
             "reason": self.reason(),
-            "seconds": seconds(self.took),
+            "seconds": seconds(self.duration),
             "as_expected": deviations.is_empty(),
             "deviations": deviations,
         })
     }
 }
 
-/// The phases by name.
-pub(super) fn names(phases: &[Phase]) -> Vec<&'static str> {
+fn names(phases: &[Phase]) -> Vec<&'static str> {
     phases.iter().map(Phase::as_str_name).collect()
 }
 
-/// Where in a life a phase belongs.
+/// Returns the position of a phase in the order in which phases may follow each other.
 fn rank(phase: Phase) -> u8 {
     match phase {
-        Phase::Undefined => 0,
         Phase::Queued => 1,
         Phase::WaitingForResources => 2,
         Phase::Initializing => 3,
         Phase::Running => 4,
-        Phase::Succeeded | Phase::Aborted | Phase::Failed | Phase::RetryableFailed => 5,
+        terminal if is_terminal(terminal) => 5,
+        _ => 0,
     }
 }
 
@@ -106,8 +136,11 @@ fn rank(phase: Phase) -> u8 {
 mod tests {
     use super::*;
 
-    const EXPECTED: Expected =
-        Expected { end: Phase::RetryableFailed, message: "ValueError", log: Some("reading") };
+    const EXPECTED: Expected = Expected {
+        phase: Phase::RetryableFailed,
+        message: "ValueError",
+        log_line: Some("reading"),
+    };
 
     fn as_expected() -> Outcome {
         Outcome {
@@ -115,36 +148,35 @@ mod tests {
             message: "ValueError: no\nTraceback".to_owned(),
             has_run_page: true,
             log: vec!["reading".to_owned()],
-            ..Outcome::default()
+            ..Outcome::new("fails", EXPECTED)
         }
     }
 
     #[test]
-    fn what_was_expected_has_no_deviations() {
-        assert_eq!(as_expected().deviations(EXPECTED), Vec::<String>::new());
+    fn expected_result_has_no_deviations() {
+        assert_eq!(as_expected().deviations(), Vec::<String>::new());
         assert_eq!(as_expected().reason(), "ValueError: no");
     }
 
     #[test]
-    fn every_difference_is_named() {
-        let outcome =
-            Outcome { phases: vec![Phase::Running, Phase::Initializing], ..Outcome::default() };
+    fn every_deviation_is_listed() {
+        let phases = vec![Phase::Running, Phase::Initializing];
         assert_eq!(
-            outcome.deviations(EXPECTED),
+            Outcome { phases, ..Outcome::new("fails", EXPECTED) }.deviations(),
             [
-                "ended with INITIALIZING, not with RETRYABLE_FAILED",
-                "went backwards: RUNNING, INITIALIZING",
-                "its last message does not say `ValueError`",
-                "no answer had a link to the run's page",
-                "no line of its log says `reading`",
+                "ended with INITIALIZING, expected RETRYABLE_FAILED",
+                "phases out of order: RUNNING, INITIALIZING",
+                "the last message does not contain `ValueError`",
+                "no response linked the run page",
+                "no log line contains `reading`",
             ]
         );
     }
 
     #[test]
-    fn trouble_is_told_alone() {
-        let outcome = Outcome { trouble: Some("it broke".to_owned()), ..as_expected() };
-        assert_eq!(outcome.deviations(EXPECTED), ["it broke"]);
+    fn failure_is_the_only_deviation() {
+        let outcome = Outcome { failure: Some("it broke".to_owned()), ..as_expected() };
+        assert_eq!(outcome.deviations(), ["it broke"]);
         assert_eq!(outcome.reason(), "it broke");
     }
 }

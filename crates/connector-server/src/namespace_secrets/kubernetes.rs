@@ -1,4 +1,4 @@
-//! Reads Secrets from the API server: `get` of one by its name and nothing else, so that a Role can be that narrow.
+//! Reads Secrets from the Kubernetes API server. Only `get` by name is used, so a Role can be that narrow.
 
 use std::{fmt, time::Duration};
 
@@ -14,19 +14,19 @@ use secrecy::SecretString;
 use serde::Deserialize;
 use tokio::sync::OnceCell;
 
-/// More than a Secret of 1 MiB takes as base64.
+/// Response size limit. A Secret has at most 1 MiB, plus base64.
 const MAX_BYTES: usize = 2 * 1024 * 1024;
 
-/// How long the API server may take to let us connect, and to say something.
-const PATIENCE: Duration = Duration::from_secs(5);
+/// Timeout for connecting, and for each read.
+const TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Its data is the token of a service account, under the key that we read. That is nothing for Databricks.
+/// The type of Secrets that hold a service account token under the key `token`. Such a token is never sent to Databricks.
 const SERVICE_ACCOUNT_TOKEN: &str = "kubernetes.io/service-account-token";
 
-/// The Secrets of one cluster, read as the service account of this pod or as the user of a kubeconfig.
+/// Reads Secrets as the pod's service account, or as the user of a kubeconfig.
 pub(super) struct KubernetesSecrets {
     source: Source,
-    /// Made at the first read, for it needs the runtime.
+    /// Created on first use, because it needs the tokio runtime.
     client: OnceCell<Client>,
 }
 
@@ -35,7 +35,7 @@ enum Source {
     Kubeconfig(Box<Kubeconfig>),
 }
 
-/// As much of a Secret as we read.
+/// The fields of a Secret that are read.
 #[derive(Deserialize)]
 struct Secret {
     #[serde(default)]
@@ -52,16 +52,16 @@ struct Keys {
 }
 
 impl KubernetesSecrets {
-    /// The cluster of this pod, else the one of `KUBECONFIG` or `~/.kube/config`.
+    /// Uses the pod's cluster, else that of `KUBECONFIG` or `~/.kube/config`.
     ///
     /// # Errors
     ///
-    /// What is missing, in words, when there is neither.
-    pub(super) fn from_surroundings() -> Result<Self, String> {
+    /// A message if neither exists.
+    pub(super) fn from_environment() -> Result<Self, String> {
         let source = match Config::incluster() {
             Ok(config) => Source::Pod(Box::new(config)),
-            Err(not_here) => Source::Kubeconfig(Box::new(Kubeconfig::read().map_err(|no_file| {
-                format!("no API server is known, neither from a pod ({not_here}) nor from a kubeconfig ({no_file})")
+            Err(not_in_pod) => Source::Kubeconfig(Box::new(Kubeconfig::read().map_err(|no_kubeconfig| {
+                format!("no API server is configured: not running in a pod ({not_in_pod}), and no kubeconfig ({no_kubeconfig})")
             })?)),
         };
         Ok(Self { source, client: OnceCell::new() })
@@ -69,9 +69,9 @@ impl KubernetesSecrets {
 
     async fn client(&self) -> Result<&Client, SecretTrouble> {
         let lasting = |error: &dyn fmt::Display| {
-            SecretTrouble::Lasting(format!("the API server cannot be called: {error}"))
+            SecretTrouble::Lasting(format!("cannot connect to the API server: {error}"))
         };
-        let make = async || {
+        let connect = async || {
             let mut config = match &self.source {
                 Source::Pod(config) => config.as_ref().clone(),
                 Source::Kubeconfig(file) => {
@@ -80,69 +80,66 @@ impl KubernetesSecrets {
                     config.await.map_err(|error| lasting(&error))?
                 }
             };
-            config.connect_timeout = Some(PATIENCE);
-            config.read_timeout = Some(PATIENCE);
+            config.connect_timeout = Some(TIMEOUT);
+            config.read_timeout = Some(TIMEOUT);
             config.reset_reader_on_write = true;
-            // Whoever asks is asked again.
+            // The caller retries.
             config.default_retry = false;
             Client::try_from(config).map_err(|error| lasting(&error))
         };
-        self.client.get_or_try_init(make).await
+        self.client.get_or_try_init(connect).await
     }
 
-    /// Not by `Client::request`, which logs what it cannot parse.
+    /// Avoids `Client::request`, which logs bodies that it cannot parse.
     async fn get(
         &self,
         namespace: &str,
         name: &str,
     ) -> Result<Option<SecretContent>, SecretTrouble> {
         let passing = |error: &dyn fmt::Display| {
-            SecretTrouble::Passing(format!("the API server did not answer: {error}"))
+            SecretTrouble::Passing(format!("the API server does not respond: {error}"))
         };
         let request = Request::get(format!("/api/v1/namespaces/{namespace}/secrets/{name}"))
             .body(Body::empty())
             .map_err(|error| passing(&error))?;
-        let sent = self.client().await?.send(request).await;
-        let response = sent.map_err(|error| match error {
-            kube::Error::Auth(error) => {
-                SecretTrouble::Lasting(format!("the connector has no identity to show: {error}"))
-            }
+        let result = self.client().await?.send(request).await;
+        let response = result.map_err(|error| match error {
+            kube::Error::Auth(error) => SecretTrouble::Lasting(format!(
+                "the connector cannot authenticate to the API server: {error}"
+            )),
             error => passing(&error),
         })?;
         match response.status() {
             StatusCode::OK => {}
             StatusCode::NOT_FOUND => return Ok(None),
             status @ (StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) => {
-                let why =
-                    format!("the API server does not let the connector ({})", status.as_u16());
+                let why = format!("the API server denied access ({})", status.as_u16());
                 return Err(SecretTrouble::Lasting(why));
             }
             status => {
-                let why = format!("the API server answered {}", status.as_u16());
+                let why = format!("the API server returned status {}", status.as_u16());
                 return Err(SecretTrouble::Passing(why));
             }
         }
         let body = axum::body::Body::new(response.into_body());
         let body = axum::body::to_bytes(body, MAX_BYTES).await.map_err(|error| passing(&error))?;
-        content(&body).map(Some)
+        parse(&body).map(Some)
     }
 }
 
-/// The error of the parser is dropped: it may quote what it read.
-fn content(body: &[u8]) -> Result<SecretContent, SecretTrouble> {
+/// Parses a Secret. Drops parser errors, which may quote the content.
+fn parse(body: &[u8]) -> Result<SecretContent, SecretTrouble> {
     let lasting = |why: &str| SecretTrouble::Lasting(why.to_owned());
     let secret: Secret = serde_json::from_slice(body).map_err(|_quoting| {
-        SecretTrouble::Passing("what the API server answered is no Secret".to_owned())
+        SecretTrouble::Passing("the API server returned something other than a Secret".to_owned())
     })?;
     if secret.kind == SERVICE_ACCOUNT_TOKEN {
-        return Err(lasting(
-            "it holds the token of a service account, which is not for Databricks",
-        ));
+        return Err(lasting("it holds a service account token, which is not sent to Databricks"));
     }
     let text = |bytes: Option<ByteString>| {
         let text = bytes.map(|ByteString(bytes)| String::from_utf8(bytes)).transpose();
         text.map(|text| text.map(SecretString::from))
-            .map_err(|_quoting| lasting("one of its keys is not text"))
+            .map_err(|_quoting| lasting("one of its values is not valid UTF-8"))
     };
     let Keys { token, client_id, client_secret } = secret.data.unwrap_or_default();
     Ok(SecretContent {
@@ -171,25 +168,25 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_three_keys_are_read_and_others_are_left() {
+    fn known_keys_are_read_and_others_ignored() {
         let body =
             br#"{"kind":"Secret","type":"Opaque","data":{"token":"ZGFwaS0x","other":"/w=="}}"#;
-        let found = content(body).unwrap();
+        let found = parse(body).unwrap();
         assert_eq!(found.token.unwrap().expose_secret(), "dapi-1");
         assert!(found.client_id.is_none() && found.client_secret.is_none());
-        assert!(content(br#"{"kind":"Secret"}"#).unwrap().token.is_none());
+        assert!(parse(br#"{"kind":"Secret"}"#).unwrap().token.is_none());
     }
 
     #[test]
-    fn a_token_of_a_service_account_is_nothing_for_databricks() {
+    fn service_account_token_is_rejected() {
         let body = br#"{"type":"kubernetes.io/service-account-token","data":{"token":"ZGFwaS0x"}}"#;
-        assert!(matches!(content(body), Err(SecretTrouble::Lasting(_))));
+        assert!(matches!(parse(body), Err(SecretTrouble::Lasting(_))));
     }
 
     #[test]
-    fn what_cannot_be_read_is_not_quoted() {
+    fn errors_do_not_quote_the_secret() {
         for body in [r#"{"data":{"token":"canary!"}}"#, "canary", r#"{"data":{"token":"/w=="}}"#] {
-            let trouble = content(body.as_bytes()).unwrap_err();
+            let trouble = parse(body.as_bytes()).unwrap_err();
             assert!(!format!("{trouble:?}").contains("canary"), "{trouble:?}");
         }
     }

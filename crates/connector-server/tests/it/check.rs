@@ -1,10 +1,10 @@
-//! `connector-server check`, as the binary.
+//! The `check` subcommand, run as a process.
 
 use std::{path::Path, process::Command};
 
 use databricks_emulator::Emulator;
 
-/// Standard output, standard error and the exit code. The binary starts from an empty environment.
+/// Returns standard output, standard error and exit code. No other environment variable is set.
 fn check(file: Option<&Path>, variables: &[(&str, &str)]) -> (String, String, i32) {
     let mut command = Command::new(env!("CARGO_BIN_EXE_connector-server"));
     command.arg("check").env_clear().envs(variables.iter().copied());
@@ -17,7 +17,7 @@ fn check(file: Option<&Path>, variables: &[(&str, &str)]) -> (String, String, i3
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_credential_of_the_file_and_of_the_environment_is_proven() {
+async fn credentials_of_file_and_environment_are_verified() {
     let emulator =
         Emulator::builder().service_principal("principal", "canary-secret").start().await.unwrap();
     let folder = tempfile::tempdir().unwrap();
@@ -38,10 +38,10 @@ async fn every_credential_of_the_file_and_of_the_environment_is_proven() {
     let rows: Vec<Vec<&str>> =
         table.lines().map(|line| line.split_whitespace().collect()).collect();
     assert_eq!(rows[1], ["prod", &host, "oauth-m2m", "someone@example.com", "yes"]);
-    assert_eq!(rows[2], ["environment", &host, "pat", "refused", "unknown"]);
+    assert_eq!(rows[2], ["environment", &host, "pat", "rejected", "unknown"]);
     assert!(table.contains("Invalid access token; check that the token is valid"), "{table}");
     assert!(!format!("{table}{line}").contains("canary"), "{table}{line}");
-    assert!(line.contains("not every credential is good"), "{line}");
+    assert!(line.contains("credentials cannot be used"), "{line}");
 
     let (_, _, code) = check(Some(&file), &variables[..1]);
     assert_eq!(code, 0);
@@ -49,21 +49,21 @@ async fn every_credential_of_the_file_and_of_the_environment_is_proven() {
 }
 
 #[test]
-fn a_variable_that_nothing_reads_is_named() {
+fn unknown_variable_is_reported() {
     let (_, line, code) = check(None, &[("FLYTE_DATABRICKS_INSTANCES", "a.cloud.databricks.com")]);
     assert_eq!(code, 0);
     assert!(line.contains("FLYTE_DATABRICKS_INSTANCES") && line.contains("--help"), "{line}");
 }
 
 #[test]
-fn a_configuration_without_a_credential_is_good_and_says_so() {
+fn configuration_without_credentials_is_valid() {
     let (table, _, code) = check(None, &[]);
     assert_eq!(code, 0);
-    assert!(table.contains("each task brings one"), "{table}");
+    assert!(table.contains("each task must bring its own"), "{table}");
 }
 
 #[test]
-fn a_token_for_no_workspace_and_a_broken_file_are_one_line_each() {
+fn token_without_host_and_invalid_file_are_reported_in_one_line() {
     let (_, line, code) = check(None, &[("FLYTE_DATABRICKS_ACCESS_TOKEN", "dapi-canary")]);
     assert_eq!((code, line.lines().count()), (64, 1), "{line}");
     assert!(line.contains("FLYTE_DATABRICKS_ACCESS_TOKEN_HOSTS"), "{line}");

@@ -1,80 +1,80 @@
-//! Every fault of the workspace, in every call of Flyte, once and lasting: what Flyte is answered, and how many runs
-//! there are. The expectations are those of DESIGN §3.1 and FC §1; `docs/reliability.md` shows them.
+//! The fault matrix: every fault of a workspace in every RPC of Flyte, once and persistent.
+//!
+//! Each case checks the response to Flyte and the number of runs. `docs/reliability.md` shows the expectations.
 
-mod cell;
+mod case;
+mod expectations;
 mod page;
-mod rows;
 
 use std::sync::Arc;
 
 use tokio::{sync::Semaphore, task::JoinSet};
 
 use self::{
-    cell::{Cell, Lasts, Stage, Verb},
-    rows::{Row, rows},
+    case::{Case, Repeat, Rpc, SharedServer},
+    expectations::{Row, rows},
 };
 
-/// Cells that are played at the same time.
-const AT_ONCE: usize = 32;
+/// Cases that run concurrently.
+const CONCURRENCY: usize = 32;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn every_fault_has_the_outcome_that_the_matrix_says() {
-    let turns = Arc::new(Semaphore::new(AT_ONCE));
-    let stage = Arc::new(Stage::new().await);
-    let mut playing = JoinSet::new();
+async fn every_fault_has_the_expected_outcome() {
+    let permits = Arc::new(Semaphore::new(CONCURRENCY));
+    let shared = Arc::new(SharedServer::start().await);
+    let mut running = JoinSet::new();
     for row in rows() {
-        for verb in Verb::ALL {
-            for lasts in Lasts::ALL {
-                let Some(expected) = row.expected(verb, lasts) else { continue };
-                let number = playing.len();
-                let cell = Cell { strike: row.strike.clone(), verb, lasts, number };
-                let stage = Arc::clone(&stage);
-                let turns = Arc::clone(&turns);
-                let name = format!("{}, {}, {lasts:?}", row.name, verb.name());
-                playing.spawn(async move {
-                    let _turn = turns.acquire_owned().await.unwrap();
-                    let seen = cell.play(&stage).await;
-                    (name, cell, seen, expected)
+        for rpc in Rpc::ALL {
+            for repeat in Repeat::ALL {
+                let Some(expected) = row.expected(rpc, repeat) else { continue };
+                let case = Case { fault: row.fault.clone(), rpc, repeat, number: running.len() };
+                let shared = Arc::clone(&shared);
+                let permits = Arc::clone(&permits);
+                let name = format!("{}, {}, {repeat:?}", row.name, rpc.name());
+                running.spawn(async move {
+                    let _permit = permits.acquire_owned().await.unwrap();
+                    let outcome = case.run(&shared).await;
+                    (name, case, outcome, expected)
                 });
             }
         }
     }
-    let played = playing.join_all().await;
-    let cells = played.len();
+    let finished = running.join_all().await;
+    let cases = finished.len();
     let mut wrong = Vec::new();
-    for (name, mut cell, mut seen, expected) in played {
-        // tonic says CANCELLED where the answer came after the deadline, and the server DEADLINE_EXCEEDED where the time ran
-        // out before it had one. On a machine that is busy with other tests that happens for once; a server that is too
-        // slow is so again when it is alone.
-        let is_late = seen.contains("CANCELLED") || seen.contains("DEADLINE_EXCEEDED");
-        if is_late && seen != expected {
-            cell.number += cells;
-            seen = cell.play(&stage).await;
+    for (name, mut case, mut outcome, expected) in finished {
+        // On a busy machine a response may miss the deadline: tonic then reports CANCELLED, the server
+        // DEADLINE_EXCEEDED. A server that is too slow by itself fails again when the case runs alone.
+        let is_late = outcome.contains("CANCELLED") || outcome.contains("DEADLINE_EXCEEDED");
+        if is_late && outcome != expected {
+            case.number += cases;
+            outcome = case.run(&shared).await;
         }
-        if seen != expected {
-            wrong.push(format!("{name}: {seen}; expected: {expected}"));
+        if outcome != expected {
+            wrong.push(format!("{name}: {outcome}; expected: {expected}"));
         }
     }
     wrong.sort();
-    assert!(wrong.is_empty(), "{} of {cells} cells:\n{}", wrong.len(), wrong.join("\n"));
+    assert!(wrong.is_empty(), "{} of {cases} cases:\n{}", wrong.len(), wrong.join("\n"));
 }
 
 #[test]
-fn the_matrix_keeps_what_flyte_does_not_forgive() {
+fn expectations_avoid_what_freezes_or_kills_a_task() {
     for row in rows() {
-        for lasts in Lasts::ALL {
-            let expected = |verb| row.expected(verb, lasts).unwrap_or("OK");
-            // Six errors freeze a task (FC §0.3), and an unknown phase kills it (FC §1.5).
-            let get = expected(Verb::Get);
+        for repeat in Repeat::ALL {
+            let expected = |rpc| row.expected(rpc, repeat).unwrap_or("OK");
+            // Six errors freeze a task (flyte-contract.md#gettask-errors), an unknown phase kills it
+            // (flyte-contract.md#gettask).
+            let get = expected(Rpc::Get);
             assert!(
-                get.split(", later ").all(|answer| answer.starts_with("OK")),
+                get.split(", later ").all(|response| response.starts_with("OK")),
                 "{}: {get}",
                 row.name
             );
             assert!(!get.contains("UNDEFINED"), "{}: {get}", row.name);
-            // A run that may be alive is not started again.
+            // An attempt whose run may be active is not retried.
             assert!(!get.contains("RETRYABLE") || row.name == "run deleted", "{}: {get}", row.name);
-            let create = expected(Verb::Create);
+            let create = expected(Rpc::Create);
             assert!(!create.contains("2 runs"), "{}: {create}", row.name);
         }
     }
@@ -83,26 +83,26 @@ fn the_matrix_keeps_what_flyte_does_not_forgive() {
 #[test]
 fn every_kind_of_fault_has_a_row() {
     use databricks_emulator::{ConnectionFault, Fault, RunFault};
-    use rows::Strike;
+    use expectations::InjectedFault;
 
-    let kind = |row: &Row| match &row.strike {
-        Strike::Call(Fault::Answer(_)) => "answer",
-        Strike::Call(Fault::RateLimited(_)) => "rate limit",
-        Strike::Call(Fault::Redirect(_)) => "redirect",
-        Strike::Call(Fault::DropBefore) => "drop before",
-        Strike::Call(Fault::DropAfter) => "drop after",
-        Strike::Call(Fault::DelayBefore(_)) => "delay before",
-        Strike::Call(Fault::DelayAfter(_)) => "delay after",
-        Strike::Call(Fault::SlowBody(_)) => "slow body",
-        Strike::Call(Fault::CutBody(_)) => "cut body",
-        Strike::Call(Fault::ContentType(_)) => "content type",
-        Strike::Call(Fault::TokenClock(_)) => "token clock",
-        Strike::Run(RunFault::Deleted) => "run deleted",
-        Strike::Run(RunFault::EarlierState(_)) => "earlier state",
-        Strike::Connection(ConnectionFault::Closed) => "closed",
-        Strike::Connection(ConnectionFault::NotTls) => "not TLS",
-        Strike::Connection(ConnectionFault::UntrustedCertificate) => "untrusted",
-        Strike::Connection(ConnectionFault::ExpiredCertificate) => "expired",
+    let kind = |row: &Row| match &row.fault {
+        InjectedFault::Call(Fault::Answer(_)) => "answer",
+        InjectedFault::Call(Fault::RateLimited(_)) => "rate limit",
+        InjectedFault::Call(Fault::Redirect(_)) => "redirect",
+        InjectedFault::Call(Fault::DropBefore) => "drop before",
+        InjectedFault::Call(Fault::DropAfter) => "drop after",
+        InjectedFault::Call(Fault::DelayBefore(_)) => "delay before",
+        InjectedFault::Call(Fault::DelayAfter(_)) => "delay after",
+        InjectedFault::Call(Fault::SlowBody(_)) => "slow body",
+        InjectedFault::Call(Fault::CutBody(_)) => "cut body",
+        InjectedFault::Call(Fault::ContentType(_)) => "content type",
+        InjectedFault::Call(Fault::TokenClock(_)) => "token clock",
+        InjectedFault::Run(RunFault::Deleted) => "run deleted",
+        InjectedFault::Run(RunFault::EarlierState(_)) => "earlier state",
+        InjectedFault::Connection(ConnectionFault::Closed) => "closed",
+        InjectedFault::Connection(ConnectionFault::NotTls) => "not TLS",
+        InjectedFault::Connection(ConnectionFault::UntrustedCertificate) => "untrusted",
+        InjectedFault::Connection(ConnectionFault::ExpiredCertificate) => "expired",
         other => panic!("{other:?} has no name here"),
     };
     let mut kinds: Vec<_> = rows().iter().map(kind).collect();

@@ -1,6 +1,6 @@
-//! A hostile task chooses where a token is sent: every trick is refused, and no packet goes out.
+//! Host validation: tasks that name a disallowed or disguised host are rejected, and no packet is sent.
 
-use std::{fs, io, net::TcpListener, path::Path};
+use std::{io, net::TcpListener};
 
 use connector_server::registry;
 use databricks_connector::Config;
@@ -8,20 +8,23 @@ use databricks_emulator::{Calls, CannedResponse, Emulator, Fault, FaultPlan, Fau
 use flyteidl2::{
     connector::{
         CreateTaskRequest, DeleteTaskRequest, GetTaskLogsRequest, GetTaskMetricsRequest,
-        GetTaskRequest, TaskCategory,
+        GetTaskRequest,
     },
     core::{Connection, task_execution::Phase},
 };
-use prost::Message as _;
 use prost_types::{Value, value::Kind};
 use secrecy::SecretString;
 use serde_json::json;
 use tonic::Code;
 
-use crate::server::{config, start};
+use crate::{
+    fixtures::create_request,
+    server::{config, start},
+    workspace::task_category,
+};
 
-/// Names that only look like Databricks' own, or are no names at all. `{port}` is a listener of ours on loopback.
-const HOSTILE: [&str; 59] = [
+/// Hosts that imitate Databricks domains or are not host names. `{port}` is the port of a listener on loopback.
+const HOSTILE_HOSTS: [&str; 59] = [
     "http://dbc-1.cloud.databricks.com",
     "ftp://dbc-1.cloud.databricks.com",
     "file:///etc/passwd",
@@ -83,20 +86,14 @@ const HOSTILE: [&str; 59] = [
     "kubernetes.default.svc",
 ];
 
-fn category() -> TaskCategory {
-    TaskCategory { name: "databricks".to_owned(), version: 0 }
-}
-
-fn with_token() -> Connection {
+fn token_connection() -> Connection {
     let secrets = [("databricks_token".to_owned(), "dapi-task".to_owned())].into();
     Connection { secrets, ..Connection::default() }
 }
 
-/// The request of a task that names this workspace.
+/// Returns a request for the workspace `host`.
 fn request(host: &str, connection: Option<Connection>) -> CreateTaskRequest {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("../../fixtures/requests/40_executor_first_attempt.create.pb");
-    let mut request = CreateTaskRequest::decode(fs::read(path).unwrap().as_slice()).unwrap();
+    let mut request = create_request("40_executor_first_attempt");
     let custom = request.template.as_mut().unwrap().custom.as_mut().unwrap();
     let host = Value { kind: Some(Kind::StringValue(host.to_owned())) };
     custom.fields.insert("databricksInstance".to_owned(), host);
@@ -105,7 +102,7 @@ fn request(host: &str, connection: Option<Connection>) -> CreateTaskRequest {
 }
 
 #[tokio::test]
-async fn every_trick_is_refused_without_a_packet_whoever_brings_the_token() {
+async fn hostile_hosts_are_rejected_without_a_packet_for_any_credential() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     listener.set_nonblocking(true).unwrap();
     let port = listener.local_addr().unwrap().port().to_string();
@@ -117,46 +114,48 @@ async fn every_trick_is_refused_without_a_packet_whoever_brings_the_token() {
     let server = start(config(), registry(databricks).unwrap()).await;
     let mut tasks = server.tasks();
     let long = format!("{}.cloud.databricks.com.evil.example", "a".repeat(5000));
-    for host in HOSTILE.into_iter().chain([long.as_str()]) {
+    for host in HOSTILE_HOSTS.into_iter().chain([long.as_str()]) {
         let host = host.replace("{port}", &port);
-        for connection in [Some(with_token()), None] {
-            let refused = tasks.create_task(request(&host, connection.clone())).await.unwrap_err();
+        for connection in [Some(token_connection()), None] {
+            let status = tasks.create_task(request(&host, connection.clone())).await.unwrap_err();
             assert!(
-                matches!(refused.code(), Code::InvalidArgument | Code::PermissionDenied),
-                "{host}: {refused:?}"
+                matches!(status.code(), Code::InvalidArgument | Code::PermissionDenied),
+                "{host}: {status:?}"
             );
-            assert!(!refused.message().contains("dapi"), "{refused:?}");
+            assert!(!status.message().contains("dapi"), "{status:?}");
 
             let resource_meta =
                 json!({"databricks_instance": host, "run_id": "7"}).to_string().into_bytes();
             let get = GetTaskRequest {
                 resource_meta: resource_meta.clone(),
-                task_category: Some(category()),
+                task_category: Some(task_category()),
                 connection: connection.clone(),
                 ..GetTaskRequest::default()
             };
             match tasks.get_task(get).await {
-                Ok(answer) => {
-                    let resource = answer.into_inner().resource.unwrap();
+                Ok(response) => {
+                    let resource = response.into_inner().resource.unwrap();
                     assert_eq!(resource.phase(), Phase::Running, "{host}");
                     assert!(!resource.message.is_empty(), "{host}");
                 }
-                // Meta that no connector wrote can never succeed.
+                // No connector writes such a host into resource_meta, so the call can never succeed.
                 Err(status) => {
                     assert_eq!(status.code(), Code::InvalidArgument, "{host}: {status:?}");
                 }
             }
-            let delete =
-                DeleteTaskRequest { resource_meta, task_category: Some(category()), connection };
+            let delete = DeleteTaskRequest {
+                resource_meta,
+                task_category: Some(task_category()),
+                connection,
+            };
             tasks.delete_task(delete).await.unwrap_err();
         }
     }
-    let nobody = listener.accept().unwrap_err();
-    assert_eq!(nobody.kind(), io::ErrorKind::WouldBlock, "no packet was sent");
+    assert_eq!(listener.accept().unwrap_err().kind(), io::ErrorKind::WouldBlock);
 }
 
 #[tokio::test]
-async fn no_redirect_takes_a_call_or_a_secret_to_another_host() {
+async fn redirects_to_another_host_are_not_followed() {
     let own = Emulator::builder()
         .token("dapi-task")
         .service_principal("principal", "secret")
@@ -167,14 +166,14 @@ async fn no_redirect_takes_a_call_or_a_secret_to_another_host() {
     other.set_nonblocking(true).unwrap();
     let location = format!("http://{}/api", other.local_addr().unwrap());
     let databricks = Config {
-        // Both may be called, so that nothing but the redirect is refused.
+        // Both hosts are allowed, so only the redirect itself can be rejected.
         allowed_hosts: vec!["127.0.0.1:*".to_owned()],
         ..Config::default()
     };
     let server = start(config(), registry(databricks).unwrap()).await;
     let mut tasks = server.tasks();
     let host = own.http_url();
-    let token = with_token();
+    let token = token_connection();
     let created = tasks.create_task(request(&host, Some(token.clone()))).await.unwrap();
     let resource_meta = created.into_inner().resource_meta;
     let principal = [("databricks_client_id", "principal"), ("databricks_client_secret", "secret")];
@@ -183,31 +182,32 @@ async fn no_redirect_takes_a_call_or_a_secret_to_another_host() {
         ..Connection::default()
     };
     for status in [301, 302, 303, 307, 308] {
-        let answer = CannedResponse::json(status, "{}").with_header("location", location.as_str());
+        let response =
+            CannedResponse::json(status, "{}").with_header("location", location.as_str());
         own.set_faults(FaultPlan::default());
-        own.inject(FaultRule::on_calls(Calls::any(), When::Always(Fault::Answer(answer))));
+        own.inject(FaultRule::on_calls(Calls::any(), When::Always(Fault::Answer(response))));
         for (n, connection) in [&token, &principal].into_iter().enumerate() {
             let mut create = request(&host, Some(connection.clone()));
-            // Another attempt: one that was created is not created again.
+            // A new attempt, because a repeated one is not submitted again.
             create.output_prefix = format!("s3://bucket/{status}/{n}");
             tasks.create_task(create).await.unwrap_err();
             let get = GetTaskRequest {
                 resource_meta: resource_meta.clone(),
-                task_category: Some(category()),
+                task_category: Some(task_category()),
                 connection: Some(connection.clone()),
                 ..GetTaskRequest::default()
             };
             tasks.get_task(get).await.unwrap();
             let delete = DeleteTaskRequest {
                 resource_meta: resource_meta.clone(),
-                task_category: Some(category()),
+                task_category: Some(task_category()),
                 connection: Some(connection.clone()),
             };
             tasks.delete_task(delete).await.unwrap_err();
-            // Both come without a connection, and take what was last seen for the run.
+            // Both requests carry no connection; the server uses the last credential seen for the run.
             let logs = GetTaskLogsRequest {
                 resource_meta: resource_meta.clone(),
-                task_category: Some(category()),
+                task_category: Some(task_category()),
                 ..GetTaskLogsRequest::default()
             };
             if let Ok(stream) = tasks.get_task_logs(logs).await {
@@ -216,15 +216,14 @@ async fn no_redirect_takes_a_call_or_a_secret_to_another_host() {
             }
             let metrics = GetTaskMetricsRequest {
                 resource_meta: resource_meta.clone(),
-                task_category: Some(category()),
+                task_category: Some(task_category()),
                 ..GetTaskMetricsRequest::default()
             };
             tasks.get_task_metrics(metrics).await.unwrap_err();
         }
     }
-    // With the token: a submission, reads for three calls, and a cancel, for each status.
+    // For each status with the token: a submission, reads of three calls, and a cancel.
     let redirected = own.requests().len() - 1;
     assert!(redirected >= 5 * 5, "{redirected}");
-    let nobody = other.accept().unwrap_err();
-    assert_eq!(nobody.kind(), io::ErrorKind::WouldBlock, "no packet was sent elsewhere");
+    assert_eq!(other.accept().unwrap_err().kind(), io::ErrorKind::WouldBlock);
 }

@@ -1,5 +1,5 @@
-//! The binary beside a real API server: Secrets of tasks' namespaces, read as the documented Role allows, and a token of a
-//! service account that buys one of the workspace. `cargo xtask nightly --only kubernetes` runs it.
+//! The binary with a real Kubernetes API server: reads Secrets of task namespaces under the documented Role, and exchanges a
+//! service account token for a workspace token. `cargo xtask nightly --only kubernetes` runs it.
 
 mod cluster;
 
@@ -12,7 +12,7 @@ use std::{
 use databricks_emulator::Emulator;
 use flyteidl2::{
     connector::{
-        CreateTaskRequest, DeleteTaskRequest, GetTaskRequest, Resource, TaskCategory,
+        DeleteTaskRequest, GetTaskRequest, Resource,
         async_connector_service_client::AsyncConnectorServiceClient,
     },
     core::task_execution::Phase,
@@ -21,15 +21,20 @@ use reqwest::StatusCode;
 use serde_json::{Value, json};
 use tonic::{Code, Status, transport::Channel};
 
-use self::cluster::{Cluster, eventually, free_port};
-use crate::databricks::{captured, pointed_at};
+use self::cluster::Cluster;
+use crate::{
+    eventually::{eventually, until},
+    fixtures::create_request_for,
+    process::free_port,
+    workspace::task_category,
+};
 
 const SECRET: &str = "databricks-token";
 
-/// Nothing that is planted may be found in the log.
+/// Part of every secret; it must not occur in the log.
 const CANARY: &str = "canary";
 
-/// The binary at its most talkative, with its log in a file. It ends with this.
+/// The binary, logging at trace level into a file. Dropping it kills the process.
 struct Server {
     child: Child,
     log: PathBuf,
@@ -62,23 +67,22 @@ impl Server {
         Self { child, log, tasks: AsyncConnectorServiceClient::new(channel), workspace, created: 0 }
     }
 
-    /// A task of that namespace that brings no token. Its resource meta.
+    /// Creates a task without a token in `namespace`. Returns its resource_meta.
     async fn create(&mut self, namespace: &str) -> Result<Vec<u8>, Status> {
-        let mut request: CreateTaskRequest =
-            pointed_at(captured("40_executor_first_attempt"), &self.workspace);
+        let mut request = create_request_for("40_executor_first_attempt", &self.workspace);
         request.connection = None;
         namespace.clone_into(&mut request.task_execution_metadata.as_mut().unwrap().namespace);
-        // Another task each time.
+        // A new task each time.
         self.created += 1;
         request.output_prefix = format!("{}-{}", request.output_prefix, self.created);
-        let answer = Box::pin(self.tasks.create_task(request)).await?;
-        Ok(answer.into_inner().resource_meta)
+        let response = Box::pin(self.tasks.create_task(request)).await?;
+        Ok(response.into_inner().resource_meta)
     }
 
     async fn get(&mut self, resource_meta: &[u8]) -> Resource {
         let request = GetTaskRequest {
             resource_meta: resource_meta.to_vec(),
-            task_category: Some(category()),
+            task_category: Some(task_category()),
             ..GetTaskRequest::default()
         };
         self.tasks.get_task(request).await.unwrap().into_inner().resource.unwrap()
@@ -87,10 +91,10 @@ impl Server {
     async fn delete(&mut self, resource_meta: &[u8]) -> Result<(), Status> {
         let request = DeleteTaskRequest {
             resource_meta: resource_meta.to_vec(),
-            task_category: Some(category()),
+            task_category: Some(task_category()),
             ..DeleteTaskRequest::default()
         };
-        self.tasks.delete_task(request).await.map(|_answer| ())
+        self.tasks.delete_task(request).await.map(drop)
     }
 
     fn log(&self) -> String {
@@ -100,21 +104,17 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        let _already_gone = self.child.kill();
-        let _reaped = self.child.wait();
+        drop(self.child.kill());
+        drop(self.child.wait());
     }
-}
-
-fn category() -> TaskCategory {
-    TaskCategory { name: "databricks".to_owned(), version: 0 }
 }
 
 fn meta(bytes: &[u8]) -> Value {
     serde_json::from_slice(bytes).unwrap()
 }
 
-/// The Role and its binding of docs/deploy.md, for a namespace.
-async fn admit(cluster: &Cluster, namespace: &str) {
+/// Creates the Role and RoleBinding of docs/deploy.md in a namespace.
+async fn create_role(cluster: &Cluster, namespace: &str) {
     let page =
         std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/deploy.md"))
             .unwrap();
@@ -130,8 +130,8 @@ async fn admit(cluster: &Cluster, namespace: &str) {
     }
 }
 
-/// A cluster where the connector may read the Secret of `team-a` and of `team-m`, and of nobody else.
-async fn prepared() -> Cluster {
+/// Starts a cluster where the connector may read only the Secrets of `team-a` and `team-m`.
+async fn start_cluster() -> Cluster {
     let cluster = Cluster::start().await;
     for namespace in ["flyte", "team-a", "team-b", "team-c", "team-m"] {
         cluster.create_namespace(namespace).await;
@@ -145,15 +145,15 @@ async fn prepared() -> Cluster {
     let principal = json!({"client_id": "principal", "client_secret": format!("{CANARY}-m")});
     cluster.put_secret("team-m", SECRET, principal).await;
     for namespace in ["team-a", "team-m"] {
-        admit(&cluster, namespace).await;
+        create_role(&cluster, namespace).await;
     }
     cluster
 }
 
-/// The Role lets the connector read those Secrets, by name, and nothing else.
-async fn assert_reach(cluster: &Cluster, identity: &str) {
+/// Asserts that the Role grants `get` of the two Secrets by name, and nothing else.
+async fn assert_permissions(cluster: &Cluster, identity: &str) {
     let secrets = |namespace: &str| format!("/api/v1/namespaces/{namespace}/secrets");
-    for (path, wanted) in [
+    for (path, expected) in [
         (format!("{}/{SECRET}", secrets("team-a")), StatusCode::OK),
         (format!("{}/{SECRET}", secrets("team-m")), StatusCode::OK),
         (format!("{}/other", secrets("team-a")), StatusCode::FORBIDDEN),
@@ -161,17 +161,17 @@ async fn assert_reach(cluster: &Cluster, identity: &str) {
         (format!("{}/{SECRET}", secrets("team-b")), StatusCode::FORBIDDEN),
         ("/api/v1/secrets".to_owned(), StatusCode::FORBIDDEN),
     ] {
-        assert_eq!(cluster.answer_to(identity, &path).await, wanted, "{path}");
+        assert_eq!(cluster.status_for(identity, &path).await, expected, "{path}");
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "it needs an API server, which `cargo xtask nightly --only kubernetes` builds"]
-async fn secrets_of_namespaces_are_read_as_the_documented_role_allows() {
-    let mut cluster = prepared().await;
+#[ignore = "needs a Kubernetes API server; run `cargo xtask nightly --only kubernetes`"]
+async fn namespace_secrets_are_read_under_the_documented_role() {
+    let mut cluster = start_cluster().await;
     let identity = cluster.token("flyte", "flyteconnector", None).await;
 
-    assert_reach(&cluster, &identity).await;
+    assert_permissions(&cluster, &identity).await;
 
     let emulator = Emulator::builder()
         .token(format!("dapi-{CANARY}-team-a"))
@@ -202,76 +202,70 @@ async fn secrets_of_namespaces_are_read_as_the_documented_role_allows() {
     )
     .await;
 
-    // The token of a Secret, and the service principal of another.
+    // A token from one Secret, a service principal from the other.
     let of_a = server.create("team-a").await.unwrap();
     let names = |namespace: &str| json!({"secret": {"namespace": namespace, "name": SECRET}});
     assert_eq!(meta(&of_a)["credential"], names("team-a"));
     let is_read = |resource: &Resource| !resource.message.contains("no news");
-    let told = server.get(&of_a).await;
-    assert!(is_read(&told), "{}", told.message);
+    let resource = server.get(&of_a).await;
+    assert!(is_read(&resource), "{}", resource.message);
     let of_m = server.create("team-m").await.unwrap();
     assert_eq!(meta(&of_m)["credential"], names("team-m"));
     assert_eq!(emulator.tokens_minted(), 1);
 
-    // A namespace that is not listed: the connector's own credential, a token of its service account that the API
-    // server signed for Databricks. One that was signed for somebody else buys nothing.
+    // An unlisted namespace uses the connector's own credential: a service account token that the API server signed
+    // for the audience of Databricks. A token for another audience is rejected.
     std::fs::write(&subject, cluster.token("flyte", "flyteconnector", Some("vault")).await)
         .unwrap();
-    let refused = server.create("team-b").await.unwrap_err();
-    assert_eq!(refused.code(), Code::Unauthenticated, "{refused:?}");
+    let status = server.create("team-b").await.unwrap_err();
+    assert_eq!(status.code(), Code::Unauthenticated, "{status:?}");
     let federated = cluster.token("flyte", "flyteconnector", Some("databricks")).await;
     std::fs::write(&subject, &federated).unwrap();
     let of_b = server.create("team-b").await.unwrap();
     assert!(meta(&of_b).get("credential").is_none(), "{}", meta(&of_b));
     assert_eq!(emulator.tokens_minted(), 2);
 
-    // A namespace that is listed, and whose Role is missing.
-    let refused = server.create("team-c").await.unwrap_err();
-    assert_eq!(refused.code(), Code::FailedPrecondition, "{refused:?}");
-    assert!(refused.message().contains("does not let the connector (403)"), "{refused:?}");
+    // A listed namespace without the Role.
+    let status = server.create("team-c").await.unwrap_err();
+    assert_eq!(status.code(), Code::FailedPrecondition, "{status:?}");
+    assert!(status.message().contains("denied access (403)"), "{status:?}");
     let mut of_c = meta(&of_a);
     of_c["credential"] = names("team-c");
-    let told = server.get(of_c.to_string().as_bytes()).await;
-    assert_ne!(told.phase(), Phase::Failed);
-    assert!(told.message.contains("does not let the connector (403)"), "{}", told.message);
+    let resource = server.get(of_c.to_string().as_bytes()).await;
+    assert_ne!(resource.phase(), Phase::Failed);
+    assert!(resource.message.contains("denied access (403)"), "{}", resource.message);
 
-    // A change of the Secret is seen, there and back.
+    // A changed Secret is noticed, twice.
     cluster.put_secret("team-a", SECRET, json!({"token": format!("dapi-{CANARY}-wrong")})).await;
-    eventually("the changed Secret is used, and refused", async || {
-        let told = server.get(&of_a).await;
-        assert_ne!(told.phase(), Phase::Failed);
-        told.message.contains("no news").then_some(())
+    until("the changed Secret is used and rejected", async || {
+        let resource = server.get(&of_a).await;
+        assert_ne!(resource.phase(), Phase::Failed);
+        !is_read(&resource)
     })
     .await;
     cluster.put_secret("team-a", SECRET, json!({"token": format!("dapi-{CANARY}-team-a")})).await;
-    eventually("the Secret that was mended is used", async || {
-        is_read(&server.get(&of_a).await).then_some(())
-    })
-    .await;
+    until("the restored Secret is used", async || is_read(&server.get(&of_a).await)).await;
 
     // The API server is down.
     cluster.stop_api();
-    let told = eventually("the Secret cannot be read", async || {
-        let told = server.get(&of_a).await;
-        told.message.contains("no news").then_some(told)
+    let resource = eventually("the Secret cannot be read", async || {
+        let resource = server.get(&of_a).await;
+        (!is_read(&resource)).then_some(resource)
     })
     .await;
-    assert_ne!(told.phase(), Phase::Failed);
-    let words = "the Secret databricks-token of namespace team-a could not be read: the API server did not answer";
-    assert!(told.message.contains(words), "{}", told.message);
-    let refused = server.create("team-a").await.unwrap_err();
-    assert_eq!(refused.code(), Code::Unavailable, "{refused:?}");
+    assert_ne!(resource.phase(), Phase::Failed);
+    let words = "the Secret databricks-token of namespace team-a could not be read: the API server does not respond";
+    assert!(resource.message.contains(words), "{}", resource.message);
+    let status = server.create("team-a").await.unwrap_err();
+    assert_eq!(status.code(), Code::Unavailable, "{status:?}");
     server.delete(&of_a).await.unwrap();
     cluster.start_api().await;
-    eventually("the Secret is read again", async || {
-        is_read(&server.get(&of_m).await).then_some(())
-    })
-    .await;
+    until("the Secret is read again", async || is_read(&server.get(&of_m).await)).await;
     server.create("team-a").await.unwrap();
 
     let log = server.log();
     assert!(log.contains("the Secret databricks-token of namespace team-a"));
     for secret in [CANARY, &identity, &federated] {
-        assert!(!log.contains(secret), "a secret stands in the log");
+        assert!(!log.contains(secret), "the log contains a secret");
     }
 }

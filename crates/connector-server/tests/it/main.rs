@@ -1,4 +1,7 @@
-//! Integration tests: a real gRPC client against a real server on free ports of the loopback interface.
+//! Integration tests of the binary and of the Databricks connector behind the server, against the emulator.
+//!
+//! `workspace`, `fixtures`, `process`, `server` and `eventually` are shared by the tests. Tests of the server without a
+//! particular connector belong to `connector-service`.
 #![allow(
     clippy::allow_attributes,
     clippy::expect_used,
@@ -11,26 +14,31 @@
     reason = "tests"
 )]
 
-mod canary;
 mod check;
 mod cli;
 mod dashboards;
 mod databricks;
 mod demo;
+mod eventually;
 mod fault_matrix;
-mod gated;
+#[path = "../../../../fixtures/requests.rs"]
+mod fixtures;
 mod hosts;
 #[cfg(feature = "kubernetes")]
 mod kubernetes;
-mod memory;
-mod memory_of_logs;
-mod parity;
+mod log_memory;
+mod observability;
+mod paused_workspace;
+mod process;
+mod python_plugin;
+mod request_memory;
 mod s3_logs;
-mod series;
-mod sight;
-mod stop;
+mod secrets;
+mod shutdown;
+mod task_metrics;
 mod traces;
 mod transport;
+mod workspace;
 
 // Shared with the tests of connector-service.
 #[allow(dead_code, reason = "shared")]

@@ -1,29 +1,28 @@
-//! Logs that a cluster delivers to a real S3, read by the server as its variables configure it.
+//! Reads logs that a cluster delivers to S3, from a real S3 server. `cargo xtask nightly --only s3-logs` starts it.
 
-use std::{ffi::OsString, fmt::Write as _, time::Duration};
+use std::{fmt::Write as _, time::Duration};
 
 use clap::Parser as _;
 use connector_core::value;
 use connector_server::{Args, Config, Environment, registry};
 use databricks_emulator::{Emulator, Pace, Script};
 use flyteidl2::{
-    connector::{GetTaskLogsRequest, TaskCategory, get_task_logs_response::Part},
+    connector::{GetTaskLogsRequest, get_task_logs_response::Part},
     logs::dataplane::LogLineOriginator,
 };
 use object_store::{ObjectStore, ObjectStoreExt as _, aws::AmazonS3Builder, path::Path};
 use serde_json::json;
 
 use crate::{
-    databricks::{captured, pointed_at},
+    fixtures::create_request_for,
     server::{Running, config, start},
+    workspace::{CONNECTOR_TOKEN, task_category},
 };
-
-const TOKEN: &str = "dapi-connector";
 
 /// The bucket of `cargo xtask nightly`.
 const BUCKET: &str = "flyte-data";
 
-#[expect(clippy::disallowed_methods, reason = "the program that starts the store says where it is")]
+#[expect(clippy::disallowed_methods, reason = "xtask passes the address of the store")]
 fn variable(name: &str) -> String {
     std::env::var(name).unwrap_or_else(|_| panic!("{name} is not set: run `cargo xtask nightly`"))
 }
@@ -40,29 +39,30 @@ fn bucket() -> impl ObjectStore {
         .unwrap()
 }
 
-/// A server as its variables configure it: those of the store come from the environment of the test.
+/// Starts a server configured by variables; those of the store come from the test's environment.
 async fn serving(emulator: &Emulator, folder: &std::path::Path) -> Running {
     let certificate = folder.join("workspace.pem");
     std::fs::write(&certificate, emulator.certificate_pem()).unwrap();
-    let environment = Environment::read(|name| match name {
-        "FLYTE_DATABRICKS_INSTANCE" => Some(OsString::from(emulator.https_host())),
-        "FLYTE_DATABRICKS_ACCESS_TOKEN" => Some(OsString::from(TOKEN)),
-        "SSL_CERT_FILE" => Some(certificate.clone().into_os_string()),
-        "FLYTE_LOG_TOKEN_KEY" => Some(OsString::from("0123456789abcdef0123456789abcdef")),
-        name if name.starts_with("FLYTE_AWS_") => Some(OsString::from(variable(name))),
-        _ => None,
-    });
+    let own = [
+        ("FLYTE_DATABRICKS_INSTANCE", emulator.https_host()),
+        ("FLYTE_DATABRICKS_ACCESS_TOKEN", CONNECTOR_TOKEN.to_owned()),
+        ("SSL_CERT_FILE", certificate.display().to_string()),
+        ("FLYTE_LOG_TOKEN_KEY", "0123456789abcdef0123456789abcdef".to_owned()),
+    ];
+    let store = ["FLYTE_AWS_ENDPOINT", "FLYTE_AWS_ACCESS_KEY_ID", "FLYTE_AWS_SECRET_ACCESS_KEY"]
+        .map(|name| (name, variable(name)));
+    let environment: Environment = own.into_iter().chain(store).collect();
     let args = Args::try_parse_from(["connector-server"]).unwrap();
-    let mut databricks = Config::new(&args.serve, &environment.unwrap()).unwrap().databricks;
+    let mut databricks = Config::new(&args.serve, &environment).unwrap().databricks;
     databricks.logs.pause = Duration::ZERO;
     start(config(), registry(databricks).unwrap()).await
 }
 
-/// A page: what the user's program wrote, and the token of the next page, if there is one.
+/// Returns the user's lines of one log page, and the token of the next page.
 async fn page(server: &Running, resource_meta: &[u8], token: String) -> (String, Option<String>) {
     let request = GetTaskLogsRequest {
         resource_meta: resource_meta.to_vec(),
-        task_category: Some(TaskCategory { name: "databricks".to_owned(), version: 0 }),
+        task_category: Some(task_category()),
         token,
         ..GetTaskLogsRequest::default()
     };
@@ -82,13 +82,13 @@ async fn page(server: &Running, resource_meta: &[u8], token: String) -> (String,
 }
 
 #[tokio::test]
-#[ignore = "it needs a store, which `cargo xtask nightly` starts"]
-async fn a_log_in_a_bucket_is_read_whole_while_it_is_written_and_rotated() {
+#[ignore = "needs an S3 server; run `cargo xtask nightly --only s3-logs`"]
+async fn log_in_bucket_is_read_completely_while_written_and_rotated() {
     let folder = tempfile::tempdir().unwrap();
-    let emulator = Emulator::builder().token(TOKEN).start().await.unwrap();
+    let emulator = Emulator::builder().token(CONNECTOR_TOKEN).start().await.unwrap();
     emulator.set_script("s3 logs", Script::success().with_pace(Pace::Manual));
     let server = serving(&emulator, folder.path()).await;
-    let mut request = pointed_at(captured("40_executor_first_attempt"), &emulator.https_host());
+    let mut request = create_request_for("40_executor_first_attempt", &emulator.https_host());
     let template = request.template.as_mut().unwrap();
     let mut custom = value::json_from_struct(template.custom.as_ref().unwrap()).unwrap();
     custom.insert(
@@ -120,7 +120,7 @@ async fn a_log_in_a_bucket_is_read_whole_while_it_is_written_and_rotated() {
             token = next.1.unwrap();
         }
         if n % 6_000 == 5_999 {
-            // Delivered under its new name first, and then replaced: S3 has no way to rename.
+            // S3 cannot rename: the rotated file is written first, then the old one is replaced.
             let name = format!("stdout--2026-11-23--{rotations:02}-00");
             bucket.put(&driver.clone().join(name), growing.clone().into()).await.unwrap();
             rotations += 1;
@@ -145,7 +145,7 @@ async fn a_log_in_a_bucket_is_read_whole_while_it_is_written_and_rotated() {
         }
     }
     assert_eq!(seen.lines().count(), 30_001);
-    // The streams have their turns, so where the one line of the other stands is not told.
+    // The streams are read in turn, so the position of the line from stderr is not fixed.
     let of_stdout = seen.replacen("a word on stderr\n", "", 1);
     assert!(of_stdout == written, "a line was lost or repeated");
     assert!(!emulator.requests().iter().any(|request| request.path.contains("get-output")));

@@ -1,4 +1,4 @@
-//! Traces, as a collector and a workspace see them. The server is the real binary.
+//! OpenTelemetry traces of the binary, as received by a collector and by the workspace.
 #![cfg(feature = "otel")]
 
 use std::{
@@ -7,7 +7,7 @@ use std::{
 };
 
 use databricks_emulator::{Calls, CannedResponse, Emulator, Endpoint, Fault, FaultRule, When};
-use flyteidl2::connector::{GetTaskRequest, TaskCategory};
+use flyteidl2::connector::GetTaskRequest;
 use opentelemetry_proto::tonic::{
     collector::trace::v1::{
         ExportTraceServiceRequest, ExportTraceServiceResponse,
@@ -21,14 +21,15 @@ use tokio::net::TcpListener;
 use tonic::{Request, Response, Status};
 
 use crate::{
-    cli::Serving,
-    databricks::{captured, pointed_at},
+    fixtures::create_request_for,
+    process::ServerProcess,
+    workspace::{task_category, unreachable_host},
 };
 
-const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
-const CALLER: &str = "b7ad6b7169203331";
+const TRACE_ID: &str = "0af7651916cd43dd8448eb211c80319c";
+const PARENT_SPAN_ID: &str = "b7ad6b7169203331";
 
-/// Whatever was exported, with the header that the operator gave.
+/// Records exported spans and the configured `api-key` header.
 #[derive(Debug, Clone, Default)]
 struct Collector(Arc<Mutex<Vec<Received>>>);
 
@@ -47,7 +48,7 @@ impl TraceService for Collector {
 }
 
 impl Collector {
-    /// It listens for both protocols of OTLP, each at an address of its own.
+    /// Listens for one OTLP protocol. Returns the endpoint.
     async fn listen(&self, protocol: &str) -> String {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
         let address = listener.local_addr().unwrap();
@@ -57,13 +58,13 @@ impl Collector {
                 .into_axum_router()
         } else {
             let collector = self.clone();
-            let take = async move |headers: http::HeaderMap, body: bytes::Bytes| {
+            let export = async move |headers: http::HeaderMap, body: bytes::Bytes| {
                 let request = ExportTraceServiceRequest::decode(body).unwrap();
                 let key = headers.get("api-key").map(|key| key.to_str().unwrap().to_owned());
                 collector.0.lock().unwrap().push((request, key));
                 ExportTraceServiceResponse::default().encode_to_vec()
             };
-            axum::Router::new().route("/v1/traces", axum::routing::post(take))
+            axum::Router::new().route("/v1/traces", axum::routing::post(export))
         };
         tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
         format!("http://{address}")
@@ -98,13 +99,13 @@ async fn spans_of_a_task(protocol: &str) {
     let collector = Collector::default();
     let endpoint = collector.listen(protocol).await;
     let emulator = Emulator::builder().token("dapi-DATABRICKS_TOKEN").start().await.unwrap();
-    // The first submission is refused for a cause that passes.
+    // The first submission gets a transient error.
     emulator.inject(FaultRule::on_calls(
         Calls::to([Endpoint::SubmitRun]),
         When::once(Fault::Answer(CannedResponse::json(503, "{}"))),
     ));
     let folder = tempfile::tempdir().unwrap();
-    let serving = Serving::start(
+    let process = ServerProcess::start(
         "",
         &[
             ("FLYTE_DATABRICKS_ALLOWED_HOSTS", "127.0.0.1:*"),
@@ -114,12 +115,12 @@ async fn spans_of_a_task(protocol: &str) {
             ("OTEL_RESOURCE_ATTRIBUTES", "deployment.environment.name=test"),
         ],
     );
-    let (serving, log) = serving.reading();
-    let mut tasks = serving.tasks().await;
-    let mut create = pointed_at(captured("01_new_cluster"), &emulator.http_url());
+    let (process, log) = process.read_log_in_background();
+    let mut tasks = process.tasks().await;
+    let mut create = create_request_for("01_new_cluster", &emulator.http_url());
     create.output_prefix = format!("file://{}", folder.path().display());
     let mut create = Request::new(create);
-    let caller = format!("00-{TRACE}-{CALLER}-01").parse().unwrap();
+    let caller = format!("00-{TRACE_ID}-{PARENT_SPAN_ID}-01").parse().unwrap();
     create.metadata_mut().insert("traceparent", caller);
     create.metadata_mut().insert("tracestate", "vendor=1".parse().unwrap());
     let connection = create.get_ref().connection.clone();
@@ -129,12 +130,12 @@ async fn spans_of_a_task(protocol: &str) {
     let get = GetTaskRequest {
         resource_meta,
         output_prefix: format!("file://{}", folder.path().display()),
-        task_category: Some(TaskCategory { name: "databricks".to_owned(), version: 0 }),
+        task_category: Some(task_category()),
         connection,
     };
     tasks.get_task(get).await.unwrap();
-    // The last spans are sent when the server stops.
-    serving.signal("TERM");
+    // The server flushes spans when it stops.
+    process.signal("TERM");
     let log = log.join().unwrap();
 
     let spans = collector.spans();
@@ -143,40 +144,43 @@ async fn spans_of_a_task(protocol: &str) {
     assert_eq!(rpcs.len(), 2, "{names:?}");
     let method = |span: &Span| attribute(&span.attributes, "rpc.method").unwrap();
     let create = rpcs.iter().find(|span| method(span) == "CreateTask").unwrap();
-    assert_eq!((hex(&create.trace_id), hex(&create.parent_span_id)), (TRACE.into(), CALLER.into()));
+    assert_eq!(
+        (hex(&create.trace_id), hex(&create.parent_span_id)),
+        (TRACE_ID.into(), PARENT_SPAN_ID.into())
+    );
     assert_eq!(attribute(&create.attributes, "rpc.system").as_deref(), Some("grpc"));
     assert_eq!(attribute(&create.attributes, "rpc.grpc.status_code").as_deref(), Some("0"));
     assert!(attribute(&create.attributes, "flyte.run").is_some());
-    // A call without a context begins a trace of its own.
+    // A call without a trace context starts a new trace.
     let get = rpcs.iter().find(|span| method(span) == "GetTask").unwrap();
-    assert!(get.parent_span_id.is_empty() && hex(&get.trace_id) != TRACE);
+    assert!(get.parent_span_id.is_empty() && hex(&get.trace_id) != TRACE_ID);
 
     let submissions = named(&spans, "POST runs/submit");
-    let told: Vec<_> = submissions
+    let sent: Vec<_> = submissions
         .iter()
         .map(|span| {
             let attribute = |key| attribute(&span.attributes, key).unwrap();
             (attribute("http.request.resend_count"), attribute("http.response.status_code"))
         })
         .collect();
-    assert_eq!(told, [("0".to_owned(), "503".to_owned()), ("1".to_owned(), "200".to_owned())]);
+    assert_eq!(sent, [("0".to_owned(), "503".to_owned()), ("1".to_owned(), "200".to_owned())]);
     assert!(submissions.iter().all(|span| span.parent_span_id == create.span_id));
-    assert_eq!(submissions[0].status.as_ref().unwrap().code, 2, "an error");
+    assert_eq!(submissions[0].status.as_ref().unwrap().code, 2, "status is ERROR");
     let reads = named(&spans, "GET runs/get");
     assert!(reads.iter().any(|span| span.parent_span_id == get.span_id), "{names:?}");
     let files = named(&spans, "read error.pb");
     assert!(files.iter().any(|span| span.trace_id == get.trace_id), "{names:?}");
 
-    // The workspace is told in which span it is called.
-    let seen: Vec<String> = emulator
+    // Requests to the workspace carry the span's context.
+    let headers: Vec<String> = emulator
         .requests()
         .iter()
         .filter(|request| request.path.ends_with("runs/submit"))
         .map(|request| request.header("traceparent").unwrap().to_owned())
         .collect();
     let expected: Vec<String> =
-        submissions.iter().map(|span| format!("00-{TRACE}-{}-01", hex(&span.span_id))).collect();
-    assert_eq!(seen, expected);
+        submissions.iter().map(|span| format!("00-{TRACE_ID}-{}-01", hex(&span.span_id))).collect();
+    assert_eq!(headers, expected);
     assert_eq!(emulator.requests()[0].header("tracestate"), Some("vendor=1"));
 
     let received = collector.0.lock().unwrap();
@@ -192,21 +196,21 @@ async fn spans_of_a_task(protocol: &str) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_collector_receives_the_spans_of_a_task_by_http() {
+async fn spans_of_a_task_are_exported_over_http() {
     Box::pin(spans_of_a_task("http/protobuf")).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_collector_receives_the_spans_of_a_task_by_grpc() {
+async fn spans_of_a_task_are_exported_over_grpc() {
     Box::pin(spans_of_a_task("grpc")).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_collector_that_is_down_costs_a_line_and_no_call() {
-    let nobody = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap().local_addr().unwrap();
+async fn unreachable_collector_logs_one_line_and_fails_no_call() {
+    let (_socket, collector) = unreachable_host();
     let emulator = Emulator::builder().token("dapi-DATABRICKS_TOKEN").start().await.unwrap();
-    let endpoint = format!("http://canary-user@{nobody}");
-    let serving = Serving::start(
+    let endpoint = format!("http://canary-user@{collector}");
+    let process = ServerProcess::start(
         "",
         &[
             ("FLYTE_DATABRICKS_ALLOWED_HOSTS", "127.0.0.1:*"),
@@ -214,10 +218,10 @@ async fn a_collector_that_is_down_costs_a_line_and_no_call() {
             ("OTEL_BSP_SCHEDULE_DELAY", "10"),
         ],
     );
-    let (serving, log) = serving.reading();
-    let create = pointed_at(captured("01_new_cluster"), &emulator.http_url());
-    serving.tasks().await.create_task(create).await.unwrap();
-    serving.signal("TERM");
+    let (process, log) = process.read_log_in_background();
+    let create = create_request_for("01_new_cluster", &emulator.http_url());
+    process.tasks().await.create_task(create).await.unwrap();
+    process.signal("TERM");
     let log = log.join().unwrap();
     let lines = log.lines().filter(|line| line.contains("spans do not reach the collector"));
     assert_eq!(lines.count(), 1, "{log}");

@@ -1,14 +1,15 @@
-//! TLS and authorization flags of the binary. What they do is tested in `connector-service`.
+//! TLS and authorization flags of the binary. `connector-service` tests their effect.
 
 use connector_service::TlsFiles;
 use flyteidl2::connector::{
-    GetTaskRequest, TaskCategory, async_connector_service_client::AsyncConnectorServiceClient,
+    GetTaskRequest, async_connector_service_client::AsyncConnectorServiceClient,
 };
 use tonic::{Code, Request, transport::Channel};
 
 use crate::{
     authority::{Authority, Client, Files},
-    cli::Serving,
+    process::ServerProcess,
+    workspace::task_category,
 };
 
 const TOKEN: &str = "canary-0123456789abcdef";
@@ -23,27 +24,27 @@ async fn get(channel: Channel, token: Option<&str>) -> Code {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn caller_tokens_are_in_no_log_line_of_any_level() {
+async fn caller_tokens_are_not_logged_at_any_level() {
     let file = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(file.path(), TOKEN).unwrap();
     let flags = format!("--caller-tokens {}", file.path().display());
-    let mut serving = Serving::start(&flags, &[("RUST_LOG", "trace")]);
+    let mut process = ServerProcess::start(&flags, &[("RUST_LOG", "trace")]);
     let wrong = "canary-which-is-wrong-0123456789";
-    // The log is read in between, for a full pipe would stop the server.
-    assert_eq!(get(serving.channel().await, Some(TOKEN)).await, Code::NotFound);
-    serving.line("call answered with an error");
-    assert_eq!(get(serving.channel().await, Some(wrong)).await, Code::Unauthenticated);
-    serving.line("a call was refused at the door");
-    serving.signal("TERM");
-    let before = std::mem::take(&mut serving.read);
-    let (code, after) = serving.end();
+    // Reads the log between the calls, because a full pipe would block the server.
+    assert_eq!(get(process.channel().await, Some(TOKEN)).await, Code::NotFound);
+    process.wait_for_line("call answered with an error");
+    assert_eq!(get(process.channel().await, Some(wrong)).await, Code::Unauthenticated);
+    process.wait_for_line("a call was refused at the door");
+    process.signal("TERM");
+    let before = std::mem::take(&mut process.log);
+    let (code, after) = process.wait();
     assert_eq!(code, Some(0));
     assert!(before.contains(r#""level":"TRACE""#), "{before}");
     assert!(!before.contains("canary") && !after.contains("canary"), "{before}{after}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn tls_files_come_from_flags_and_variables_and_the_start_is_logged() {
+async fn tls_files_of_flags_and_variables_are_used_and_logged() {
     let authority = Authority::new();
     let server = authority.identity(&["localhost"]);
     let files = Files::new(&server, Some(&authority));
@@ -54,22 +55,22 @@ async fn tls_files_come_from_flags_and_variables_and_the_start_is_logged() {
         ("FLYTE_CONNECTOR_TLS_CLIENT_CA", client_ca.to_str().unwrap()),
         ("FLYTE_CONNECTOR_CALLER_NAMES", "flyte.example"),
     ];
-    let serving = Serving::start(&flags, &variables);
-    let address = serving.grpc.parse().unwrap();
+    let process = ServerProcess::start(&flags, &variables);
+    let address = process.grpc.parse().unwrap();
     for (name, expected) in
         [("flyte.example", Code::InvalidArgument), ("other.example", Code::PermissionDenied)]
     {
         let client = Client::new(&authority, Some(&authority.identity(&[name])));
         let channel = client.channel(address).await.unwrap();
-        // The meta is of no run, which only those who may call are told.
+        // Only authorized callers learn that the resource_meta is invalid.
         let request = GetTaskRequest {
             resource_meta: b"{}".to_vec(),
-            task_category: Some(TaskCategory { name: "databricks".to_owned(), version: 0 }),
+            task_category: Some(task_category()),
             ..Default::default()
         };
         let answer = AsyncConnectorServiceClient::new(channel).get_task(request).await;
         assert_eq!(answer.unwrap_err().code(), expected, "{name}");
     }
-    assert_eq!(serving.listener["tls"], "on, client certificates required");
-    assert!(serving.listener["callers"].as_str().unwrap().contains("--caller-names"));
+    assert_eq!(process.listener["tls"], "on, client certificates required");
+    assert!(process.listener["callers"].as_str().unwrap().contains("--caller-names"));
 }

@@ -53,7 +53,7 @@ mod tests {
     use std::collections::BTreeSet;
 
     use super::*;
-    use crate::fixture::request;
+    use crate::fixtures::create_context;
 
     fn of(cx: &CreateContext, users_own: Option<&str>) -> String {
         token(cx, &Execution::of(cx), users_own)
@@ -61,8 +61,8 @@ mod tests {
 
     #[test]
     fn the_same_attempt_has_the_same_token_of_64_hexadecimal_characters() {
-        let first = of(&request("40_executor_first_attempt"), None);
-        assert_eq!(first, of(&request("40_executor_first_attempt"), None));
+        let first = of(&create_context("40_executor_first_attempt"), None);
+        assert_eq!(first, of(&create_context("40_executor_first_attempt"), None));
         assert_eq!(first.len(), 64);
         assert!(first.bytes().all(|byte| byte.is_ascii_hexdigit()));
     }
@@ -72,7 +72,7 @@ mod tests {
         fn no_token_passes_the_limit_and_no_two_attempts_share_one(
             run in ".*", action in ".*", prefix in ".*", users_own in proptest::option::of(".{0,200}"), attempt in 0_u32..u32::MAX,
         ) {
-            let mut cx = request("40_executor_first_attempt");
+            let mut cx = create_context("40_executor_first_attempt");
             cx.execution.environment_variables.insert("RUN_NAME".to_owned(), run);
             cx.execution.environment_variables.insert("ACTION_NAME".to_owned(), action);
             cx.output_prefix = prefix;
@@ -87,7 +87,7 @@ mod tests {
 
     #[test]
     fn each_ingredient_changes_the_token() {
-        let base = request("40_executor_first_attempt");
+        let base = create_context("40_executor_first_attempt");
         let mut attempt = base.clone();
         attempt.execution.task_execution_id.as_mut().unwrap().retry_attempt = 1;
         let mut prefix = base.clone();
@@ -107,7 +107,7 @@ mod tests {
             of(&prefix, None),
             of(&run, None),
             of(&version, None),
-            of(&request("41_executor_second_attempt"), None),
+            of(&create_context("41_executor_second_attempt"), None),
         ]
         .into();
         assert_eq!(tokens.len(), 9);
@@ -115,7 +115,7 @@ mod tests {
 
     #[test]
     fn a_request_without_an_execution_has_a_random_token() {
-        let mut cx = request("40_executor_first_attempt");
+        let mut cx = create_context("40_executor_first_attempt");
         cx.execution = flyteidl2::connector::TaskExecutionMetadata::default();
         assert_ne!(of(&cx, None), of(&cx, None));
     }

@@ -114,11 +114,11 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::fixture::request;
+    use crate::fixtures::create_context;
 
     /// The mark of that attempt, which counts from 1 here.
     fn marker(attempt: u32) -> RunTag {
-        let mut cx = request("40_executor_first_attempt");
+        let mut cx = create_context("40_executor_first_attempt");
         cx.execution.task_execution_id.as_mut().unwrap().retry_attempt = attempt - 1;
         let place = cx.output_prefix.strip_suffix("/1").unwrap();
         cx.output_prefix = format!("{place}/{attempt}");
@@ -157,7 +157,7 @@ mod tests {
 
     #[test]
     fn another_action_or_another_installation_has_another_hash() {
-        let cx = request("40_executor_first_attempt");
+        let cx = create_context("40_executor_first_attempt");
         let base = marker(1);
         let mut elsewhere = cx.clone();
         elsewhere.output_prefix = cx.output_prefix.replacen("s3://", "gs://", 1);

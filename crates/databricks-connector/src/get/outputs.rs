@@ -341,7 +341,7 @@ mod tests {
             let entry =
                 |key: &String| VariableEntry { key: key.clone(), value: Some(Variable::default()) };
             let variables = names.iter().map(entry).collect();
-            let mut cx = crate::fixture::request("40_executor_first_attempt");
+            let mut cx = crate::fixtures::create_context("40_executor_first_attempt");
             cx.template.interface = Some(TypedInterface {
                 outputs: Some(VariableMap { variables }),
                 ..TypedInterface::default()

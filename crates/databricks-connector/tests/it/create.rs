@@ -1,7 +1,8 @@
 use connector_core::Connector;
 use serde_json::{Value, json};
 
-use crate::setup::{TOKEN, World, request, stored};
+use crate::fixtures::create_context;
+use crate::setup::{TOKEN, World, stored};
 
 /// The body of the only submission so far.
 fn submitted(world: &World) -> Value {
@@ -187,7 +188,7 @@ async fn tasks_that_the_user_laid_out_are_submitted_as_written() {
         {"task_key": "a", "existing_cluster_id": "c", "notebook_task": {"notebook_path": "/a"}},
         {"task_key": "b", "existing_cluster_id": "c", "notebook_task": {"notebook_path": "/b"}, "depends_on": [{"task_key": "a"}]},
     ]);
-    let mut cx = request("40_executor_first_attempt");
+    let mut cx = create_context("40_executor_first_attempt");
     let mut custom = cx.custom().unwrap();
     custom.insert("databricksInstance".to_owned(), json!(world.emulator.http_url()));
     custom.insert("databricksConf".to_owned(), json!({ "tasks": tasks }));

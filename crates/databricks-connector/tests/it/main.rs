@@ -16,6 +16,8 @@ mod budget;
 mod check;
 mod create;
 mod delete;
+#[path = "../../../../fixtures/requests.rs"]
+mod fixtures;
 mod get;
 mod log_sources;
 mod logs;

@@ -10,7 +10,8 @@ use prost::Message;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::setup::{World, call, request, stored};
+use crate::fixtures::create_context;
+use crate::setup::{World, call, stored};
 
 fn script(outcome: Outcome) -> Script {
     Script { pace: Pace::PerPoll(1), outcome, ..Script::default() }
@@ -168,7 +169,7 @@ async fn work_in(world: &World, conf: Value, script: Script) -> RunMeta {
     world.emulator.set_script("scripted", script);
     let mut conf = conf;
     conf.as_object_mut().unwrap().insert("run_name".to_owned(), json!("scripted"));
-    let mut cx = request("40_executor_first_attempt");
+    let mut cx = create_context("40_executor_first_attempt");
     // Otherwise two of them would be the same attempt of the same task, and so the same run.
     cx.output_prefix = format!("s3://flyte-data/{conf}");
     let mut custom = cx.custom().unwrap();

@@ -5,10 +5,11 @@ use databricks_connector::{Config, ConfigField, DatabricksConnector};
 use secrecy::SecretString;
 use serde_json::{Value, json};
 
-use crate::setup::{World, request};
+use crate::fixtures::create_context;
+use crate::setup::World;
 
 fn with_custom(custom: &Value) -> CreateContext {
-    let mut cx = request("40_executor_first_attempt");
+    let mut cx = create_context("40_executor_first_attempt");
     cx.template.custom = custom.as_object().map(connector_core::value::struct_from_json);
     cx
 }
@@ -58,7 +59,7 @@ async fn what_the_task_lacks_is_told_before_what_the_server_lacks() {
 
 #[tokio::test]
 async fn a_task_without_arguments_for_the_runtime_is_refused() {
-    let mut cx = request("40_executor_first_attempt");
+    let mut cx = create_context("40_executor_first_attempt");
     cx.template.target = None;
     let (kind, told) = refused(Config::default(), cx).await;
     assert_eq!(kind, ErrorKind::InvalidTask);
@@ -67,7 +68,7 @@ async fn a_task_without_arguments_for_the_runtime_is_refused() {
 
 #[tokio::test]
 async fn no_workspace_says_how_to_name_one() {
-    let (kind, told) = refused(Config::default(), request("07_no_token_no_instance")).await;
+    let (kind, told) = refused(Config::default(), create_context("07_no_token_no_instance")).await;
     assert_eq!(kind, ErrorKind::FailedPrecondition);
     assert!(told.contains("FLYTE_DATABRICKS_INSTANCE"), "{told}");
 }
@@ -97,7 +98,7 @@ async fn the_connectors_own_token_goes_to_its_own_host_alone() {
         ..Config::default()
     };
     // The task names another workspace, which is allowed, and brings no token.
-    let mut cx = request("40_executor_first_attempt");
+    let mut cx = create_context("40_executor_first_attempt");
     let mut custom = cx.custom().unwrap();
     custom.insert("databricksInstance".to_owned(), json!("dbc-other.cloud.databricks.com"));
     cx.template.custom = Some(connector_core::value::struct_from_json(&custom));
@@ -118,7 +119,7 @@ async fn hosts_that_are_not_databricks_are_refused() {
         "[::1]",
         "cloud.databricks.com",
     ] {
-        let mut cx = request("01_new_cluster");
+        let mut cx = create_context("01_new_cluster");
         let mut custom = cx.custom().unwrap();
         custom.insert("databricksInstance".to_owned(), json!(host));
         cx.template.custom = Some(connector_core::value::struct_from_json(&custom));
@@ -133,7 +134,7 @@ async fn hosts_that_are_not_databricks_are_refused() {
         "a b",
         "https://",
     ] {
-        let mut cx = request("01_new_cluster");
+        let mut cx = create_context("01_new_cluster");
         let mut custom = cx.custom().unwrap();
         custom.insert("databricksInstance".to_owned(), json!(text));
         cx.template.custom = Some(connector_core::value::struct_from_json(&custom));

@@ -1,17 +1,17 @@
 //! A connector, a workspace, and real requests.
 
-use std::{fs, path::Path, time::Duration};
+use std::time::Duration;
 
 use connector_core::{
     CallContext, Connection, Connector, CreateContext, Resource, TaskType, value,
 };
 use databricks_connector::{Config, DatabricksConnector, RunMeta};
 use databricks_emulator::{Emulator, Script};
-use flyteidl2::connector::CreateTaskRequest;
 use prometheus_client::{encoding::text::encode, registry::Registry};
-use prost::Message;
 use secrecy::SecretString;
 use serde_json::{Map, Value, json};
+
+use crate::fixtures::create_context;
 
 pub const TOKEN: &str = "dapi-emulator";
 
@@ -38,7 +38,7 @@ impl World {
 
     /// The request of that name, for this workspace, with other `databricksConf` fields laid over its own.
     pub fn request(&self, name: &str, conf: Value) -> CreateContext {
-        let mut cx = request(name);
+        let mut cx = create_context(name);
         let mut custom = cx.custom().unwrap();
         custom.insert("databricksInstance".to_owned(), json!(self.emulator.http_url()));
         if let (Some(own), Value::Object(over)) =
@@ -69,13 +69,6 @@ impl World {
     pub async fn get(&self, meta: &RunMeta) -> Resource {
         self.connector.get(call(), meta.clone()).await.unwrap()
     }
-}
-
-/// A request as a real executor sent it.
-pub fn request(name: &str) -> CreateContext {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join(format!("../../fixtures/requests/{name}.create.pb"));
-    CreateTaskRequest::decode(fs::read(path).unwrap().as_slice()).unwrap().into()
 }
 
 pub fn call() -> CallContext {

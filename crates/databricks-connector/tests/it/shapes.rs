@@ -5,11 +5,12 @@ use connector_core::{Connector, CreateContext, ErrorKind, value};
 use databricks_connector::{Config, Entrypoint};
 use serde_json::{Value, json};
 
-use crate::setup::{TOKEN, World, request};
+use crate::fixtures::create_context;
+use crate::setup::{TOKEN, World};
 
 /// The captured request with exactly this `databricksConf`.
 fn with_conf(world: &World, conf: &Value) -> CreateContext {
-    let mut cx = request("40_executor_first_attempt");
+    let mut cx = create_context("40_executor_first_attempt");
     let mut custom = cx.custom().unwrap();
     custom.insert("databricksInstance".to_owned(), json!(world.emulator.http_url()));
     custom.insert("databricksConf".to_owned(), conf.clone());
@@ -387,7 +388,7 @@ async fn a_principal_without_a_home_to_write_to_is_told_so() {
         ..Config::default()
     })
     .unwrap();
-    let mut cx = request("40_executor_first_attempt");
+    let mut cx = create_context("40_executor_first_attempt");
     let mut custom = cx.custom().unwrap();
     custom.insert("databricksInstance".to_owned(), json!(emulator.http_url()));
     cx.template.custom = Some(value::struct_from_json(&custom));

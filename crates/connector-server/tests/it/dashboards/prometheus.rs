@@ -1,4 +1,4 @@
-//! A real Prometheus, and promtool. `cargo xtask nightly --only prometheus` builds them.
+//! Runs Prometheus and promtool. `cargo xtask nightly --only prometheus` builds them.
 
 use std::{
     fmt::Write as _,
@@ -6,18 +6,16 @@ use std::{
     io::Write as _,
     path::Path,
     process::{Child, Command, Stdio},
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    time::{SystemTime, UNIX_EPOCH},
 };
 
 use reqwest::{Client, Url};
 use serde_json::Value;
 
-use super::{replica::free_port, variable};
+use super::variable;
+use crate::{eventually::until, process::free_port};
 
-/// No start and no rule takes longer, by far.
-const PATIENCE: Duration = Duration::from_mins(1);
-
-/// It scrapes every second, and ends with this.
+/// A Prometheus server that scrapes every second. Dropping it kills the process.
 pub struct Prometheus {
     child: Child,
     address: String,
@@ -26,17 +24,17 @@ pub struct Prometheus {
 
 impl Drop for Prometheus {
     fn drop(&mut self) {
-        let _already_gone = self.child.kill();
-        let _reaped = self.child.wait();
+        drop(self.child.kill());
+        drop(self.child.wait());
     }
 }
 
-/// Seconds since the epoch.
+/// Returns the current Unix time in seconds.
 pub fn now() -> f64 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs_f64()
 }
 
-/// What `promtool check metrics` says of these; it fails where something is wrong.
+/// Asserts that `promtool check metrics` reports no problem.
 pub fn check_metrics(metrics: &str) {
     let mut promtool = Command::new(variable("FLYTE_TEST_PROMTOOL"))
         .args(["check", "metrics"])
@@ -46,12 +44,12 @@ pub fn check_metrics(metrics: &str) {
         .unwrap();
     promtool.stdin.take().unwrap().write_all(metrics.as_bytes()).unwrap();
     let output = promtool.wait_with_output().unwrap();
-    let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(output.status.success() && said.is_empty(), "promtool check metrics: {said}");
+    let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.success() && stderr.is_empty(), "promtool check metrics: {stderr}");
 }
 
 impl Prometheus {
-    /// Scrapes these, and judges by these rules. `workspaces` are the names that take the place of hosts.
+    /// Starts Prometheus with these targets and rules. `workspaces` maps names to hosts: the label `workspace` shows the name.
     pub async fn start(
         folder: &Path,
         targets: &[String],
@@ -87,52 +85,39 @@ impl Prometheus {
             .unwrap();
         let client = Client::builder().no_proxy().build().unwrap();
         let prometheus = Self { child, address, client };
-        prometheus
-            .eventually("Prometheus is ready", async || {
-                let url = format!("http://{}/-/ready", prometheus.address);
-                let answer = prometheus.client.get(url).send().await;
-                answer.is_ok_and(|answer| answer.status().is_success())
-            })
-            .await;
+        until("Prometheus is ready", async || {
+            let url = format!("http://{}/-/ready", prometheus.address);
+            let response = prometheus.client.get(url).send().await;
+            response.is_ok_and(|response| response.status().is_success())
+        })
+        .await;
         prometheus
     }
 
-    /// Asks four times a second until it is so.
-    #[expect(clippy::future_not_send, reason = "the test awaits it where it is")]
-    pub async fn eventually(&self, what: &str, is_so: impl AsyncFn() -> bool) {
-        let asking = async {
-            while !is_so().await {
-                tokio::time::sleep(Duration::from_millis(250)).await;
-            }
-        };
-        let asked = tokio::time::timeout(PATIENCE, asking).await;
-        assert!(asked.is_ok(), "not within {} s: {what}", PATIENCE.as_secs());
-    }
-
-    async fn ask(&self, path: &str, parameters: &[(&str, &str)]) -> Value {
+    async fn query(&self, path: &str, parameters: &[(&str, &str)]) -> Value {
         let url = format!("http://{}/api/v1/{path}", self.address);
         let url = Url::parse_with_params(&url, parameters).unwrap();
-        let answer = self.client.get(url).send().await.unwrap();
-        let answer: Value = answer.json().await.unwrap();
-        assert_eq!(answer["status"], "success", "{parameters:?}: {answer}");
-        answer["data"]["result"].clone()
+        let response = self.client.get(url).send().await.unwrap();
+        let response: Value = response.json().await.unwrap();
+        assert_eq!(response["status"], "success", "{parameters:?}: {response}");
+        response["data"]["result"].clone()
     }
 
-    /// The series of an expression at this moment.
-    pub async fn at_once(&self, expression: &str) -> Vec<Value> {
-        self.ask("query", &[("query", expression)]).await.as_array().unwrap().clone()
+    /// Evaluates an expression now.
+    async fn instant_query(&self, expression: &str) -> Vec<Value> {
+        self.query("query", &[("query", expression)]).await.as_array().unwrap().clone()
     }
 
-    /// The series of an expression between two times, every so many seconds.
-    pub async fn over(&self, expression: &str, times: (f64, f64), step: &str) -> Vec<Value> {
+    /// Evaluates an expression between two times, in steps of `step` seconds.
+    pub async fn range_query(&self, expression: &str, times: (f64, f64), step: &str) -> Vec<Value> {
         let (start, end) = (times.0.to_string(), times.1.to_string());
         let parameters = [("query", expression), ("start", &start), ("end", &end), ("step", step)];
-        self.ask("query_range", &parameters).await.as_array().unwrap().clone()
+        self.query("query_range", &parameters).await.as_array().unwrap().clone()
     }
 
-    /// The alerts that fire now.
+    /// Returns the names of the alerts that fire now.
     pub async fn firing(&self) -> Vec<String> {
-        let alerts = self.at_once(r#"ALERTS{alertstate="firing"}"#).await;
+        let alerts = self.instant_query(r#"ALERTS{alertstate="firing"}"#).await;
         alerts
             .iter()
             .map(|alert| alert["metric"]["alertname"].as_str().unwrap().to_owned())

@@ -1,20 +1,21 @@
-//! What an expression asks for. This is no parser of `PromQL`, which promtool is every night: it finds the names.
+//! Finds metric and label names in PromQL expressions and in the text format. It is no PromQL parser; promtool validates the
+//! expressions in the nightly test.
 
 use std::collections::BTreeSet;
 
 use regex::Regex;
 
-/// The labels that Prometheus adds to what it scrapes.
-pub const ADDED: [&str; 2] = ["instance", "job"];
+/// Labels that Prometheus adds to scraped samples.
+pub const ADDED_LABELS: [&str; 2] = ["instance", "job"];
 
-/// A number of `/metrics`, without its value.
+/// A sample of `/metrics`, without its value.
 #[derive(Debug)]
 pub struct Sample {
     pub metric: String,
     pub labels: Vec<(String, String)>,
 }
 
-/// One selection of numbers, such as `a{b="c"}`.
+/// A vector selector, such as `a{b="c"}`.
 #[derive(Debug, PartialEq)]
 pub struct Selector {
     pub metric: String,
@@ -24,28 +25,28 @@ pub struct Selector {
 #[derive(Debug, PartialEq)]
 struct Matcher {
     label: String,
-    sign: String,
+    operator: String,
     value: String,
 }
 
-/// An expression's names.
+/// The names in an expression.
 #[derive(Debug, Default, PartialEq)]
 pub struct Names {
     pub selectors: Vec<Selector>,
-    /// What it groups or matches by.
+    /// Labels in grouping and matching clauses.
     pub labels: BTreeSet<String>,
-    /// What it writes between quotes outside of a selector: labels that it makes, among others.
-    pub made: BTreeSet<String>,
+    /// Quoted strings outside selectors, among them labels that the expression creates.
+    pub quoted: BTreeSet<String>,
 }
 
 #[derive(Debug, Clone, PartialEq)]
 enum Token {
     Word(String),
     Quoted(String),
-    Sign(char),
+    Symbol(char),
 }
 
-/// The samples of Prometheus' text format.
+/// Parses the samples of the Prometheus text format.
 pub fn samples(metrics: &str) -> Vec<Sample> {
     metrics
         .lines()
@@ -60,24 +61,24 @@ pub fn samples(metrics: &str) -> Vec<Sample> {
 }
 
 impl Selector {
-    /// Whether this number is among those selected. A matcher of a dashboard's variable asks for its label alone.
-    pub fn selects(&self, sample: &Sample) -> bool {
+    /// True if the selector matches the sample. For a matcher with a dashboard variable the label must exist.
+    pub fn matches(&self, sample: &Sample) -> bool {
         sample.metric == self.metric
             && self.matchers.iter().all(|matcher| {
-                let Matcher { label, sign, value } = matcher;
-                if ADDED.contains(&label.as_str()) {
+                let Matcher { label, operator, value } = matcher;
+                if ADDED_LABELS.contains(&label.as_str()) {
                     return true;
                 }
                 let Some((_, found)) = sample.labels.iter().find(|(name, _)| name == label) else {
                     return false;
                 };
-                match sign.as_str() {
+                match operator.as_str() {
                     _ if value.starts_with('$') => true,
                     "=" => found == value,
                     "!=" => found != value,
                     "=~" => anchored(value).is_match(found),
                     "!~" => !anchored(value).is_match(found),
-                    other => panic!("no matcher is {other}"),
+                    other => panic!("unknown operator {other}"),
                 }
             })
     }
@@ -87,7 +88,7 @@ fn anchored(pattern: &str) -> Regex {
     Regex::new(&format!("^(?:{pattern})$")).unwrap()
 }
 
-/// The names in an expression.
+/// Returns the names in an expression.
 pub fn names(expression: &str) -> Names {
     let tokens = tokens(expression);
     let mut found = Names::default();
@@ -96,29 +97,29 @@ pub fn names(expression: &str) -> Names {
         at += 1;
         match token {
             Token::Quoted(text) => {
-                found.made.insert(text.clone());
+                found.quoted.insert(text.clone());
             }
             Token::Word(word) => match (word.as_str(), tokens.get(at)) {
                 ("by" | "without" | "on" | "ignoring" | "group_left" | "group_right", _) => {
-                    while let Some(Token::Word(_) | Token::Sign('(' | ',')) = tokens.get(at) {
+                    while let Some(Token::Word(_) | Token::Symbol('(' | ',')) = tokens.get(at) {
                         if let Some(Token::Word(label)) = tokens.get(at) {
                             found.labels.insert(label.clone());
                         }
                         at += 1;
                     }
                 }
-                // An operator, a function, or an aggregation before its grouping.
+                // An operator, a function, or an aggregation.
                 ("and" | "or" | "unless" | "bool" | "sum" | "max" | "min" | "count", _)
-                | (_, Some(Token::Sign('('))) => {}
-                (metric, Some(Token::Sign('{'))) => {
+                | (_, Some(Token::Symbol('('))) => {}
+                (metric, Some(Token::Symbol('{'))) => {
                     at += 1;
                     let end = at
                         + tokens[at..]
                             .iter()
-                            .position(|token| *token == Token::Sign('}'))
-                            .expect("a closed brace");
+                            .position(|token| *token == Token::Symbol('}'))
+                            .expect("closing brace");
                     let matchers = tokens[at..end]
-                        .split(|token| *token == Token::Sign(','))
+                        .split(|token| *token == Token::Symbol(','))
                         .filter(|matcher| !matcher.is_empty())
                         .map(matcher)
                         .collect();
@@ -129,24 +130,24 @@ pub fn names(expression: &str) -> Names {
                     .selectors
                     .push(Selector { metric: metric.to_owned(), matchers: Vec::new() }),
             },
-            Token::Sign(_) => {}
+            Token::Symbol(_) => {}
         }
     }
     found
 }
 
 fn matcher(tokens: &[Token]) -> Matcher {
-    let [Token::Word(label), signs @ .., Token::Quoted(value)] = tokens else {
-        panic!("no matcher: {tokens:?}")
+    let [Token::Word(label), symbols @ .., Token::Quoted(value)] = tokens else {
+        panic!("not a matcher: {tokens:?}")
     };
-    let sign = signs
+    let operator = symbols
         .iter()
         .map(|sign| match sign {
-            Token::Sign(sign) => *sign,
-            other => panic!("no sign: {other:?}"),
+            Token::Symbol(symbol) => *symbol,
+            other => panic!("not an operator: {other:?}"),
         })
         .collect();
-    Matcher { label: label.clone(), sign, value: value.clone() }
+    Matcher { label: label.clone(), operator, value: value.clone() }
 }
 
 fn tokens(expression: &str) -> Vec<Token> {
@@ -159,7 +160,7 @@ fn tokens(expression: &str) -> Vec<Token> {
                 tokens.push(Token::Quoted(text));
             }
             // A range: `[5m]`, `[$__rate_interval]`.
-            '[' => assert!(rest.any(|next| next == ']'), "an open range in {expression}"),
+            '[' => assert!(rest.any(|next| next == ']'), "unclosed range in {expression}"),
             first if first.is_ascii_alphabetic() || first == '_' => {
                 let mut word = String::from(first);
                 while let Some(next) =
@@ -170,27 +171,27 @@ fn tokens(expression: &str) -> Vec<Token> {
                 tokens.push(Token::Word(word));
             }
             first if first.is_whitespace() || first.is_ascii_digit() || first == '.' => {}
-            sign => tokens.push(Token::Sign(sign)),
+            symbol => tokens.push(Token::Symbol(symbol)),
         }
     }
     tokens
 }
 
 #[test]
-fn names_are_found_wherever_an_expression_has_them() {
+fn names_are_found_in_all_clauses_of_an_expression() {
     let expression = r#"histogram_quantile(0.5, sum by (le, kind) (rate(a_bucket{x=~"1|2", y!="3"}[5m])))
         / sum(b) > 1.5 or label_replace(c{} unless on (job) d, "cause", "e", "", "")"#;
     let found = names(expression);
     let metrics: Vec<&str> = found.selectors.iter().map(|each| each.metric.as_str()).collect();
     assert_eq!(metrics, ["a_bucket", "b", "c", "d"]);
     assert_eq!(found.labels, ["job", "kind", "le"].map(str::to_owned).into());
-    assert!(found.made.contains("cause"));
+    assert!(found.quoted.contains("cause"));
 }
 
 #[test]
-fn a_selector_selects_what_prometheus_would() {
+fn selector_matches_like_prometheus() {
     let [sample] = &samples("# HELP a b\na{x=\"1\",y=\"4\"} 7\n")[..] else { panic!() };
-    for (selector, is_selected) in [
+    for (selector, expected) in [
         ("a", true),
         ("a{}", true),
         ("b", false),
@@ -202,6 +203,6 @@ fn a_selector_selects_what_prometheus_would() {
         (r#"a{z=~"$z"}"#, false),
         (r#"a{x=~"$x", instance=~"$instance"}"#, true),
     ] {
-        assert_eq!(names(selector).selectors[0].selects(sample), is_selected, "{selector}");
+        assert_eq!(names(selector).selectors[0].matches(sample), expected, "{selector}");
     }
 }

@@ -1,14 +1,14 @@
-//! The binary on ports of its own, which a restart keeps.
+//! A replica of the server that keeps its ports across restarts.
 
 use std::{
     fs::File,
-    net::{Ipv4Addr, TcpListener},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
-    time::Duration,
 };
 
 use tonic::transport::{Channel, Endpoint};
+
+use crate::{eventually::until, process::free_port};
 
 pub struct Replica {
     child: Child,
@@ -20,17 +20,13 @@ pub struct Replica {
 
 impl Drop for Replica {
     fn drop(&mut self) {
-        let _already_gone = self.child.kill();
-        let _reaped = self.child.wait();
+        drop(self.child.kill());
+        drop(self.child.wait());
     }
 }
 
-pub fn free_port() -> u16 {
-    TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port()
-}
-
 impl Replica {
-    /// Starts it and waits until it is ready.
+    /// Starts a replica and waits until it is ready.
     pub async fn start(folder: &Path, name: &str, variables: &[(&str, String)]) -> Self {
         let log = folder.join(format!("{name}.log"));
         let variables = variables.iter().map(|(name, value)| ((*name).to_owned(), value.clone()));
@@ -38,24 +34,19 @@ impl Replica {
         let (grpc, http) = (free_port(), free_port());
         let child = serve(&log, &variables, grpc, http);
         let replica = Self { child, log, variables, grpc, http };
-        replica.ready().await;
+        replica.wait_until_ready().await;
         replica
     }
 
-    async fn ready(&self) {
-        let url = format!("http://{}/readyz", self.scraped());
-        let waiting = async {
-            while !reqwest::get(&url).await.is_ok_and(|answer| answer.status().is_success()) {
-                tokio::time::sleep(Duration::from_millis(50)).await;
-            }
-        };
-        tokio::time::timeout(Duration::from_secs(30), waiting)
-            .await
-            .expect("a replica that serves");
+    async fn wait_until_ready(&self) {
+        let url = format!("http://{}/readyz", self.metrics_address());
+        until("the replica is ready", async || {
+            reqwest::get(&url).await.is_ok_and(|response| response.status().is_success())
+        })
+        .await;
     }
 
-    /// Its Prometheus port.
-    pub fn scraped(&self) -> String {
+    pub fn metrics_address(&self) -> String {
         format!("127.0.0.1:{}", self.http)
     }
 
@@ -64,24 +55,22 @@ impl Replica {
     }
 
     pub async fn metrics(&self) -> String {
-        let answer = reqwest::get(format!("http://{}/metrics", self.scraped())).await.unwrap();
-        answer.text().await.unwrap()
+        let response =
+            reqwest::get(format!("http://{}/metrics", self.metrics_address())).await.unwrap();
+        response.text().await.unwrap()
     }
 
-    /// Ends it as Kubernetes does.
+    /// Stops the replica with SIGTERM, as Kubernetes does.
     pub async fn stop(&mut self) {
         let id = self.child.id().to_string();
         assert!(Command::new("kill").args(["-TERM", &id]).status().unwrap().success());
-        while self.child.try_wait().unwrap().is_none() {
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
+        until("the replica exits", async || self.child.try_wait().unwrap().is_some()).await;
     }
 
-    /// Ends it, and starts another in its place.
-    pub async fn replace(&mut self) {
+    pub async fn restart(&mut self) {
         self.stop().await;
         self.child = serve(&self.log, &self.variables, self.grpc, self.http);
-        self.ready().await;
+        self.wait_until_ready().await;
     }
 }
 

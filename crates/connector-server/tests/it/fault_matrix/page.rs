@@ -1,34 +1,34 @@
-//! The matrix as `docs/reliability.md` shows it.
+//! Renders the matrix into `docs/reliability.md`.
 
 use std::{fmt::Write as _, path::Path};
 
 use super::{
-    cell::{Lasts, Verb},
-    rows::rows,
+    case::{Repeat, Rpc},
+    expectations::rows,
 };
 
-/// What stands around the generated part.
+/// Marks the generated part of the page.
 const BEGIN: &str = "<!-- fault matrix: written by a test, see below -->\n";
 const END: &str = "<!-- end of the fault matrix -->\n";
 
-/// Set, the test writes the page in place of comparing it.
+/// If this variable is set, the test writes the page instead of comparing it.
 const WRITE: &str = "UPDATE_RELIABILITY";
 
 fn tables() -> String {
     let mut text = String::new();
-    for (lasts, title) in
-        [(Lasts::Once, "The fault strikes once"), (Lasts::Forever, "The fault lasts")]
+    for (repeat, title) in
+        [(Repeat::Once, "The fault occurs once"), (Repeat::Always, "The fault persists")]
     {
         writeln!(text, "\n### {title}\n").unwrap();
         write!(text, "| fault |").unwrap();
-        for verb in Verb::ALL {
-            write!(text, " {} |", verb.name()).unwrap();
+        for rpc in Rpc::ALL {
+            write!(text, " {} |", rpc.name()).unwrap();
         }
-        writeln!(text, "\n|{}", " --- |".repeat(1 + Verb::ALL.len())).unwrap();
+        writeln!(text, "\n|{}", " --- |".repeat(1 + Rpc::ALL.len())).unwrap();
         for row in rows() {
             write!(text, "| {} |", row.name).unwrap();
-            for verb in Verb::ALL {
-                write!(text, " {} |", row.expected(verb, lasts).unwrap_or("–")).unwrap();
+            for rpc in Rpc::ALL {
+                write!(text, " {} |", row.expected(rpc, repeat).unwrap_or("–")).unwrap();
             }
             text.push('\n');
         }
@@ -38,15 +38,15 @@ fn tables() -> String {
 }
 
 #[test]
-fn the_page_shows_the_matrix() {
+fn reliability_page_shows_the_matrix() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/reliability.md");
     let page = std::fs::read_to_string(&path).unwrap();
-    let (before, rest) = page.split_once(BEGIN).expect("the page marks where the matrix begins");
-    let (_, after) = rest.split_once(END).expect("the page marks where the matrix ends");
-    let wanted = format!("{before}{BEGIN}{}{END}{after}", tables());
+    let (before, rest) = page.split_once(BEGIN).expect("no begin marker");
+    let (_, after) = rest.split_once(END).expect("no end marker");
+    let expected = format!("{before}{BEGIN}{}{END}{after}", tables());
     if std::env::var_os(WRITE).is_some() {
-        std::fs::write(&path, wanted).unwrap();
+        std::fs::write(&path, expected).unwrap();
         return;
     }
-    assert!(page == wanted, "docs/reliability.md is stale; {WRITE}=1 writes it");
+    assert!(page == expected, "docs/reliability.md is outdated; {WRITE}=1 updates it");
 }

@@ -1,11 +1,9 @@
-//! A real API server with its etcd, on free ports of the loopback interface. There is no kubelet: nothing runs in it.
+//! A Kubernetes API server with etcd, on free ports of the loopback interface. Without a kubelet, no pod runs.
 
 use std::{
     fs::File,
-    net::{Ipv4Addr, TcpListener},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
-    time::Duration,
 };
 
 use rcgen::KeyPair;
@@ -13,13 +11,14 @@ use reqwest::{Client, Method, StatusCode, header::CONTENT_TYPE};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::authority::{Authority, Files};
+use crate::{
+    authority::{Authority, Files},
+    eventually::until,
+    process::free_port,
+};
 
-/// A member of `system:masters`.
+/// The token of a member of `system:masters`.
 const ADMIN: &str = "admin-of-the-test";
-
-/// No start and no change takes longer, by far.
-const PATIENCE: Duration = Duration::from_secs(90);
 
 pub struct Cluster {
     folder: TempDir,
@@ -27,12 +26,12 @@ pub struct Cluster {
     port: u16,
     etcd_port: u16,
     admin: Client,
-    /// None while it is down. It goes before its store.
+    /// `None` while stopped. Declared before etcd, so that it is dropped first.
     api: Option<Program>,
     _etcd: Program,
 }
 
-/// One process, which ends with this.
+/// A child process. Dropping it kills the process.
 struct Program(Child);
 
 impl Program {
@@ -44,42 +43,23 @@ impl Program {
             .stdout(log.try_clone().unwrap())
             .stderr(log)
             .spawn()
-            .unwrap_or_else(|error| panic!("{program} cannot be started: {error}"));
+            .unwrap_or_else(|error| panic!("cannot start {program}: {error}"));
         Self(child)
     }
 }
 
 impl Drop for Program {
     fn drop(&mut self) {
-        let _already_gone = self.0.kill();
-        let _reaped = self.0.wait();
+        drop(self.0.kill());
+        drop(self.0.wait());
     }
 }
 
-#[expect(clippy::disallowed_methods, reason = "whoever built the programs says where they are")]
+#[expect(clippy::disallowed_methods, reason = "xtask passes the paths of the programs")]
 fn program(variable: &str) -> String {
     std::env::var(variable).unwrap_or_else(|_| {
         panic!("{variable} is not set: run `cargo xtask nightly --only kubernetes`")
     })
-}
-
-pub fn free_port() -> u16 {
-    TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port()
-}
-
-/// Asks twice a second until there is an answer.
-pub async fn eventually<T>(what: &str, mut ask: impl AsyncFnMut() -> Option<T>) -> T {
-    let asking = async {
-        loop {
-            match ask().await {
-                Some(answer) => return answer,
-                None => tokio::time::sleep(Duration::from_millis(500)).await,
-            }
-        }
-    };
-    tokio::time::timeout(PATIENCE, asking)
-        .await
-        .unwrap_or_else(|_| panic!("not within {} s: {what}", PATIENCE.as_secs()))
 }
 
 impl Cluster {
@@ -123,32 +103,32 @@ impl Cluster {
         cluster
     }
 
-    /// On the same port every time.
+    /// Starts the API server, always on the same port.
     pub async fn start_api(&mut self) {
-        let own = |name: &str| self.folder.path().join(name).display().to_string();
+        let file = |name: &str| self.folder.path().join(name).display().to_string();
         let certificate = |name: &str| self.certificates.path(name).display().to_string();
         self.api = Some(Program::start(
             &program("FLYTE_TEST_KUBE_APISERVER"),
             &self.folder.path().join("kube-apiserver.log"),
             &[
                 format!("--etcd-servers=http://127.0.0.1:{}", self.etcd_port),
-                format!("--cert-dir={}", own("certificates")),
+                format!("--cert-dir={}", file("certificates")),
                 format!("--tls-cert-file={}", certificate("tls.crt")),
                 format!("--tls-private-key-file={}", certificate("tls.key")),
                 format!("--secure-port={}", self.port),
                 "--bind-address=127.0.0.1".to_owned(),
-                format!("--service-account-key-file={}", own("sa.pub")),
-                format!("--service-account-signing-key-file={}", own("sa.key")),
+                format!("--service-account-key-file={}", file("sa.pub")),
+                format!("--service-account-signing-key-file={}", file("sa.key")),
                 "--service-account-issuer=https://kubernetes.default.svc".to_owned(),
                 "--authorization-mode=RBAC".to_owned(),
-                format!("--token-auth-file={}", own("tokens.csv")),
+                format!("--token-auth-file={}", file("tokens.csv")),
                 "--service-cluster-ip-range=10.0.0.0/24".to_owned(),
                 "--disable-admission-plugins=ServiceAccount".to_owned(),
             ],
         ));
-        eventually("the API server is ready", async || {
-            let answer = self.admin.get(self.url("/readyz")).bearer_auth(ADMIN).send().await;
-            answer.is_ok_and(|answer| answer.status().is_success()).then_some(())
+        until("the API server is ready", async || {
+            let response = self.admin.get(self.url("/readyz")).bearer_auth(ADMIN).send().await;
+            response.is_ok_and(|response| response.status().is_success())
         })
         .await;
     }
@@ -163,14 +143,14 @@ impl Cluster {
 
     async fn call(&self, method: Method, path: &str, kind: &str, body: String) -> Value {
         let request = self.admin.request(method, self.url(path)).bearer_auth(ADMIN);
-        let answer = request.header(CONTENT_TYPE, kind).body(body).send().await.unwrap();
-        let status = answer.status();
-        let text = answer.text().await.unwrap();
+        let response = request.header(CONTENT_TYPE, kind).body(body).send().await.unwrap();
+        let status = response.status();
+        let text = response.text().await.unwrap();
         assert!(status.is_success(), "{path}: {status}: {text}");
         serde_json::from_str(&text).unwrap()
     }
 
-    /// Creates what the YAML says in the collection of that path.
+    /// Posts an object in YAML to the collection at `path`.
     pub async fn create(&self, path: &str, yaml: &str) {
         self.call(Method::POST, path, "application/yaml", yaml.to_owned()).await;
     }
@@ -185,7 +165,7 @@ impl Cluster {
         self.create(&format!("/api/v1/namespaces/{namespace}/serviceaccounts"), &yaml).await;
     }
 
-    /// Creates the Secret, or changes it.
+    /// Creates or changes a Secret.
     pub async fn put_secret(&self, namespace: &str, name: &str, keys: Value) {
         let body = json!({
             "apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}, "stringData": keys,
@@ -195,7 +175,7 @@ impl Cluster {
         self.call(Method::PATCH, &path, "application/apply-patch+yaml", body.to_string()).await;
     }
 
-    /// A token of the service account, signed by the API server: for itself, or for that audience.
+    /// Returns a service account token that the API server signed, for itself or for `audience`.
     pub async fn token(&self, namespace: &str, account: &str, audience: Option<&str>) -> String {
         let audiences: Vec<&str> = audience.into_iter().collect();
         let body = json!({
@@ -203,22 +183,22 @@ impl Cluster {
             "spec": {"audiences": audiences, "expirationSeconds": 3600},
         });
         let path = format!("/api/v1/namespaces/{namespace}/serviceaccounts/{account}/token");
-        let answer = self.call(Method::POST, &path, "application/json", body.to_string()).await;
-        answer["status"]["token"].as_str().unwrap().to_owned()
+        let response = self.call(Method::POST, &path, "application/json", body.to_string()).await;
+        response["status"]["token"].as_str().unwrap().to_owned()
     }
 
-    /// The keys with which tokens of service accounts are verified.
+    /// Returns the public keys of service account tokens.
     pub async fn jwks(&self) -> String {
         let request = self.admin.get(self.url("/openid/v1/jwks")).bearer_auth(ADMIN);
         request.send().await.unwrap().error_for_status().unwrap().text().await.unwrap()
     }
 
-    /// What whoever has that token is answered.
-    pub async fn answer_to(&self, token: &str, path: &str) -> StatusCode {
+    /// Returns the HTTP status of a GET with `token`.
+    pub async fn status_for(&self, token: &str, path: &str) -> StatusCode {
         self.admin.get(self.url(path)).bearer_auth(token).send().await.unwrap().status()
     }
 
-    /// A kubeconfig for whoever has that token.
+    /// Writes a kubeconfig with `token`. Returns its path.
     pub fn kubeconfig(&self, token: &str) -> PathBuf {
         let path = self.folder.path().join("kubeconfig");
         let config = json!({

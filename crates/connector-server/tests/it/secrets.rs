@@ -1,18 +1,18 @@
-//! No secret in any log at any level, error, trailer, metric or resource meta, whatever goes wrong.
+//! Secrets appear in no log line, error, trailer, metric or resource_meta, whichever fault is injected.
+//!
+//! Every secret that enters the server contains `canary`, so a leak is found by searching for the word.
 
 use std::{
-    ffi::OsString,
     fs,
     num::{NonZeroU32, NonZeroUsize},
     path::Path,
     process::Command,
-    sync::Arc,
     time::Duration,
 };
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use clap::Parser as _;
-use connector_server::{Args, Config, Environment, StandardVariables, registry};
+use connector_server::{Args, Config, Environment, registry};
 use databricks_emulator::{
     Calls, CannedResponse, ConnectionFault, Emulator, Fault, FaultPlan, FaultRule, RetryAfter,
     RunCalls, RunFault, SlowBody, TokenClock, When,
@@ -20,7 +20,7 @@ use databricks_emulator::{
 use flyteidl2::{
     connector::{
         CreateTaskRequest, DeleteTaskRequest, GetTaskLogsRequest, GetTaskMetricsRequest,
-        GetTaskRequest, TaskCategory, async_connector_service_client::AsyncConnectorServiceClient,
+        GetTaskRequest, async_connector_service_client::AsyncConnectorServiceClient,
     },
     core::Connection,
 };
@@ -32,7 +32,7 @@ use tonic_reflection::pb::v1::{
     server_reflection_request::MessageRequest,
 };
 
-use crate::cli::Serving;
+use crate::{fixtures::create_request, process::ServerProcess, workspace::task_category};
 
 const TASK: &str = "canary-task-token-a1";
 const OWN: &str = "canary-own-token-b2";
@@ -44,18 +44,12 @@ const INPUT: &str = "canary-input-g7";
 const CALLER: &str = "canary-caller-token-0123456789";
 const SPARK: &str = "canary-spark-env-h8";
 
-/// Everything secret that enters, each recognisable wherever it comes out.
+/// Every secret that enters the server.
 const CANARIES: [&str; 9] = [TASK, OWN, CLIENT, BASIC, ENV, V1, INPUT, CALLER, SPARK];
 
-fn category() -> TaskCategory {
-    TaskCategory { name: "databricks".to_owned(), version: 0 }
-}
-
-/// A request with a secret in every place that takes one.
+/// Returns a request with a secret in every field that can hold one.
 fn request(host: &str, connection: Option<Connection>) -> CreateTaskRequest {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("../../fixtures/requests/40_executor_first_attempt.create.pb");
-    let mut request = CreateTaskRequest::decode(fs::read(path).unwrap().as_slice()).unwrap();
+    let mut request = create_request("40_executor_first_attempt");
     let template = request.template.as_mut().unwrap();
     let custom = json!({
         "databricksInstance": host,
@@ -83,22 +77,22 @@ fn secrets(pairs: &[(&str, &str)]) -> Connection {
 }
 
 fn delete(resource_meta: Vec<u8>, connection: Option<Connection>) -> DeleteTaskRequest {
-    DeleteTaskRequest { resource_meta, task_category: Some(category()), connection }
+    DeleteTaskRequest { resource_meta, task_category: Some(task_category()), connection }
 }
 
-/// What is answered when the caller's token is shown, with all that goes with it.
-async fn told<T, R>(
+/// Calls with the caller token. Returns the message, and metadata and error as text.
+async fn call<T, R>(
     message: T,
-    call: impl AsyncFnOnce(Request<T>) -> Result<tonic::Response<R>, tonic::Status>,
+    rpc: impl AsyncFnOnce(Request<T>) -> Result<tonic::Response<R>, tonic::Status>,
 ) -> (Option<R>, String) {
     let mut request = Request::new(message);
     request.set_timeout(Duration::from_millis(600));
     let caller = format!("Bearer {CALLER}").parse().unwrap();
     request.metadata_mut().insert("authorization", caller);
-    match call(request).await {
-        Ok(answer) => {
-            let told = format!("{:?}", answer.metadata());
-            (Some(answer.into_inner()), told)
+    match rpc(request).await {
+        Ok(response) => {
+            let metadata = format!("{:?}", response.metadata());
+            (Some(response.into_inner()), metadata)
         }
         Err(status) => {
             let details = String::from_utf8_lossy(status.details()).into_owned();
@@ -107,8 +101,8 @@ async fn told<T, R>(
     }
 }
 
-/// Every RPC once, with that connection. All that came back.
-async fn every_call(
+/// Calls every RPC once with `connection`. Returns all responses as text.
+async fn call_all(
     tasks: &AsyncConnectorServiceClient<Channel>,
     host: &str,
     connection: Option<Connection>,
@@ -119,11 +113,11 @@ async fn every_call(
     let mut metas: Vec<Vec<u8>> = meta.iter().map(|meta| meta.to_string().into_bytes()).collect();
     if meta.is_none() {
         let create = request(host, connection.clone());
-        let (created, told_) =
-            Box::pin(told(create, async |request| tasks.create_task(request).await)).await;
-        all.push_str(&told_);
+        let (created, text) =
+            Box::pin(call(create, async |request| tasks.create_task(request).await)).await;
+        all.push_str(&text);
         metas.extend(created.map(|created| created.resource_meta));
-        // A run that is there whatever became of the creation.
+        // Another run, in case the creation failed.
         metas.push(json!({"databricks_instance": host, "run_id": "7"}).to_string().into_bytes());
     }
     all.push_str(
@@ -136,26 +130,26 @@ async fn every_call(
     for resource_meta in metas {
         let get = GetTaskRequest {
             resource_meta: resource_meta.clone(),
-            task_category: Some(category()),
+            task_category: Some(task_category()),
             output_prefix: String::new(),
             connection: connection.clone(),
         };
-        let (resource, told_) = told(get, async |request| tasks.get_task(request).await).await;
-        all.extend([told_, format!("{resource:?}")]);
-        // What comes without a connection would not bear the secret that is echoed.
+        let (resource, text) = call(get, async |request| tasks.get_task(request).await).await;
+        all.extend([text, format!("{resource:?}")]);
+        // The other calls carry no connection, so they would not send the secret that the proxy echoes.
         if connection.is_some() {
             let delete = delete(resource_meta, connection.clone());
-            let (_, told_) = told(delete, async |request| tasks.delete_task(request).await).await;
-            all.push_str(&told_);
+            let (_, text) = call(delete, async |request| tasks.delete_task(request).await).await;
+            all.push_str(&text);
             continue;
         }
         let logs = GetTaskLogsRequest {
             resource_meta: resource_meta.clone(),
-            task_category: Some(category()),
+            task_category: Some(task_category()),
             ..GetTaskLogsRequest::default()
         };
-        let (stream, told_) = told(logs, async |request| tasks.get_task_logs(request).await).await;
-        all.push_str(&told_);
+        let (stream, text) = call(logs, async |request| tasks.get_task_logs(request).await).await;
+        all.push_str(&text);
         if let Some(mut stream) = stream {
             while let Ok(Some(page)) = stream.message().await {
                 all.extend([format!("{page:?}")]);
@@ -163,25 +157,25 @@ async fn every_call(
         }
         let metrics = GetTaskMetricsRequest {
             resource_meta: resource_meta.clone(),
-            task_category: Some(category()),
+            task_category: Some(task_category()),
             ..GetTaskMetricsRequest::default()
         };
-        let (series, told_) =
-            told(metrics, async |request| tasks.get_task_metrics(request).await).await;
-        all.extend([told_, format!("{series:?}")]);
+        let (series, text) =
+            call(metrics, async |request| tasks.get_task_metrics(request).await).await;
+        all.extend([text, format!("{series:?}")]);
         let delete = delete(resource_meta, connection.clone());
-        let (_, told_) = told(delete, async |request| tasks.delete_task(request).await).await;
-        all.push_str(&told_);
+        let (_, text) = call(delete, async |request| tasks.delete_task(request).await).await;
+        all.push_str(&text);
     }
     all
 }
 
-/// Whatever can go wrong. A proxy that echoes the secret that it was sent is among it.
+/// Returns all kinds of faults, including a proxy that echoes the secret `sent`.
 fn faults(sent: &str) -> Vec<Vec<FaultRule>> {
     let mut faults: Vec<Fault> = [400, 401, 403, 404, 429, 500, 503]
         .into_iter()
         .flat_map(|status| {
-            // After a refusal of the task's secret a delete shows the connector's own, which is echoed by itself.
+            // After a rejection of the task's secret, DeleteTask sends the connector's own, which has its own echo.
             let sent = if matches!(status, 401 | 403) && sent != OWN { "it" } else { sent };
             let echo = format!("<html>you sent Authorization: Bearer {sent}</html>");
             let body = json!({"error_code": "X", "message": format!("bad {sent}")}).to_string();
@@ -213,42 +207,42 @@ fn faults(sent: &str) -> Vec<Vec<FaultRule>> {
         ConnectionFault::ExpiredCertificate,
     ]
     .map(|fault| {
-        // The one that is there is lost first.
-        let lost = FaultRule::on_calls(Calls::any(), When::once(Fault::DropBefore));
-        vec![lost, FaultRule::on_connections(When::Always(fault))]
+        // Closes the open connection first.
+        let close = FaultRule::on_calls(Calls::any(), When::once(Fault::DropBefore));
+        vec![close, FaultRule::on_connections(When::Always(fault))]
     });
     calls.chain(runs).chain(connections).collect()
 }
 
-/// Where a canary stands in the text, in whatever guise.
-fn found(text: &str) -> Vec<String> {
+/// Returns where a secret occurs in the text, plain or as base64.
+fn find_secrets(text: &str) -> Vec<String> {
     let basic = STANDARD.encode(format!("principal:{CLIENT}"));
-    let mut guises: Vec<String> = vec![basic];
+    let mut encodings: Vec<String> = vec![basic];
     for canary in CANARIES {
-        guises.push(canary.to_owned());
-        guises.push(STANDARD.encode(canary));
+        encodings.push(canary.to_owned());
+        encodings.push(STANDARD.encode(canary));
     }
-    guises
+    encodings
         .into_iter()
-        .filter_map(|guise| {
-            let at = text.find(&guise)?;
+        .filter_map(|encoding| {
+            let at = text.find(&encoding)?;
             let from = text.floor_char_boundary(at.saturating_sub(300));
-            Some(format!("{guise}: …{}", text.get(from..at + guise.len()).unwrap()))
+            Some(format!("{encoding}: …{}", text.get(from..at + encoding.len()).unwrap()))
         })
         .collect()
 }
 
-/// What reflection says when it is asked for the services and for what a task is made of.
-async fn reflected(channel: Channel) -> String {
-    let questions = [
+/// Returns the reflection of all services and of a request message.
+async fn reflect(channel: Channel) -> String {
+    let requests = [
         MessageRequest::ListServices(String::new()),
         MessageRequest::FileContainingSymbol("flyteidl2.connector.CreateTaskRequest".to_owned()),
     ];
-    let questions = questions.map(|question| ServerReflectionRequest {
+    let requests = requests.map(|request| ServerReflectionRequest {
         host: String::new(),
-        message_request: Some(question),
+        message_request: Some(request),
     });
-    let mut request = Request::new(futures_util::stream::iter(questions));
+    let mut request = Request::new(futures_util::stream::iter(requests));
     let caller = format!("Bearer {CALLER}").parse().unwrap();
     request.metadata_mut().insert("authorization", caller);
     let mut client = ServerReflectionClient::new(channel);
@@ -261,8 +255,8 @@ async fn reflected(channel: Channel) -> String {
     all
 }
 
-/// Over TLS or in plaintext to the workspace, with log lines for people or as JSON.
-async fn nothing_leaks(over_tls: bool, log_format: &str) {
+/// Checks that no secret leaks, with or without TLS to the workspace and in the given log format.
+async fn assert_no_leak(over_tls: bool, log_format: &str) {
     let emulator = Emulator::builder()
         .token(TASK)
         .token(OWN)
@@ -284,13 +278,13 @@ async fn nothing_leaks(over_tls: bool, log_format: &str) {
         ("FLYTE_DATABRICKS_ACCESS_TOKEN", OWN),
         ("SSL_CERT_FILE", certificate.to_str().unwrap()),
     ];
-    let serving = Serving::start(&flags, &variables);
-    // The log is read while it is written: a full pipe would hold the server up.
-    let (serving, log) = serving.reading();
-    let tasks = serving.tasks().await;
+    let process = ServerProcess::start(&flags, &variables);
+    // Reads the log concurrently, because a full pipe would block the server.
+    let (process, log) = process.read_log_in_background();
+    let tasks = process.tasks().await;
     let principal =
         secrets(&[("databricks_client_id", "principal"), ("databricks_client_secret", CLIENT)]);
-    let mut told = String::new();
+    let mut responses = String::new();
     let v1 = json!({"databricks_instance": host, "run_id": "7", "auth_token": V1});
     for (connection, meta, sent) in [
         (Some(secrets(&[("databricks_token", TASK)])), None, TASK),
@@ -298,44 +292,44 @@ async fn nothing_leaks(over_tls: bool, log_format: &str) {
         (None, Some(v1), V1),
         (Some(principal), None, CLIENT),
     ] {
-        told.push_str(&every_call(&tasks, &host, connection.clone(), meta.clone()).await);
+        responses.push_str(&call_all(&tasks, &host, connection.clone(), meta.clone()).await);
         for rules in faults(sent) {
             emulator.set_faults(FaultPlan::default());
             for rule in rules {
                 emulator.inject(rule);
             }
-            told.push_str(&every_call(&tasks, &host, connection.clone(), meta.clone()).await);
+            responses.push_str(&call_all(&tasks, &host, connection.clone(), meta.clone()).await);
         }
         emulator.set_faults(FaultPlan::default());
     }
     for page in ["metrics", "livez", "readyz", "status"] {
-        let page = reqwest::get(format!("http://{}/{page}", serving.http)).await.unwrap();
-        told.push_str(&page.text().await.unwrap());
+        let page = reqwest::get(format!("http://{}/{page}", process.http)).await.unwrap();
+        responses.push_str(&page.text().await.unwrap());
     }
-    told.push_str(&reflected(serving.channel().await).await);
-    serving.signal("TERM");
+    responses.push_str(&reflect(process.channel().await).await);
+    process.signal("TERM");
     let log = log.join().unwrap();
     assert!(log.contains("databricks request") && log.len() > 100_000, "the log is at trace");
     let requests = emulator.requests().len();
     assert!(requests > 50, "{requests} requests");
-    for (place, text) in [("an answer", &told), ("the log", &log)] {
-        let found = found(text);
+    for (place, text) in [("a response", &responses), ("the log", &log)] {
+        let found = find_secrets(text);
         assert!(found.is_empty(), "in {place}: {found:#?}");
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn no_secret_comes_out_whatever_goes_wrong_over_tls() {
-    nothing_leaks(true, "json").await;
+async fn no_fault_leaks_a_secret_over_tls_with_json_logs() {
+    assert_no_leak(true, "json").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn no_secret_comes_out_whatever_goes_wrong_in_plaintext_and_lines_for_people() {
-    nothing_leaks(false, "human").await;
+async fn no_fault_leaks_a_secret_over_plaintext_with_human_logs() {
+    assert_no_leak(false, "human").await;
 }
 
-/// Variables and files with a secret in every place that takes one, for a workspace that knows none of them.
-fn every_place(folder: &Path, host: &str) -> Vec<(String, String)> {
+/// Returns variables and files with a secret in every setting that can hold one. The workspace accepts none of them.
+fn secret_settings(folder: &Path, host: &str) -> Vec<(String, String)> {
     let path = |name: &str| folder.join(name).display().to_string();
     for name in ["token", "secret", "callers"] {
         fs::write(path(name), format!("canary-in-the-file-{name}")).unwrap();
@@ -377,14 +371,10 @@ fn every_place(folder: &Path, host: &str) -> Vec<(String, String)> {
 }
 
 #[test]
-fn the_debug_output_of_what_holds_secrets_tells_none() {
+fn debug_output_shows_no_secret() {
     let folder = tempfile::tempdir().unwrap();
-    let variables = every_place(folder.path(), "dbc-m2m.cloud.databricks.com");
-    let read = move |name: &str| {
-        variables.iter().find(|(known, _)| known == name).map(|(_, value)| value.clone())
-    };
-    let mut environment = Environment::read(|name| read(name).map(OsString::from)).unwrap();
-    environment.standard = StandardVariables(Arc::new(read));
+    let variables = secret_settings(folder.path(), "dbc-m2m.cloud.databricks.com");
+    let environment: Environment = variables.into_iter().collect();
     let callers = folder.path().join("callers").display().to_string();
     let flags = ["connector-server", "--caller-tokens", &callers];
     let args = Args::try_parse_from(flags).unwrap();
@@ -392,18 +382,18 @@ fn the_debug_output_of_what_holds_secrets_tells_none() {
     let connectors = registry(config.databricks.clone()).unwrap();
     let all = format!("{args:?} {environment:?} {config:?} {connectors:?}");
     assert!(all.contains("dbc-m2m.cloud.databricks.com"), "{all}");
-    let found = found(&all);
+    let found = find_secrets(&all);
     assert!(found.is_empty() && !all.contains("canary"), "{found:#?} in {all}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_check_that_finds_every_credential_bad_tells_none() {
+async fn check_of_invalid_credentials_shows_no_secret() {
     let emulator = Emulator::builder().token("another").start().await.unwrap();
     let folder = tempfile::tempdir().unwrap();
     let output = Command::new(env!("CARGO_BIN_EXE_connector-server"))
         .arg("check")
         .env_clear()
-        .envs(every_place(folder.path(), &emulator.http_url()))
+        .envs(secret_settings(folder.path(), &emulator.http_url()))
         .env("RUST_LOG", "trace")
         .output()
         .unwrap();

@@ -1,25 +1,25 @@
-//! `deploy/dashboards` and its pages of documentation, read.
+//! Reads the queries of the dashboard and of the alerts.
 
 use std::{collections::BTreeSet, path::PathBuf};
 
 use serde_json::Value;
 
-/// One expression, with what stands beside it.
+/// A PromQL expression of a panel, an alert, an annotation or a variable.
 #[derive(Debug)]
-pub struct Asked {
-    /// The panel or the alert.
+pub struct Query {
+    /// Where the expression is, for error messages.
     pub place: String,
     pub expression: String,
-    /// The labels that its legend or its annotations show.
+    /// The labels that the legend or the annotations show.
     pub shown: BTreeSet<String>,
 }
 
-/// A rule of `alerts.yml`.
+/// An alert of `alerts.yml`.
 #[derive(Debug)]
 pub struct Alert {
     pub name: String,
     pub expression: String,
-    /// All of it but its name.
+    /// The rule's YAML.
     pub text: String,
 }
 
@@ -36,19 +36,19 @@ pub fn dashboard() -> Value {
     serde_json::from_str(&read("deploy/dashboards/flyte-connector.json")).unwrap()
 }
 
-/// The panels that show something.
+/// Returns the panels, without row headings.
 pub fn panels(dashboard: &Value) -> impl Iterator<Item = &Value> {
     dashboard["panels"].as_array().unwrap().iter().filter(|panel| panel["type"] != "row")
 }
 
-/// What the dashboard asks for, its variables and annotations included.
-pub fn asked_by_dashboard() -> Vec<Asked> {
+/// Returns all queries of the dashboard, including variables and annotations.
+pub fn dashboard_queries() -> Vec<Query> {
     let dashboard = dashboard();
-    let mut asked = Vec::new();
+    let mut queries = Vec::new();
     for panel in panels(&dashboard) {
         let place = format!("the panel {}", panel["title"]);
         for target in panel["targets"].as_array().unwrap() {
-            asked.push(Asked {
+            queries.push(Query {
                 place: place.clone(),
                 expression: target["expr"].as_str().unwrap().to_owned(),
                 shown: placeholders(target["legendFormat"].as_str().unwrap()),
@@ -56,7 +56,7 @@ pub fn asked_by_dashboard() -> Vec<Asked> {
         }
     }
     for annotation in dashboard["annotations"]["list"].as_array().unwrap() {
-        asked.push(Asked {
+        queries.push(Query {
             place: format!("the annotation {}", annotation["name"]),
             expression: annotation["expr"].as_str().unwrap().to_owned(),
             shown: placeholders(annotation["titleFormat"].as_str().unwrap()),
@@ -64,18 +64,18 @@ pub fn asked_by_dashboard() -> Vec<Asked> {
     }
     for variable in dashboard["templating"]["list"].as_array().unwrap() {
         let Some(query) = variable["query"]["query"].as_str() else { continue };
-        let of = query.strip_prefix("label_values(").unwrap().strip_suffix(')').unwrap();
-        let (selector, label) = of.rsplit_once(", ").unwrap();
-        asked.push(Asked {
+        let arguments = query.strip_prefix("label_values(").unwrap().strip_suffix(')').unwrap();
+        let (selector, label) = arguments.rsplit_once(", ").unwrap();
+        queries.push(Query {
             place: format!("the variable {}", variable["name"]),
             expression: format!("sum by ({label}) ({selector})"),
             shown: [label.to_owned()].into(),
         });
     }
-    asked
+    queries
 }
 
-/// The rules, from their lines: their file is as regular as this wants it.
+/// Returns the alerts. Parses by line, relying on the uniform layout of the file.
 pub fn alerts() -> Vec<Alert> {
     read("deploy/dashboards/alerts.yml")
         .split("\n      - alert: ")
@@ -91,11 +91,11 @@ pub fn alerts() -> Vec<Alert> {
         .collect()
 }
 
-/// What the rules ask for.
-pub fn asked_by_rules() -> Vec<Asked> {
+/// Returns the queries of the alerts.
+pub fn alert_queries() -> Vec<Query> {
     let alerts = alerts().into_iter();
     alerts
-        .map(|Alert { name, expression, text }| Asked {
+        .map(|Alert { name, expression, text }| Query {
             place: format!("the rule {name}"),
             expression,
             shown: text
@@ -109,7 +109,7 @@ pub fn asked_by_rules() -> Vec<Asked> {
         .collect()
 }
 
-/// The names between double braces.
+/// Returns the names between double braces.
 fn placeholders(format: &str) -> BTreeSet<String> {
     let parts = format.split("{{").skip(1);
     parts.map(|rest| rest.split_once("}}").unwrap().0.trim().to_owned()).collect()

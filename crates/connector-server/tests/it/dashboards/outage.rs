@@ -1,13 +1,13 @@
-//! A day of a connector in a minute or more: two replicas, two workspaces, and one trouble after the other.
+//! A scenario with two replicas, two workspaces and a sequence of failures.
 //!
-//! | part of the day | what happens |
+//! | part of the scenario | event |
 //! | --- | --- |
-//! | to 0.25 | all is well; one request in fifty is answered 503 |
-//! | to 0.45 | `dev` closes every connection |
-//! | to 0.55 | all is well, but for one task whose files cannot be read |
-//! | 0.55 | sixty tasks want to start in `prod` at once, and it says 429 now and then until 0.65 |
-//! | 0.70 to 0.80 | `dev` refuses the credential |
-//! | 0.85 | a replica is replaced |
+//! | 0 to 0.25 | normal operation; one request in fifty gets 503, to the end |
+//! | 0.25 to 0.45 | `dev` closes every connection |
+//! | 0.45 | a task whose files cannot be read |
+//! | 0.55 to 0.65 | sixty tasks start in `prod` at the same time, and a tenth of its reads gets 429 |
+//! | 0.70 to 0.80 | `dev` rejects the credential |
+//! | 0.85 | a replica is restarted |
 
 use std::{
     path::{Path, PathBuf},
@@ -30,65 +30,65 @@ use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 use tonic::{Request, transport::Channel};
 
-use super::{PRINCIPAL, as_principal, replica::Replica};
-use crate::databricks::{captured, category, pointed_at};
+use super::{PRINCIPAL, replica::Replica, with_principal};
+use crate::{
+    fixtures::create_request_for,
+    workspace::{CONNECTOR_TOKEN, task_category},
+};
 
-const TOKEN: &str = "dapi-connector";
+/// Names of the workspaces on the dashboard.
+pub const WORKSPACE_NAMES: [&str; 2] = ["prod", "dev"];
 
-/// The workspaces, as the dashboard shows them.
-pub const NAMES: [&str; 2] = ["prod", "dev"];
+/// Longer than the outage of `dev`. The emulator accepts no token in its last 30 s.
+const TOKEN_LIFETIME: Duration = Duration::from_mins(3);
 
-/// Longer than `dev` is away. Databricks takes no token in its last half minute (DA §4.5).
-const TOKEN_LIFE: Duration = Duration::from_mins(3);
-
-/// How many tasks want to start at once.
+/// Tasks started at the same time at 0.55.
 const BACKFILL: usize = 60;
 
-pub struct Day {
+pub struct Outage {
     pub prod: Emulator,
     pub dev: Emulator,
     pub replicas: Vec<Replica>,
     folder: PathBuf,
-    length: Duration,
+    duration: Duration,
 }
 
-/// What the tasks of a day share.
+/// A simulated Flyte executor; each clone runs one task.
 #[derive(Clone)]
 struct Executor {
     channels: Vec<Channel>,
     folder: PathBuf,
-    /// Between two polls.
-    pause: Duration,
+    poll_interval: Duration,
 }
 
-/// What is special about a task.
+/// A kind of task.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
     Ordinary,
-    /// It brings the credential of a service principal.
-    OfPrincipal,
-    /// The connector cannot read its files.
-    WithoutFiles,
+    /// Carries the credential of a service principal.
+    WithPrincipal,
+    /// Its files cannot be read.
+    UnreadableFiles,
 }
 
-/// Every task is another.
+/// Numbers the tasks.
 static TASKS: AtomicUsize = AtomicUsize::new(0);
 
-impl Day {
-    /// Everything is up, and nothing has happened.
-    pub async fn prepared(folder: &Path, length: Duration) -> Self {
-        let step = length / 100;
-        let life = Script::success().with_pace(Pace::Elapsed(step)).with_steps([
+impl Outage {
+    /// Starts workspaces and replicas.
+    pub async fn prepare(folder: &Path, duration: Duration) -> Self {
+        let step = duration / 100;
+        let script = Script::success().with_pace(Pace::Elapsed(step)).with_steps([
             Step::new(LifeCycle::Queued).with_hold(1),
             Step::new(LifeCycle::Pending).with_hold(2),
             Step::new(LifeCycle::Running).with_hold(6),
         ]);
         let workspace = || {
             Emulator::builder()
-                .token(TOKEN)
+                .token(CONNECTOR_TOKEN)
                 .service_principal(PRINCIPAL.0, PRINCIPAL.1)
-                .token_lifetime(TOKEN_LIFE)
-                .default_script(life.clone())
+                .token_lifetime(TOKEN_LIFETIME)
+                .default_script(script.clone())
         };
         let prod = workspace().start().await.unwrap();
         let dev = workspace().certificates_from(&prod).start().await.unwrap();
@@ -97,7 +97,7 @@ impl Day {
         let hosts = format!("{},{}", prod.https_host(), dev.https_host());
         let variables = [
             ("FLYTE_DATABRICKS_INSTANCE", prod.https_host()),
-            ("FLYTE_DATABRICKS_ACCESS_TOKEN", TOKEN.to_owned()),
+            ("FLYTE_DATABRICKS_ACCESS_TOKEN", CONNECTOR_TOKEN.to_owned()),
             ("FLYTE_DATABRICKS_ACCESS_TOKEN_HOSTS", hosts),
             ("FLYTE_DATABRICKS_ALLOWED_HOSTS", "localhost:*".to_owned()),
             ("SSL_CERT_FILE", certificate.to_string_lossy().into_owned()),
@@ -106,36 +106,37 @@ impl Day {
         for name in ["replica-0", "replica-1"] {
             replicas.push(Replica::start(folder, name, &variables).await);
         }
-        Self { prod, dev, replicas, folder: folder.to_owned(), length }
+        Self { prod, dev, replicas, folder: folder.to_owned(), duration }
     }
 
-    /// Lives through it.
-    pub async fn pass(&mut self) {
+    /// Runs the scenario.
+    pub async fn run(&mut self) {
         let executor = Executor {
             channels: self.replicas.iter().map(Replica::channel).collect(),
             folder: self.folder.clone(),
-            pause: Duration::from_secs(1),
+            poll_interval: Duration::from_secs(1),
         };
         let tasks = TaskTracker::new();
         let start = Instant::now();
-        let length = self.length;
-        let until = |part: f64| tokio::time::sleep_until(start + length.mul_f64(part));
+        let duration = self.duration;
+        let until = |part: f64| tokio::time::sleep_until(start + duration.mul_f64(part));
         let (prod, dev) = (self.prod.https_host(), self.dev.https_host());
         let arrivals = async {
             let mut second = tokio::time::interval(Duration::from_secs(1));
             loop {
                 second.tick().await;
                 tasks.spawn(executor.clone().run(prod.clone(), Kind::Ordinary));
-                tasks.spawn(executor.clone().run(dev.clone(), Kind::OfPrincipal));
+                tasks.spawn(executor.clone().run(dev.clone(), Kind::WithPrincipal));
             }
         };
-        let [_, replaced] = &mut self.replicas[..] else { panic!("not two replicas") };
-        let troubles = async {
-            let rare =
+        let [_, replica] = &mut self.replicas[..] else { panic!("expected two replicas") };
+        let failures = async {
+            let chance =
                 |probability, fault| When::Chance(Probability::new(probability).unwrap(), fault);
-            let hiccup = Fault::Answer(CannedResponse::json(503, "{}"));
+            let unavailable = Fault::Answer(CannedResponse::json(503, "{}"));
             for workspace in [&self.prod, &self.dev] {
-                workspace.inject(FaultRule::on_calls(Calls::any(), rare(0.02, hiccup.clone())));
+                workspace
+                    .inject(FaultRule::on_calls(Calls::any(), chance(0.02, unavailable.clone())));
             }
             until(0.25).await;
             self.dev.inject(
@@ -145,9 +146,9 @@ impl Day {
             self.dev.inject(FaultRule::on_connections(closed).named("connections"));
             until(0.45).await;
             assert!(self.dev.remove_fault("calls") && self.dev.remove_fault("connections"));
-            tasks.spawn(executor.clone().run(prod.clone(), Kind::WithoutFiles));
+            tasks.spawn(executor.clone().run(prod.clone(), Kind::UnreadableFiles));
             until(0.55).await;
-            let busy = rare(0.1, Fault::RateLimited(RetryAfter::Absent));
+            let busy = chance(0.1, Fault::RateLimited(RetryAfter::Absent));
             let reads = Calls::to([Endpoint::GetRun]);
             self.prod.inject(FaultRule::on_calls(reads, busy).named("busy"));
             for _ in 0..BACKFILL {
@@ -156,36 +157,36 @@ impl Day {
             until(0.65).await;
             assert!(self.prod.remove_fault("busy"));
             until(0.70).await;
-            let refused = When::Always(Fault::Answer(CannedResponse::json(403, "{}")));
-            self.dev.inject(FaultRule::on_calls(Calls::any(), refused).named("refused"));
+            let rejected = When::Always(Fault::Answer(CannedResponse::json(403, "{}")));
+            self.dev.inject(FaultRule::on_calls(Calls::any(), rejected).named("rejected"));
             until(0.80).await;
-            assert!(self.dev.remove_fault("refused"));
+            assert!(self.dev.remove_fault("rejected"));
             until(0.85).await;
-            replaced.replace().await;
+            replica.restart().await;
             until(1.0).await;
         };
         tokio::select! {
             () = arrivals => {}
-            () = troubles => {}
+            () = failures => {}
         }
     }
 }
 
 impl Executor {
-    /// A task from its creation to its end, as Flyte's executor sees it; a create that fails is the end.
+    /// Creates a task, polls it to its end and deletes it. Stops if the creation fails.
     async fn run(self, host: String, kind: Kind) {
         let number = TASKS.fetch_add(1, Ordering::Relaxed);
-        // As Flyte lays them out: a folder for each attempt in that of its action, by which actions are told apart.
+        // Flyte's layout: one folder per attempt in the folder of the action.
         let prefix = self.folder.join(format!("outputs/run-{number}/a0/1"));
         std::fs::create_dir_all(&prefix).unwrap();
         std::fs::write(prefix.join("outputs.pb"), []).unwrap();
-        let mut request = pointed_at(captured("40_executor_first_attempt"), &host);
+        let mut request = create_request_for("40_executor_first_attempt", &host);
         request.output_prefix = match kind {
-            Kind::WithoutFiles => "gs://nobody-may-read-this/outputs".to_owned(),
-            Kind::Ordinary | Kind::OfPrincipal => format!("file://{}", prefix.display()),
+            Kind::UnreadableFiles => "gs://unreadable-bucket/outputs".to_owned(),
+            Kind::Ordinary | Kind::WithPrincipal => format!("file://{}", prefix.display()),
         };
-        if kind == Kind::OfPrincipal {
-            request = as_principal(request);
+        if kind == Kind::WithPrincipal {
+            request = with_principal(request);
         }
         let connection = request.connection.clone();
         let output_prefix = request.output_prefix.clone();
@@ -195,31 +196,33 @@ impl Executor {
             let channel = self.channels[(number + polls) % self.channels.len()].clone();
             AsyncConnectorServiceClient::new(channel)
         };
-        let Ok(created) = Box::pin(client().create_task(within(10, request))).await else { return };
+        let Ok(created) = Box::pin(client().create_task(with_timeout(request))).await else {
+            return;
+        };
         let resource_meta = created.into_inner().resource_meta;
         loop {
-            tokio::time::sleep(self.pause).await;
+            tokio::time::sleep(self.poll_interval).await;
             let get = GetTaskRequest {
                 resource_meta: resource_meta.clone(),
-                task_category: Some(category()),
+                task_category: Some(task_category()),
                 output_prefix: output_prefix.clone(),
                 connection: connection.clone(),
             };
-            let Ok(answer) = client().get_task(within(10, get)).await else { continue };
-            let phase = answer.into_inner().resource.unwrap().phase();
+            let Ok(response) = client().get_task(with_timeout(get)).await else { continue };
+            let phase = response.into_inner().resource.unwrap().phase();
             if matches!(phase, Phase::Succeeded | Phase::Failed | Phase::RetryableFailed) {
                 break;
             }
         }
         let delete =
-            DeleteTaskRequest { resource_meta, task_category: Some(category()), connection };
-        // Flyte asks again when that fails; here it does not matter.
-        let _forgotten = client().delete_task(within(10, delete)).await;
+            DeleteTaskRequest { resource_meta, task_category: Some(task_category()), connection };
+        // Flyte would retry a failed call; here the result does not matter.
+        drop(client().delete_task(with_timeout(delete)).await);
     }
 }
 
-fn within<T>(seconds: u64, message: T) -> Request<T> {
+fn with_timeout<T>(message: T) -> Request<T> {
     let mut request = Request::new(message);
-    request.set_timeout(Duration::from_secs(seconds));
+    request.set_timeout(Duration::from_secs(10));
     request
 }

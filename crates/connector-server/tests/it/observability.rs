@@ -1,18 +1,11 @@
 //! What the server shows of itself: metrics, `/status`, and one log line a call.
 
-use std::{
-    collections::BTreeSet,
-    net::{Ipv4Addr, SocketAddr},
-    path::Path,
-    time::Duration,
-};
+use std::{collections::BTreeSet, path::Path, time::Duration};
 
 use connector_server::registry;
 use connector_service::ServiceConfig;
 use databricks_connector::Config;
-use databricks_emulator::{
-    Calls, CannedResponse, Emulator, Endpoint, Fault, FaultRule, RetryAfter, When,
-};
+use databricks_emulator::{CannedResponse, Emulator, Endpoint, Fault, RetryAfter};
 use flyteidl2::{
     connector::{
         CreateTaskRequest, DeleteTaskRequest, GetConnectorRequest, GetTaskRequest,
@@ -21,25 +14,23 @@ use flyteidl2::{
     core::task_execution::Phase,
 };
 use serde_json::{Value, json};
-use tokio::net::TcpSocket;
 use tonic::Request;
 
 use crate::{
-    cli::Serving,
-    databricks::{captured, category, configured, pointed_at},
-    gated::Gated,
+    eventually::until,
+    fixtures::{create_request, create_request_for},
+    paused_workspace::PausedWorkspace,
+    process::ServerProcess,
     server::{Running, config, start},
+    workspace::{CONNECTOR_TOKEN, connector_config, inject_once, task_category, unreachable_host},
 };
 
-const PATIENT: Duration = Duration::from_secs(30);
-
-/// The connector's own token.
-const TOKEN: &str = "dapi-connector";
+const TIMEOUT: Duration = Duration::from_secs(30);
 
 async fn get(server: &Running, resource_meta: &[u8], timeout: Duration) -> Phase {
     let mut request = Request::new(GetTaskRequest {
         resource_meta: resource_meta.to_vec(),
-        task_category: Some(category()),
+        task_category: Some(task_category()),
         ..GetTaskRequest::default()
     });
     request.set_timeout(timeout);
@@ -51,38 +42,29 @@ async fn create(server: &Running, request: CreateTaskRequest) -> Vec<u8> {
     Box::pin(tasks.create_task(request)).await.unwrap().into_inner().resource_meta
 }
 
-fn strike(emulator: &Emulator, endpoint: Endpoint, fault: Fault) {
-    emulator.inject(FaultRule::on_calls(Calls::to([endpoint]), When::once(fault)));
+async fn emulator() -> Emulator {
+    Emulator::builder().token(CONNECTOR_TOKEN).start().await.unwrap()
 }
 
-/// A workspace, and one that nobody listens at, for as long as the socket lives.
-async fn workspaces() -> (Emulator, TcpSocket, String) {
-    let emulator = Emulator::builder().token(TOKEN).start().await.unwrap();
-    let taken = TcpSocket::new_v4().unwrap();
-    taken.bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).unwrap();
-    let lost = format!("localhost:{}", taken.local_addr().unwrap().port());
-    (emulator, taken, lost)
-}
-
-/// A server that has seen a run through and everything go wrong once.
-async fn after_a_bad_day(emulator: &Emulator, lost: &str) -> Running {
+/// Starts a server, lets one run succeed and every kind of failure happen once.
+async fn start_after_failures(emulator: &Emulator, unreachable: &str) -> Running {
     let host = emulator.https_host();
     let file = tempfile::NamedTempFile::new().unwrap();
-    std::fs::write(file.path(), TOKEN).unwrap();
+    std::fs::write(file.path(), CONNECTOR_TOKEN).unwrap();
     let databricks = Config {
         access_token: None,
         access_token_file: Some(file.path().to_owned()),
-        access_token_hosts: vec![host.clone(), lost.to_owned()],
-        ..configured(emulator)
+        access_token_hosts: vec![host.clone(), unreachable.to_owned()],
+        ..connector_config(emulator)
     };
     let config = ServiceConfig { status: true, ..config() };
     let server = start(config, registry(databricks).unwrap()).await;
 
-    let request = pointed_at(captured("40_executor_first_attempt"), &host);
+    let request = create_request_for("40_executor_first_attempt", &host);
     let run = create(&server, request.clone()).await;
-    while get(&server, &run, PATIENT).await != Phase::Succeeded {}
+    until("the run succeeds", async || get(&server, &run, TIMEOUT).await == Phase::Succeeded).await;
 
-    // The next attempt finds the one before it alive.
+    // The second attempt finds the run of the first one active.
     let mut first = request;
     first.output_prefix = format!("{}-1", first.output_prefix);
     attempt_of(&mut first).retry_attempt = 0;
@@ -92,17 +74,17 @@ async fn after_a_bad_day(emulator: &Emulator, lost: &str) -> Running {
     create(&server, first).await;
     let run = create(&server, second).await;
 
-    // Who has no time goes without, and who comes next waits.
-    strike(emulator, Endpoint::GetRun, Fault::RateLimited(RetryAfter::Seconds(2)));
+    // The first call exceeds its deadline, the second waits for the rate limit.
+    inject_once(emulator, Endpoint::GetRun, Fault::RateLimited(RetryAfter::Seconds(2)));
     get(&server, &run, Duration::from_secs(1)).await;
-    get(&server, &run, PATIENT).await;
-    strike(emulator, Endpoint::GetRun, Fault::Answer(CannedResponse::json(503, "{}")));
-    get(&server, &run, PATIENT).await;
+    get(&server, &run, TIMEOUT).await;
+    inject_once(emulator, Endpoint::GetRun, Fault::Answer(CannedResponse::json(503, "{}")));
+    get(&server, &run, TIMEOUT).await;
 
-    // Ten failures in a row, of which a call makes six, and then a call that is not sent.
-    let meta = json!({"databricks_instance": lost, "run_id": "1"}).to_string();
+    // Each call makes six attempts; ten failures in a row open the circuit breaker, so the last call is not sent.
+    let meta = json!({"databricks_instance": unreachable, "run_id": "1"}).to_string();
     for _ in 0..3 {
-        get(&server, meta.as_bytes(), PATIENT).await;
+        get(&server, meta.as_bytes(), TIMEOUT).await;
     }
     server
 }
@@ -115,13 +97,13 @@ fn action_of(request: &mut CreateTaskRequest) -> &mut String {
     &mut attempt_of(request).node_execution_id.as_mut().unwrap().node_id
 }
 
-/// The families of an exposition.
+/// Returns the names of the metric families.
 fn families(text: &str) -> BTreeSet<String> {
     let types = text.lines().filter_map(|line| line.strip_prefix("# TYPE "));
     types.map(|rest| rest.split_once(' ').unwrap().0.to_owned()).collect()
 }
 
-/// The metrics in the first column of the tables of `What to watch`.
+/// Returns the metrics in the first column of the tables in docs/deploy.md.
 fn documented() -> BTreeSet<String> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/deploy.md");
     let text = std::fs::read_to_string(path).unwrap();
@@ -137,16 +119,17 @@ fn value(text: &str, sample: &str) -> f64 {
 }
 
 #[tokio::test]
-async fn the_docs_name_every_metric_and_a_bad_day_shows_in_each() {
-    let (emulator, _taken, lost) = workspaces().await;
-    let server = after_a_bad_day(&emulator, &lost).await;
+async fn metrics_are_documented_and_count_failures() {
+    let emulator = emulator().await;
+    let (_socket, unreachable) = unreachable_host();
+    let server = start_after_failures(&emulator, &unreachable).await;
     let host = emulator.https_host();
     server.metadata().list_connectors(ListConnectorsRequest {}).await.unwrap();
-    let unknown = GetConnectorRequest { name: "nobody".to_owned() };
+    let unknown = GetConnectorRequest { name: "unknown".to_owned() };
     server.metadata().get_connector(unknown).await.unwrap_err();
 
     let (_, text) = server.page("/metrics").await;
-    assert_eq!(families(&text), documented(), "told, and in docs/deploy.md");
+    assert_eq!(families(&text), documented(), "exported, and documented in docs/deploy.md");
 
     let databricks = "flyte_connector_databricks";
     for (sample, least) in [
@@ -173,14 +156,15 @@ async fn the_docs_name_every_metric_and_a_bad_day_shows_in_each() {
 }
 
 #[tokio::test]
-async fn status_tells_of_workspaces_runs_and_errors_and_no_secret() {
-    let (emulator, _taken, lost) = workspaces().await;
-    let server = after_a_bad_day(&emulator, &lost).await;
+async fn status_page_shows_workspaces_runs_and_errors_without_secrets() {
+    let emulator = emulator().await;
+    let (_socket, unreachable) = unreachable_host();
+    let server = start_after_failures(&emulator, &unreachable).await;
     let (code, text) = server.page("/status").await;
     assert_eq!(code, 200);
     let page: Value = serde_json::from_str(&text).unwrap();
     assert_eq!(page["version"], env!("CARGO_PKG_VERSION"), "{page:#}");
-    // The second attempt is still looked after.
+    // The creation of the second attempt still counts as in flight.
     assert_eq!((&page["draining"], &page["in_flight"]), (&json!(false), &json!(1)), "{page:#}");
     let connector = &page["connectors"][0];
     assert_eq!(connector["name"], "Databricks Connector", "{page:#}");
@@ -190,82 +174,81 @@ async fn status_tells_of_workspaces_runs_and_errors_and_no_secret() {
         let workspaces = status["workspaces"].as_array().unwrap();
         workspaces.iter().find(|workspace| workspace["host"] == host).unwrap()
     };
-    let near = find(&emulator.https_host());
-    assert_eq!(near["credentials"], json!(["FLYTE_DATABRICKS_ACCESS_TOKEN"]), "{near:#}");
-    assert_eq!(near["breaker"]["state"], "closed", "{near:#}");
-    let budget = &near["budgets"][0];
-    assert_eq!((&budget["limit"], &budget["reads"]["in_use"]), (&json!(64), &json!(0)), "{near:#}");
-    assert_eq!(budget["reads"]["waiting"], 0, "{near:#}");
-    assert!(budget["writes"]["per_second"].is_number(), "{near:#}");
-    assert_ne!(find(&lost)["breaker"]["state"], "closed", "{status:#}");
+    let reachable = find(&emulator.https_host());
+    assert_eq!(reachable["credentials"], json!(["FLYTE_DATABRICKS_ACCESS_TOKEN"]), "{reachable:#}");
+    assert_eq!(reachable["breaker"]["state"], "closed", "{reachable:#}");
+    let budget = &reachable["budgets"][0];
+    assert_eq!(
+        (&budget["limit"], &budget["reads"]["in_use"]),
+        (&json!(64), &json!(0)),
+        "{reachable:#}"
+    );
+    assert_eq!(budget["reads"]["waiting"], 0, "{reachable:#}");
+    assert!(budget["writes"]["per_second"].is_number(), "{reachable:#}");
+    assert_ne!(find(&unreachable)["breaker"]["state"], "closed", "{status:#}");
 
     assert!(status["runs"].is_object(), "{status:#}");
     assert_eq!(status["runs"]["Succeeded"], 1, "{status:#}");
     let errors = status["last_errors"].as_array().unwrap();
-    assert_eq!((&errors[0]["host"], &errors[0]["kind"]), (&json!(lost), &json!("Connect")));
+    assert_eq!((&errors[0]["host"], &errors[0]["kind"]), (&json!(unreachable), &json!("Connect")));
     assert!(errors[0]["time"].as_str().unwrap().ends_with('Z'), "{status:#}");
     assert!(errors.iter().any(|error| error["status"] == 503), "{status:#}");
     assert!(!text.contains("dapi"), "{text}");
 }
 
 #[tokio::test]
-async fn strangers_cannot_make_up_series() {
-    let emulator = Emulator::builder().token(TOKEN).start().await.unwrap();
-    let server = start(config(), registry(configured(&emulator)).unwrap()).await;
+async fn invalid_requests_add_no_series() {
+    let emulator = emulator().await;
+    let server = start(config(), registry(connector_config(&emulator)).unwrap()).await;
     let mut tasks = server.tasks();
     let mut sizes = Vec::new();
     for number in 1..=60 {
-        let mut request = captured("40_executor_first_attempt");
+        let mut request = create_request("40_executor_first_attempt");
         let template = request.template.as_mut().unwrap();
-        template.r#type = format!("made-up-{number}\"\n}} 1");
+        template.r#type = format!("unknown-{number}\"\n}} 1");
         tasks.create_task(request).await.unwrap_err();
-        let host = format!("made-up-{number}.example.com");
+        let host = format!("unknown-{number}.example.com");
         let meta = json!({"databricks_instance": host, "run_id": number.to_string()});
-        get(&server, meta.to_string().as_bytes(), PATIENT).await;
-        let name = format!("made-up-{number}");
+        get(&server, meta.to_string().as_bytes(), TIMEOUT).await;
+        let name = format!("unknown-{number}");
         server.metadata().get_connector(GetConnectorRequest { name }).await.unwrap_err();
         let (_, text) = server.page("/metrics").await;
-        assert!(!text.contains("made-up"), "{text}");
+        assert!(!text.contains("unknown"), "{text}");
         sizes.push(text.lines().count());
     }
     assert_eq!(sizes[0], sizes[59], "{sizes:?}");
 }
 
-/// A binary that may call plain workspaces of this machine.
-fn serving(flags: &str) -> Serving {
-    Gated::served(flags)
-}
-
-async fn scrape(serving: &Serving) -> String {
-    let answer = reqwest::get(format!("http://{}/metrics", serving.http)).await.unwrap();
-    answer.text().await.unwrap()
+async fn scrape(process: &ServerProcess) -> String {
+    let response = reqwest::get(format!("http://{}/metrics", process.http)).await.unwrap();
+    response.text().await.unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_call_in_flight_at_sigterm_is_in_the_log_and_in_the_last_scrape() {
-    let workspace = Gated::start().await;
-    let serving = serving("");
+async fn call_in_flight_at_sigterm_is_logged_and_in_the_last_scrape() {
+    let workspace = PausedWorkspace::start().await;
+    let process = ServerProcess::start_for_local_workspaces("");
     let line = r#"flyte_connector_rpcs_total{task_type="databricks",method="GetTask",code="OK"} "#;
-    assert!(scrape(&serving).await.contains(&format!("{line}0\n")));
+    assert!(scrape(&process).await.contains(&format!("{line}0\n")));
     let meta = json!({"databricks_instance": workspace.host, "run_id": "1"}).to_string();
     let request = GetTaskRequest {
         resource_meta: meta.into_bytes(),
-        task_category: Some(category()),
+        task_category: Some(task_category()),
         connection: workspace.request().connection,
         ..GetTaskRequest::default()
     };
-    let mut tasks = serving.tasks().await;
+    let mut tasks = process.tasks().await;
     let call = tokio::spawn(async move { tasks.get_task(request).await.is_ok() });
-    workspace.come.acquire().await.unwrap().forget();
+    workspace.connected.acquire().await.unwrap().forget();
 
-    serving.signal("TERM");
-    while serving.page("/readyz").await != 503 {}
-    workspace.go.add_permits(1);
+    process.signal("TERM");
+    until("the server is not ready", async || process.http_status("/readyz").await == 503).await;
+    workspace.resume.add_permits(1);
     assert!(call.await.unwrap());
-    let last = scrape(&serving).await;
+    let last = scrape(&process).await;
     assert!(last.contains(&format!("{line}1\n")), "{last}");
 
-    let (code, log) = serving.end();
+    let (code, log) = process.wait();
     assert_eq!(code, Some(0), "{log}");
     let answered = log.lines().find(|line| line.contains("call answered")).unwrap();
     assert!(answered.contains("GetTask") && answered.contains("127.0.0.1"), "{answered}");
@@ -273,21 +256,21 @@ async fn a_call_in_flight_at_sigterm_is_in_the_log_and_in_the_last_scrape() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_log_line_of_a_call_names_workspace_run_phase_and_attempts_in_both_formats() {
+async fn call_log_line_has_workspace_run_phase_and_attempts_in_both_formats() {
     let emulator = Emulator::builder().token("dapi-DATABRICKS_TOKEN").start().await.unwrap();
     let host = emulator.http_url();
     for flags in ["", "--log-format human"] {
-        let mut serving = serving(flags);
-        let request = pointed_at(captured("01_new_cluster"), &host);
+        let mut process = ServerProcess::start_for_local_workspaces(flags);
+        let request = create_request_for("01_new_cluster", &host);
         let connection = request.connection.clone();
-        let mut tasks = serving.tasks().await;
-        let answer = Box::pin(tasks.create_task(request)).await.unwrap();
-        let resource_meta = answer.into_inner().resource_meta;
+        let mut tasks = process.tasks().await;
+        let response = Box::pin(tasks.create_task(request)).await.unwrap();
+        let resource_meta = response.into_inner().resource_meta;
         let run_id = emulator.runs().last().unwrap().run_id.to_string();
-        let created = serving.line("call answered");
+        let created = process.wait_for_line("call answered");
 
-        strike(&emulator, Endpoint::GetRun, Fault::Answer(CannedResponse::json(503, "{}")));
-        let category = Some(category());
+        inject_once(&emulator, Endpoint::GetRun, Fault::Answer(CannedResponse::json(503, "{}")));
+        let category = Some(task_category());
         let get = GetTaskRequest {
             resource_meta: resource_meta.clone(),
             task_category: category.clone(),
@@ -295,8 +278,8 @@ async fn a_log_line_of_a_call_names_workspace_run_phase_and_attempts_in_both_for
             ..GetTaskRequest::default()
         };
         tasks.get_task(get).await.unwrap();
-        let read = serving.line("call answered");
-        let line = serving.read.lines().last().unwrap().to_owned();
+        let read = process.wait_for_line("call answered");
+        let line = process.log.lines().last().unwrap().to_owned();
         let delete = DeleteTaskRequest { resource_meta, task_category: category, connection };
         tasks.delete_task(delete).await.unwrap();
 
@@ -324,7 +307,7 @@ async fn a_log_line_of_a_call_names_workspace_run_phase_and_attempts_in_both_for
 }
 
 #[tokio::test]
-async fn connector_metrics_are_exposed_from_the_start() {
+async fn connector_metrics_are_exported_from_the_start() {
     let server = start(config(), registry(Config::default()).unwrap()).await;
     let (_, text) = server.page("/metrics").await;
     for line in [

@@ -1,4 +1,4 @@
-//! The three parts of the demo's process: a fake workspace, the server, and a client.
+//! Starts the fake workspace and the server, and connects clients to it.
 
 use std::{error::Error, net::SocketAddr, sync::Arc};
 
@@ -15,28 +15,28 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tonic::transport::Channel;
 
-use super::requests::FIRST_ATTEMPT;
+use super::request::FIRST_ATTEMPT;
 
-/// Any error of the demo.
 pub(super) type BoxError = Box<dyn Error + Send + Sync>;
 
-/// What the fake workspace knows as the connector's token and as the tasks' token. Worthless anywhere else.
-const CONNECTOR_TOKEN: &str = "dapi-demo-connector";
-pub(super) const TASK_TOKEN: &str = "dapi-demo-task";
-
-/// A client of the connector service.
 pub(super) type Client = AsyncConnectorServiceClient<Channel>;
 
-/// Everything that runs while the demo does.
+/// The connector's own token. Only the fake workspace accepts it.
+const CONNECTOR_TOKEN: &str = "dapi-demo-connector";
+
+/// The token that a task carries. Only the fake workspace accepts it.
+pub(super) const TASK_TOKEN: &str = "dapi-demo-task";
+
+/// The running servers of the demo.
 #[derive(Debug)]
-pub(super) struct Stage {
+pub(super) struct Harness {
     pub(super) emulator: Emulator,
     pub(super) grpc_address: SocketAddr,
     server: JoinHandle<Result<(), ServeError>>,
     stop: CancellationToken,
 }
 
-impl Stage {
+impl Harness {
     /// Starts the workspace and the server on free ports of the loopback interface.
     pub(super) async fn start() -> Result<Self, BoxError> {
         let emulator = Emulator::builder().token(CONNECTOR_TOKEN).token(TASK_TOKEN).start().await?;
@@ -54,7 +54,7 @@ impl Stage {
         Ok(Self { emulator, grpc_address, server, stop })
     }
 
-    /// A client over its own connection, as the executor has one.
+    /// Connects a client to the server.
     pub(super) async fn client(&self) -> Result<Client, BoxError> {
         Ok(Client::connect(format!("http://{}", self.grpc_address)).await?)
     }
@@ -68,35 +68,34 @@ impl Stage {
     }
 }
 
-/// Stands in for the object store under the requests' output prefixes: one function left its outputs, and none an
-/// error.
+/// Replaces the object store: the first task has written its outputs, no task has written an error file.
 #[derive(Debug)]
-struct Outputs {
-    /// The output prefix of the function that succeeds.
-    prefix: String,
+struct FakeTaskFiles {
+    /// The output prefix of the first task.
+    written: String,
 }
 
-impl TaskFiles for Outputs {
+impl TaskFiles for FakeTaskFiles {
     fn read<'a>(&'a self, _url: &'a str, _most: u64) -> Looking<'a, Vec<u8>> {
         Box::pin(async { Looked::Absent })
     }
 
     fn exists<'a>(&'a self, url: &'a str) -> Looking<'a, ()> {
-        let left = url.starts_with(&self.prefix);
-        Box::pin(async move { if left { Looked::Found(()) } else { Looked::Absent } })
+        let exists = url.starts_with(&self.written);
+        Box::pin(async move { if exists { Looked::Found(()) } else { Looked::Absent } })
     }
 }
 
-/// The connectors of the binary, with the fake workspace as the default one.
+/// Returns the binary's connectors, configured for the fake workspace.
 fn registry(emulator: &Emulator) -> Result<Registry, BoxError> {
     let workspace = emulator.https_host();
-    let prefix = CreateTaskRequest::decode(FIRST_ATTEMPT)?.output_prefix;
+    let written = CreateTaskRequest::decode(FIRST_ATTEMPT)?.output_prefix;
     Ok(crate::registry(databricks_connector::Config {
         instance: Some(workspace.clone()),
         access_token: Some(SecretString::from(CONNECTOR_TOKEN)),
         allowed_hosts: vec![workspace],
         extra_roots_pem: Some(emulator.certificate_pem().as_bytes().to_vec()),
-        task_files: Arc::new(Outputs { prefix }),
+        task_files: Arc::new(FakeTaskFiles { written }),
         ..databricks_connector::Config::default()
     })?)
 }
