@@ -1,8 +1,7 @@
-//! Submits a run and waits for its end:
+//! Submits a run, waits until it ends, and prints its output:
 //! `cargo run -p databricks-client --example submit_run -- <host> <token> <body.json>`.
 //!
-//! The body is what `runs/submit` takes. A token on a command line can be seen by others on the same machine: use one
-//! that is made for trying this out.
+//! The body is that of `runs/submit`. Other users of the machine can see a token on the command line: use a temporary one.
 
 use std::{error::Error, io::Write as _, time::Duration};
 
@@ -11,7 +10,7 @@ use databricks_client::{
     jobs::{LifeCycleState, LifecycleStateV2, Run, SubmitRun},
 };
 
-/// Where the run is, as the service says it: in the current form, else in the older one.
+/// Returns the state of a run, in its current form if that is known, else in its legacy form.
 fn state_of(run: &Run) -> &str {
     let current = run.status.as_ref().and_then(|status| status.state.as_ref());
     let legacy = run.state.as_ref().and_then(|state| state.life_cycle_state.as_ref());
@@ -31,12 +30,11 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let body = serde_json::from_slice(&std::fs::read(body)?)?;
     let pool = ClientPool::builder().product("submit-run-example", "0.1.0").build()?;
     let credentials =
-        Credentials::personal_access_token("the token of the command line", token.clone().into());
+        Credentials::personal_access_token("the token on the command line", token.clone().into());
     let client = pool.client(&host, credentials);
 
-    // The token makes it safe to send the submission again when its answer is lost.
-    let token = format!("submit-run-example-{:032x}", fastrand::u128(..));
-    let run_id = client.submit_run(&SubmitRun::new(body).with_idempotency_token(token)).await?;
+    let submission = SubmitRun::new(body).with_random_idempotency_token();
+    let run_id = client.submit_run(&submission).await?;
 
     let mut out = std::io::stdout().lock();
     let run = loop {

@@ -1,44 +1,51 @@
-//! Why a call to Databricks failed.
+//! The error of a failed call.
+//!
+//! Maps each response of Databricks to an [`ErrorKind`] and decides which errors are transient. Parsing of error bodies is
+//! in `body`. The decision to retry belongs to `http::retry`.
+
+mod body;
 
 use std::{error::Error as StdError, fmt, time::Duration};
 
 use http::Method;
 
-use crate::{Host, error_body::ErrorBody};
+use crate::Host;
 
-/// What kind of failure it is.
+pub(crate) use body::ErrorBody;
+
+/// The kind of an error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ErrorKind {
     /// The client could not be set up, or the credential cannot be sent. Not retried.
     Config,
-    /// No connection, or it broke before an answer came. Retried.
+    /// No connection, or it broke before the end of the response. Retried.
     Connect,
-    /// No answer in time, ours or the caller's. Retried while there is time.
+    /// No response before the timeout or the caller's deadline. Retried while there is time.
     Timeout,
-    /// 401, or a login page, or the way to one, in place of an answer. Not retried.
+    /// 401, or a login page or a redirect to one. Not retried.
     Unauthenticated,
     /// 403. Not retried.
     Forbidden,
-    /// The workspace says that there is no such run (DA §3.3). Not retried.
+    /// The workspace reports that the run does not exist (databricks-api.md#missing-runs). Not retried.
     RunNotFound,
     /// Any other 404. Not retried.
     NotFound,
-    /// The workspace refused what the request says. Not retried.
+    /// The workspace rejected the content of the request. Not retried.
     Invalid,
     /// 409. Not retried.
     Conflict,
     /// 429. Retried.
     RateLimited,
-    /// Not sent: the budget of the workspace and credential was full for as long as the caller had. Passes.
+    /// Not sent: the client-side rate limit admitted no request before the deadline. Transient.
     Throttled,
-    /// Not sent: the host has failed too often. Passes; a read is not tried again, a write waits for the host.
+    /// Not sent: the circuit breaker of the host is open. Transient; a read is not retried, a write waits for the host.
     HostDown,
-    /// 5xx, or a message that signals something that passes (DA §4.1). Retried, but for 501.
+    /// 5xx, or a message that signals a transient failure (databricks-api.md#retry-rules). Retried, except 501.
     Unavailable,
-    /// The answer is not what the API gives: other JSON, or a redirect, which is never followed. Not retried.
+    /// The response is not one of the API: other JSON, or a redirect, which is never followed. Not retried.
     Decode,
-    /// The answer is larger than the limit. Not retried.
+    /// The response exceeds the limit. Not retried.
     TooLarge,
 }
 
@@ -84,43 +91,43 @@ impl ErrorKind {
     }
 }
 
-/// Why a call failed: what was called, what came back, how often and how long it was tried.
+/// The error of a failed call: the request, the response, the number of attempts and the elapsed time.
 ///
-/// It never holds a token, a query or a body beyond Databricks' own message.
+/// Contains no token and no query, and of the body only the message of Databricks.
 pub struct Error(Box<Inner>);
 
 struct Inner {
     kind: ErrorKind,
-    what: String,
-    call: Option<Call>,
+    message: String,
+    request: Option<FailedRequest>,
     status: Option<u16>,
     body: ErrorBody,
     retry_after: Option<Duration>,
     attempts: u32,
     elapsed: Duration,
     transient: bool,
-    /// Failed before anything was sent to the API.
+    /// Whether it failed before a request was sent to the API.
     before_sending: bool,
-    /// The token that the failed call bore.
-    proof: Option<u64>,
+    /// The generation of the token that the request carried.
+    token_generation: Option<u64>,
     source: Option<Box<dyn StdError + Send + Sync>>,
 }
 
-/// What was called.
+/// The request of a call.
 #[derive(Debug, Clone)]
-pub(crate) struct Call {
+pub(crate) struct FailedRequest {
     pub(crate) method: Method,
     pub(crate) path: String,
     pub(crate) host: Host,
 }
 
 impl Error {
-    /// A failure without an answer.
-    pub(crate) fn new(kind: ErrorKind, what: impl Into<String>) -> Self {
+    /// Creates an error without a response.
+    pub(crate) fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
         Self(Box::new(Inner {
             kind,
-            what: what.into(),
-            call: None,
+            message: message.into(),
+            request: None,
             status: None,
             body: ErrorBody::default(),
             retry_after: None,
@@ -136,26 +143,26 @@ impl Error {
                     | ErrorKind::Unavailable
             ),
             before_sending: false,
-            proof: None,
+            token_generation: None,
             source: None,
         }))
     }
 
-    /// A failed answer, to a call that names a run or to another.
-    pub(crate) fn of_answer(
+    /// Creates the error of a response with an error status. `names_run` is true if the request names a run.
+    pub(crate) fn from_response(
         status: u16,
         body: ErrorBody,
         retry_after: Option<Duration>,
-        names_a_run: bool,
+        names_run: bool,
     ) -> Self {
-        let (kind, transient) = kind_of(status, &body, names_a_run);
-        let what = match (&body.message, &body.code) {
+        let (kind, transient) = kind_of(status, &body, names_run);
+        let message = match (&body.message, &body.code) {
             (Some(message), Some(code)) => format!("{status}, {code}: {message}"),
             (Some(message), None) => format!("{status}: {message}"),
             (None, Some(code)) => format!("{status}, {code}"),
             (None, None) => status.to_string(),
         };
-        let mut error = Self::new(kind, format!("Databricks answered {what}"));
+        let mut error = Self::new(kind, format!("Databricks returned {message}"));
         error.0.status = Some(status);
         error.0.retry_after = retry_after.or(body.retry_after);
         error.0.body = body;
@@ -173,32 +180,31 @@ impl Error {
         self
     }
 
-    /// Adds which token the call bore.
-    pub(crate) fn with_proof(mut self, proof: u64) -> Self {
-        self.0.proof = Some(proof);
+    pub(crate) fn with_token_generation(mut self, generation: u64) -> Self {
+        self.0.token_generation = Some(generation);
         self
     }
 
-    /// Which token the call bore; none when it was not sent.
-    pub(crate) fn proof(&self) -> Option<u64> {
-        self.0.proof
+    /// Returns the generation of the token that the request carried. None if it was not sent.
+    pub(crate) fn token_generation(&self) -> Option<u64> {
+        self.0.token_generation
     }
 
-    /// Whether the API refused the token itself: 401, a login page, or the 403 of a token that ends too soon
-    /// (DA §4.5).
-    pub(crate) fn is_refused_token(&self) -> bool {
-        let ends = |message: &str| {
+    /// True if the API rejected the token itself: 401, a login page, or the 403 for a token that expires soon
+    /// (databricks-api.md#oauth).
+    pub(crate) fn is_token_rejected(&self) -> bool {
+        let is_expiry = |message: &str| {
             let message = message.to_ascii_lowercase();
             message.contains("token is expir") || message.contains("token expired")
         };
         match self.0.kind {
             ErrorKind::Unauthenticated => !self.0.before_sending,
-            ErrorKind::Forbidden => self.api_message().is_some_and(ends),
+            ErrorKind::Forbidden => self.api_message().is_some_and(is_expiry),
             _ => false,
         }
     }
 
-    /// The same failure, from before anything was sent to the API.
+    /// Marks an error that occurred before a request was sent to the API.
     pub(crate) fn before_sending(mut self) -> Self {
         self.0.before_sending = true;
         self
@@ -212,65 +218,70 @@ impl Error {
         self
     }
 
-    pub(crate) fn with_call(mut self, call: Call, attempts: u32, elapsed: Duration) -> Self {
-        self.0.call = Some(call);
+    pub(crate) fn with_request(
+        mut self,
+        request: FailedRequest,
+        attempts: u32,
+        elapsed: Duration,
+    ) -> Self {
+        self.0.request = Some(request);
         self.0.attempts = attempts;
         self.0.elapsed = elapsed;
         self
     }
 
-    /// What kind of failure it is.
+    /// Returns the kind of the error.
     pub fn kind(&self) -> ErrorKind {
         self.0.kind
     }
 
-    /// The HTTP status, if an answer came.
+    /// Returns the HTTP status, if there was a response.
     pub fn status(&self) -> Option<u16> {
         self.0.status
     }
 
-    /// Databricks' own code, such as `INVALID_PARAMETER_VALUE`.
+    /// Returns the error code of Databricks, such as `INVALID_PARAMETER_VALUE`.
     pub fn api_code(&self) -> Option<&str> {
         self.0.body.code.as_deref()
     }
 
-    /// Databricks' own words.
+    /// Returns the error message of Databricks.
     pub fn api_message(&self) -> Option<&str> {
         self.0.body.message.as_deref()
     }
 
-    /// The id under which Databricks' support finds the request.
+    /// Returns the request id, which identifies the request to Databricks' support.
     pub fn request_id(&self) -> Option<&str> {
         self.0.body.request_id.as_deref()
     }
 
-    /// How often the call was sent.
+    /// Returns how many requests the call sent.
     pub fn attempts(&self) -> u32 {
         self.0.attempts
     }
 
-    /// From the first try to the last answer.
+    /// Returns the time from the start of the call to its failure.
     pub fn elapsed(&self) -> Duration {
         self.0.elapsed
     }
 
-    /// How long Databricks asks to wait, or how long it makes no sense to ask again.
+    /// Returns the delay before another call may succeed, if known.
     pub fn retry_after(&self) -> Option<Duration> {
         self.0.retry_after
     }
 
-    /// Whether the failure passes by itself, so that another try may succeed.
+    /// True if the failure is transient, so that another attempt may succeed.
     pub fn is_retryable(&self) -> bool {
         self.0.transient
     }
 
-    /// Whether a write may have been done although no answer said so: an earlier try may have been lost even when the
-    /// last one was refused, or not sent.
+    /// True if a write may have had an effect. An earlier attempt may have, even if the last one was rejected or not
+    /// sent.
     pub fn may_have_effect(&self) -> bool {
-        let earlier = self.0.attempts > u32::from(!self.is_unsent());
-        earlier
+        let has_earlier_attempt = self.0.attempts > u32::from(!self.is_unsent());
+        has_earlier_attempt
             || !self.0.before_sending
-                && (self.is_told_as_success()
+                && (self.has_success_status()
                     || matches!(
                         self.0.kind,
                         ErrorKind::Connect
@@ -281,31 +292,47 @@ impl Error {
                     ))
     }
 
-    /// Whether the answer said success, in words that nobody understood.
-    pub(crate) fn is_told_as_success(&self) -> bool {
+    /// True for a 2xx response that could not be understood.
+    pub(crate) fn has_success_status(&self) -> bool {
         self.0.status.is_some_and(|status| (200..300).contains(&status))
     }
 
-    /// Whether the last try was not even sent.
+    /// True if the last attempt was not sent.
     pub(crate) fn is_unsent(&self) -> bool {
         self.0.before_sending || matches!(self.0.kind, ErrorKind::Throttled | ErrorKind::HostDown)
     }
 
-    /// Whether time ran out before anything came.
-    pub(crate) fn is_without_answer_in_time(&self) -> bool {
+    /// True for a timeout of the client, not for a 408 response.
+    pub(crate) fn is_client_timeout(&self) -> bool {
         self.0.kind == ErrorKind::Timeout && self.0.status.is_none()
     }
 
-    /// Whether a gateway does not know the version of the API.
-    pub(crate) fn is_bad_target(&self) -> bool {
-        self.0.status == Some(404) && self.0.body.is_bad_target()
+    /// True if the gateway does not know the version of the API.
+    pub(crate) fn is_unknown_api_version(&self) -> bool {
+        self.0.status == Some(404) && self.0.body.is_unknown_api_version()
     }
 }
 
-/// The kind of a failed answer, and whether it passes by itself (DA §3.5, §4.1).
-fn kind_of(status: u16, body: &ErrorBody, names_a_run: bool) -> (ErrorKind, bool) {
-    // A submission may be told that what it names does not exist; no run of the caller's is gone then.
-    if names_a_run && matches!(status, 400 | 404) && body.is_run_gone() {
+/// Renders an error and its sources, separated by colons. Omits a source whose text is already part of the result.
+pub fn error_chain(error: &(dyn StdError + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let message = cause.to_string();
+        if !text.contains(&message) {
+            text.push_str(": ");
+            text.push_str(&message);
+        }
+        source = cause.source();
+    }
+    text
+}
+
+/// Returns the kind of an error response, and whether it is transient (databricks-api.md#error-codes,
+/// databricks-api.md#retry-rules).
+fn kind_of(status: u16, body: &ErrorBody, names_run: bool) -> (ErrorKind, bool) {
+    // The same text in the response to a submission is about something that the submission refers to.
+    if names_run && matches!(status, 400 | 404) && body.is_run_not_found() {
         return (ErrorKind::RunNotFound, false);
     }
     if status != 401 && status != 403 && status != 429 && body.is_transient() {
@@ -326,7 +353,8 @@ fn kind_of(status: u16, body: &ErrorBody, names_a_run: bool) -> (ErrorKind, bool
     }
 }
 
-/// The kind of a 400 or the like, which some services answer where others choose a status that says more (DA §3.5).
+/// Returns the kind for an error code. Some services return 400 where others use a more specific status
+/// (databricks-api.md#error-codes).
 fn kind_of_code(code: &str) -> (ErrorKind, bool) {
     match code {
         "UNAUTHENTICATED" | "CUSTOMER_UNAUTHORIZED" => (ErrorKind::Unauthenticated, false),
@@ -345,10 +373,10 @@ fn kind_of_code(code: &str) -> (ErrorKind, bool) {
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let inner = &self.0;
-        if let Some(Call { method, path, host }) = &inner.call {
+        if let Some(FailedRequest { method, path, host }) = &inner.request {
             write!(f, "{method} {path} at {host}: ")?;
         }
-        f.write_str(&inner.what)?;
+        f.write_str(&inner.message)?;
         if let Some(id) = self.request_id() {
             write!(f, " (request {id})")?;
         }
@@ -386,12 +414,12 @@ mod tests {
 
     #[track_caller]
     fn check(status: u16, body: &str, kind: ErrorKind, transient: bool) {
-        let error = Error::of_answer(status, ErrorBody::parse(body.as_bytes()), None, true);
+        let error = Error::from_response(status, ErrorBody::parse(body.as_bytes()), None, true);
         assert_eq!((error.kind(), error.is_retryable()), (kind, transient), "{status} {body}");
     }
 
     #[test]
-    fn every_status_has_its_kind() {
+    fn each_status_has_a_kind() {
         check(400, "", ErrorKind::Invalid, false);
         check(400, r#"{"error_code": "COULD_NOT_ACQUIRE_LOCK"}"#, ErrorKind::Unavailable, true);
         check(400, r#"{"message": "Unknown worker environment"}"#, ErrorKind::Unavailable, true);
@@ -402,7 +430,7 @@ mod tests {
         check(400, r#"{"error_code": "PERMISSION_DENIED"}"#, ErrorKind::Forbidden, false);
         check(400, r#"{"error_code": "UNAUTHENTICATED"}"#, ErrorKind::Unauthenticated, false);
         check(400, r#"{"error_code": "RESOURCE_ALREADY_EXISTS"}"#, ErrorKind::Conflict, false);
-        // A quota is not given back soon (DA §3.6).
+        // A quota does not recover soon (databricks-api.md#limits).
         check(400, r#"{"error_code": "QUOTA_EXCEEDED"}"#, ErrorKind::Invalid, false);
         check(500, r#"{"message": "Run 1 does not exist."}"#, ErrorKind::Unavailable, true);
         check(403, r#"{"message": "Run 1 does not exist."}"#, ErrorKind::Forbidden, false);
@@ -429,61 +457,74 @@ mod tests {
     }
 
     #[test]
-    fn a_call_that_names_no_run_is_never_told_that_its_run_is_gone() {
+    fn request_without_a_run_never_fails_as_run_not_found() {
         let body = ErrorBody::parse(br#"{"message": "Run as user x does not exist"}"#);
-        assert_eq!(Error::of_answer(400, body, None, false).kind(), ErrorKind::Invalid);
+        assert_eq!(Error::from_response(400, body, None, false).kind(), ErrorKind::Invalid);
     }
 
     #[test]
-    fn the_header_of_an_answer_tells_the_wait_before_its_body() {
+    fn retry_after_header_takes_precedence_over_the_body() {
         let body =
             || ErrorBody { retry_after: Some(Duration::from_secs(9)), ..ErrorBody::default() };
-        let wait = |header| Error::of_answer(429, body(), header, false).retry_after();
+        let wait = |header| Error::from_response(429, body(), header, false).retry_after();
         assert_eq!(wait(Some(Duration::from_secs(2))), Some(Duration::from_secs(2)));
         assert_eq!(wait(None), Some(Duration::from_secs(9)));
     }
 
     #[test]
-    fn a_write_may_have_been_done_unless_every_try_was_refused_or_kept_back() {
+    fn write_may_have_effect_unless_every_attempt_was_rejected_or_unsent() {
         let may = |kind, attempts| {
-            let call = Call {
+            let request = FailedRequest {
                 method: Method::POST,
                 path: "/api".to_owned(),
                 host: "h.example".parse().unwrap(),
             };
-            Error::new(kind, "x").with_call(call, attempts, Duration::ZERO).may_have_effect()
+            Error::new(kind, "x").with_request(request, attempts, Duration::ZERO).may_have_effect()
         };
         for unsent in [ErrorKind::Throttled, ErrorKind::HostDown] {
             assert_eq!([may(unsent, 0), may(unsent, 1)], [false, true], "{unsent:?}");
         }
-        for refused in [ErrorKind::Invalid, ErrorKind::RateLimited, ErrorKind::Forbidden] {
-            assert_eq!([may(refused, 1), may(refused, 2)], [false, true], "{refused:?}");
+        for rejected in [ErrorKind::Invalid, ErrorKind::RateLimited, ErrorKind::Forbidden] {
+            assert_eq!([may(rejected, 1), may(rejected, 2)], [false, true], "{rejected:?}");
         }
         for lost in [ErrorKind::Connect, ErrorKind::Timeout, ErrorKind::Unavailable] {
             assert!(may(lost, 1), "{lost:?}");
         }
-        // A page in place of the answer to a submission may hide its success.
+        // A login page with status 200 may hide the success of a submission.
         let page = |status| Error::new(ErrorKind::Unauthenticated, "x").with_status(status);
         assert!(page(200).may_have_effect() && !page(302).may_have_effect());
     }
 
     #[test]
-    fn the_message_tells_the_call_the_answer_and_the_tries() {
+    fn message_contains_the_request_the_response_and_the_attempts() {
         let body = ErrorBody {
             code: Some("X".to_owned()),
             message: Some("m".to_owned()),
             ..ErrorBody::default()
         };
-        let call = Call {
+        let request = FailedRequest {
             method: Method::GET,
             path: "/api".to_owned(),
             host: "h.example".parse().unwrap(),
         };
-        let error =
-            Error::of_answer(503, body, None, true).with_call(call, 3, Duration::from_millis(1500));
+        let error = Error::from_response(503, body, None, true).with_request(
+            request,
+            3,
+            Duration::from_millis(1500),
+        );
         assert_eq!(
             error.to_string(),
-            "GET /api at h.example: Databricks answered 503, X: m (after 3 attempts in 1.5 s)"
+            "GET /api at h.example: Databricks returned 503, X: m (after 3 attempts in 1.5 s)"
         );
+    }
+    #[test]
+    fn error_chain_renders_each_cause_once() {
+        #[derive(Debug, thiserror::Error)]
+        #[error("{0}")]
+        struct Cause(&'static str, #[source] Option<Box<Cause>>);
+        let inner = Cause("refused", None);
+        let repeated = Cause("connect error: refused", Some(Box::new(inner)));
+        let outer = Cause("cannot read x", Some(Box::new(repeated)));
+        assert_eq!(error_chain(&outer), "cannot read x: connect error: refused");
     }
 }

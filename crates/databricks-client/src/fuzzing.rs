@@ -1,18 +1,21 @@
-//! What must hold of anything that comes from outside. The fuzz targets in `fuzz/` call this, and this crate's own tests
-//! replay what they found.
+//! Invariants for arbitrary input. Called by the fuzz targets in `fuzz/`, and by tests that replay their corpora.
 
-use crate::{Host, HostPolicy, error_body::ErrorBody};
+use crate::{Host, HostPolicy, error::ErrorBody};
 
-/// An address as a task or an operator writes it. What is accepted means the same when it is read again, and what the
-/// default policy lets through is one of Databricks' own names on the port for TLS.
+/// Checks a host. An accepted text parses to the same host again, and the default policy allows only Databricks names on
+/// port 443.
 pub fn host(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else { return };
     let Ok(host) = Host::parse(text) else { return };
-    assert_eq!(Host::parse(host.as_str()).as_ref(), Ok(&host), "accepted once, accepted always");
+    assert_eq!(
+        Host::parse(host.as_str()).as_ref(),
+        Ok(&host),
+        "the displayed host parses to the same host"
+    );
     let name = host.name();
     assert!(!name.contains(['@', '/', '\\', '?', '#', '%']) && name.is_ascii(), "{name}");
-    assert_eq!(name, name.to_ascii_lowercase(), "names are compared as they are");
-    if HostPolicy::databricks_domains().permits(&host).is_ok() {
+    assert_eq!(name, name.to_ascii_lowercase(), "names are lower case");
+    if HostPolicy::databricks_domains().check(&host).is_ok() {
         assert!(host.is_databricks_domain() && host.port() == 443 && !host.is_plain(), "{host}");
         let owned = [
             "databricks.com",
@@ -25,16 +28,15 @@ pub fn host(bytes: &[u8]) {
     }
 }
 
-/// The body of a failed answer, from Databricks or from anything before it.
+/// Checks an error body.
 pub fn error_answer(bytes: &[u8]) {
     let body = ErrorBody::parse(bytes);
-    // Questions about it have answers, whatever it says.
-    let _answers = (body.is_transient(), body.is_run_gone(), body.is_bad_target());
+    let _results = (body.is_transient(), body.is_run_not_found(), body.is_unknown_api_version());
 }
 
 #[cfg(test)]
 mod tests {
-    /// Feeds every file of that corpus to the target.
+    /// Calls the target with each file of a corpus.
     fn replay(corpus: &str, target: fn(&[u8])) {
         let folder =
             std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/corpus").join(corpus);
@@ -47,12 +49,12 @@ mod tests {
     }
 
     #[test]
-    fn addresses_of_the_corpus_mean_the_same_when_read_again() {
+    fn hosts_of_the_corpus_keep_the_invariants() {
         replay("host", super::host);
     }
 
     #[test]
-    fn error_bodies_of_the_corpus_are_read() {
+    fn error_bodies_of_the_corpus_are_parsed() {
         replay("error_answer", super::error_answer);
     }
 }

@@ -1,10 +1,16 @@
-//! The address of a workspace.
+//! The host of a workspace: parsing and normalisation of what a user or an operator writes.
+//!
+//! Which hosts may receive a token is decided in `policy`.
+
+mod policy;
 
 use std::{fmt, net::IpAddr, str::FromStr};
 
 use url::Url;
 
-/// Suffixes of Databricks' own domains (DA §4.3).
+pub use policy::{HostNotAllowed, HostPattern, HostPolicy, InvalidHostPattern};
+
+/// Suffixes of Databricks domains (databricks-api.md#host-names).
 const DATABRICKS_SUFFIXES: [&str; 6] = [
     ".cloud.databricks.com",
     ".cloud.databricks.us",
@@ -16,54 +22,54 @@ const DATABRICKS_SUFFIXES: [&str; 6] = [
 
 const HTTPS_PORT: u16 = 443;
 
-/// The longest name that DNS knows, and its longest label, in bytes (RFC 1035 §2.3.4). A task chooses its host, and every
-/// host is remembered.
+/// The maximum length of a DNS name and of a label, in bytes (RFC 1035, section 2.3.4). Bounds the memory for hosts, which
+/// tasks choose.
 const MAX_NAME: usize = 253;
 const MAX_LABEL: usize = 63;
 
-/// The address of a workspace: scheme, host name and port, normalised. It shows as `host`, `host:port`, or, for plain
-/// HTTP on loopback, `http://host:port`.
+/// The normalised host of a workspace: scheme, name and port. Displayed as `host`, `host:port`, or
+/// `http://host:port` for plain HTTP on loopback.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Host {
-    shown: String,
+    display: String,
     name: String,
     port: u16,
-    plain: bool,
+    is_plain: bool,
 }
 
-/// Why a text is not the address of a workspace. The text itself is not repeated: it may hold a password.
+/// Why a text is not a host. Omits the text, which may contain a password.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum HostError {
-    /// Nothing there.
-    #[error("the address is empty")]
+    /// The text is empty.
+    #[error("the host is empty")]
     Empty,
-    /// Not an address at all.
-    #[error("the text is not an address; write a host such as dbc-1234.cloud.databricks.com")]
+    /// The text is not a host or URL.
+    #[error("not a valid host; expected a host such as dbc-1234.cloud.databricks.com")]
     Malformed,
-    /// A name or password in front of the host.
-    #[error("the address holds a user name or a password")]
+    /// The URL contains a user name or password.
+    #[error("the URL contains a user name or a password")]
     UserInfo,
-    /// Neither https nor http.
+    /// The scheme is neither https nor http.
     #[error("the scheme is not https")]
     Scheme,
-    /// Plain HTTP to another machine.
-    #[error("plain http is for loopback only; use https")]
+    /// Plain HTTP to a host other than loopback.
+    #[error("plain http is allowed for loopback only; use https")]
     PlainHttp,
 }
 
 impl Host {
-    /// Reads `host`, `host:port` or a pasted address, whose path, query and fragment are dropped.
+    /// Parses `host`, `host:port` or a URL. Drops path, query and fragment.
     ///
     /// # Errors
     ///
-    /// [`HostError`] for what is not the address of a workspace.
+    /// [`HostError`] if the text is not a host.
     pub fn parse(text: &str) -> Result<Self, HostError> {
         let text = text.trim();
         if text.is_empty() {
             return Err(HostError::Empty);
         }
-        // The URL standard drops tabs and line ends and takes backslashes for slashes; nobody means that.
+        // `Url` would remove tabs and line ends, and accept backslashes as slashes.
         if text.chars().any(|character| {
             character.is_control() || character.is_whitespace() || character == '\\'
         }) {
@@ -87,7 +93,7 @@ impl Host {
             return Err(HostError::UserInfo);
         }
         let name = url.host_str().unwrap_or_default();
-        // One final dot means the same name, written out in full.
+        // A final dot denotes the same, fully qualified name.
         let name = name.strip_suffix('.').unwrap_or(name).to_owned();
         if name.is_empty()
             || name.len() > MAX_NAME
@@ -95,55 +101,55 @@ impl Host {
         {
             return Err(HostError::Malformed);
         }
-        let plain = url.scheme() == "http";
-        let port = url.port().unwrap_or(if plain { 80 } else { HTTPS_PORT });
+        let is_plain = url.scheme() == "http";
+        let port = url.port().unwrap_or(if is_plain { 80 } else { HTTPS_PORT });
         if port == 0 {
             return Err(HostError::Malformed);
         }
-        let shown = match (plain, port) {
+        let display = match (is_plain, port) {
             (false, HTTPS_PORT) => name.clone(),
             (false, port) => format!("{name}:{port}"),
             (true, 80) => format!("http://{name}"),
             (true, port) => format!("http://{name}:{port}"),
         };
-        let host = Self { shown, name, port, plain };
-        if plain && !host.is_loopback() {
+        let host = Self { display, name, port, is_plain };
+        if is_plain && !host.is_loopback() {
             return Err(HostError::PlainHttp);
         }
         Ok(host)
     }
 
-    /// The address as it is shown and stored.
+    /// Returns the host as displayed and stored.
     pub fn as_str(&self) -> &str {
-        &self.shown
+        &self.display
     }
 
-    /// The address with its scheme and without a final slash.
+    /// Returns the URL of the host, without a final slash.
     pub fn base_url(&self) -> String {
-        if self.plain { self.shown.clone() } else { format!("https://{}", self.shown) }
+        if self.is_plain { self.display.clone() } else { format!("https://{}", self.display) }
     }
 
-    /// The host name or bracketed address alone, in lower case.
+    /// Returns the host name or bracketed IP address in lower case, without scheme and port.
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// The port.
+    /// Returns the port.
     pub fn port(&self) -> u16 {
         self.port
     }
 
-    /// Whether it is plain HTTP.
+    /// True for plain HTTP.
     pub fn is_plain(&self) -> bool {
-        self.plain
+        self.is_plain
     }
 
-    /// Whether it is one of Databricks' own domains, on the port of HTTPS.
+    /// True for a Databricks domain on port 443.
     pub fn is_databricks_domain(&self) -> bool {
-        !self.plain && self.port == HTTPS_PORT && self.has_databricks_name()
+        !self.is_plain && self.port == HTTPS_PORT && self.has_databricks_name()
     }
 
-    /// Whether its name, whatever the port, is below one of Databricks' own domains.
+    /// True if the name is below a Databricks domain, on any port.
     pub(crate) fn has_databricks_name(&self) -> bool {
         DATABRICKS_SUFFIXES.iter().any(|suffix| {
             self.name
@@ -152,12 +158,12 @@ impl Host {
         })
     }
 
-    /// Whether it is an IP address, in whatever notation.
+    /// True for an IP address in any notation.
     pub fn is_ip_literal(&self) -> bool {
         self.ip().is_some()
     }
 
-    /// Whether it can only be this machine.
+    /// True for a loopback name or address.
     pub fn is_loopback(&self) -> bool {
         self.name == "localhost"
             || self.name.ends_with(".localhost")
@@ -169,7 +175,7 @@ impl Host {
     }
 }
 
-/// What stands between the scheme and the first slash, question mark or hash.
+/// Returns the authority of a URL: the part between the scheme and the path, query or fragment.
 fn authority(text: &str) -> &str {
     let rest = text.split_once("://").map_or(text, |(_, rest)| rest);
     rest.split(['/', '?', '#']).next().unwrap_or_default()
@@ -185,7 +191,7 @@ impl FromStr for Host {
 
 impl fmt::Display for Host {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.shown)
+        f.write_str(&self.display)
     }
 }
 
@@ -194,12 +200,12 @@ mod tests {
     use super::*;
 
     #[track_caller]
-    fn check(text: &str, shown: &str) {
-        assert_eq!(Host::parse(text).as_ref().map(Host::as_str), Ok(shown), "{text}");
+    fn check(text: &str, display: &str) {
+        assert_eq!(Host::parse(text).as_ref().map(Host::as_str), Ok(display), "{text}");
     }
 
     #[test]
-    fn a_pasted_address_becomes_its_host() {
+    fn pasted_url_is_reduced_to_its_host() {
         check("dbc-1.cloud.databricks.com", "dbc-1.cloud.databricks.com");
         check(
             " https://DBC-1.cloud.databricks.com:443/path?o=1#job ",
@@ -216,7 +222,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_address_is_refused() {
+    fn invalid_host_is_rejected() {
         for (text, error) in [
             ("", HostError::Empty),
             (" \n", HostError::Empty),
@@ -248,7 +254,7 @@ mod tests {
     }
 
     #[test]
-    fn only_databricks_own_names_on_the_port_of_https_are_databricks() {
+    fn only_databricks_names_on_port_443_are_databricks_domains() {
         for name in [
             "dbc-1.cloud.databricks.com",
             "adb-1.2.azuredatabricks.net",
@@ -272,7 +278,7 @@ mod tests {
     }
 
     #[test]
-    fn loopback_is_known_in_every_notation() {
+    fn loopback_is_recognised_in_each_notation() {
         for name in
             ["localhost", "x.localhost", "127.0.0.2", "[::1]", "[::ffff:127.0.0.1]", "2130706433"]
         {
@@ -285,7 +291,7 @@ mod tests {
 
     proptest::proptest! {
         #[test]
-        fn any_text_is_an_address_or_an_error_and_an_address_is_its_own_normal_form(text in ".{0,40}") {
+        fn displayed_host_parses_to_the_same_host(text in ".{0,40}") {
             if let Ok(host) = Host::parse(&text) {
                 proptest::prop_assert_eq!(Host::parse(host.as_str()), Ok(host));
             }

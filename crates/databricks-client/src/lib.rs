@@ -1,13 +1,13 @@
-//! A client for the Jobs API of Databricks: submit a run, watch it, read what it wrote, cancel it. Beside that it reads
-//! clusters and files, and runs [SQL statements](statements) at a warehouse.
+//! A client for the REST APIs of a Databricks workspace: jobs, clusters, DBFS, volumes, workspace files and
+//! [SQL statements](statements).
 //!
-//! It knows nothing of who calls it. A [`ClientPool`] keeps one set of connections for each host; a [`Client`] is one
-//! host with one [`Credentials`]. Failures that pass are tried again inside each call, within a [`RetryPolicy`] and
-//! the caller's deadline; an [`Error`] says how often and how long.
+//! A [`ClientPool`] owns the connections and the state of each host. A [`Client`] calls one host with one
+//! [`Credentials`]. Each call retries transient failures within its [`RetryPolicy`] and the caller's deadline. An
+//! [`Error`] reports the number of attempts and the elapsed time.
 //!
-//! All calls to one host with one credential share a budget ([`BudgetPolicy`]): so many at once, and so many reads and
-//! writes a second, first come, first served. A host that fails ten times in a row is left alone for two seconds at a
-//! time. [`ClientPool::workspaces`] tells how every host stands, an [`Observer`] what happens.
+//! Calls that share a host and a credential share a rate limit ([`RateLimitPolicy`]). Each host has a circuit breaker:
+//! after ten consecutive failures, calls fail without a request for two seconds. [`ClientPool::snapshots`] returns the
+//! current state of each host, and an [`Observer`] receives an event for each request.
 //!
 //! ```no_run
 //! use databricks_client::{ClientPool, Credentials, Host, jobs::SubmitRun};
@@ -16,57 +16,54 @@
 //! let pool = ClientPool::builder().product("my-program", "1.0.0").build()?;
 //! let host = Host::parse("dbc-1234.cloud.databricks.com")?;
 //! let client = pool.client(&host, Credentials::personal_access_token("my token", token));
-//! let run_id = client.submit_run(&SubmitRun::new(body).with_idempotency_token("once")).await?;
+//! // The token makes a resend safe. Databricks returns the existing run for a token that it has seen before, so use a
+//! // new one for each run.
+//! let submission = SubmitRun::new(body).with_random_idempotency_token();
+//! let run_id = client.submit_run(&submission).await?;
 //! let run = client.get_run(run_id).await?;
 //! # Ok(()) }
 //! ```
+//!
+//! # Modules
+//!
+//! | module | contains |
+//! | --- | --- |
+//! | `client`, `pool`, `host_state`, `settings` | the public entry points and what they share |
+//! | `api` | requests and responses of each REST API, and the `Client` methods that call them |
+//! | `auth` | credentials, token requests, the token cache, and the `Authorization` header |
+//! | `http` | one HTTP exchange, retries, rate limits, the circuit breaker, root certificates |
+//! | `host` | parsing of host names, and which hosts may receive a token |
+//! | `error` | [`Error`] and the error bodies of Databricks |
+//!
+//! No module refers to a Flyte type.
 
 #![forbid(unsafe_code)]
 
-mod backoff;
-mod breaker;
-mod budget;
+mod api;
+mod auth;
 mod client;
-pub mod clusters;
-mod credentials;
-pub mod dbfs;
 mod error;
-mod error_body;
 #[cfg(any(fuzzing, test))]
 #[doc(hidden)]
 pub mod fuzzing;
-mod gate;
 mod host;
-mod host_policy;
-mod int64;
-pub mod jobs;
-mod observe;
-mod open_enum;
+mod host_state;
+mod http;
 mod pool;
-mod request;
-mod retry;
-mod roots;
-mod run_id;
-mod spans;
-pub mod statements;
-mod transport;
-pub mod volumes;
-pub mod workspace;
+mod settings;
 
-pub use budget::{BudgetPolicy, Lane, Rate};
+pub use self::http::{
+    CircuitBreakerState, LastFailure, Observer, Rate, RateLimitPolicy, RateLimitSnapshot,
+    RateLimitWait, RequestAttempt, RequestClass, RequestClassSnapshot, RetryPolicy, TokenFetch,
+    TracePropagator, WorkspaceSnapshot,
+};
+pub use api::{InvalidRunId, RunId, clusters, dbfs, jobs, statements, volumes, workspace};
+pub use auth::{
+    AzureCloud, AzureEnvironment, ClientSecret, Credentials, Environment, EnvironmentCredentials,
+    EnvironmentError, InvalidAzureEnvironment, SubjectToken, TokenEndpoints, clean_secret,
+};
 pub use client::Client;
-pub use credentials::{
-    AuthError, Authorities, AzureCloud, AzureEnvironment, ClientSecret, Credentials, Environment,
-    FromEnvironment, NoAzureEnvironment, SubjectToken,
-};
-pub use error::{Error, ErrorKind};
-pub use host::{Host, HostError};
-pub use host_policy::{HostPattern, HostPolicy, HostRefused, InvalidHostPattern};
-pub use observe::{
-    Attempt, BreakerSnapshot, BudgetSnapshot, BudgetWait, LaneSnapshot, LastFailure, Mint,
-    Observer, WorkspaceSnapshot,
-};
-pub use pool::{ClientPool, ClientPoolBuilder, JobsApi};
-pub use retry::RetryPolicy;
-pub use run_id::{InvalidRunId, RunId};
-pub use spans::Propagate;
+pub use error::{Error, ErrorKind, error_chain};
+pub use host::{Host, HostError, HostNotAllowed, HostPattern, HostPolicy, InvalidHostPattern};
+pub use pool::{ClientPool, ClientPoolBuilder};
+pub use settings::JobsApiVersion;

@@ -1,23 +1,23 @@
-//! Every kind of credential, against the workspace and the authorities that mint for it.
+//! Each kind of credential, against a workspace and its token endpoints.
 
 use std::{fs, sync::Arc, time::Duration};
 
 use databricks_client::{
-    Authorities, AzureCloud, Client, ClientPool, ClientSecret, Credentials, Environment, ErrorKind,
-    Host, SubjectToken,
+    AzureCloud, Client, ClientPool, ClientSecret, Credentials, Environment, ErrorKind, Host,
+    SubjectToken, TokenEndpoints,
     jobs::{ListRuns, SubmitRun},
 };
-use databricks_emulator::{
-    CannedResponse, Emulator, EmulatorBuilder, Endpoint, RecordedAuthorization,
-};
+use databricks_emulator::{RecordedAuthorization, CannedResponse, Emulator, EmulatorBuilder, Endpoint};
 use jsonwebtoken::{Algorithm, EncodingKey, Header, jwk::Jwk};
 use secrecy::SecretString;
 use serde_json::json;
 use wiremock::{Mock, MockServer, ResponseTemplate, matchers::any};
 
+use crate::wait::eventually;
+
 const SECRET: &str = "canary-client-secret";
 
-/// Somebody whose tokens the workspace takes in exchange.
+/// An identity provider that the workspace trusts.
 struct Issuer {
     key: EncodingKey,
     jwks: String,
@@ -53,12 +53,12 @@ fn m2m() -> Credentials {
     Credentials::oauth_m2m("the principal", "principal", SecretString::from(SECRET))
 }
 
-fn authorities(emulator: &Emulator) -> Authorities {
+fn token_endpoints(emulator: &Emulator) -> TokenEndpoints {
     let url = Some(emulator.cloud_url());
-    Authorities {
+    TokenEndpoints {
         azure_login: url.clone(),
-        azure_machine: url.clone(),
-        google_machine: url.clone(),
+        azure_metadata: url.clone(),
+        google_metadata: url.clone(),
         google_iam: url,
     }
 }
@@ -68,7 +68,7 @@ async fn lists(client: &Client) -> Result<(), ErrorKind> {
 }
 
 #[tokio::test]
-async fn a_principal_with_a_secret_is_let_in_and_its_token_is_used_again() {
+async fn service_principal_is_accepted_and_its_token_is_reused() {
     let emulator = emulator(|builder| builder).await;
     let client = client(&emulator, m2m());
     for _ in 0..3 {
@@ -80,7 +80,7 @@ async fn a_principal_with_a_secret_is_let_in_and_its_token_is_used_again() {
 }
 
 #[tokio::test]
-async fn many_calls_at_once_mint_one_token() {
+async fn concurrent_calls_share_one_token_fetch() {
     let emulator = emulator(|builder| builder).await;
     let client = client(&emulator, m2m());
     let calls: Vec<_> = (0..20)
@@ -96,12 +96,12 @@ async fn many_calls_at_once_mint_one_token() {
 }
 
 #[tokio::test]
-async fn many_calls_at_once_ask_an_authority_that_is_down_once_a_second() {
-    let authority = MockServer::start().await;
+async fn token_endpoint_that_is_down_receives_one_request_per_second() {
+    let server = MockServer::start().await;
     let down = ResponseTemplate::new(503);
-    Mock::given(any()).respond_with(down).mount(&authority).await;
+    Mock::given(any()).respond_with(down).mount(&server).await;
     let pool = ClientPool::builder().build().unwrap();
-    let client = pool.client(&Host::parse(&authority.uri()).unwrap(), m2m());
+    let client = pool.client(&Host::parse(&server.uri()).unwrap(), m2m());
     let deadline = std::time::Instant::now() + Duration::from_millis(600);
     let calls: Vec<_> = (0..50)
         .map(|_| {
@@ -112,13 +112,13 @@ async fn many_calls_at_once_ask_an_authority_that_is_down_once_a_second() {
     for call in calls {
         let error = call.await.unwrap();
         assert!(error.is_retryable() && !error.may_have_effect(), "{error:?}");
-        assert!(error.to_string().contains("answered 503 to the request for a token"), "{error}");
+        assert!(error.to_string().contains("returned 503 to the token request"), "{error}");
     }
-    assert_eq!(authority.received_requests().await.unwrap().len(), 1);
+    assert_eq!(server.received_requests().await.unwrap().len(), 1);
 }
 
 #[tokio::test]
-async fn a_token_that_ended_or_ends_soon_is_replaced_once_and_the_call_repeated() {
+async fn expired_token_is_replaced_and_the_call_is_retried() {
     let emulator = emulator(|builder| builder).await;
     let client = client(&emulator, m2m());
     lists(&client).await.unwrap();
@@ -130,16 +130,15 @@ async fn a_token_that_ended_or_ends_soon_is_replaced_once_and_the_call_repeated(
 }
 
 #[tokio::test]
-async fn a_token_that_is_refused_again_ends_the_call() {
-    // Every token that is minted here ends too soon to be taken.
+async fn second_rejected_token_fails_the_call() {
+    // Each token expires too soon to be accepted.
     let emulator = emulator(|builder| builder.token_lifetime(Duration::from_secs(20))).await;
     assert_eq!(lists(&client(&emulator, m2m())).await, Err(ErrorKind::Forbidden));
     assert_eq!(emulator.tokens_minted(), 2);
 }
 
-/// Lets time pass for the client alone: the emulator's clock is the system's.
 #[tokio::test]
-async fn a_login_page_in_place_of_success_repeats_no_submission_that_has_no_token() {
+async fn login_page_with_status_200_repeats_only_a_submission_with_a_token() {
     for (token, sent) in [(None, 1), (Some("once"), 2)] {
         let emulator = emulator(|builder| builder).await;
         let client = client(&emulator, m2m());
@@ -150,54 +149,52 @@ async fn a_login_page_in_place_of_success_repeats_no_submission_that_has_no_toke
         if let Some(token) = token {
             run = run.with_idempotency_token(token);
         }
-        // The run may have been started behind the page.
-        let _refused = client.submit_run(&run).await;
-        let submits =
+        // The run may have been started.
+        let _error = client.submit_run(&run).await;
+        let submissions =
             emulator.requests().iter().filter(|seen| seen.path.ends_with("submit")).count();
-        assert_eq!(submits, sent, "{token:?}");
+        assert_eq!(submissions, sent, "{token:?}");
     }
 }
 
-async fn later(seconds: u64) {
+/// Advances the clock of the client. The emulator uses the system clock.
+async fn advance(seconds: u64) {
     tokio::time::pause();
     tokio::time::advance(Duration::from_secs(seconds)).await;
     tokio::time::resume();
 }
 
 #[tokio::test]
-async fn an_ageing_token_is_renewed_beside_the_calls() {
+async fn stale_token_is_refreshed_in_the_background() {
     let emulator = emulator(|builder| builder.token_lifetime(Duration::from_secs(100))).await;
     let client = client(&emulator, m2m());
     lists(&client).await.unwrap();
-    later(45).await;
+    advance(45).await;
     lists(&client).await.unwrap();
-    assert_eq!(emulator.tokens_minted(), 1, "half of its life is not over");
-    later(10).await;
+    assert_eq!(emulator.tokens_minted(), 1, "the token is in the first half of its lifetime");
+    advance(10).await;
     lists(&client).await.unwrap();
-    // A hang is ended by the test runner.
-    while emulator.tokens_minted() < 2 {
-        tokio::task::yield_now().await;
-    }
+    eventually(|| emulator.tokens_minted() == 2).await;
 }
 
 #[tokio::test]
-async fn a_wrong_secret_is_a_refusal_that_names_the_endpoint_and_not_the_secret() {
+async fn error_of_a_wrong_secret_names_the_endpoint_and_not_the_secret() {
     let emulator = emulator(|builder| builder).await;
     let wrong = Credentials::oauth_m2m("x", "principal", SecretString::from("canary-wrong"));
     let error = client(&emulator, wrong).list_runs(&ListRuns::default()).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unauthenticated);
     let text = format!("{error} {error:?}");
     assert!(
-        text.contains("/oidc/v1/token answered 401") && text.contains("invalid_client"),
+        text.contains("/oidc/v1/token returned 401") && text.contains("invalid_client"),
         "{text}"
     );
     assert!(!text.contains("canary"), "{text}");
     assert!(!error.may_have_effect());
-    assert!(emulator.requests().is_empty(), "nothing was asked of the workspace");
+    assert!(emulator.requests().is_empty(), "no request was sent to the API");
 }
 
 #[tokio::test]
-async fn a_workspace_that_names_a_token_endpoint_elsewhere_gets_no_secret() {
+async fn token_endpoint_on_another_host_receives_no_secret() {
     let other = emulator(|builder| builder).await;
     let hostile = emulator(|builder| builder.oidc_base(other.http_url())).await;
     assert_eq!(lists(&client(&hostile, m2m())).await, Err(ErrorKind::Unauthenticated));
@@ -205,7 +202,7 @@ async fn a_workspace_that_names_a_token_endpoint_elsewhere_gets_no_secret() {
 }
 
 #[tokio::test]
-async fn a_token_in_a_file_or_a_variable_is_exchanged_and_read_again_each_time() {
+async fn subject_token_in_a_file_or_variable_is_read_for_each_exchange() {
     let issuer = Issuer::new();
     let emulator = emulator(|builder| {
         builder.trust_issuer(issuer.jwks.clone(), Some("databricks".to_owned()))
@@ -213,7 +210,7 @@ async fn a_token_in_a_file_or_a_variable_is_exchanged_and_read_again_each_time()
     .await;
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("token");
-    fs::write(&path, issuer.token("somebody-else")).unwrap();
+    fs::write(&path, issuer.token("other-audience")).unwrap();
     let credentials = Credentials::token_federation(
         "the service account",
         Some("principal".to_owned()),
@@ -232,7 +229,7 @@ async fn a_token_in_a_file_or_a_variable_is_exchanged_and_read_again_each_time()
 }
 
 #[tokio::test]
-async fn a_secret_in_a_file_is_read_again_at_each_exchange_and_never_shown() {
+async fn client_secret_file_is_read_for_each_request_and_never_shown() {
     let emulator = emulator(|builder| builder).await;
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("secret");
@@ -245,13 +242,13 @@ async fn a_secret_in_a_file_is_read_again_at_each_exchange_and_never_shown() {
     assert!(!format!("{error} {error:?}").contains("canary"), "{error:?}");
     fs::write(&path, SECRET).unwrap();
     lists(&client).await.unwrap();
-    // The workspace takes the token and not the secret from then on.
+    // The token is cached, so the secret is not needed.
     fs::remove_file(&path).unwrap();
     lists(&client).await.unwrap();
 }
 
 #[tokio::test]
-async fn a_token_that_is_not_there_may_come() {
+async fn absent_subject_token_is_a_transient_error() {
     let emulator = emulator(|builder| builder).await;
     let absent = SubjectToken::File("/nowhere/token".into());
     let credentials = Credentials::token_federation("f", None, absent);
@@ -263,7 +260,7 @@ async fn a_token_that_is_not_there_may_come() {
 }
 
 #[tokio::test]
-async fn a_token_file_is_read_again_after_a_few_seconds() {
+async fn token_file_is_read_again_after_ten_seconds() {
     let emulator = emulator(|builder| builder.token("dapi-right")).await;
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("token");
@@ -271,12 +268,12 @@ async fn a_token_file_is_read_again_after_a_few_seconds() {
     let client = client(&emulator, Credentials::token_file("mounted", &path));
     assert_eq!(lists(&client).await, Err(ErrorKind::Forbidden));
     fs::write(&path, "dapi-right\n").unwrap();
-    later(11).await;
+    advance(11).await;
     lists(&client).await.unwrap();
 }
 
 #[tokio::test]
-async fn azure_by_secret_by_assertion_and_by_machine() {
+async fn azure_client_secret_workload_identity_and_managed_identity_are_accepted() {
     let issuer = Issuer::new();
     let emulator = emulator(|builder| builder.trust_issuer(issuer.jwks.clone(), None)).await;
     let folder = tempfile::tempdir().unwrap();
@@ -313,7 +310,8 @@ async fn azure_by_secret_by_assertion_and_by_machine() {
         (Credentials::azure_managed_identity("a", None, plain), "azure-msi", 1),
     ] {
         let before = emulator.tokens_minted();
-        let client = client(&emulator, credentials.with_authorities(authorities(&emulator)));
+        let client =
+            client(&emulator, credentials.with_token_endpoints(token_endpoints(&emulator)));
         lists(&client).await.unwrap();
         assert_eq!(emulator.tokens_minted() - before, tokens, "{kind}");
         let request = emulator.requests().pop().unwrap();
@@ -329,22 +327,21 @@ async fn azure_by_secret_by_assertion_and_by_machine() {
         SecretString::from("canary-wrong"),
         AzureCloud::default(),
     );
-    let wrong = client(&emulator, wrong.with_authorities(authorities(&emulator)));
+    let wrong = client(&emulator, wrong.with_token_endpoints(token_endpoints(&emulator)));
     assert_eq!(lists(&wrong).await, Err(ErrorKind::Unauthenticated));
 }
 
 #[tokio::test]
-async fn google_as_the_machine_and_on_behalf_of_another_account() {
+async fn google_account_and_impersonated_account_are_accepted() {
     let emulator = emulator(|builder| builder).await;
     for account in [None, Some("other@project.iam.gserviceaccount.com".to_owned())] {
         let credentials = Credentials::google_id_token("g", account);
-        let client = client(&emulator, credentials.with_authorities(authorities(&emulator)));
+        let client =
+            client(&emulator, credentials.with_token_endpoints(token_endpoints(&emulator)));
         lists(&client).await.unwrap();
         let request = emulator.requests().pop().unwrap();
         assert!(request.header("x-databricks-gcp-sa-access-token").is_some());
-        let RecordedAuthorization::Present { accepted, .. } = request.authorization else {
-            panic!()
-        };
+        let RecordedAuthorization::Present { accepted, .. } = request.authorization else { panic!() };
         assert!(accepted);
     }
     assert_eq!(emulator.tokens_minted(), 4);

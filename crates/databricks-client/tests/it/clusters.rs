@@ -1,7 +1,7 @@
-//! Clusters on the wire.
+//! The Clusters API.
 
 use databricks_client::{
-    ErrorKind, JobsApi,
+    ErrorKind, JobsApiVersion,
     clusters::{ClusterState, ClusterTerminationType},
 };
 use serde_json::json;
@@ -10,10 +10,10 @@ use wiremock::{
     matchers::{method, path, query_param},
 };
 
-use crate::workspace::{answer, builder, client, client_of};
+use crate::fixture::{answer, builder, client, client_of};
 
 #[tokio::test]
-async fn a_cluster_tells_why_it_ended() {
+async fn termination_reason_of_a_cluster_is_parsed() {
     let server = MockServer::start().await;
     Mock::given(method("GET"))
         .and(path("/api/2.1/clusters/get"))
@@ -44,7 +44,7 @@ async fn a_cluster_tells_why_it_ended() {
 }
 
 #[tokio::test]
-async fn an_unknown_cluster_is_an_error_and_not_a_lost_run() {
+async fn unknown_cluster_is_invalid_and_not_run_not_found() {
     let server = MockServer::start().await;
     Mock::given(path("/api/2.1/clusters/get"))
         .respond_with(answer(
@@ -58,7 +58,7 @@ async fn an_unknown_cluster_is_an_error_and_not_a_lost_run() {
 }
 
 #[tokio::test]
-async fn the_version_of_the_jobs_api_does_not_change_the_path() {
+async fn cluster_path_is_independent_of_the_jobs_api_version() {
     let server = MockServer::start().await;
     Mock::given(path("/api/2.1/clusters/get"))
         .respond_with(answer(404, json!({"error": "Bad Target: /api/2.1/clusters/get"})))
@@ -70,8 +70,8 @@ async fn the_version_of_the_jobs_api_does_not_change_the_path() {
         .expect(1)
         .mount(&server)
         .await;
-    let client = client_of(builder().jobs_api(JobsApi::V2_2), &server.uri());
+    let client = client_of(builder().jobs_api(JobsApiVersion::V2_2), &server.uri());
     assert_eq!(client.get_cluster("c").await.unwrap_err().kind(), ErrorKind::NotFound);
-    // Nor does a refusal of it say anything about that version.
+    // An error of the Clusters API does not change the version of the Jobs API.
     client.list_runs(&databricks_client::jobs::ListRuns::default()).await.unwrap();
 }

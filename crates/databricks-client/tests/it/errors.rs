@@ -1,4 +1,4 @@
-//! Failed answers and answers that are none, as errors.
+//! Errors of failed and unexpected responses.
 
 use databricks_client::{Error, ErrorKind, RunId, jobs::ListRuns, jobs::SubmitRun};
 use serde_json::json;
@@ -8,31 +8,31 @@ use wiremock::{
 };
 
 use crate::{
-    raw::{Fate, http, listen},
-    workspace::{answer, body, builder, client, client_of, no_such_run, once},
+    fixture::{answer, body, builder, client, client_of, no_such_run, once},
+    raw_server::{Reply, http, listen},
 };
 
 fn run_id() -> RunId {
     RunId::try_from(7).unwrap()
 }
 
-/// The error of a single try to read a run.
-async fn error_of(answered: ResponseTemplate) -> Error {
+/// Returns the error of a single attempt to read a run.
+async fn error_of(response: ResponseTemplate) -> Error {
     let server = MockServer::start().await;
-    Mock::given(any()).respond_with(answered).expect(1).mount(&server).await;
+    Mock::given(any()).respond_with(response).expect(1).mount(&server).await;
     client_of(builder().retry(once()), &server.uri()).get_run(run_id()).await.unwrap_err()
 }
 
-/// The error of a single try to read a run from a listener that meets it with this fate.
-async fn error_below_http(fate: Fate) -> Error {
-    let (address, _requests) = listen(vec![fate]);
+/// Returns the error of a single attempt to read a run from a raw server.
+async fn error_of_raw_reply(reply: Reply) -> Error {
+    let (address, _requests) = listen(vec![reply]);
     let pool = builder().retry(once()).max_response_bytes(100);
     client_of(pool, &address).get_run(run_id()).await.unwrap_err()
 }
 
 #[tokio::test]
-async fn every_shape_of_a_failed_answer_is_understood() {
-    // DA §3.4, in its order.
+async fn each_form_of_an_error_body_is_parsed() {
+    // In the order of databricks-api.md#error-bodies.
     for (status, kind, body, code, message) in [
         (
             400,
@@ -74,7 +74,7 @@ async fn every_shape_of_a_failed_answer_is_understood() {
         (400, ErrorKind::Invalid, "[\"a list\"]", None, None),
         (503, ErrorKind::Unavailable, "null", None, None),
     ] {
-        // What the header calls it does not matter.
+        // The content type is ignored.
         for content_type in ["application/json", "text/html"] {
             let error =
                 error_of(ResponseTemplate::new(status).set_body_raw(body, content_type)).await;
@@ -85,7 +85,7 @@ async fn every_shape_of_a_failed_answer_is_understood() {
 }
 
 #[tokio::test]
-async fn an_answer_that_breaks_off_is_a_broken_connection() {
+async fn truncated_response_is_a_connection_error() {
     for start in [
         "HTTP/1.1 200 OK\r\ncontent-length: 90\r\n\r\n{\"run_id\": 7}",
         "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\nd\r\n{\"run_id\": 7}\r\n",
@@ -93,37 +93,37 @@ async fn an_answer_that_breaks_off_is_a_broken_connection() {
         "SSH-2.0-x\r\n",
         "",
     ] {
-        let error = error_below_http(Fate::Send(start.to_owned())).await;
+        let error = error_of_raw_reply(Reply::Send(start.to_owned())).await;
         assert_eq!((error.kind(), error.status()), (ErrorKind::Connect, None), "{start}");
         assert!(error.is_retryable(), "{start}");
     }
 }
 
 #[tokio::test]
-async fn the_status_of_a_failed_answer_counts_although_its_body_breaks_off() {
+async fn status_of_an_error_response_counts_if_its_body_is_truncated() {
     for (status, kind) in [(403, ErrorKind::Forbidden), (503, ErrorKind::Unavailable)] {
         let start = format!("HTTP/1.1 {status} X\r\ncontent-length: 90\r\n\r\n{{\"error_code\":");
-        let error = error_below_http(Fate::Send(start)).await;
+        let error = error_of_raw_reply(Reply::Send(start)).await;
         assert_eq!((error.kind(), error.status()), (kind, Some(status)));
         assert_eq!((error.api_code(), error.api_message()), (None, None));
     }
 }
 
 #[tokio::test]
-async fn an_answer_is_read_up_to_the_limit_and_no_further() {
+async fn response_is_read_only_up_to_the_limit() {
     let whole = format!("{{\"run_id\": 7{}}}", " ".repeat(87));
     let (address, _requests) = listen(vec![http("200 OK", "", &whole)]);
     let pool = builder().retry(once()).max_response_bytes(100);
     assert_eq!(whole.len(), 100);
     client_of(pool, &address).get_run(run_id()).await.unwrap();
-    // The rest never comes: a client that waited for it would find the connection broken.
+    // The rest is not sent: a client that waited for it would report a broken connection.
     let start = format!("HTTP/1.1 200 OK\r\ncontent-length: 1000\r\n\r\n{}", "x".repeat(101));
-    let error = error_below_http(Fate::Send(start)).await;
+    let error = error_of_raw_reply(Reply::Send(start)).await;
     assert_eq!((error.kind(), error.status()), (ErrorKind::TooLarge, Some(200)));
 }
 
 #[tokio::test]
-async fn an_error_tells_the_call_and_what_databricks_said() {
+async fn error_contains_the_request_and_the_message_of_databricks() {
     let error = error_of(answer(
         400,
         json!({
@@ -143,12 +143,12 @@ async fn an_error_tells_the_call_and_what_databricks_said() {
     assert_eq!((error.attempts(), error.is_retryable()), (1, false));
     let text = error.to_string();
     assert!(text.starts_with("GET /api/2.2/jobs/runs/get at http://127.0.0.1:"), "{text}");
-    let said = "Databricks answered 400, INVALID_PARAMETER_VALUE: no such thing (request r-1)";
-    assert!(text.ends_with(said), "{text}");
+    let expected = "Databricks returned 400, INVALID_PARAMETER_VALUE: no such thing (request r-1)";
+    assert!(text.ends_with(expected), "{text}");
 }
 
 #[tokio::test]
-async fn a_run_is_gone_only_when_the_workspace_says_so() {
+async fn run_not_found_requires_the_message_of_the_workspace() {
     for status in [400, 404] {
         assert_eq!(error_of(answer(status, no_such_run())).await.kind(), ErrorKind::RunNotFound);
     }
@@ -162,7 +162,7 @@ async fn a_run_is_gone_only_when_the_workspace_says_so() {
 }
 
 #[tokio::test]
-async fn a_cancel_of_an_unknown_run_says_that_it_is_gone_and_a_submission_never_does() {
+async fn cancel_can_fail_as_run_not_found_and_a_submission_cannot() {
     let server = MockServer::start().await;
     Mock::given(method("POST")).respond_with(answer(400, no_such_run())).mount(&server).await;
     let client = client(&server);
@@ -172,10 +172,10 @@ async fn a_cancel_of_an_unknown_run_says_that_it_is_gone_and_a_submission_never_
 }
 
 #[tokio::test]
-async fn a_refused_credential_is_told_from_a_missing_permission() {
+async fn rejected_credential_and_missing_permission_have_different_kinds() {
     let error = error_of(answer(401, json!({"error_code": "UNAUTHENTICATED"}))).await;
     assert_eq!(error.kind(), ErrorKind::Unauthenticated);
-    // An invalid token can be a page (DA §10.3).
+    // An invalid token can cause an HTML page (databricks-api.md#further-facts).
     let page = "<html><title>Invalid access token.</title></html>";
     let error = error_of(ResponseTemplate::new(403).set_body_raw(page, "text/html")).await;
     assert_eq!(error.kind(), ErrorKind::Forbidden);
@@ -183,7 +183,7 @@ async fn a_refused_credential_is_told_from_a_missing_permission() {
 }
 
 #[tokio::test]
-async fn a_page_in_place_of_an_answer_is_a_missing_sign_in() {
+async fn html_page_with_status_200_is_unauthenticated() {
     for page in [
         ResponseTemplate::new(200).set_body_raw("<html>login</html>", "text/html; charset=utf-8"),
         ResponseTemplate::new(200).set_body_raw(" <!doctype html>", "application/json"),
@@ -195,7 +195,7 @@ async fn a_page_in_place_of_an_answer_is_a_missing_sign_in() {
 }
 
 #[tokio::test]
-async fn an_object_is_an_answer_whatever_it_calls_itself() {
+async fn json_object_is_accepted_with_any_content_type() {
     let server = MockServer::start().await;
     Mock::given(any())
         .respond_with(ResponseTemplate::new(200).set_body_raw(" {\"run_id\": 7}", "text/html"))
@@ -206,7 +206,7 @@ async fn an_object_is_an_answer_whatever_it_calls_itself() {
 }
 
 #[tokio::test]
-async fn a_cancel_that_reaches_a_login_page_is_not_accepted() {
+async fn cancel_that_receives_a_login_page_fails() {
     let server = MockServer::start().await;
     Mock::given(any())
         .respond_with(ResponseTemplate::new(200).set_body_raw("<html>", "text/html"))
@@ -217,7 +217,7 @@ async fn a_cancel_that_reaches_a_login_page_is_not_accepted() {
 }
 
 #[tokio::test]
-async fn a_redirect_is_never_followed() {
+async fn redirect_is_never_followed() {
     let elsewhere = MockServer::start().await;
     Mock::given(any()).respond_with(answer(200, json!({}))).expect(0).mount(&elsewhere).await;
     for (status, location, kind) in [
@@ -233,7 +233,7 @@ async fn a_redirect_is_never_followed() {
 }
 
 #[tokio::test]
-async fn an_answer_that_is_not_the_apis_is_an_error_that_does_not_quote_it() {
+async fn unexpected_response_is_an_error_that_does_not_quote_it() {
     for unreadable in ["", "[]", "null", "7", "{\"run_id\": \"quoted\"}", "{\"tasks\": 7}"] {
         let error =
             error_of(ResponseTemplate::new(200).set_body_raw(unreadable, "application/json")).await;
@@ -244,7 +244,7 @@ async fn an_answer_that_is_not_the_apis_is_an_error_that_does_not_quote_it() {
 }
 
 #[tokio::test]
-async fn a_submission_without_a_run_id_in_its_answer_is_an_error() {
+async fn submission_without_a_run_id_in_the_response_is_an_error() {
     let server = MockServer::start().await;
     Mock::given(any()).respond_with(answer(200, json!({}))).mount(&server).await;
     let submission = SubmitRun::new(body(json!({})));
@@ -253,9 +253,9 @@ async fn a_submission_without_a_run_id_in_its_answer_is_an_error() {
 }
 
 #[tokio::test]
-async fn an_answer_beyond_the_limit_is_not_read() {
+async fn response_above_the_limit_is_rejected() {
     let server = MockServer::start().await;
-    let long = json!({"runs": [], "filling": "x".repeat(200)});
+    let long = json!({"runs": [], "padding": "x".repeat(200)});
     Mock::given(any()).respond_with(answer(200, long)).expect(1).mount(&server).await;
     let client = client_of(builder().max_response_bytes(100), &server.uri());
     let error = client.list_runs(&ListRuns::default()).await.unwrap_err();
@@ -263,19 +263,19 @@ async fn an_answer_beyond_the_limit_is_not_read() {
 }
 
 #[tokio::test]
-async fn a_long_failed_answer_is_cut_and_still_understood() {
+async fn long_error_body_is_truncated_and_parsed() {
     let page = format!("<html><title>Down</title>{}</html>", "x".repeat(200_000));
     let error = error_of(ResponseTemplate::new(503).set_body_raw(page, "text/html")).await;
     assert_eq!((error.kind(), error.api_message()), (ErrorKind::Unavailable, Some("Down")));
-    let json = json!({"error_code": "X", "message": "m", "filling": "x".repeat(200_000)});
+    let json = json!({"error_code": "X", "message": "m", "padding": "x".repeat(200_000)});
     let error = error_of(answer(400, json)).await;
-    // JSON that is cut cannot be read, and is not shown either.
+    // Truncated JSON is not quoted.
     assert_eq!((error.kind(), error.api_message()), (ErrorKind::Invalid, None));
     assert!(error.to_string().len() < 200, "{error}");
 }
 
 #[tokio::test]
-async fn a_token_that_no_header_can_hold_is_told_without_sending() {
+async fn token_that_is_invalid_in_a_header_is_not_sent() {
     let server = MockServer::start().await;
     Mock::given(any()).respond_with(answer(200, json!({}))).expect(0).mount(&server).await;
     let credentials = databricks_client::Credentials::personal_access_token(

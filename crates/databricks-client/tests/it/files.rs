@@ -1,4 +1,4 @@
-//! Workspace files, the caller's name, and runs of saved jobs, on the wire.
+//! Workspace files, the current user, and runs of existing jobs.
 
 use databricks_client::{ErrorKind, jobs::RunNow};
 use serde_json::json;
@@ -7,10 +7,10 @@ use wiremock::{
     matchers::{body_json, method, path, query_param},
 };
 
-use crate::workspace::{builder, client_of};
+use crate::fixture::{builder, client_of};
 
 #[tokio::test]
-async fn a_run_of_a_saved_job_is_tried_again_with_its_token_alone() {
+async fn run_now_is_retried_only_with_a_token() {
     for (token, calls) in [(Some("t-1"), 2), (None, 1)] {
         let server = MockServer::start().await;
         Mock::given(method("POST"))
@@ -39,7 +39,7 @@ async fn a_run_of_a_saved_job_is_tried_again_with_its_token_alone() {
 }
 
 #[tokio::test]
-async fn a_file_that_is_not_there_is_none_and_a_gateways_404_is_an_error() {
+async fn absent_file_is_none_and_the_404_of_a_gateway_is_an_error() {
     let server = MockServer::start().await;
     for (name, code) in
         [("/missing", "RESOURCE_DOES_NOT_EXIST"), ("/gateway", "ENDPOINT_NOT_FOUND")]
@@ -54,10 +54,10 @@ async fn a_file_that_is_not_there_is_none_and_a_gateways_404_is_an_error() {
             .await;
     }
     Mock::given(path("/api/2.0/workspace/get-status"))
-        .and(query_param("path", "/there"))
+        .and(query_param("path", "/exists"))
         .respond_with(
             ResponseTemplate::new(200)
-                .set_body_json(json!({"object_type": "FILE", "path": "/there"})),
+                .set_body_json(json!({"object_type": "FILE", "path": "/exists"})),
         )
         .mount(&server)
         .await;
@@ -67,12 +67,12 @@ async fn a_file_that_is_not_there_is_none_and_a_gateways_404_is_an_error() {
         client.get_workspace_status("/gateway").await.unwrap_err().kind(),
         ErrorKind::NotFound
     );
-    let there = client.get_workspace_status("/there").await.unwrap().unwrap();
-    assert_eq!(there.object_type.as_deref(), Some("FILE"));
+    let object = client.get_workspace_status("/exists").await.unwrap().unwrap();
+    assert_eq!(object.object_type.as_deref(), Some("FILE"));
 }
 
 #[tokio::test]
-async fn a_file_goes_in_and_comes_out_as_base64() {
+async fn file_content_is_base64_in_requests_and_responses() {
     let server = MockServer::start().await;
     Mock::given(method("POST"))
         .and(path("/api/2.0/workspace/import"))
@@ -97,7 +97,7 @@ async fn a_file_goes_in_and_comes_out_as_base64() {
 }
 
 #[tokio::test]
-async fn the_name_of_the_caller_is_asked_of_the_workspace_whatever_the_jobs_api() {
+async fn current_user_is_independent_of_the_jobs_api_version() {
     let server = MockServer::start().await;
     Mock::given(path("/api/2.0/preview/scim/v2/Me"))
         .respond_with(
@@ -122,6 +122,6 @@ async fn the_name_of_the_caller_is_asked_of_the_workspace_whatever_the_jobs_api(
     let client = client_of(builder(), &server.uri());
     assert_eq!(client.me().await.unwrap_err().kind(), ErrorKind::NotFound);
     assert_eq!(client.me().await.unwrap().user_name, "me@acme.example");
-    // A refused path of another API says nothing about the version of the Jobs API.
+    // An unknown path of another API does not change the version of the Jobs API.
     client.list_runs(&databricks_client::jobs::ListRuns::default()).await.unwrap();
 }

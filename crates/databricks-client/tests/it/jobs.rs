@@ -1,4 +1,4 @@
-//! Each call of the Jobs API: what goes out and what is read from answers of real shapes.
+//! The Jobs API: requests, and responses in their real form.
 
 use databricks_client::{
     ErrorKind, RunId,
@@ -13,7 +13,7 @@ use wiremock::{
     matchers::{any, body_json, header, method, path, query_param, query_param_is_missing},
 };
 
-use crate::workspace::{answer, body, client};
+use crate::fixture::{answer, body, client};
 
 fn run_id(number: i64) -> RunId {
     RunId::try_from(number).unwrap()
@@ -23,7 +23,7 @@ fn fixture(text: &'static str) -> ResponseTemplate {
     ResponseTemplate::new(200).set_body_raw(text, "application/json")
 }
 
-/// The run that the workspace answers to any `runs/get`.
+/// Returns the run that the client parses from this response.
 async fn read(text: &'static str) -> Run {
     let server = MockServer::start().await;
     Mock::given(path("/api/2.2/jobs/runs/get")).respond_with(fixture(text)).mount(&server).await;
@@ -31,7 +31,7 @@ async fn read(text: &'static str) -> Run {
 }
 
 #[tokio::test]
-async fn a_submission_goes_out_as_it_is_with_its_token_and_the_clients_headers() {
+async fn submission_is_sent_unchanged_with_token_and_headers() {
     let server = MockServer::start().await;
     let agent = format!(
         "it/1.2.3 databricks-client/{} os/{} auth/pat",
@@ -46,7 +46,7 @@ async fn a_submission_goes_out_as_it_is_with_its_token_and_the_clients_headers()
         .and(body_json(json!({
             "run_name": "r",
             "tasks": [{"task_key": "t", "new_cluster": {"num_workers": 2}}],
-            "a_key_of_tomorrow": 9_007_199_254_740_993_i64,
+            "an_unknown_key": 9_007_199_254_740_993_i64,
             "idempotency_token": "once",
         })))
         .respond_with(answer(200, json!({"run_id": 334_747_067_049_496_i64})))
@@ -56,7 +56,7 @@ async fn a_submission_goes_out_as_it_is_with_its_token_and_the_clients_headers()
     let submission = SubmitRun::new(body(json!({
         "run_name": "r",
         "tasks": [{"task_key": "t", "new_cluster": {"num_workers": 2}}],
-        "a_key_of_tomorrow": 9_007_199_254_740_993_i64,
+        "an_unknown_key": 9_007_199_254_740_993_i64,
     })))
     .with_idempotency_token("once");
     let run = client(&server).submit_run(&submission).await.unwrap();
@@ -64,7 +64,7 @@ async fn a_submission_goes_out_as_it_is_with_its_token_and_the_clients_headers()
 }
 
 #[tokio::test]
-async fn every_call_has_its_address_and_carries_the_token_and_the_agent() {
+async fn each_call_has_its_path_token_and_user_agent() {
     let server = MockServer::start().await;
     Mock::given(any()).respond_with(answer(200, json!({"run_id": 7}))).mount(&server).await;
     let client = client(&server);
@@ -74,7 +74,7 @@ async fn every_call_has_its_address_and_carries_the_token_and_the_agent() {
     client.cancel_run(run_id(7)).await.unwrap();
     client.list_runs(&ListRuns::default()).await.unwrap();
     let sent = server.received_requests().await.unwrap();
-    let addresses: Vec<String> = sent
+    let paths: Vec<String> = sent
         .iter()
         .map(|request| {
             let query = request.url.query().map(|query| format!("?{query}")).unwrap_or_default();
@@ -88,7 +88,7 @@ async fn every_call_has_its_address_and_carries_the_token_and_the_agent() {
         "POST /api/2.2/jobs/runs/cancel",
         "GET /api/2.2/jobs/runs/list",
     ];
-    assert_eq!(addresses, expected);
+    assert_eq!(paths, expected);
     for request in sent {
         assert_eq!(request.headers["authorization"], "Bearer dapi-test");
         assert!(request.headers["user-agent"].to_str().unwrap().starts_with("it/1.2.3 "));
@@ -99,7 +99,7 @@ async fn every_call_has_its_address_and_carries_the_token_and_the_agent() {
 }
 
 #[tokio::test]
-async fn a_run_id_is_read_from_a_number_and_from_text() {
+async fn run_id_is_parsed_from_numbers_and_strings() {
     for id in [json!(9_007_199_254_740_993_i64), json!("9007199254740993")] {
         let server = MockServer::start().await;
         Mock::given(method("POST"))
@@ -112,7 +112,7 @@ async fn a_run_id_is_read_from_a_number_and_from_text() {
 }
 
 #[tokio::test]
-async fn a_failed_run_is_read_whole() {
+async fn failed_run_is_parsed() {
     let run = read(include_str!("fixtures/run_failed.json")).await;
     let state = run.state.as_ref().unwrap();
     assert_eq!(state.life_cycle_state, Some(LifeCycleState::InternalError));
@@ -125,7 +125,7 @@ async fn a_failed_run_is_read_whole() {
     assert_eq!(run.run_id, Some(run_id(514_594_995_218_126)));
     assert_eq!((run.execution_duration, run.run_duration), (Some(0), Some(95_000)));
     assert_eq!(run.end_time, Some(1_755_000_095_000));
-    // One element an attempt; the latest counts.
+    // One element per attempt.
     assert_eq!(run.tasks.len(), 2);
     let latest = run.latest_attempts();
     assert_eq!(latest.len(), 1);
@@ -136,7 +136,7 @@ async fn a_failed_run_is_read_whole() {
 }
 
 #[tokio::test]
-async fn a_cancelled_run_is_read_with_its_misleading_type() {
+async fn cancelled_run_has_termination_type_success() {
     let run = read(include_str!("fixtures/run_canceled.json")).await;
     let details = run.status.unwrap().termination_details.unwrap();
     assert_eq!(details.code, Some(TerminationCode::UserCanceled));
@@ -145,18 +145,18 @@ async fn a_cancelled_run_is_read_with_its_misleading_type() {
 }
 
 #[tokio::test]
-async fn a_queued_run_is_read_with_its_reason() {
+async fn queued_run_has_a_reason() {
     let run = read(include_str!("fixtures/run_queued.json")).await;
     let queue = run.status.unwrap().queue_details.unwrap();
     assert_eq!(queue.code, Some(QueueCode::ActiveRunsLimitReached));
-    // 0 is "not yet" and stays 0; a task that has not started has no run id.
+    // 0 means not yet known. A task that has not started has no run id.
     assert_eq!(run.end_time, Some(0));
     assert_eq!(run.tasks[0].run_id, None);
 }
 
 #[tokio::test]
-async fn what_is_unknown_null_or_absent_does_not_hinder_reading() {
-    let run = read(include_str!("fixtures/run_of_tomorrow.json")).await;
+async fn unknown_null_and_absent_fields_are_accepted() {
+    let run = read(include_str!("fixtures/run_with_unknown_fields.json")).await;
     assert_eq!(run.status.unwrap().state, Some(LifecycleStateV2::Other("HIBERNATING".to_owned())));
     assert_eq!(
         run.state.unwrap().life_cycle_state,
@@ -171,9 +171,9 @@ async fn what_is_unknown_null_or_absent_does_not_hinder_reading() {
 }
 
 #[tokio::test]
-async fn a_run_is_read_to_its_last_page() {
+async fn all_pages_of_a_run_are_read() {
     let server = MockServer::start().await;
-    let page = |token: Option<&str>, answered: serde_json::Value| {
+    let page = |token: Option<&str>, response: serde_json::Value| {
         let mock = Mock::given(method("GET"))
             .and(path("/api/2.2/jobs/runs/get"))
             .and(query_param("run_id", "7"));
@@ -181,7 +181,7 @@ async fn a_run_is_read_to_its_last_page() {
             Some(token) => mock.and(query_param("page_token", token)),
             None => mock.and(query_param_is_missing("page_token")),
         };
-        mock.respond_with(answer(200, answered)).expect(1)
+        mock.respond_with(answer(200, response)).expect(1)
     };
     page(None, json!({"run_id": 7, "tasks": [{"task_key": "a"}], "next_page_token": "p=2&x"}))
         .mount(&server)
@@ -197,7 +197,7 @@ async fn a_run_is_read_to_its_last_page() {
 }
 
 #[tokio::test]
-async fn a_for_each_run_pages_its_iterations_and_keeps_its_only_task() {
+async fn for_each_run_has_pages_of_iterations_and_one_task() {
     let server = MockServer::start().await;
     let task = json!({"task_key": "each"});
     for (token, iterations, next) in [
@@ -223,7 +223,7 @@ async fn a_for_each_run_pages_its_iterations_and_keeps_its_only_task() {
 }
 
 #[tokio::test]
-async fn pages_without_end_are_not_read_for_ever() {
+async fn number_of_pages_of_a_run_is_limited() {
     let server = MockServer::start().await;
     Mock::given(path("/api/2.2/jobs/runs/get"))
         .respond_with(answer(
@@ -238,7 +238,7 @@ async fn pages_without_end_are_not_read_for_ever() {
 }
 
 #[tokio::test]
-async fn the_output_of_a_task_is_read() {
+async fn output_of_a_task_is_parsed() {
     let server = MockServer::start().await;
     Mock::given(method("GET"))
         .and(path("/api/2.2/jobs/runs/get-output"))
@@ -256,7 +256,7 @@ async fn the_output_of_a_task_is_read() {
 }
 
 #[tokio::test]
-async fn the_longest_log_that_databricks_keeps_is_read() {
+async fn longest_log_of_databricks_is_read() {
     let server = MockServer::start().await;
     let log = "\u{1}".repeat(2_500_000);
     Mock::given(method("GET")).respond_with(answer(200, json!({"logs": log}))).mount(&server).await;
@@ -266,7 +266,7 @@ async fn the_longest_log_that_databricks_keeps_is_read() {
 }
 
 #[tokio::test]
-async fn a_whole_runs_id_is_refused_by_get_output() {
+async fn get_output_of_a_whole_run_is_invalid() {
     let server = MockServer::start().await;
     Mock::given(method("GET"))
         .respond_with(answer(
@@ -284,7 +284,7 @@ async fn a_whole_runs_id_is_refused_by_get_output() {
 }
 
 #[tokio::test]
-async fn a_cancel_is_accepted_with_any_body_or_none() {
+async fn cancel_accepts_any_body() {
     for accepted in [
         ResponseTemplate::new(200),
         ResponseTemplate::new(202).set_body_string("{}"),
@@ -303,7 +303,7 @@ async fn a_cancel_is_accepted_with_any_body_or_none() {
 }
 
 #[tokio::test]
-async fn runs_are_listed_as_asked() {
+async fn list_runs_sends_its_filter() {
     let server = MockServer::start().await;
     Mock::given(method("GET"))
         .and(path("/api/2.2/jobs/runs/list"))
@@ -334,7 +334,7 @@ async fn runs_are_listed_as_asked() {
 }
 
 #[tokio::test]
-async fn an_empty_page_of_runs_may_lack_them() {
+async fn page_without_runs_is_accepted() {
     for empty in [json!({}), json!({"runs": null, "next_page_token": ""}), json!({"runs": []})] {
         let server = MockServer::start().await;
         Mock::given(method("GET")).respond_with(answer(200, empty)).mount(&server).await;
@@ -344,7 +344,7 @@ async fn an_empty_page_of_runs_may_lack_them() {
 }
 
 #[tokio::test]
-async fn what_sql_and_started_jobs_returned_is_read() {
+async fn output_of_sql_and_run_job_tasks_is_parsed() {
     let server = MockServer::start().await;
     let output = json!({
         "sql_output": {"file_output": {"query_result": {
@@ -364,7 +364,7 @@ async fn what_sql_and_started_jobs_returned_is_read() {
 }
 
 #[tokio::test]
-async fn a_form_of_sql_output_that_nobody_knows_does_not_hide_the_error() {
+async fn unknown_form_of_sql_output_does_not_hide_the_error() {
     let server = MockServer::start().await;
     Mock::given(path("/api/2.2/jobs/runs/get-output"))
         .respond_with(answer(200, json!({"error": "boom", "sql_output": {"file_output": [7]}})))

@@ -1,4 +1,4 @@
-//! The client on the wire, against servers on loopback.
+//! Tests of the client against servers on loopback.
 #![allow(
     missing_docs,
     clippy::unwrap_used,
@@ -10,19 +10,20 @@
 )]
 
 mod auth;
-mod budget;
-mod child;
+mod child_process;
 mod clusters;
 mod errors;
 mod files;
+mod fixture;
 mod jobs;
 mod many_hosts;
 mod proxy;
-mod raw;
+mod rate_limit;
+mod raw_server;
 mod redaction;
 mod retry;
 mod statements;
 mod storage;
 mod tls;
 mod versions;
-mod workspace;
+mod wait;

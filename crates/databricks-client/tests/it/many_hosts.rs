@@ -1,15 +1,15 @@
-//! Tasks choose their hosts, so that a thousand of them must cost no more than a few.
+//! Memory for many hosts. Tasks choose their host, so each host must be cheap.
 
 #[cfg(target_os = "linux")]
 #[test]
-fn a_thousand_hosts_take_little_memory() {
+fn thousand_hosts_use_little_memory() {
     use databricks_client::{ClientPool, Host};
 
-    use crate::{child, workspace::token};
+    use crate::{child_process, fixture::token};
 
-    // In a process of its own, where nobody else takes memory.
-    if child::server().is_none() {
-        child::run("many_hosts::a_thousand_hosts_take_little_memory", "its own", &[]);
+    // In a child process, since other tests allocate memory.
+    if child_process::server().is_none() {
+        child_process::run("many_hosts::thousand_hosts_use_little_memory", "its own", &[]);
         return;
     }
     let resident_kib = || {
@@ -25,7 +25,7 @@ fn a_thousand_hosts_take_little_memory() {
     call(0);
     let before = resident_kib();
     (0..1_000).for_each(call);
-    assert_eq!(pool.workspaces().len(), 1_000);
-    let taken = resident_kib().saturating_sub(before);
-    assert!(taken < 20 * 1024, "{taken} KiB");
+    assert_eq!(pool.snapshots().len(), 1_000);
+    let used = resident_kib().saturating_sub(before);
+    assert!(used < 20 * 1024, "{used} KiB");
 }

@@ -1,4 +1,4 @@
-//! No token in a message, in `Debug` or in a log line, and no body in a log line.
+//! Errors, `Debug` output and logs contain no token, and logs no body.
 
 use std::{
     error::Error as StdError,
@@ -9,7 +9,7 @@ use std::{
 use databricks_client::{
     Credentials, Environment, Error, RunId, SubjectToken,
     jobs::SubmitRun,
-    statements::{Binding, Delivery, Statement},
+    statements::{Binding, Disposition, Statement},
 };
 use databricks_emulator::{CannedResponse, Emulator, Endpoint, StatementRows, StatementScript};
 use serde_json::json;
@@ -21,15 +21,15 @@ use tracing::{
 use wiremock::{Mock, MockServer, Request, ResponseTemplate, matchers::any};
 
 use crate::{
-    child,
-    raw::{Fate, listen},
-    workspace::{answer, body, builder, once},
+    child_process,
+    fixture::{answer, body, builder, once},
+    raw_server::{Reply, listen},
 };
 
 const TOKEN: &str = "dapi-canary-7c1e";
 const BODY: &str = "body-canary-91aa";
 
-/// Keeps every event of every level, and every field of every span.
+/// Records all events and the fields of all spans.
 #[derive(Clone, Default)]
 struct Log(Arc<Mutex<String>>);
 
@@ -58,7 +58,7 @@ impl Subscriber for Log {
     fn exit(&self, _: &span::Id) {}
 }
 
-/// Everything that an error shows.
+/// Returns everything that an error shows.
 fn shown(error: &Error) -> String {
     let mut text = format!("{error} {error:?} {error:#?}");
     let mut cause = error.source();
@@ -73,7 +73,7 @@ fn shown(error: &Error) -> String {
 }
 
 #[tokio::test]
-async fn an_authority_that_repeats_what_it_was_sent_is_not_quoted() {
+async fn echoed_secret_in_a_token_error_is_redacted() {
     let server = MockServer::start().await;
     let address = server.uri();
     let repeat = move |request: &Request| {
@@ -89,17 +89,17 @@ async fn an_authority_that_repeats_what_it_was_sent_is_not_quoted() {
     let credentials = Credentials::token_federation("federated", None, subject);
     let pool = builder().retry(once()).build().unwrap();
     let client = pool.client(&server.uri().parse().unwrap(), credentials);
-    let told = shown(&client.get_run(RunId::try_from(7).unwrap()).await.unwrap_err());
-    assert!(told.contains("invalid_grant") && told.contains("[redacted]"), "{told}");
-    assert!(!told.contains(TOKEN), "{told}");
+    let output = shown(&client.get_run(RunId::try_from(7).unwrap()).await.unwrap_err());
+    assert!(output.contains("invalid_grant") && output.contains("[redacted]"), "{output}");
+    assert!(!output.contains(TOKEN), "{output}");
 }
 
 #[tokio::test]
-async fn neither_errors_nor_logs_show_a_token_and_logs_show_no_body() {
-    // Tests in other threads would decide for the whole process which events nobody wants.
-    if child::server().is_none() {
-        child::run(
-            "redaction::neither_errors_nor_logs_show_a_token_and_logs_show_no_body",
+async fn errors_and_logs_contain_no_token_and_logs_no_body() {
+    // In a child process, since the interest in events is global to a process.
+    if child_process::server().is_none() {
+        child_process::run(
+            "redaction::errors_and_logs_contain_no_token_and_logs_no_body",
             "its own",
             &[],
         );
@@ -111,9 +111,9 @@ async fn neither_errors_nor_logs_show_a_token_and_logs_show_no_body() {
     let pool = builder().retry(once()).build().unwrap();
     let submission = SubmitRun::new(body(json!({"run_name": BODY})));
     let run_id = RunId::try_from(7).unwrap();
-    let mut told = format!("{pool:?} {credentials:?}");
+    let mut output = format!("{pool:?} {credentials:?}");
 
-    // A proxy that sends back what it was sent, as JSON, as a page, as text and as a header.
+    // A proxy that echoes the token as JSON, HTML, text and in a header.
     let echo = |request: &Request| {
         let authorization = request.headers.get("authorization").unwrap().to_str().unwrap();
         match request.url.path().rsplit('/').next() {
@@ -128,17 +128,17 @@ async fn neither_errors_nor_logs_show_a_token_and_logs_show_no_body() {
     let server = MockServer::start().await;
     Mock::given(any()).respond_with(echo).mount(&server).await;
     let client = pool.client(&server.uri().parse().unwrap(), credentials.clone());
-    write!(told, "{client:?}").unwrap();
-    let refused = client.submit_run(&submission).await.unwrap_err();
-    assert_eq!(refused.api_message(), Some("Bearer [redacted]"));
-    told += &shown(&refused);
-    told += &shown(&client.get_run(run_id).await.unwrap_err());
-    told += &shown(&client.cancel_run(run_id).await.unwrap_err());
-    told += &shown(&client.get_run_output(run_id).await.unwrap_err());
+    write!(output, "{client:?}").unwrap();
+    let error = client.submit_run(&submission).await.unwrap_err();
+    assert_eq!(error.api_message(), Some("Bearer [redacted]"));
+    output += &shown(&error);
+    output += &shown(&client.get_run(run_id).await.unwrap_err());
+    output += &shown(&client.cancel_run(run_id).await.unwrap_err());
+    output += &shown(&client.get_run_output(run_id).await.unwrap_err());
 
-    let (address, _requests) = listen(vec![Fate::Drop]);
+    let (address, _requests) = listen(vec![Reply::Close]);
     let client = pool.client(&address.parse().unwrap(), credentials.clone());
-    told += &shown(&client.submit_run(&submission).await.unwrap_err());
+    output += &shown(&client.submit_run(&submission).await.unwrap_err());
 
     let good = MockServer::start().await;
     Mock::given(any())
@@ -150,10 +150,10 @@ async fn neither_errors_nor_logs_show_a_token_and_logs_show_no_body() {
     drop(guard);
 
     let log = log.0.lock().unwrap().clone();
-    assert!(!told.contains(TOKEN), "{told}");
+    assert!(!output.contains(TOKEN), "{output}");
     assert!(!log.contains(TOKEN), "{log}");
     assert!(!log.contains(BODY), "{log}");
-    // The events are there, one an attempt, with what an operator looks for.
+    // One event for each attempt, with these fields.
     assert_eq!(log.matches("message=databricks request").count(), 6, "{log}");
     for field in ["path=\"/api/2.2/jobs/runs/submit\"", "method=POST", "attempt=1", "status=400"] {
         assert!(log.contains(field), "{field}: {log}");
@@ -161,10 +161,10 @@ async fn neither_errors_nor_logs_show_a_token_and_logs_show_no_body() {
 }
 
 #[tokio::test]
-async fn neither_errors_nor_logs_show_a_link_to_rows_nor_what_it_asks_to_say() {
-    if child::server().is_none() {
-        child::run(
-            "redaction::neither_errors_nor_logs_show_a_link_to_rows_nor_what_it_asks_to_say",
+async fn errors_and_logs_contain_no_external_link_and_no_header_of_it() {
+    if child_process::server().is_none() {
+        child_process::run(
+            "redaction::errors_and_logs_contain_no_external_link_and_no_header_of_it",
             "its own",
             &[],
         );
@@ -177,24 +177,24 @@ async fn neither_errors_nor_logs_show_a_link_to_rows_nor_what_it_asks_to_say() {
     let mut script = StatementScript::rows(rows);
     script.link_headers.insert("x-amz-key".to_owned(), "header-canary-5d".to_owned());
     emulator.set_statement_script("FROM t", script);
-    let pool = builder().retry(once()).extra_roots_pem(emulator.certificate_pem().into());
+    let pool = builder().retry(once()).extra_root_certs_pem(emulator.certificate_pem().into());
     let token = Credentials::personal_access_token("mine", TOKEN.to_owned().into());
     let client = pool.build().unwrap().client(&emulator.https_host().parse().unwrap(), token);
     let statement = Statement::new("w", "SELECT n FROM t WHERE n = :n")
         .bind("n", Binding::text("bound-canary-3b"))
-        .delivered(Delivery::ExternalLinks);
+        .disposition(Disposition::ExternalLinks);
     assert_eq!(client.run_statement(&statement).await.unwrap().rows().len(), 1);
-    let refused = CannedResponse::json(403, "canary of the storage");
+    let refused = CannedResponse::json(403, "canary-of-the-storage");
     emulator.answer_next(Endpoint::FollowExternalLink, refused, 2);
-    let mut told = shown(&client.run_statement(&statement).await.unwrap_err());
+    let mut output = shown(&client.run_statement(&statement).await.unwrap_err());
     emulator.set_external_link_base("https://elsewhere.example");
-    told += &shown(&client.run_statement(&statement).await.unwrap_err());
+    output += &shown(&client.run_statement(&statement).await.unwrap_err());
     drop(guard);
     let log = log.0.lock().unwrap().clone();
     for secret in
-        [TOKEN, BODY, "Signature", "header-canary-5d", "canary of the storage", "bound-canary-3b"]
+        [TOKEN, BODY, "Signature", "header-canary-5d", "canary-of-the-storage", "bound-canary-3b"]
     {
-        assert!(!told.contains(secret), "{secret} in {told}");
+        assert!(!output.contains(secret), "{secret} in {output}");
         assert!(!log.contains(secret), "{secret} in {log}");
     }
     assert!(log.contains("path=\"/api/2.0/sql/statements\""), "{log}");

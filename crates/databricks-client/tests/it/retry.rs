@@ -1,4 +1,4 @@
-//! What is sent again, and what bounds it. The waits themselves are tested on the pure policy.
+//! Retries and their limits. Delays are tested in the unit tests of the policy.
 
 use std::{
     sync::mpsc::Receiver,
@@ -11,8 +11,8 @@ use tokio::net::TcpSocket;
 use wiremock::{Mock, MockServer, ResponseTemplate, matchers::any};
 
 use crate::{
-    raw::{Fate, http, listen},
-    workspace::{answer, body, builder, client, client_of, hasty, once},
+    fixture::{answer, body, builder, client, client_of, once, without_delays},
+    raw_server::{Reply, http, listen},
 };
 
 const OK: &str = r#"{"run_id": 7}"#;
@@ -29,23 +29,21 @@ fn submission(token: Option<&str>) -> SubmitRun {
     }
 }
 
-/// How many requests the listener has read.
+/// Returns the number of requests that the server has read.
 fn count(requests: &Receiver<()>) -> usize {
     requests.try_iter().count()
 }
 
-/// Waits until the listener has read one more request. A paused clock stands still meanwhile, because tokio does not
-/// advance it past work that blocks.
-async fn one_more(requests: Receiver<()>) -> Receiver<()> {
+/// Waits until the server has read one more request. A paused clock does not advance during blocking work.
+async fn next_request(requests: Receiver<()>) -> Receiver<()> {
     let waiting = move || {
-        // A bound for a request that never comes, so that the test fails and does not hang.
         requests.recv_timeout(Duration::from_mins(1)).unwrap();
         requests
     };
     tokio::task::spawn_blocking(waiting).await.unwrap()
 }
 
-/// A server that gives one answer twice and then the run.
+/// Returns a server that responds twice with a failure and then with a run.
 async fn failing_twice(failure: ResponseTemplate) -> MockServer {
     let server = MockServer::start().await;
     Mock::given(any()).respond_with(failure).up_to_n_times(2).expect(2).mount(&server).await;
@@ -58,7 +56,7 @@ async fn failing_twice(failure: ResponseTemplate) -> MockServer {
 }
 
 #[tokio::test]
-async fn a_read_is_sent_again_after_what_passes() {
+async fn read_is_retried_after_a_transient_failure() {
     for failure in [
         ResponseTemplate::new(429),
         ResponseTemplate::new(429).insert_header("retry-after", "0"),
@@ -75,25 +73,25 @@ async fn a_read_is_sent_again_after_what_passes() {
 }
 
 #[tokio::test]
-async fn an_answer_that_breaks_off_is_asked_for_again() {
+async fn truncated_json_is_retried() {
     for cut in ["{", r#"{"run_id": "#, r#"{"run_id": 7"#, r#"{"run_id": 7, "state": {}"#] {
-        let whole = || ResponseTemplate::new(200).set_body_raw(cut, "application/json");
-        client(&failing_twice(whole()).await).get_run(run_id()).await.unwrap();
-        let server = failing_twice(whole()).await;
+        let truncated = || ResponseTemplate::new(200).set_body_raw(cut, "application/json");
+        client(&failing_twice(truncated()).await).get_run(run_id()).await.unwrap();
+        let server = failing_twice(truncated()).await;
         assert_eq!(client(&server).submit_run(&submission(Some("t"))).await.unwrap(), run_id());
     }
-    // What is whole and no answer of the API does not pass.
-    for strange in ["[]", r#"{"run_id": x}"#, r#"{"run_id": "seven"}"#, ""] {
+    // Complete responses of another form are not retried.
+    for unexpected in ["[]", r#"{"run_id": x}"#, r#"{"run_id": "seven"}"#, ""] {
         let server = MockServer::start().await;
-        let answer = ResponseTemplate::new(200).set_body_raw(strange, "application/json");
+        let answer = ResponseTemplate::new(200).set_body_raw(unexpected, "application/json");
         Mock::given(any()).respond_with(answer).expect(1).mount(&server).await;
         let error = client(&server).submit_run(&submission(Some("t"))).await.unwrap_err();
-        assert_eq!(error.kind(), ErrorKind::Decode, "{strange}");
+        assert_eq!(error.kind(), ErrorKind::Decode, "{unexpected}");
     }
 }
 
 #[tokio::test]
-async fn what_does_not_pass_is_sent_once() {
+async fn permanent_failure_is_not_retried() {
     for status in [400, 401, 403, 404, 409, 422, 501] {
         let server = MockServer::start().await;
         Mock::given(any())
@@ -107,10 +105,10 @@ async fn what_does_not_pass_is_sent_once() {
 }
 
 #[tokio::test]
-async fn what_lasts_is_given_up_after_the_last_attempt() {
+async fn lasting_failure_ends_after_the_last_attempt() {
     let server = MockServer::start().await;
     Mock::given(any()).respond_with(ResponseTemplate::new(503)).expect(18).mount(&server).await;
-    // Clients of one pool would find out after ten failures that the host is down.
+    // Separate pools, since ten failures would open the circuit breaker.
     for error in [
         client(&server).get_run(run_id()).await.unwrap_err(),
         client(&server).cancel_run(run_id()).await.unwrap_err(),
@@ -121,7 +119,7 @@ async fn what_lasts_is_given_up_after_the_last_attempt() {
 }
 
 #[tokio::test]
-async fn a_submission_with_a_token_is_sent_again_with_the_same_token() {
+async fn submission_with_a_token_is_retried_with_the_same_token() {
     let server = failing_twice(ResponseTemplate::new(503)).await;
     client(&server).submit_run(&submission(Some("once"))).await.unwrap();
     let sent = server.received_requests().await.unwrap();
@@ -133,7 +131,7 @@ async fn a_submission_with_a_token_is_sent_again_with_the_same_token() {
 }
 
 #[tokio::test]
-async fn a_submission_without_a_token_is_sent_once_whatever_happens() {
+async fn submission_without_a_token_is_never_retried() {
     for status in [429, 503] {
         let server = MockServer::start().await;
         Mock::given(any())
@@ -144,50 +142,50 @@ async fn a_submission_without_a_token_is_sent_once_whatever_happens() {
         let error = client(&server).submit_run(&submission(None)).await.unwrap_err();
         assert_eq!((error.attempts(), error.is_retryable()), (1, true));
     }
-    let (address, requests) = listen(vec![Fate::Drop, http("200 OK", "", OK)]);
+    let (address, requests) = listen(vec![Reply::Close, http("200 OK", "", OK)]);
     let error = client_of(builder(), &address).submit_run(&submission(None)).await.unwrap_err();
     assert_eq!((error.kind(), count(&requests)), (ErrorKind::Connect, 1));
 }
 
 #[tokio::test]
-async fn a_lost_answer_to_a_submission_with_a_token_is_asked_for_again() {
-    let (address, requests) = listen(vec![Fate::Drop, http("200 OK", "", OK)]);
+async fn lost_response_to_a_submission_with_a_token_is_retried() {
+    let (address, requests) = listen(vec![Reply::Close, http("200 OK", "", OK)]);
     let client = client_of(builder(), &address);
     assert_eq!(client.submit_run(&submission(Some("once"))).await.unwrap(), run_id());
     assert_eq!(count(&requests), 2);
 }
 
 #[tokio::test]
-async fn a_cancel_is_sent_again() {
+async fn cancel_is_retried() {
     let server = failing_twice(ResponseTemplate::new(503)).await;
     client(&server).cancel_run(run_id()).await.unwrap();
 }
 
 #[tokio::test]
-async fn a_connection_that_breaks_in_the_middle_of_an_answer_is_tried_again() {
+async fn broken_connection_is_retried() {
     let cut = "HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\n{\"run_id\":";
-    let (address, requests) = listen(vec![Fate::Send(cut.to_owned()), http("200 OK", "", OK)]);
+    let (address, requests) = listen(vec![Reply::Send(cut.to_owned()), http("200 OK", "", OK)]);
     client_of(builder(), &address).get_run(run_id()).await.unwrap();
     assert_eq!(count(&requests), 2);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_server_that_does_not_answer_is_given_up_after_the_timeout_and_tried_again() {
+async fn silent_server_is_retried_after_the_timeout() {
     let timeout = Duration::from_secs(5);
-    let (address, requests) = listen(vec![Fate::Hang, Fate::Hang]);
-    let policy = RetryPolicy { max_attempts: 2, ..hasty() };
+    let (address, requests) = listen(vec![Reply::Hang, Reply::Hang]);
+    let policy = RetryPolicy { max_attempts: 2, ..without_delays() };
     let client = client_of(builder().request_timeout(timeout).retry(policy), &address);
     let call = tokio::spawn(async move { client.get_run(run_id()).await });
-    let requests = one_more(requests).await;
+    let requests = next_request(requests).await;
     tokio::time::advance(timeout).await;
-    one_more(requests).await;
+    next_request(requests).await;
     let error = call.await.unwrap().unwrap_err();
     assert_eq!((error.kind(), error.attempts()), (ErrorKind::Timeout, 2));
 }
 
 #[tokio::test]
-async fn nobody_listening_is_told_after_the_last_attempt() {
-    // A port that is taken, so that no other test gets it, and that nobody listens at.
+async fn refused_connection_is_reported_after_the_last_attempt() {
+    // A bound port without a listener, so that connections are refused.
     let taken = TcpSocket::new_v4().unwrap();
     taken.bind("127.0.0.1:0".parse().unwrap()).unwrap();
     let address = format!("http://{}", taken.local_addr().unwrap());
@@ -196,13 +194,13 @@ async fn nobody_listening_is_told_after_the_last_attempt() {
     let text = error.to_string();
     assert!(text.contains("no connection: tcp connect error: "), "{text}");
     assert!(text.contains("(after 6 attempts in "), "{text}");
-    // The whole cause is told once: whoever walks the sources must not say it again.
+    // The message contains the whole cause, so there is no source.
     assert!(std::error::Error::source(&error).is_none());
     assert_eq!(text.matches("refused").count(), 1, "{text}");
 }
 
 #[tokio::test]
-async fn a_wait_beyond_a_bound_ends_the_call_at_once() {
+async fn delay_above_a_limit_ends_the_call_immediately() {
     let server = MockServer::start().await;
     Mock::given(any())
         .respond_with(ResponseTemplate::new(429).insert_header("retry-after", "3600"))
@@ -213,15 +211,15 @@ async fn a_wait_beyond_a_bound_ends_the_call_at_once() {
     let error = client.get_run(run_id()).await.unwrap_err();
     assert_eq!((error.kind(), error.attempts()), (ErrorKind::RateLimited, 1));
     assert_eq!(error.retry_after(), Some(Duration::from_hours(1)));
-    // The caller's own bound, with a policy that would wait.
-    let unhurried = RetryPolicy { max_elapsed: Duration::from_hours(2), ..hasty() };
-    let client = client_of(builder().retry(unhurried), &server.uri())
+    // The deadline, with a policy that would wait.
+    let patient = RetryPolicy { max_elapsed: Duration::from_hours(2), ..without_delays() };
+    let client = client_of(builder().retry(patient), &server.uri())
         .with_deadline(Some(Instant::now() + Duration::from_mins(1)));
     assert_eq!(client.get_run(run_id()).await.unwrap_err().attempts(), 1);
 }
 
 #[tokio::test]
-async fn nothing_is_sent_for_a_caller_whose_time_is_over() {
+async fn no_request_is_sent_after_the_deadline() {
     let server = MockServer::start().await;
     Mock::given(any()).respond_with(answer(200, json!({}))).expect(0).mount(&server).await;
     let client = client(&server).with_deadline(Some(Instant::now()));
@@ -230,12 +228,12 @@ async fn nothing_is_sent_for_a_caller_whose_time_is_over() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_request_that_is_lost_on_its_way_leaves_time_for_others() {
-    let (address, requests) = listen(vec![Fate::Hang, Fate::Hang, Fate::Hang]);
+async fn lost_request_leaves_time_for_retries() {
+    let (address, requests) = listen(vec![Reply::Hang, Reply::Hang, Reply::Hang]);
     let deadline = tokio::time::Instant::now() + Duration::from_secs(10);
     let client = client_of(builder(), &address).with_deadline(Some(deadline.into_std()));
     let call = tokio::spawn(async move { client.get_run(run_id()).await });
-    one_more(requests).await;
+    next_request(requests).await;
     let error = call.await.unwrap().unwrap_err();
     // 6 s, then 2.4 s, then the rest.
     assert_eq!((error.kind(), error.attempts()), (ErrorKind::Timeout, 3));
@@ -243,15 +241,15 @@ async fn a_request_that_is_lost_on_its_way_leaves_time_for_others() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_silent_server_is_left_at_the_callers_deadline() {
-    let (address, requests) = listen(vec![Fate::Hang]);
+async fn call_to_a_silent_server_ends_at_the_deadline() {
+    let (address, requests) = listen(vec![Reply::Hang]);
     let patient = builder().retry(once()).request_timeout(Duration::from_hours(1));
     let deadline = tokio::time::Instant::now() + Duration::from_mins(1);
     let client = client_of(patient, &address).with_deadline(Some(deadline.into_std()));
     let call = tokio::spawn(async move { client.get_run(run_id()).await });
-    one_more(requests).await;
+    next_request(requests).await;
     let error = call.await.unwrap().unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Timeout);
-    // By the paused clock: the deadline ended it, and not the timeout of the try.
+    // By the paused clock: the deadline ended it, not the timeout of the attempt.
     assert_eq!(error.elapsed().as_secs(), 60);
 }

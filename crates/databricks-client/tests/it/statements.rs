@@ -1,16 +1,18 @@
-//! Statements at the warehouse of a fake workspace over HTTPS.
+//! SQL statements against the emulator over HTTPS.
 
 use std::time::Duration;
 
 use databricks_client::{
     Client, ClientPool, ClientPoolBuilder, Credentials, ErrorKind, Host,
-    statements::{Binding, Delivery, Statement},
+    statements::{Binding, Disposition, Statement},
 };
 use databricks_emulator::{
-    CannedResponse, Emulator, Endpoint, RecordedAuthorization, StatementOutcome, StatementRows,
+    RecordedAuthorization, CannedResponse, Emulator, Endpoint, StatementOutcome, StatementRows,
     StatementScript,
 };
 use serde_json::json;
+
+use crate::wait::eventually;
 
 const TOKEN: &str = "dapi-canary";
 
@@ -24,7 +26,7 @@ fn client_with(
     emulator: &Emulator,
     change: impl FnOnce(ClientPoolBuilder) -> ClientPoolBuilder,
 ) -> Client {
-    let builder = ClientPool::builder().extra_roots_pem(emulator.certificate_pem().into());
+    let builder = ClientPool::builder().extra_root_certs_pem(emulator.certificate_pem().into());
     let host = Host::parse(&emulator.https_host()).unwrap();
     let token = Credentials::personal_access_token("test", TOKEN.to_owned().into());
     change(builder).build().unwrap().client(&host, token)
@@ -46,20 +48,20 @@ fn five_rows() -> StatementScript {
     StatementScript { rows_per_chunk: 2, ..StatementScript::rows(rows) }
 }
 
-/// The first column of what comes.
+/// Returns the first column.
 fn numbers(rows: &databricks_client::statements::StatementRows) -> Vec<&str> {
     rows.rows().iter().map(|row| row[0].as_deref().unwrap()).collect()
 }
 
 #[tokio::test]
-async fn a_statement_is_polled_and_its_rows_come_from_every_chunk() {
+async fn statement_is_polled_and_all_chunks_are_read() {
     let script = StatementScript { pending_polls: 1, running_polls: 1, ..five_rows() };
     let emulator = workspace(script).await;
     let rows = client(&emulator).run_statement(&statement()).await.unwrap();
     assert_eq!(rows.columns(), ["n", "who"]);
     assert_eq!(numbers(&rows), ["1", "2", "3", "4", "5"]);
     assert!(!rows.is_truncated());
-    // What is bound reaches the warehouse as it is, apart from the text.
+    // Bound values are sent separately from the text.
     assert_eq!(rows.rows()[0][1].as_deref(), Some("x' OR 1=1 --"));
     let accepted = &emulator.statements()[0];
     assert_eq!((accepted.warehouse_id.as_str(), accepted.state.as_str()), ("w-1", "SUCCEEDED"));
@@ -80,11 +82,11 @@ async fn a_statement_is_polled_and_its_rows_come_from_every_chunk() {
 }
 
 #[tokio::test]
-async fn rows_behind_links_are_fetched_over_https_without_the_token() {
+async fn external_links_are_followed_over_https_without_the_token() {
     let mut script = five_rows();
     script.link_headers.insert("x-amz-server-side-encryption".to_owned(), "key".to_owned());
     let emulator = workspace(script).await;
-    let linked = statement().delivered(Delivery::ExternalLinks);
+    let linked = statement().disposition(Disposition::ExternalLinks);
     let rows = client(&emulator).run_statement(&linked).await.unwrap();
     assert_eq!(numbers(&rows), ["1", "2", "3", "4", "5"]);
     let requests = emulator.requests();
@@ -99,11 +101,11 @@ async fn rows_behind_links_are_fetched_over_https_without_the_token() {
 }
 
 #[tokio::test]
-async fn a_link_that_has_ended_is_asked_for_once_more() {
+async fn expired_link_is_requested_again_once() {
     let emulator = workspace(five_rows()).await;
     let ended = CannedResponse { status: 403, ..CannedResponse::default() };
     emulator.answer_next(Endpoint::FollowExternalLink, ended.clone(), 1);
-    let linked = statement().delivered(Delivery::ExternalLinks);
+    let linked = statement().disposition(Disposition::ExternalLinks);
     let rows = client(&emulator).run_statement(&linked).await.unwrap();
     assert_eq!(rows.rows().len(), 5);
     emulator.answer_next(Endpoint::FollowExternalLink, ended, 2);
@@ -113,10 +115,10 @@ async fn a_link_that_has_ended_is_asked_for_once_more() {
 }
 
 #[tokio::test]
-async fn a_link_to_a_host_of_nobodys_choice_is_not_followed() {
+async fn link_to_an_unlisted_host_is_not_followed() {
     let emulator = workspace(five_rows()).await;
     let other = Emulator::builder().certificates_from(&emulator).start().await.unwrap();
-    let linked = statement().delivered(Delivery::ExternalLinks);
+    let linked = statement().disposition(Disposition::ExternalLinks);
     for base in [format!("https://{}", other.https_host()), emulator.http_url()] {
         emulator.set_external_link_base(&base);
         let error = client(&emulator).run_statement(&linked).await.unwrap_err();
@@ -124,9 +126,10 @@ async fn a_link_to_a_host_of_nobodys_choice_is_not_followed() {
         assert!(!error.to_string().contains("Signature"), "{error}");
     }
     assert_eq!(other.requests(), []);
-    // A host that the operator lists is asked, still without the token; here it knows no such link.
+    // A listed host receives requests, but no token. It does not know the link.
     emulator.set_external_link_base(&format!("https://{}", other.https_host()));
-    let listing = client_with(&emulator, |pool| pool.link_hosts(["localhost:*".parse().unwrap()]));
+    let listing =
+        client_with(&emulator, |pool| pool.external_link_hosts(["localhost:*".parse().unwrap()]));
     let error = listing.run_statement(&linked).await.unwrap_err();
     assert_eq!(error.status(), Some(403));
     let seen: Vec<_> = other.requests().into_iter().map(|seen| seen.authorization).collect();
@@ -134,20 +137,20 @@ async fn a_link_to_a_host_of_nobodys_choice_is_not_followed() {
 }
 
 #[tokio::test]
-async fn a_redirect_from_a_storage_is_not_followed() {
+async fn redirect_from_a_storage_is_not_followed() {
     let emulator = workspace(five_rows()).await;
     let other = Emulator::builder().certificates_from(&emulator).start().await.unwrap();
     let away = CannedResponse { status: 302, ..CannedResponse::default() }
         .with_header("location", format!("https://{}/emulator-storage/a/0", other.https_host()));
     emulator.answer_next(Endpoint::FollowExternalLink, away, 2);
-    let linked = statement().delivered(Delivery::ExternalLinks);
+    let linked = statement().disposition(Disposition::ExternalLinks);
     let error = client(&emulator).run_statement(&linked).await.unwrap_err();
     assert_eq!((error.kind(), error.status()), (ErrorKind::Decode, Some(302)));
     assert_eq!(other.requests(), []);
 }
 
 #[tokio::test]
-async fn a_result_over_the_limit_is_not_read() {
+async fn result_above_the_limit_is_rejected() {
     let long = "y".repeat(3_000);
     let rows = StatementRows {
         columns: vec![("n".to_owned(), "STRING".to_owned())],
@@ -157,16 +160,18 @@ async fn a_result_over_the_limit_is_not_read() {
         workspace(StatementScript { rows_per_chunk: 2, ..StatementScript::rows(rows) }).await;
     let unbound = Statement::new("w-1", "SELECT n FROM t");
     let small = client_with(&emulator, |pool| pool.max_response_bytes(10_000));
-    for delivery in [Delivery::Inline, Delivery::ExternalLinks] {
-        let error = small.run_statement(&unbound.clone().delivered(delivery)).await.unwrap_err();
-        assert_eq!(error.kind(), ErrorKind::TooLarge, "{delivery:?}: {error}");
-        let large = client(&emulator).run_statement(&unbound.clone().delivered(delivery)).await;
+    for disposition in [Disposition::Inline, Disposition::ExternalLinks] {
+        let error =
+            small.run_statement(&unbound.clone().disposition(disposition)).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::TooLarge, "{disposition:?}: {error}");
+        let large =
+            client(&emulator).run_statement(&unbound.clone().disposition(disposition)).await;
         assert_eq!(large.unwrap().rows().len(), 6);
     }
 }
 
 #[tokio::test]
-async fn more_rows_than_were_asked_for_are_told_of() {
+async fn row_limit_marks_the_result_as_truncated() {
     let emulator = workspace(five_rows()).await;
     let rows = client(&emulator).run_statement(&statement().row_limit(3)).await.unwrap();
     assert_eq!((numbers(&rows), rows.is_truncated()), (vec!["1", "2", "3"], true));
@@ -175,16 +180,17 @@ async fn more_rows_than_were_asked_for_are_told_of() {
 }
 
 #[tokio::test]
-async fn no_rows_are_no_rows() {
+async fn result_without_rows_is_empty() {
     let emulator = workspace(StatementScript::default()).await;
-    for delivery in [Delivery::Inline, Delivery::ExternalLinks] {
-        let rows = client(&emulator).run_statement(&statement().delivered(delivery)).await.unwrap();
+    for disposition in [Disposition::Inline, Disposition::ExternalLinks] {
+        let rows =
+            client(&emulator).run_statement(&statement().disposition(disposition)).await.unwrap();
         assert_eq!(rows.rows().len(), 0);
     }
 }
 
 #[tokio::test]
-async fn a_statement_that_fails_tells_why() {
+async fn failed_statement_reports_the_reason() {
     let emulator = workspace(StatementScript::failed(
         "BAD_REQUEST",
         "[INSUFFICIENT_PERMISSIONS] no",
@@ -214,7 +220,7 @@ async fn a_statement_that_fails_tells_why() {
 }
 
 #[tokio::test]
-async fn a_statement_is_sent_again_only_where_that_changes_nothing() {
+async fn only_an_idempotent_statement_is_retried() {
     let emulator = workspace(five_rows()).await;
     let busy =
         CannedResponse::json(503, r#"{"error_code": "TEMPORARILY_UNAVAILABLE", "message": "x"}"#);
@@ -222,45 +228,43 @@ async fn a_statement_is_sent_again_only_where_that_changes_nothing() {
     let error = client(&emulator).run_statement(&statement()).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unavailable);
     emulator.answer_next(Endpoint::ExecuteStatement, busy, 1);
-    let rows = client(&emulator).run_statement(&statement().repeatable()).await.unwrap();
+    let rows = client(&emulator).run_statement(&statement().idempotent()).await.unwrap();
     assert_eq!(rows.rows().len(), 5);
 }
 
-/// Waits until the only statement is cancelled. A hang is ended by the test runner.
 async fn until_cancelled(emulator: &Emulator) {
-    while emulator.statements().first().is_none_or(|statement| statement.state != "CANCELED") {
-        tokio::task::yield_now().await;
-    }
+    eventually(|| {
+        emulator.statements().first().is_some_and(|statement| statement.state == "CANCELED")
+    })
+    .await;
 }
 
 #[tokio::test]
-async fn a_statement_that_outlasts_its_callers_patience_is_cancelled() {
+async fn statement_past_the_deadline_is_cancelled() {
     let emulator = workspace(StatementScript { running_polls: 1_000, ..five_rows() }).await;
-    let hurried = client(&emulator).within(Duration::from_secs(1));
-    let error = hurried.run_statement(&statement()).await.unwrap_err();
+    let client = client(&emulator).with_timeout(Duration::from_secs(1));
+    let error = client.run_statement(&statement()).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Timeout);
     assert!(error.to_string().contains("the statement is RUNNING after"), "{error}");
     until_cancelled(&emulator).await;
 }
 
 #[tokio::test]
-async fn a_statement_whose_caller_is_gone_is_cancelled() {
+async fn statement_is_cancelled_when_its_caller_is_dropped() {
     let emulator = workspace(StatementScript { pending_polls: 1_000, ..five_rows() }).await;
     let patient = client(&emulator);
     let call = tokio::spawn(async move { patient.run_statement(&statement()).await });
-    while emulator.requests().len() < 2 {
-        tokio::task::yield_now().await;
-    }
+    eventually(|| emulator.requests().len() >= 2).await;
     call.abort();
     until_cancelled(&emulator).await;
 }
 
 #[tokio::test]
-async fn parts_without_an_end_are_not_followed_for_ever() {
+async fn endless_chunks_are_an_error() {
     let emulator = workspace(five_rows()).await;
     let again = json!({"data_array": [["1", "a"]], "next_chunk_index": 1}).to_string();
     emulator.answer_next(Endpoint::GetStatementChunk, CannedResponse::json(200, again), 5);
     let error = client(&emulator).run_statement(&statement()).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Decode);
-    assert!(error.to_string().contains("no end"), "{error}");
+    assert!(error.to_string().contains("endless"), "{error}");
 }

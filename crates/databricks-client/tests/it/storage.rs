@@ -1,4 +1,4 @@
-//! Parts of files of DBFS and of volumes, and events of clusters, on the wire.
+//! Files of DBFS and of volumes, and events of clusters.
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use databricks_client::{ErrorKind, clusters::ListClusterEvents};
@@ -8,10 +8,10 @@ use wiremock::{
     matchers::{body_json, header, method, path, query_param},
 };
 
-use crate::workspace::{answer, client};
+use crate::fixture::{answer, client};
 
 #[tokio::test]
-async fn a_part_of_a_file_of_dbfs_is_asked_for_by_its_place() {
+async fn dbfs_read_sends_offset_and_length() {
     let server = MockServer::start().await;
     Mock::given(path("/api/2.0/dbfs/read"))
         .and(query_param("path", "/logs/a b"))
@@ -26,7 +26,7 @@ async fn a_part_of_a_file_of_dbfs_is_asked_for_by_its_place() {
 }
 
 #[tokio::test]
-async fn only_the_workspace_itself_can_say_that_a_file_is_not_there() {
+async fn file_is_absent_only_if_the_workspace_reports_it() {
     let server = MockServer::start().await;
     for (name, code) in
         [("/missing", "RESOURCE_DOES_NOT_EXIST"), ("/gateway", "ENDPOINT_NOT_FOUND")]
@@ -47,12 +47,12 @@ async fn only_the_workspace_itself_can_say_that_a_file_is_not_there() {
 }
 
 #[tokio::test]
-async fn a_part_of_a_file_of_a_volume_may_look_like_anything() {
+async fn range_of_a_volume_file_may_have_any_content() {
     let server = MockServer::start().await;
     let file = "/api/2.0/fs/files/Volumes/c/s/v/a%20b";
     for (range, status, body) in [
         ("bytes=2-4", 206, "<{x"),
-        // The whole file, from a service that does not know ranges.
+        // The whole file, from a service that ignores the header.
         ("bytes=3-4", 200, "0123456789"),
         ("bytes=90-94", 416, ""),
     ] {
@@ -77,7 +77,7 @@ async fn a_part_of_a_file_of_a_volume_may_look_like_anything() {
 }
 
 #[tokio::test]
-async fn a_page_of_html_is_no_part_of_a_file() {
+async fn html_page_is_not_a_range_of_a_file() {
     let server = MockServer::start().await;
     Mock::given(path("/api/2.0/fs/files/Volumes/x"))
         .respond_with(ResponseTemplate::new(200).set_body_raw("<html>", "text/html"))
@@ -88,7 +88,7 @@ async fn a_page_of_html_is_no_part_of_a_file() {
 }
 
 #[tokio::test]
-async fn a_folder_of_a_volume_is_read_to_its_last_page() {
+async fn all_pages_of_a_volume_folder_are_read() {
     let server = MockServer::start().await;
     let folder = "/api/2.0/fs/directories/Volumes/c/s/v";
     Mock::given(path(folder))
@@ -109,12 +109,12 @@ async fn a_folder_of_a_volume_is_read_to_its_last_page() {
         .mount(&server)
         .await;
     let files = client(&server).list_volume("/Volumes/c/s/v").await.unwrap().unwrap();
-    let told: Vec<_> = files.iter().map(|file| (file.name.as_str(), file.file_size)).collect();
-    assert_eq!(told, [("a", None), ("b", Some(7))]);
+    let listed: Vec<_> = files.iter().map(|file| (file.name.as_str(), file.file_size)).collect();
+    assert_eq!(listed, [("a", None), ("b", Some(7))]);
 }
 
 #[tokio::test]
-async fn events_are_read_again_after_a_fault_although_they_are_posted() {
+async fn cluster_events_are_retried_although_they_use_post() {
     let server = MockServer::start().await;
     let body = json!({"cluster_id": "c", "order": "ASC", "page_size": 500, "start_time": 5, "event_types": ["RUNNING"]});
     Mock::given(method("POST"))

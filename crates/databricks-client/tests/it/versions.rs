@@ -1,20 +1,20 @@
-//! Hosts whose gateway does not know version 2.2 of the Jobs API (DA §10.3).
+//! Hosts whose gateway does not know version 2.2 of the Jobs API (databricks-api.md#further-facts).
 
-use databricks_client::{ErrorKind, JobsApi, RunId, jobs::SubmitRun};
+use databricks_client::{ErrorKind, JobsApiVersion, RunId, jobs::SubmitRun};
 use serde_json::json;
 use wiremock::{
     Mock, MockServer,
     matchers::{any, body_json, path},
 };
 
-use crate::workspace::{answer, body, builder, client, client_of, once};
+use crate::fixture::{answer, body, builder, client, client_of, once};
 
 fn bad_target(version: &str) -> wiremock::ResponseTemplate {
     answer(404, json!({"error": format!("Bad Target: /api/{version}/jobs/runs/submit")}))
 }
 
 #[tokio::test]
-async fn an_unknown_version_is_asked_for_once_and_2_1_ever_after() {
+async fn unknown_version_2_2_is_tried_once_then_2_1_is_used() {
     let server = MockServer::start().await;
     Mock::given(path("/api/2.2/jobs/runs/submit"))
         .respond_with(bad_target("2.2"))
@@ -32,20 +32,20 @@ async fn an_unknown_version_is_asked_for_once_and_2_1_ever_after() {
         .expect(1)
         .mount(&server)
         .await;
-    // Without a token and without a second try: the gateway did not pass it on, so nothing was started.
+    // Without a token and without retries: the gateway did not forward the request, so no run was started.
     let pool = builder().retry(once()).build().unwrap();
     let host = server.uri().parse().unwrap();
-    let client = pool.client(&host, crate::workspace::token());
+    let client = pool.client(&host, crate::fixture::token());
     let submission = SubmitRun::new(body(json!({"run_name": "r"})));
     assert_eq!(client.submit_run(&submission).await.unwrap().get(), 7);
     assert_eq!(client.submit_run(&submission).await.unwrap().get(), 7);
-    // The host remembers, not the client.
-    let other = pool.client(&host, crate::workspace::token());
+    // The fallback applies to all clients of the host.
+    let other = pool.client(&host, crate::fixture::token());
     other.get_run(RunId::try_from(7).unwrap()).await.unwrap();
 }
 
 #[tokio::test]
-async fn a_host_that_knows_neither_version_is_an_error() {
+async fn host_without_either_version_is_an_error() {
     let server = MockServer::start().await;
     Mock::given(any()).respond_with(bad_target("2.x")).expect(2).mount(&server).await;
     let error = client(&server).get_run(RunId::try_from(7).unwrap()).await.unwrap_err();
@@ -54,7 +54,7 @@ async fn a_host_that_knows_neither_version_is_an_error() {
 }
 
 #[tokio::test]
-async fn any_other_404_does_not_change_the_version() {
+async fn other_404_does_not_change_the_version() {
     let server = MockServer::start().await;
     Mock::given(path("/api/2.2/jobs/runs/get"))
         .respond_with(answer(404, json!({"message": "Not Found"})))
@@ -69,13 +69,13 @@ async fn any_other_404_does_not_change_the_version() {
 }
 
 #[tokio::test]
-async fn version_2_1_can_be_chosen() {
+async fn version_2_1_can_be_configured() {
     let server = MockServer::start().await;
     Mock::given(path("/api/2.1/jobs/runs/get"))
         .respond_with(answer(200, json!({"run_id": 7})))
         .expect(1)
         .mount(&server)
         .await;
-    let client = client_of(builder().jobs_api(JobsApi::V2_1), &server.uri());
+    let client = client_of(builder().jobs_api(JobsApiVersion::V2_1), &server.uri());
     client.get_run(RunId::try_from(7).unwrap()).await.unwrap();
 }

@@ -1,0 +1,19 @@
+//! The REST APIs: request and response types, and the [`Client`](crate::Client) methods that call them.
+//!
+//! One module for each API. Requests contain the caller's JSON unchanged. Responses are parsed leniently: unknown fields
+//! are ignored, unknown enum values are kept, and any field may be absent (databricks-api.md#model-drift).
+//!
+//! Does not belong here: retries, rate limits and headers (`client`, `http`), and tokens (`auth`).
+
+pub mod clusters;
+pub mod dbfs;
+pub mod jobs;
+mod json;
+mod not_found;
+mod open_enum;
+mod run_id;
+pub mod statements;
+pub mod volumes;
+pub mod workspace;
+
+pub use run_id::{InvalidRunId, RunId};

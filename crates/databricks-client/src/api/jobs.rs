@@ -1,0 +1,119 @@
+//! The Jobs API: runs.
+
+mod list;
+mod output;
+mod run;
+mod run_now;
+mod sql_output;
+mod state;
+mod submit;
+
+pub use list::{ListRuns, RunsPage};
+pub use output::{AlertOutput, NotebookOutput, RunJobOutput, RunOutput};
+pub use run::{ClusterInstance, Run, RunTask, TaskDependency};
+pub use run_now::RunNow;
+pub use sql_output::{
+    SqlAlertOutput, SqlColumn, SqlDashboardOutput, SqlFileOutput, SqlOutput, SqlQueryOutput,
+    SqlQueryResult, SqlRow, SqlValue, SqlWidgetOutput,
+};
+pub use state::{
+    LifeCycleState, LifecycleStateV2, QueueCode, QueueDetails, ResultState, RunState, RunStatus,
+    TerminationCode, TerminationDetails, TerminationType,
+};
+pub use submit::SubmitRun;
+use submit::Submitted;
+
+use crate::{
+    Client, Error, RunId,
+    http::request::{Endpoint, Request},
+};
+
+/// The largest number of pages of one run that are read. A page has 100 tasks, and a run has at most 1,000
+/// (databricks-api.md#runs-submit).
+const MAX_RUN_PAGES: usize = 20;
+
+impl Client {
+    /// Submits a run and returns its id. Retried if it has an idempotency token, since a resend then returns the same
+    /// run; otherwise sent once.
+    ///
+    /// # Errors
+    ///
+    /// See [`ErrorKind`](crate::ErrorKind).
+    pub async fn submit_run(&self, run: &SubmitRun) -> Result<RunId, Error> {
+        let request = Request::post(Endpoint::Jobs("runs/submit"), run)?
+            .idempotent(run.idempotency_token().is_some());
+        Ok(self.call::<Submitted>(&request).await?.run_id)
+    }
+
+    /// Starts a run of an existing job and returns the id of the run. Retried like a submission.
+    ///
+    /// # Errors
+    ///
+    /// See [`ErrorKind`](crate::ErrorKind).
+    pub async fn run_now(&self, run: &RunNow) -> Result<RunId, Error> {
+        let request = Request::post(Endpoint::Jobs("run-now"), run)?
+            .idempotent(run.idempotency_token().is_some());
+        Ok(self.call::<Submitted>(&request).await?.run_id)
+    }
+
+    /// Returns a run with all its tasks. Version 2.2 returns 100 tasks per page (databricks-api.md#runs-get). If there are
+    /// more pages than a run can have, [`Run::next_page_token`] is set.
+    ///
+    /// # Errors
+    ///
+    /// See [`ErrorKind`](crate::ErrorKind). `RunNotFound` if the workspace reports that the run does not exist.
+    pub async fn get_run(&self, run_id: RunId) -> Result<Run, Error> {
+        let mut query = vec![("run_id", run_id.to_string())];
+        let mut run = self.get_run_page(&query).await?;
+        for _ in 1..MAX_RUN_PAGES {
+            let Some(token) = run.next_page_token.take().filter(|token| !token.is_empty()) else {
+                break;
+            };
+            query.truncate(1);
+            query.push(("page_token", token));
+            let page = self.get_run_page(&query).await?;
+            run.iterations.extend(page.iterations);
+            // A for-each run has pages of iterations, and repeats its only task on each (databricks-api.md#runs-get).
+            if run.iterations.is_empty() {
+                run.tasks.extend(page.tasks);
+            }
+            run.next_page_token = page.next_page_token;
+        }
+        Ok(run)
+    }
+
+    async fn get_run_page(&self, query: &[(&'static str, String)]) -> Result<Run, Error> {
+        self.call(&Request::get(Endpoint::Jobs("runs/get"), query).for_run()).await
+    }
+
+    /// Returns the output of a task run. Databricks rejects the id of a whole run (databricks-api.md#runs-get-output).
+    ///
+    /// # Errors
+    ///
+    /// See [`ErrorKind`](crate::ErrorKind).
+    pub async fn get_run_output(&self, task_run_id: RunId) -> Result<RunOutput, Error> {
+        let query = [("run_id", task_run_id.to_string())];
+        self.call(&Request::get(Endpoint::Jobs("runs/get-output"), &query).for_run()).await
+    }
+
+    /// Requests the cancellation of a run, which ends some time later (databricks-api.md#cancel).
+    ///
+    /// # Errors
+    ///
+    /// See [`ErrorKind`](crate::ErrorKind). `RunNotFound` if the workspace reports that the run does not exist.
+    pub async fn cancel_run(&self, run_id: RunId) -> Result<(), Error> {
+        let body = serde_json::json!({ "run_id": run_id });
+        let request = Request::post(Endpoint::Jobs("runs/cancel"), &body)?;
+        // The response is empty or `{}` (databricks-api.md#common-rules).
+        self.call_bytes(&request.idempotent(true).for_run()).await.map(drop)
+    }
+
+    /// Returns one page of runs, the latest first.
+    ///
+    /// # Errors
+    ///
+    /// See [`ErrorKind`](crate::ErrorKind).
+    pub async fn list_runs(&self, list: &ListRuns) -> Result<RunsPage, Error> {
+        self.call(&Request::get(Endpoint::Jobs("runs/list"), &list.query())).await
+    }
+}

@@ -1,0 +1,211 @@
+//! `runs/get` (databricks-api.md#runs-get).
+
+use serde::Deserialize;
+
+use super::{LifeCycleState, LifecycleStateV2, RunState, RunStatus};
+use crate::{
+    RunId,
+    api::{json, run_id},
+};
+
+/// A run. Times are in milliseconds since the epoch, durations in milliseconds. 0 means not yet known.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[expect(clippy::struct_field_names, reason = "the names are the API's")]
+pub struct Run {
+    /// The run id.
+    #[serde(default, deserialize_with = "run_id::optional")]
+    pub run_id: Option<RunId>,
+    /// The job id. A submitted run has its own job.
+    #[serde(default, deserialize_with = "json::optional_int64")]
+    pub job_id: Option<i64>,
+    /// The name of the run.
+    #[serde(default)]
+    pub run_name: Option<String>,
+    /// The URL of the page in the workspace.
+    #[serde(default)]
+    pub run_page_url: Option<String>,
+    /// The state, in its current form.
+    #[serde(default)]
+    pub status: Option<RunStatus>,
+    /// The state, in its legacy form.
+    #[serde(default)]
+    pub state: Option<RunState>,
+    /// The attempt number of the run.
+    #[serde(default, deserialize_with = "json::optional_int64")]
+    pub attempt_number: Option<i64>,
+    /// Start time.
+    #[serde(default, deserialize_with = "json::optional_int64")]
+    pub start_time: Option<i64>,
+    /// End time.
+    #[serde(default, deserialize_with = "json::optional_int64")]
+    pub end_time: Option<i64>,
+    /// Time in the queue.
+    #[serde(default, deserialize_with = "json::optional_int64")]
+    pub queue_duration: Option<i64>,
+    /// Setup time. 0 for runs of several tasks.
+    #[serde(default, deserialize_with = "json::optional_int64")]
+    pub setup_duration: Option<i64>,
+    /// Execution time. 0 for runs of several tasks.
+    #[serde(default, deserialize_with = "json::optional_int64")]
+    pub execution_duration: Option<i64>,
+    /// Cleanup time. 0 for runs of several tasks.
+    #[serde(default, deserialize_with = "json::optional_int64")]
+    pub cleanup_duration: Option<i64>,
+    /// Total time of the run.
+    #[serde(default, deserialize_with = "json::optional_int64")]
+    pub run_duration: Option<i64>,
+    /// The tasks, with one element for each attempt.
+    #[serde(default, deserialize_with = "json::null_as_default")]
+    pub tasks: Vec<RunTask>,
+    /// The iterations of a for-each run.
+    #[serde(default, deserialize_with = "json::null_as_default")]
+    pub iterations: Vec<RunTask>,
+    /// The token of the next page of `tasks` or `iterations`. Empty on the last page.
+    #[serde(default)]
+    pub next_page_token: Option<String>,
+}
+
+impl Run {
+    /// True if the run has ended, by its current state if that is known, else by its legacy state
+    /// (databricks-api.md#run-states). An unknown state is not an end.
+    pub fn has_ended(&self) -> bool {
+        let current = self.status.as_ref().and_then(|status| status.state.as_ref());
+        let legacy = self.state.as_ref().and_then(|state| state.life_cycle_state.as_ref());
+        match current {
+            Some(LifecycleStateV2::Terminated) => true,
+            Some(LifecycleStateV2::Other(_)) | None => matches!(
+                legacy,
+                Some(
+                    LifeCycleState::Terminated
+                        | LifeCycleState::Skipped
+                        | LifeCycleState::InternalError
+                )
+            ),
+            Some(_) => false,
+        }
+    }
+
+    /// Returns the latest attempt of each task, in order of first appearance (databricks-api.md#runs-get).
+    pub fn latest_attempts(&self) -> Vec<&RunTask> {
+        let mut latest: Vec<&RunTask> = Vec::new();
+        for task in &self.tasks {
+            match latest.iter_mut().find(|known| known.task_key == task.task_key) {
+                None => latest.push(task),
+                Some(known)
+                    if task.attempt_number.unwrap_or(0) >= known.attempt_number.unwrap_or(0) =>
+                {
+                    *known = task;
+                }
+                Some(_) => {}
+            }
+        }
+        latest
+    }
+}
+
+/// One attempt of one task of a run.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+pub struct RunTask {
+    /// The name of the task in the run.
+    #[serde(default, deserialize_with = "json::null_as_default")]
+    pub task_key: String,
+    /// The id of this attempt, as used for `runs/get-output`.
+    #[serde(default, deserialize_with = "run_id::optional")]
+    pub run_id: Option<RunId>,
+    /// The description from the submission. Lists contain it only with tasks expanded.
+    #[serde(default)]
+    pub description: Option<String>,
+    /// The tasks that this one depends on.
+    #[serde(default, deserialize_with = "json::null_as_default")]
+    pub depends_on: Vec<TaskDependency>,
+    /// The attempt number. 0 for the first.
+    #[serde(default, deserialize_with = "json::optional_int64")]
+    pub attempt_number: Option<i64>,
+    /// The state, in its current form.
+    #[serde(default)]
+    pub status: Option<RunStatus>,
+    /// The state, in its legacy form.
+    #[serde(default)]
+    pub state: Option<RunState>,
+    /// The URL of the page in the workspace.
+    #[serde(default)]
+    pub run_page_url: Option<String>,
+    /// The cluster, once it has been requested.
+    #[serde(default)]
+    pub cluster_instance: Option<ClusterInstance>,
+    /// Start time.
+    #[serde(default, deserialize_with = "json::optional_int64")]
+    pub start_time: Option<i64>,
+    /// End time.
+    #[serde(default, deserialize_with = "json::optional_int64")]
+    pub end_time: Option<i64>,
+    /// Time in the queue.
+    #[serde(default, deserialize_with = "json::optional_int64")]
+    pub queue_duration: Option<i64>,
+    /// Setup time.
+    #[serde(default, deserialize_with = "json::optional_int64")]
+    pub setup_duration: Option<i64>,
+    /// Execution time.
+    #[serde(default, deserialize_with = "json::optional_int64")]
+    pub execution_duration: Option<i64>,
+    /// Cleanup time.
+    #[serde(default, deserialize_with = "json::optional_int64")]
+    pub cleanup_duration: Option<i64>,
+}
+
+impl RunTask {
+    /// True while the task terminates.
+    pub fn is_terminating(&self) -> bool {
+        let current = self.status.as_ref().and_then(|status| status.state.as_ref());
+        let legacy = self.state.as_ref().and_then(|state| state.life_cycle_state.as_ref());
+        match current {
+            Some(LifecycleStateV2::Other(_)) | None => {
+                matches!(legacy, Some(LifeCycleState::Terminating))
+            }
+            Some(current) => *current == LifecycleStateV2::Terminating,
+        }
+    }
+}
+
+/// A task that another task depends on.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+pub struct TaskDependency {
+    /// The name of the task in the run.
+    pub task_key: String,
+}
+
+/// The cluster of a task. Both ids are strings here (databricks-api.md#runs-get).
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+pub struct ClusterInstance {
+    /// The cluster id.
+    pub cluster_id: Option<String>,
+    /// The id of the Spark context.
+    pub spark_context_id: Option<String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn end_of_a_run_is_recognised_in_both_forms_of_its_state() {
+        for (run, ended) in [
+            (r#"{"status": {"state": "TERMINATED"}}"#, true),
+            (
+                r#"{"status": {"state": "RUNNING"}, "state": {"life_cycle_state": "TERMINATED"}}"#,
+                false,
+            ),
+            (r#"{"status": {"state": "NEW"}, "state": {"life_cycle_state": "TERMINATED"}}"#, true),
+            (r#"{"state": {"life_cycle_state": "TERMINATED"}}"#, true),
+            (r#"{"state": {"life_cycle_state": "SKIPPED"}}"#, true),
+            (r#"{"state": {"life_cycle_state": "INTERNAL_ERROR"}}"#, true),
+            (r#"{"state": {"life_cycle_state": "TERMINATING"}}"#, false),
+            (r#"{"state": {"life_cycle_state": "NEW"}}"#, false),
+            ("{}", false),
+        ] {
+            assert_eq!(serde_json::from_str::<Run>(run).unwrap().has_ended(), ended, "{run}");
+        }
+    }
+}
