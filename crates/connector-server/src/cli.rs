@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use connector_service::{Failure, Server, ShutdownSignals, Telemetry, propagation_headers};
-use databricks_connector::Propagate;
+use databricks_connector::TracePropagator;
 use tracing::{info, warn};
 
 use crate::{Args, Command, Config, Environment, check, connectors, demo, environment};
@@ -51,8 +51,14 @@ async fn serve(config: Config) -> Result<(), Failure> {
 }
 
 async fn serve_with_telemetry(config: Config) -> Result<(), Failure> {
+<<<<<<< HEAD
     let databricks = Summary::new(&config.databricks);
-    let propagate = config.service.traces.then(|| Arc::new(TraceHeaders) as Arc<dyn Propagate>);
+    let propagate = config.service.traces.then(|| Arc::new(TraceHeaders) as Arc<dyn TracePropagator>);
+=======
+    let databricks = describe(&config.databricks);
+    let propagate =
+        config.service.traces.then(|| Arc::new(TraceHeaders) as Arc<dyn TracePropagator>);
+>>>>>>> 7e08d0b (connector, server: follow the renames of databricks-client)
     let registry =
         crate::registry(databricks_connector::Config { propagate, ..config.databricks })?;
     let signals = ShutdownSignals::install().map_err(|error| Failure::new(&error))?;
@@ -78,7 +84,7 @@ async fn serve_with_telemetry(config: Config) -> Result<(), Failure> {
 #[derive(Debug)]
 struct TraceHeaders;
 
-impl Propagate for TraceHeaders {
+impl TracePropagator for TraceHeaders {
     fn headers(&self) -> Vec<(&'static str, String)> {
         propagation_headers()
     }

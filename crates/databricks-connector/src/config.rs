@@ -13,8 +13,8 @@ use std::{
 };
 
 use databricks_client::{
-    Authorities, BudgetPolicy, ClientPool, Credentials, Host, HostPattern, HostPolicy, Propagate,
-    Rate,
+    ClientPool, Credentials, Host, HostPattern, HostPolicy, Rate, RateLimitPolicy, TokenEndpoints,
+    TracePropagator,
 };
 use secrecy::SecretString;
 
@@ -86,9 +86,9 @@ pub struct Config {
     /// How the logs of runs are read.
     pub logs: LogReading,
     /// Who says to the workspaces in which span of a trace they are called.
-    pub propagate: Option<Arc<dyn Propagate>>,
+    pub propagate: Option<Arc<dyn TracePropagator>>,
     /// Who mints tokens beside the workspaces, in place of the clouds' own.
-    pub authorities: Authorities,
+    pub authorities: TokenEndpoints,
     /// Who is told of every request to Databricks, and of every wait for one.
     pub observer: Option<Arc<dyn Observer>>,
 }
@@ -106,7 +106,7 @@ pub struct CallLimits {
 
 impl Default for CallLimits {
     fn default() -> Self {
-        let BudgetPolicy { max_in_flight, reads, writes } = BudgetPolicy::default();
+        let RateLimitPolicy { max_in_flight, reads, writes } = RateLimitPolicy::default();
         Self {
             at_once: max_in_flight,
             reads_per_second: reads.per_second,
@@ -116,8 +116,8 @@ impl Default for CallLimits {
 }
 
 impl CallLimits {
-    fn budget(self) -> BudgetPolicy {
-        BudgetPolicy {
+    fn budget(self) -> RateLimitPolicy {
+        RateLimitPolicy {
             max_in_flight: self.at_once,
             reads: Rate::per_second(self.reads_per_second),
             writes: Rate::per_second(self.writes_per_second),
@@ -151,7 +151,7 @@ impl Default for Config {
             call_timeout: Duration::from_mins(1),
             logs: LogReading::default(),
             propagate: None,
-            authorities: Authorities::default(),
+            authorities: TokenEndpoints::default(),
             observer: None,
         }
     }
@@ -295,7 +295,7 @@ impl TryFrom<Config> for Settings {
             return Err(wrong(ConfigField::SqlWarehouse, why.to_owned()));
         }
         let mut link_hosts = Vec::new();
-        workspaces.own.with_authorities(&config.authorities);
+        workspaces.own.with_token_endpoints(&config.authorities);
         let mut hosts = HostPolicy::databricks_domains();
         let listed = default_host.iter().chain(&workspaces.hosts);
         for host in listed.chain(workspaces.own.iter().map(|own| &own.host)) {
@@ -313,11 +313,11 @@ impl TryFrom<Config> for Settings {
         }
         let mut pool = ClientPool::builder()
             .product("flyte-connector-databricks", env!("CARGO_PKG_VERSION"))
-            .budget(config.calls.budget())
-            .link_hosts(link_hosts)
+            .rate_limit(config.calls.budget())
+            .external_link_hosts(link_hosts)
             .jobs_api(match config.jobs_api {
-                JobsApi::V2_2 => databricks_client::JobsApi::V2_2,
-                JobsApi::V2_1 => databricks_client::JobsApi::V2_1,
+                JobsApi::V2_2 => databricks_client::JobsApiVersion::V2_2,
+                JobsApi::V2_1 => databricks_client::JobsApiVersion::V2_1,
             });
         let configured = default_host
             .iter()
@@ -327,10 +327,10 @@ impl TryFrom<Config> for Settings {
         let observer: Arc<dyn Observer> = Arc::<Recorder>::clone(&telemetry);
         pool = pool.observer(observer);
         if let Some(propagate) = config.propagate {
-            pool = pool.propagate(propagate);
+            pool = pool.trace_propagator(propagate);
         }
         if let Some(pem) = config.extra_roots_pem {
-            pool = pool.extra_roots_pem(pem);
+            pool = pool.extra_root_certs_pem(pem);
         }
         Ok(Self {
             default_host,

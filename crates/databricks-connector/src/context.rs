@@ -80,7 +80,7 @@ impl Context {
 
     /// Refuses a host that no token may be sent to.
     pub(crate) fn permit(&self, host: &Host) -> Result<(), Error> {
-        self.settings.hosts.permits(host).map_err(|refused| {
+        self.settings.hosts.check(host).map_err(|refused| {
             Error::new(ErrorKind::Forbidden, refused.to_string())
                 .with_hint("the operator can add the host to FLYTE_DATABRICKS_ALLOWED_HOSTS")
         })

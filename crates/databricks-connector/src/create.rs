@@ -16,7 +16,7 @@ pub(crate) mod workload;
 use std::time::Instant;
 
 use connector_core::{CreateContext, Error, ErrorKind};
-use databricks_client::{Client, Credentials, Host, Lane};
+use databricks_client::{Client, Credentials, Host, RequestClass};
 use tracing::{info, warn};
 
 use crate::{
@@ -134,7 +134,8 @@ async fn workspace_of(
     call_log::workspace(&host);
     let (credentials, credential) = credentials_for(context, &host, task, cx).await?;
     // What is read for a submission does not wait behind polls.
-    let client = context.client(&host, credentials, cx.deadline).in_lane(Lane::Writes);
+    let client =
+        context.client(&host, credentials, cx.deadline).with_request_class(RequestClass::Write);
     Ok((host, client, credential))
 }
 

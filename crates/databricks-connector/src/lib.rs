@@ -45,7 +45,7 @@ mod task;
 mod task_files;
 pub mod telemetry;
 
-pub use databricks_client::{Authorities, Propagate};
+pub use databricks_client::{TokenEndpoints, TracePropagator};
 
 pub use config::{
     CallLimits, Config, ConfigError, ConfigField, JobsApi, Workspaces, WorkspacesError,

@@ -157,7 +157,7 @@ struct Beside<'a> {
 
 impl Beside<'_> {
     fn client(&self) -> Client {
-        if self.by_name { self.client.clone() } else { self.client.clone().within(UNASKED) }
+        if self.by_name { self.client.clone() } else { self.client.clone().with_timeout(UNASKED) }
     }
 
     /// The sizes of the run's clusters.

@@ -11,8 +11,8 @@ use std::fmt;
 
 use databricks_client::ClientPool;
 pub use databricks_client::{
-    Attempt, BreakerSnapshot, BudgetSnapshot, BudgetWait, ErrorKind, Host, Lane, LaneSnapshot,
-    LastFailure, Mint, Observer, WorkspaceSnapshot,
+    CircuitBreakerState, ErrorKind, Host, LastFailure, Observer, RateLimitSnapshot, RateLimitWait,
+    RequestAttempt, RequestClass, RequestClassSnapshot, TokenFetch, WorkspaceSnapshot,
 };
 
 pub(crate) use last_errors::LastError;
@@ -30,7 +30,7 @@ impl Workspaces {
 
     /// How each of them stands now, in the order of their hosts. No I/O, and no secret.
     pub fn snapshots(&self) -> Vec<WorkspaceSnapshot> {
-        self.0.workspaces()
+        self.0.snapshots()
     }
 }
 

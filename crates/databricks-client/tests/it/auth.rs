@@ -7,7 +7,9 @@ use databricks_client::{
     SubjectToken, TokenEndpoints,
     jobs::{ListRuns, SubmitRun},
 };
-use databricks_emulator::{RecordedAuthorization, CannedResponse, Emulator, EmulatorBuilder, Endpoint};
+use databricks_emulator::{
+    CannedResponse, Emulator, EmulatorBuilder, Endpoint, RecordedAuthorization,
+};
 use jsonwebtoken::{Algorithm, EncodingKey, Header, jwk::Jwk};
 use secrecy::SecretString;
 use serde_json::json;
@@ -341,7 +343,9 @@ async fn google_account_and_impersonated_account_are_accepted() {
         lists(&client).await.unwrap();
         let request = emulator.requests().pop().unwrap();
         assert!(request.header("x-databricks-gcp-sa-access-token").is_some());
-        let RecordedAuthorization::Present { accepted, .. } = request.authorization else { panic!() };
+        let RecordedAuthorization::Present { accepted, .. } = request.authorization else {
+            panic!()
+        };
         assert!(accepted);
     }
     assert_eq!(emulator.tokens_minted(), 4);

@@ -7,7 +7,7 @@ use databricks_client::{
     statements::{Binding, Disposition, Statement},
 };
 use databricks_emulator::{
-    RecordedAuthorization, CannedResponse, Emulator, Endpoint, StatementOutcome, StatementRows,
+    CannedResponse, Emulator, Endpoint, RecordedAuthorization, StatementOutcome, StatementRows,
     StatementScript,
 };
 use serde_json::json;

@@ -4,8 +4,8 @@
 use std::{fmt, fs, path::PathBuf, sync::Arc};
 
 use databricks_client::{
-    AzureCloud, ClientSecret, Credentials, Environment, FromEnvironment, Host, NoAzureEnvironment,
-    SubjectToken,
+    AzureCloud, ClientSecret, Credentials, Environment, EnvironmentCredentials, Host,
+    InvalidAzureEnvironment, SubjectToken,
 };
 use indexmap::IndexMap;
 use secrecy::SecretString;
@@ -167,7 +167,7 @@ impl Workspaces {
         instance: Option<&str>,
     ) -> Result<Self, WorkspacesError> {
         let shown = "the connector's credential from the standard variables";
-        let found = FromEnvironment::read(shown, environment)
+        let found = EnvironmentCredentials::read(shown, environment)
             .map_err(|error| WorkspacesError(error.to_string()))?;
         let host = match found.host.as_deref() {
             Some(host) => {
@@ -223,7 +223,7 @@ impl Auth {
             let environment = environment.as_deref().map(str::parse).transpose();
             Ok::<_, String>(AzureCloud {
                 environment: environment
-                    .map_err(|none: NoAzureEnvironment| format!("`environment` is {none}"))?,
+                    .map_err(|none: InvalidAzureEnvironment| format!("`environment` is {none}"))?,
                 workspace_resource_id: resource.clone(),
             })
         };
@@ -288,7 +288,7 @@ impl Auth {
             Self::GoogleId { service_account } => {
                 Credentials::google_id_token(name, service_account.clone())
             }
-            Self::Environment {} => FromEnvironment::read(name, environment)
+            Self::Environment {} => EnvironmentCredentials::read(name, environment)
                 .map_err(|error| error.to_string())?
                 .credentials
                 .ok_or("the environment has no credential for it")?,

@@ -1,6 +1,6 @@
 //! The connector's own credentials, each for one workspace and perhaps for some projects and domains alone. Pure.
 
-use databricks_client::{Authorities, Credentials, Host};
+use databricks_client::{Credentials, Host, TokenEndpoints};
 
 /// One credential of the connector, and the only host that it is sent to.
 #[derive(Debug, Clone)]
@@ -34,11 +34,11 @@ impl OwnCredentials {
     }
 
     /// The same credentials with other authorities than the clouds' own.
-    pub(crate) fn with_authorities(&mut self, authorities: &Authorities) {
+    pub(crate) fn with_token_endpoints(&mut self, authorities: &TokenEndpoints) {
         // Credentials that share their tokens go on to do so when nothing changes.
-        if *authorities != Authorities::default() {
+        if *authorities != TokenEndpoints::default() {
             for own in &mut self.0 {
-                own.credentials = own.credentials.clone().with_authorities(authorities.clone());
+                own.credentials = own.credentials.clone().with_token_endpoints(authorities.clone());
             }
         }
     }

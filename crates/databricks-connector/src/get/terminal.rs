@@ -151,7 +151,7 @@ async fn failed(
 /// How the cluster of a failed run ended, where that can be read soon. It is worth no poll and no error: the run has
 /// told its own reason already.
 async fn cluster(client: &Client, meta: &RunMeta, cluster_id: Option<&str>) -> Option<Cluster> {
-    match client.clone().within(CLUSTER_PATIENCE).get_cluster(cluster_id?).await {
+    match client.clone().with_timeout(CLUSTER_PATIENCE).get_cluster(cluster_id?).await {
         Ok(cluster) => Some(cluster),
         Err(error) => {
             debug!(host = %client.host(), run_id = %meta.run_id, %error, "the cluster of a failed run could not be read");

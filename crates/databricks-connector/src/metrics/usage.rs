@@ -8,7 +8,7 @@ mod rows;
 use connector_core::Error;
 use databricks_client::{
     Client, ErrorKind,
-    statements::{Binding, Delivery, Statement},
+    statements::{Binding, Disposition, Statement},
 };
 
 use super::{Beside, Known, Used, clipped, is_used, window::Clipped};
@@ -121,11 +121,11 @@ async fn of_clusters(
         .bind("from", milliseconds(window.from))
         .bind("until", milliseconds(window.until))
         .row_limit(most)
-        .delivered(match warehouse.results {
-            SqlResults::Inline => Delivery::Inline,
-            SqlResults::Links => Delivery::ExternalLinks,
+        .disposition(match warehouse.results {
+            SqlResults::Inline => Disposition::Inline,
+            SqlResults::Links => Disposition::ExternalLinks,
         })
-        .repeatable();
+        .idempotent();
     for (place, marker) in MARKERS.into_iter().enumerate() {
         let cluster = clusters.get(place).unwrap_or(last);
         statement = statement.bind(marker, Binding::text(*cluster));

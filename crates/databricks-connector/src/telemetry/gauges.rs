@@ -9,7 +9,7 @@ use prometheus_client::{
     metrics::MetricType,
 };
 
-use super::{BreakerSnapshot, BudgetSnapshot, LaneSnapshot, WorkspaceSnapshot};
+use super::{CircuitBreakerState, RateLimitSnapshot, RequestClassSnapshot, WorkspaceSnapshot};
 use crate::context::Context;
 
 /// Exports the state of the workspaces and of the tracked runs.
@@ -37,7 +37,7 @@ impl Collector for Gauges {
             .0
             .settings
             .pool
-            .workspaces()
+            .snapshots()
             .into_iter()
             .filter_map(|workspace| Some((labels.own(&workspace.host)?, workspace)))
             .collect();
@@ -46,14 +46,14 @@ impl Collector for Gauges {
             "flyte_connector_databricks_breaker_open",
             "1 while the circuit breaker of the workspace rejects calls",
             workspaces.iter().map(|(label, workspace)| {
-                let is_open = workspace.breaker != BreakerSnapshot::Closed;
+                let is_open = workspace.circuit_breaker != CircuitBreakerState::Closed;
                 ([("workspace", label.as_str())], f64::from(u8::from(is_open)))
             }),
         )?;
-        let lanes = |value: fn(&LaneSnapshot) -> f64| {
+        let lanes = |value: fn(&RequestClassSnapshot) -> f64| {
             workspaces.iter().flat_map(move |(label, workspace)| {
-                let sum = |lane: fn(&BudgetSnapshot) -> &LaneSnapshot| -> f64 {
-                    workspace.budgets.iter().map(|budget| value(lane(budget))).sum()
+                let sum = |lane: fn(&RateLimitSnapshot) -> &RequestClassSnapshot| -> f64 {
+                    workspace.rate_limits.iter().map(|budget| value(lane(budget))).sum()
                 };
                 let labels = |lane| [("workspace", label.as_str()), ("lane", lane)];
                 [
@@ -72,7 +72,7 @@ impl Collector for Gauges {
             &mut encoder,
             "flyte_connector_databricks_budget_per_second",
             "Current rate limit of calls to the workspace; reduced after a 429",
-            lanes(|lane| lane.per_second),
+            lanes(|lane| lane.rate_per_second),
         )
     }
 }

@@ -16,7 +16,7 @@ use prometheus_client::{
     registry::Registry,
 };
 
-use super::{Attempt, BudgetWait, Host, Lane, Mint};
+use super::{Host, RateLimitWait, RequestAttempt, RequestClass, TokenFetch};
 
 /// Maximum number of workspaces with their own label value. Tasks choose the workspace, so the set must be bounded.
 const MAX_WORKSPACES: usize = 100;
@@ -160,7 +160,7 @@ impl Metrics {
         &self.workspaces
     }
 
-    pub(crate) fn attempted(&self, attempt: &Attempt<'_>) {
+    pub(crate) fn attempted(&self, attempt: &RequestAttempt<'_>) {
         let endpoint = EndpointLabels {
             workspace: self.workspaces.of(attempt.host),
             endpoint: attempt.endpoint,
@@ -181,12 +181,12 @@ impl Metrics {
         self.requests.get_or_create(&RequestLabels { endpoint, status, attempt }).inc();
     }
 
-    pub(crate) fn waited(&self, wait: &BudgetWait<'_>) {
+    pub(crate) fn waited(&self, wait: &RateLimitWait<'_>) {
         let labels = WaitLabels {
             workspace: self.workspaces.of(wait.host),
-            lane: match wait.lane {
-                Lane::Reads => "reads",
-                Lane::Writes => "writes",
+            lane: match wait.class {
+                RequestClass::Read => "reads",
+                RequestClass::Write => "writes",
             },
             outcome: if wait.is_granted { "granted" } else { "refused" },
         };
@@ -199,7 +199,7 @@ impl Metrics {
         self.breaker_rejections.get_or_create(&labels).inc();
     }
 
-    pub(crate) fn token_refreshed(&self, mint: &Mint<'_>) {
+    pub(crate) fn token_refreshed(&self, mint: &TokenFetch<'_>) {
         let outcome = if mint.failure.is_none() { "ok" } else { "failed" };
         self.token_refreshes.get_or_create(&TokenLabels { kind: mint.kind, outcome }).inc();
     }

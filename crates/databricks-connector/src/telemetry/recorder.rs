@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::{
-    Attempt, BudgetWait, Host, Mint, Observer, call_log,
+    Host, Observer, RateLimitWait, RequestAttempt, TokenFetch, call_log,
     last_errors::{LastError, LastErrors},
     metrics::Metrics,
 };
@@ -32,7 +32,7 @@ impl Recorder {
 }
 
 impl Observer for Recorder {
-    fn attempted(&self, attempt: &Attempt<'_>) {
+    fn on_attempt(&self, attempt: &RequestAttempt<'_>) {
         self.metrics.attempted(attempt);
         call_log::one_more_request();
         if let Some(kind) = attempt.failure {
@@ -40,31 +40,31 @@ impl Observer for Recorder {
             self.errors().push(error);
         }
         if let Some(next) = &self.next {
-            next.attempted(attempt);
+            next.on_attempt(attempt);
         }
     }
 
-    fn waited(&self, wait: &BudgetWait<'_>) {
+    fn on_rate_limit_wait(&self, wait: &RateLimitWait<'_>) {
         self.metrics.waited(wait);
         if let Some(next) = &self.next {
-            next.waited(wait);
+            next.on_rate_limit_wait(wait);
         }
     }
 
-    fn refused(&self, host: &Host) {
+    fn on_request_rejected(&self, host: &Host) {
         self.metrics.breaker_rejected(host);
         if let Some(next) = &self.next {
-            next.refused(host);
+            next.on_request_rejected(host);
         }
     }
 
-    fn minted(&self, mint: &Mint<'_>) {
+    fn on_token_fetch(&self, mint: &TokenFetch<'_>) {
         self.metrics.token_refreshed(mint);
         if let Some(kind) = mint.failure {
             self.errors().push(LastError::now(mint.host, "token", kind, None));
         }
         if let Some(next) = &self.next {
-            next.minted(mint);
+            next.on_token_fetch(mint);
         }
     }
 }

@@ -7,7 +7,9 @@ use std::{
 };
 
 use connector_core::Phase;
-use databricks_client::{BreakerSnapshot, BudgetSnapshot, Host, LaneSnapshot, WorkspaceSnapshot};
+use databricks_client::{
+    CircuitBreakerState, Host, RateLimitSnapshot, RequestClassSnapshot, WorkspaceSnapshot,
+};
 use serde::Serialize;
 
 use crate::{context::Context, telemetry::LastError};
@@ -81,7 +83,7 @@ impl Status {
         if let Some(host) = &settings.default_host {
             own.entry(host).or_default();
         }
-        let called = settings.pool.workspaces();
+        let called = settings.pool.snapshots();
         let mut workspaces: Vec<Workspace> = own
             .iter()
             .map(|(host, names)| {
@@ -113,34 +115,34 @@ impl Workspace {
             host: host.to_string(),
             credentials,
             breaker: Breaker::of(
-                called.map_or(BreakerSnapshot::Closed, |snapshot| snapshot.breaker),
+                called.map_or(CircuitBreakerState::Closed, |snapshot| snapshot.circuit_breaker),
             ),
             budgets: called
-                .map(|snapshot| snapshot.budgets.iter().map(Budget::of).collect())
+                .map(|snapshot| snapshot.rate_limits.iter().map(Budget::of).collect())
                 .unwrap_or_default(),
             requests: called.map_or(0, |snapshot| snapshot.attempts),
             retries: called.map_or(0, |snapshot| snapshot.retries),
-            refused: called.map_or(0, |snapshot| snapshot.refused),
+            refused: called.map_or(0, |snapshot| snapshot.rejected),
         }
     }
 }
 
 impl Breaker {
-    fn of(breaker: BreakerSnapshot) -> Self {
+    fn of(breaker: CircuitBreakerState) -> Self {
         let (state, failing): (_, Option<Duration>) = match breaker {
-            BreakerSnapshot::Closed => ("closed", None),
-            BreakerSnapshot::Open { failing_for } => ("open", Some(failing_for)),
-            BreakerSnapshot::HalfOpen { failing_for } => ("half-open", Some(failing_for)),
+            CircuitBreakerState::Closed => ("closed", None),
+            CircuitBreakerState::Open { failing_for } => ("open", Some(failing_for)),
+            CircuitBreakerState::HalfOpen { failing_for } => ("half-open", Some(failing_for)),
         };
         Self { state, failing_seconds: failing.map(|failing| failing.as_secs()) }
     }
 }
 
 impl Budget {
-    fn of(budget: &BudgetSnapshot) -> Self {
+    fn of(budget: &RateLimitSnapshot) -> Self {
         Self {
             credential: budget.credential.clone(),
-            limit: budget.limit,
+            limit: budget.max_in_flight,
             reads: Lane::of(budget.reads),
             writes: Lane::of(budget.writes),
         }
@@ -148,8 +150,8 @@ impl Budget {
 }
 
 impl Lane {
-    fn of(lane: LaneSnapshot) -> Self {
-        Self { in_use: lane.in_flight, waiting: lane.waiting, per_second: lane.per_second }
+    fn of(lane: RequestClassSnapshot) -> Self {
+        Self { in_use: lane.in_flight, waiting: lane.waiting, per_second: lane.rate_per_second }
     }
 }
 

@@ -10,7 +10,7 @@ use std::{
 use connector_core::{Connector, ErrorKind, Phase};
 use databricks_connector::{
     CallLimits, Config, Looked, Looking, TaskFiles,
-    telemetry::{Attempt, BreakerSnapshot, BudgetWait, Host, Mint, Observer},
+    telemetry::{CircuitBreakerState, Host, Observer, RateLimitWait, RequestAttempt, TokenFetch},
 };
 use databricks_emulator::{CannedResponse, Endpoint, Outcome, Pace, Script};
 use serde_json::json;
@@ -22,15 +22,15 @@ use crate::setup::{World, call, meta, with_token};
 struct Seen(Mutex<Vec<Option<u16>>>);
 
 impl Observer for Seen {
-    fn attempted(&self, attempt: &Attempt<'_>) {
+    fn on_attempt(&self, attempt: &RequestAttempt<'_>) {
         self.0.lock().unwrap().push(attempt.status);
     }
 
-    fn waited(&self, _wait: &BudgetWait<'_>) {}
+    fn on_rate_limit_wait(&self, _wait: &RateLimitWait<'_>) {}
 
-    fn refused(&self, _host: &Host) {}
+    fn on_request_rejected(&self, _host: &Host) {}
 
-    fn minted(&self, _mint: &Mint<'_>) {}
+    fn on_token_fetch(&self, _mint: &TokenFetch<'_>) {}
 }
 
 fn running() -> Script {
@@ -50,12 +50,12 @@ async fn a_pause_that_a_workspace_asks_for_is_told_and_no_call_breaks_it() {
     world.emulator.answer_next(Endpoint::GetRun, limited, 1);
     let told = world.get(&run).await;
     assert_eq!(told.phase, Phase::WaitingForResources);
-    assert!(told.message.contains("Databricks answered 429"), "{}", told.message);
+    assert!(told.message.contains("Databricks returned 429"), "{}", told.message);
 
     let before = requests(&world);
     let told = world.get(&run).await;
     assert_eq!(told.phase, Phase::WaitingForResources);
-    assert!(told.message.contains("not sent: the budget of reads"), "{}", told.message);
+    assert!(told.message.contains("not sent: rate limit on reads"), "{}", told.message);
     let mut cx = world.request("40_executor_first_attempt", json!({}));
     cx.deadline = call().deadline;
     let error = world.connector.create(cx).await.unwrap_err();
@@ -77,7 +77,7 @@ async fn a_429_without_a_pause_is_tried_again_within_the_call() {
     assert_eq!(requests(&world) - before, 3);
     let stands = world.connector.workspaces().snapshots().remove(0);
     assert_eq!((stands.attempts - sent, stands.retries), (3, 2));
-    assert_eq!(stands.breaker, BreakerSnapshot::Closed);
+    assert_eq!(stands.circuit_breaker, CircuitBreakerState::Closed);
     let statuses = seen.0.lock().unwrap();
     assert_eq!(statuses[statuses.len() - 3..], [Some(429), Some(429), Some(200)]);
 }
@@ -102,7 +102,7 @@ async fn a_storm_of_polls_keeps_no_submission_waiting() {
     world.connector.create(cx).await.unwrap();
     let mut refused = 0;
     for poll in polls.into_iter().filter(tokio::task::JoinHandle::is_finished) {
-        refused += usize::from(poll.await.unwrap().contains("not sent: the budget of reads"));
+        refused += usize::from(poll.await.unwrap().contains("not sent: rate limit on reads"));
     }
     assert!(refused > 150, "{refused}");
 }

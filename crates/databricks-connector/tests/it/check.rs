@@ -3,8 +3,8 @@
 use std::{collections::BTreeSet, fs, path::Path, sync::Arc};
 
 use databricks_connector::{
-    Authorities, Config, DatabricksConnector, Identity, NamespaceSecrets, SecretAccess,
-    SecretContent, SecretNamespaces, SecretReading, SecretTrouble, WorkspaceCheck, Workspaces,
+    Config, DatabricksConnector, Identity, NamespaceSecrets, SecretAccess, SecretContent,
+    SecretNamespaces, SecretReading, SecretTrouble, TokenEndpoints, WorkspaceCheck, Workspaces,
 };
 use databricks_emulator::Emulator;
 use jsonwebtoken::{Algorithm, EncodingKey, Header, jwk::Jwk};
@@ -93,10 +93,10 @@ async fn checks(wrong: bool) -> Vec<WorkspaceCheck> {
     };
     let workspaces = Workspaces::parse(&text.concat(), &(Arc::new(variables) as _)).unwrap();
     let cloud = Some(emulator.cloud_url());
-    let authorities = Authorities {
+    let authorities = TokenEndpoints {
         azure_login: cloud.clone(),
-        azure_machine: cloud.clone(),
-        google_machine: cloud.clone(),
+        azure_metadata: cloud.clone(),
+        google_metadata: cloud.clone(),
         google_iam: cloud,
     };
     let config = Config { workspaces, authorities, ..Config::default() };
