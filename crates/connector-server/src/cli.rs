@@ -51,14 +51,9 @@ async fn serve(config: Config) -> Result<(), Failure> {
 }
 
 async fn serve_with_telemetry(config: Config) -> Result<(), Failure> {
-<<<<<<< HEAD
     let databricks = Summary::new(&config.databricks);
-    let propagate = config.service.traces.then(|| Arc::new(TraceHeaders) as Arc<dyn TracePropagator>);
-=======
-    let databricks = describe(&config.databricks);
     let propagate =
         config.service.traces.then(|| Arc::new(TraceHeaders) as Arc<dyn TracePropagator>);
->>>>>>> 7e08d0b (connector, server: follow the renames of databricks-client)
     let registry =
         crate::registry(databricks_connector::Config { propagate, ..config.databricks })?;
     let signals = ShutdownSignals::install().map_err(|error| Failure::new(&error))?;
