@@ -41,6 +41,9 @@ pub(crate) const MAX_BODY: usize = 10 * 1024 * 1024;
 /// How much of a larger body is read and discarded, so that its sender receives the error.
 const MAX_DISCARDED: usize = 64 * 1024 * 1024;
 
+/// The state extractor of handlers.
+type SharedState = State<Arc<AppState>>;
+
 pub(crate) fn router(state: Arc<AppState>) -> Router {
     let token_faults =
         middleware::from_fn_with_state(Arc::clone(&state), fault_middleware::inject_token_faults);
@@ -51,7 +54,7 @@ pub(crate) fn router(state: Arc<AppState>) -> Router {
         .with_state(state)
 }
 
-async fn handle(State(state): State<Arc<AppState>>, request: Request) -> Response {
+async fn handle(State(state): SharedState, request: Request) -> Response {
     let (parts, body) = request.into_parts();
     let body = read_body(body).await;
     let call = Endpoint::parse(&parts.method, parts.uri.path());
@@ -99,7 +102,10 @@ impl ReceivedRequest {
     fn respond(mut self, state: &AppState) -> Response {
         let parts = &self.parts;
         let body = self.body.as_deref();
-        let authorization = authorization(&parts.headers, state, self.effect.token_clock);
+        let token = bearer_token(&parts.headers);
+        let clock = TokenClock::now(self.effect.token_clock);
+        let token_status = token.map(|token| state.token_status(token, clock));
+        let authorization = recorded_authorization(&parts.headers, token_status);
         let incoming = IncomingRequest {
             method: &parts.method,
             uri: &parts.uri,
@@ -116,7 +122,8 @@ impl ReceivedRequest {
             {
                 state.runs.remove(run_id);
             }
-            dispatch(state, parts, body, &self.effect, &mut recorded)
+            let steps_back = self.effect.steps_back;
+            dispatch(state, parts, body, self.call, token_status, steps_back, &mut recorded)
         });
         if !fault_middleware::is_dropped(&response) {
             recorded.status = response.status().as_u16();
@@ -138,39 +145,23 @@ async fn read_body(body: Body) -> Option<Vec<u8>> {
     }
 }
 
-/// Authenticates the request.
-fn authorization(
+/// Returns the bearer token of the `Authorization` header.
+fn bearer_token(headers: &HeaderMap) -> Option<&str> {
+    let (scheme, token) = headers.get(header::AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("Bearer").then_some(token)
+}
+
+fn recorded_authorization(
     headers: &HeaderMap,
-    state: &AppState,
-    clock: Option<TokenClock>,
+    token_status: Option<TokenStatus>,
 ) -> RecordedAuthorization {
     let Some(value) = headers.get(header::AUTHORIZATION) else {
         return RecordedAuthorization::Missing;
     };
     let value = String::from_utf8_lossy(value.as_bytes());
-    let (scheme, credential) = value.split_once(' ').unwrap_or_default();
-    let status = state.token_status(credential, TokenClock::now(clock));
-    RecordedAuthorization::Present {
-        scheme: scheme.to_owned(),
-        accepted: is_bearer(scheme) && status == TokenStatus::Valid,
-    }
-}
-
-/// Returns the error for an unknown, expired or soon expiring bearer token.
-fn rejected_token(state: &AppState, headers: &HeaderMap, effect: &FaultEffect) -> Response {
-    let token = headers
-        .get(header::AUTHORIZATION)
-        .and_then(|value| value.to_str().ok()?.split_once(' '))
-        .map_or("", |(_, token)| token);
-    match state.token_status(token, TokenClock::now(effect.token_clock)) {
-        TokenStatus::Expired => error::expired_token().into_response(),
-        TokenStatus::ExpiresSoon => error::expiring_token().into_response(),
-        TokenStatus::Unknown | TokenStatus::Valid => error::unknown_token(),
-    }
-}
-
-fn is_bearer(scheme: &str) -> bool {
-    scheme.eq_ignore_ascii_case("Bearer")
+    let (scheme, _) = value.split_once(' ').unwrap_or_default();
+    let accepted = token_status == Some(TokenStatus::Valid);
+    RecordedAuthorization::Present { scheme: scheme.to_owned(), accepted }
 }
 
 /// Rejects the call, or executes it.
@@ -178,10 +169,11 @@ fn dispatch(
     state: &AppState,
     parts: &Parts,
     body: Option<&[u8]>,
-    effect: &FaultEffect,
+    call: Option<(ApiVersion, Endpoint)>,
+    token_status: Option<TokenStatus>,
+    steps_back: Option<NonZeroU32>,
     recorded: &mut RecordedRequest,
 ) -> Response {
-    let call = Endpoint::parse(&parts.method, parts.uri.path());
     if call.is_some_and(|(version, _)| state.settings.unsupported_versions.contains(&version)) {
         return error::bad_target(parts.uri.path());
     }
@@ -189,12 +181,12 @@ fn dispatch(
         let query = parts.uri.query().unwrap_or_default();
         return state.statements.follow_link(parts.uri.path(), query, &parts.headers);
     }
-    match &recorded.authorization {
-        RecordedAuthorization::Present { accepted: true, .. } => {}
-        RecordedAuthorization::Present { scheme, .. } if is_bearer(scheme) => {
-            return rejected_token(state, &parts.headers, effect);
-        }
-        _ => return error::no_credential().into_response(),
+    match token_status {
+        Some(TokenStatus::Valid) => {}
+        Some(TokenStatus::Expired) => return error::expired_token().into_response(),
+        Some(TokenStatus::ExpiresSoon) => return error::expiring_token().into_response(),
+        Some(TokenStatus::Unknown) => return error::unknown_token(),
+        None => return error::no_credential().into_response(),
     }
     let Some((version, endpoint)) = call else {
         return error::unknown_endpoint(parts.method.as_str(), parts.uri.path()).into_response();
@@ -202,12 +194,7 @@ fn dispatch(
     let Some(body) = body else { return error::too_large(MAX_BODY).into_response() };
     let authority = parts.uri.authority().map(axum::http::uri::Authority::as_str);
     let host = parts.headers.get(header::HOST).and_then(|host| host.to_str().ok()).or(authority);
-    let call = ApiCall {
-        state,
-        version,
-        host: host.unwrap_or("localhost"),
-        steps_back: effect.steps_back,
-    };
+    let call = ApiCall { state, version, host: host.unwrap_or("localhost"), steps_back };
     let query = Query::parse(&parts.uri);
     if endpoint == Endpoint::ReadVolumeFile {
         return volumes::read_file(state, parts);
@@ -238,7 +225,7 @@ fn dispatch(
         Endpoint::GetStatement => state.statements.get(segment(parts, 0)),
         Endpoint::CancelStatement => state.statements.cancel(segment(parts, 0)),
         Endpoint::GetStatementChunk => state.statements.chunk(segment(parts, 0), segment(parts, 3)),
-        // Handled above, or by a route of its own.
+        // Handled above, or by a separate route.
         Endpoint::ReadVolumeFile | Endpoint::MintToken | Endpoint::FollowExternalLink => {
             Ok(Value::Null)
         }

@@ -192,14 +192,17 @@ async fn main() -> ExitCode {
 }
 
 async fn run(args: Args) -> Result<(), Failure> {
-    let scripts = args.script.as_deref().map_or_else(|| Ok(BTreeMap::new()), read_scripts)?;
+    let scripts: BTreeMap<String, Script> = match &args.script {
+        Some(path) => read_file("--script", path, |text| serde_json::from_str(text))?,
+        None => BTreeMap::new(),
+    };
     let pace = Pace::Elapsed(Duration::from_millis(args.step_ms));
     let mut builder = Emulator::builder()
         .http_port(args.http_port)
         .https_port(args.https_port)
         .default_script(Script::success().with_pace(pace));
     if let Some(path) = &args.faults {
-        builder = builder.faults(read_faults(path)?);
+        builder = builder.faults(read_file("--faults", path, str::parse::<FaultPlan>)?);
     }
     for token in &args.tokens {
         builder = builder.token(token);
@@ -208,9 +211,7 @@ async fn run(args: Args) -> Result<(), Failure> {
         builder = builder.service_principal(id, secret);
     }
     if let Some(path) = &args.trusted_jwks {
-        let keys = std::fs::read_to_string(path).map_err(|error| {
-            Failure::usage(&format!("--trusted-jwks {}", path.display()), &error)
-        })?;
+        let keys = read_file("--trusted-jwks", path, str::parse::<String>)?;
         builder = builder.trust_issuer(keys, None);
     }
     for warehouse in &args.warehouses {
@@ -246,16 +247,15 @@ async fn run(args: Args) -> Result<(), Failure> {
     Ok(())
 }
 
-fn read_scripts(path: &Path) -> Result<BTreeMap<String, Script>, Failure> {
-    let what = format!("--script {}", path.display());
+/// Reads and parses the file of a flag.
+fn read_file<T, E: Error + 'static>(
+    flag: &str,
+    path: &Path,
+    parse: impl FnOnce(&str) -> Result<T, E>,
+) -> Result<T, Failure> {
+    let what = format!("{flag} {}", path.display());
     let text = std::fs::read_to_string(path).map_err(|error| Failure::usage(&what, &error))?;
-    serde_json::from_str(&text).map_err(|error| Failure::usage(&what, &error))
-}
-
-fn read_faults(path: &Path) -> Result<FaultPlan, Failure> {
-    let what = format!("--faults {}", path.display());
-    let text = std::fs::read_to_string(path).map_err(|error| Failure::usage(&what, &error))?;
-    text.parse().map_err(|error| Failure::usage(&what, &error))
+    parse(&text).map_err(|error| Failure::usage(&what, &error))
 }
 
 /// Prints the addresses. A closed stdout is not an error.

@@ -1,6 +1,6 @@
 //! Mints and verifies OAuth tokens (databricks-api.md#oauth).
 //!
-//! Stands in for the workspace's own OAuth endpoint and for those of the clouds (databricks-api.md#azure,
+//! Emulates the workspace's own OAuth endpoint and those of the clouds (databricks-api.md#azure,
 //! databricks-api.md#google-and-others). The HTTP routes are in `http/oauth.rs`.
 
 use crate::clock;

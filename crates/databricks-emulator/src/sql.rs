@@ -13,7 +13,7 @@ pub use script::{StatementOutcome, StatementRows, StatementScript, StatementSumm
 use crate::api::error::{ApiError, invalid, missing};
 use axum::http::HeaderMap;
 use axum::response::Response;
-use request::{Disposition, ExecuteRequest, OnWaitTimeout};
+use request::ExecuteRequest;
 use response::{Chunk, put};
 use script::StatementState;
 use serde_json::{Map, Value, json};
@@ -99,15 +99,12 @@ impl StatementStore {
             .unwrap_or_else(StatementScript::unscripted);
         let id = format!("01f0c0de-0000-1000-8000-{:012x}", inner.accepted.len() + 1);
         let waits = request.waits;
-        let on_wait_timeout = request.on_wait_timeout;
+        let cancel_on_timeout = request.cancel_on_timeout;
         let mut statement = Statement { id, script, request, polls: 0, canceled: false };
         if let Some(unbound) = statement.request.unbound_marker() {
             statement.script = StatementScript::unbound_marker(&unbound);
         }
-        if waits
-            && statement.state() != StatementState::Finished
-            && on_wait_timeout == OnWaitTimeout::Cancel
-        {
+        if waits && cancel_on_timeout && statement.state() != StatementState::Finished {
             statement.canceled = true;
         }
         // With wait_timeout 0s the service responds before it starts the statement.
@@ -198,7 +195,7 @@ impl Statement {
 
     fn is_too_large(&self) -> bool {
         let StatementOutcome::Rows(rows) = &self.script.outcome else { return false };
-        self.request.disposition == Disposition::Inline && rows.bytes() > MAX_INLINE
+        !self.request.external_links && rows.bytes() > MAX_INLINE
     }
 
     /// Returns the chunks of the result, if there is one.
@@ -242,13 +239,11 @@ impl Statement {
 
     fn data(&self, chunk: &Chunk, chunks: &[Chunk], link_base: &str) -> Value {
         let has_next = chunk.index + 1 < chunks.len();
-        match self.request.disposition {
-            Disposition::Inline => response::inline(&self.id, chunk, has_next),
-            Disposition::ExternalLinks => {
-                let link = external_links::link(link_base, &self.id, chunk.index);
-                response::linked(&self.id, chunk, has_next, &link, &self.script.link_headers)
-            }
+        if !self.request.external_links {
+            return response::inline(&self.id, chunk, has_next);
         }
+        let link = external_links::link(link_base, &self.id, chunk.index);
+        response::linked(&self.id, chunk, has_next, &link, &self.script.link_headers)
     }
 
     fn summary(&self) -> StatementSummary {

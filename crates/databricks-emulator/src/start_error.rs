@@ -1,4 +1,4 @@
-//! Why an emulator did not start.
+//! Errors of the start.
 
 use std::io;
 

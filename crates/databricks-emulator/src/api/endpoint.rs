@@ -2,7 +2,6 @@
 
 use axum::http::Method;
 use serde::{Deserialize, Serialize};
-use std::fmt;
 
 /// The path prefix of external links of SQL results.
 pub(crate) const EXTERNAL_LINK_PREFIX: &str = "/emulator-storage/";
@@ -77,16 +76,6 @@ pub enum ApiVersion {
     V2_2,
 }
 
-impl fmt::Display for ApiVersion {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::V2_0 => "2.0",
-            Self::V2_1 => "2.1",
-            Self::V2_2 => "2.2",
-        })
-    }
-}
-
 impl Endpoint {
     /// Returns the API version and endpoint of a request, or `None` if there is no such endpoint.
     pub(crate) fn parse(method: &Method, path: &str) -> Option<(ApiVersion, Self)> {
@@ -108,33 +97,30 @@ impl Endpoint {
             ("POST", "jobs/runs/cancel") => Self::CancelRun,
             ("GET", "jobs/runs/list") => Self::ListRuns,
             ("POST", "jobs/runs/delete") => Self::DeleteRun,
-            ("GET", "preview/scim/v2/Me") if version == ApiVersion::V2_0 => Self::Me,
-            ("GET", "workspace/get-status") if version == ApiVersion::V2_0 => {
-                Self::WorkspaceGetStatus
-            }
-            ("POST", "workspace/mkdirs") if version == ApiVersion::V2_0 => Self::WorkspaceMkdirs,
-            ("POST", "workspace/import") if version == ApiVersion::V2_0 => Self::WorkspaceImport,
-            ("GET", "workspace/export") if version == ApiVersion::V2_0 => Self::WorkspaceExport,
-            ("POST", "workspace/delete") if version == ApiVersion::V2_0 => Self::WorkspaceDelete,
             ("GET", "clusters/get") if version != ApiVersion::V2_2 => Self::GetCluster,
             ("POST", "clusters/events") if version != ApiVersion::V2_2 => Self::ListClusterEvents,
-            ("GET", "dbfs/list") if version == ApiVersion::V2_0 => Self::DbfsList,
-            ("GET", "dbfs/get-status") if version == ApiVersion::V2_0 => Self::DbfsGetStatus,
-            ("GET", "dbfs/read") if version == ApiVersion::V2_0 => Self::DbfsRead,
-            ("GET", path)
-                if version == ApiVersion::V2_0 && path.starts_with("fs/directories/Volumes/") =>
-            {
-                Self::ListVolume
-            }
-            ("GET", path)
-                if version == ApiVersion::V2_0 && path.starts_with("fs/files/Volumes/") =>
-            {
-                Self::ReadVolumeFile
-            }
-            (method, path) if version == ApiVersion::V2_0 => Self::parse_statement(method, path)?,
+            (method, call) if version == ApiVersion::V2_0 => Self::parse_2_0(method, call)?,
             _ => return None,
         };
         Some((version, endpoint))
+    }
+
+    /// Parses the endpoints that exist only in version 2.0.
+    fn parse_2_0(method: &str, call: &str) -> Option<Self> {
+        Some(match (method, call) {
+            ("GET", "preview/scim/v2/Me") => Self::Me,
+            ("GET", "workspace/get-status") => Self::WorkspaceGetStatus,
+            ("POST", "workspace/mkdirs") => Self::WorkspaceMkdirs,
+            ("POST", "workspace/import") => Self::WorkspaceImport,
+            ("GET", "workspace/export") => Self::WorkspaceExport,
+            ("POST", "workspace/delete") => Self::WorkspaceDelete,
+            ("GET", "dbfs/list") => Self::DbfsList,
+            ("GET", "dbfs/get-status") => Self::DbfsGetStatus,
+            ("GET", "dbfs/read") => Self::DbfsRead,
+            ("GET", path) if path.starts_with("fs/directories/Volumes/") => Self::ListVolume,
+            ("GET", path) if path.starts_with("fs/files/Volumes/") => Self::ReadVolumeFile,
+            (method, path) => return Self::parse_statement(method, path),
+        })
     }
 
     fn parse_statement(method: &str, call: &str) -> Option<Self> {

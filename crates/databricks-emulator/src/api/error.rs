@@ -13,6 +13,16 @@ pub(crate) struct ApiError {
     pub(crate) message: String,
 }
 
+impl ApiError {
+    pub(crate) fn new(
+        status: StatusCode,
+        error_code: &'static str,
+        message: impl Into<String>,
+    ) -> Self {
+        Self { status, error_code, message: message.into() }
+    }
+}
+
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
         (self.status, Json(json!({"error_code": self.error_code, "message": self.message})))
@@ -22,20 +32,12 @@ impl IntoResponse for ApiError {
 
 /// 400 for an invalid field or parameter.
 pub(crate) fn invalid(message: impl Into<String>) -> ApiError {
-    ApiError {
-        status: StatusCode::BAD_REQUEST,
-        error_code: "INVALID_PARAMETER_VALUE",
-        message: message.into(),
-    }
+    ApiError::new(StatusCode::BAD_REQUEST, "INVALID_PARAMETER_VALUE", message)
 }
 
 /// 400 for a body that is not a JSON object.
 pub(crate) fn malformed(message: impl Into<String>) -> ApiError {
-    ApiError {
-        status: StatusCode::BAD_REQUEST,
-        error_code: "MALFORMED_REQUEST",
-        message: message.into(),
-    }
+    ApiError::new(StatusCode::BAD_REQUEST, "MALFORMED_REQUEST", message)
 }
 
 /// 400 for an unknown run. Clients match this message (databricks-api.md#missing-runs).
@@ -45,53 +47,36 @@ pub(crate) fn unknown_run(run_id: i64) -> ApiError {
 
 /// 404 for an unknown object.
 pub(crate) fn missing(message: impl Into<String>) -> ApiError {
-    ApiError {
-        status: StatusCode::NOT_FOUND,
-        error_code: "RESOURCE_DOES_NOT_EXIST",
-        message: message.into(),
-    }
+    ApiError::new(StatusCode::NOT_FOUND, "RESOURCE_DOES_NOT_EXIST", message)
 }
 
 /// 404 for an unknown path.
 pub(crate) fn unknown_endpoint(method: &str, path: &str) -> ApiError {
-    ApiError {
-        status: StatusCode::NOT_FOUND,
-        error_code: "ENDPOINT_NOT_FOUND",
-        message: format!("No API found for '{method} {path}'."),
-    }
+    let message = format!("No API found for '{method} {path}'.");
+    ApiError::new(StatusCode::NOT_FOUND, "ENDPOINT_NOT_FOUND", message)
 }
 
 /// 413 for a body over the limit (databricks-api.md#common-rules).
 pub(crate) fn too_large(limit: usize) -> ApiError {
-    ApiError {
-        status: StatusCode::PAYLOAD_TOO_LARGE,
-        error_code: "BAD_REQUEST",
-        message: format!("The request body is larger than the maximum of {limit} bytes."),
-    }
+    let message = format!("The request body is larger than the maximum of {limit} bytes.");
+    ApiError::new(StatusCode::PAYLOAD_TOO_LARGE, "BAD_REQUEST", message)
 }
 
 /// 401 for a request without a bearer token.
 pub(crate) fn no_credential() -> ApiError {
-    ApiError {
-        status: StatusCode::UNAUTHORIZED,
-        error_code: "UNAUTHENTICATED",
-        message: "Request to the workspace has no bearer token in its Authorization header."
-            .to_owned(),
-    }
+    let message = "Request to the workspace has no bearer token in its Authorization header.";
+    ApiError::new(StatusCode::UNAUTHORIZED, "UNAUTHENTICATED", message)
 }
 
 /// 500 for a configured response that is not valid HTTP.
 pub(crate) fn invalid_response(message: String) -> ApiError {
-    ApiError { status: StatusCode::INTERNAL_SERVER_ERROR, error_code: "EMULATOR_FAULT", message }
+    ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, "EMULATOR_FAULT", message)
 }
 
 /// 401 for an expired or revoked token.
 pub(crate) fn expired_token() -> ApiError {
-    ApiError {
-        status: StatusCode::UNAUTHORIZED,
-        error_code: "UNAUTHENTICATED",
-        message: "Credential was not sent or was of an unsupported type for this API.".to_owned(),
-    }
+    let message = "Credential was not sent or was of an unsupported type for this API.";
+    ApiError::new(StatusCode::UNAUTHORIZED, "UNAUTHENTICATED", message)
 }
 
 /// 403 for an unknown token: an HTML page, not JSON (databricks-api.md#further-facts).
@@ -104,20 +89,14 @@ pub(crate) fn unknown_token() -> Response {
 
 /// 403 for a token that expires within 30 seconds (databricks-api.md#oauth).
 pub(crate) fn expiring_token() -> ApiError {
-    ApiError {
-        status: StatusCode::FORBIDDEN,
-        error_code: "PERMISSION_DENIED",
-        message: "Token is expiring within 30 seconds. (token expired)".to_owned(),
-    }
+    let message = "Token is expiring within 30 seconds. (token expired)";
+    ApiError::new(StatusCode::FORBIDDEN, "PERMISSION_DENIED", message)
 }
 
 /// 429 for exceeding the rate limit (databricks-api.md#error-codes).
 pub(crate) fn rate_limited() -> ApiError {
-    ApiError {
-        status: StatusCode::TOO_MANY_REQUESTS,
-        error_code: "REQUEST_LIMIT_EXCEEDED",
-        message: "The workspace has exceeded its request rate limit.".to_owned(),
-    }
+    let message = "The workspace has exceeded its request rate limit.";
+    ApiError::new(StatusCode::TOO_MANY_REQUESTS, "REQUEST_LIMIT_EXCEEDED", message)
 }
 
 /// 404 of a gateway that does not support this API version (databricks-api.md#further-facts).

@@ -47,23 +47,15 @@ impl CannedResponse {
     /// Creates a response with content type JSON. The body is not checked.
     #[must_use]
     pub fn json(status: u16, body: impl Into<Vec<u8>>) -> Self {
-        Self {
-            status,
-            body: body.into(),
-            content_type: "application/json".to_owned(),
-            ..Self::default()
-        }
+        let content_type = "application/json".to_owned();
+        Self { status, body: body.into(), content_type, ..Self::default() }
     }
 
     /// Creates a response with content type HTML.
     #[must_use]
     pub fn html(status: u16, body: impl Into<Vec<u8>>) -> Self {
-        Self {
-            status,
-            body: body.into(),
-            content_type: "text/html;charset=utf-8".to_owned(),
-            ..Self::default()
-        }
+        let content_type = "text/html;charset=utf-8".to_owned();
+        Self { status, body: body.into(), content_type, ..Self::default() }
     }
 
     /// Adds a header.

@@ -59,7 +59,7 @@ impl FaultRule {
     /// Creates a rule for calls that name a run.
     #[must_use]
     pub fn on_runs(calls: RunCalls, when: When<RunFault>) -> Self {
-        let RunCalls { endpoints, runs } = calls;
+        let RunCalls(Calls { endpoints, runs }) = calls;
         Self { name: None, target: Target::Calls { endpoints, runs, when } }
     }
 
@@ -92,7 +92,7 @@ pub enum When<F> {
     /// The next ones, this many.
     Next(NonZeroU32, F),
     /// Each one with this probability. The choice depends on the seed of the plan, the rule's name, the endpoint, the run
-    /// name, and the number of such calls so far: it is reproducible, whatever other runs do.
+    /// name, and the number of such calls so far, so it is reproducible. Other runs have no influence.
     Chance(Probability, F),
     /// One entry for each, in order. `None` injects nothing.
     Script(Vec<Option<F>>),
@@ -169,10 +169,7 @@ impl Calls {
 
 /// The calls for existing runs that a rule matches.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RunCalls {
-    endpoints: BTreeSet<Endpoint>,
-    runs: RunFilter,
-}
+pub struct RunCalls(Calls);
 
 impl RunCalls {
     /// Matches the calls of these endpoints. An empty list matches all three.
@@ -182,21 +179,19 @@ impl RunCalls {
         if endpoints.is_empty() {
             endpoints.extend(RunCall::ALL.map(Endpoint::from));
         }
-        Self { endpoints, runs: RunFilter::Any }
+        Self(Calls { endpoints, runs: RunFilter::Any })
     }
 
     /// Matches only calls for runs with this name.
     #[must_use]
-    pub fn of_run_named(mut self, run_name: impl Into<String>) -> Self {
-        self.runs = RunFilter::Name(run_name.into());
-        self
+    pub fn of_run_named(self, run_name: impl Into<String>) -> Self {
+        Self(self.0.of_run_named(run_name))
     }
 
     /// Matches only calls for this run or its task runs.
     #[must_use]
-    pub fn of_run(mut self, run_id: i64) -> Self {
-        self.runs = RunFilter::Id(run_id);
-        self
+    pub fn of_run(self, run_id: i64) -> Self {
+        Self(self.0.of_run(run_id))
     }
 }
 

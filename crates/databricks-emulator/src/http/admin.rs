@@ -1,6 +1,6 @@
 //! The admin API under `/emulator/v1/`, for tests in other languages. It needs no token.
 
-use super::MAX_BODY;
+use super::{MAX_BODY, SharedState};
 use crate::api::error::{ApiError, invalid, malformed, missing, unknown_endpoint};
 use crate::api::request_log::RecordedRequest;
 use crate::faults::{FaultCount, FaultPlan, FaultPlanError, FaultRule};
@@ -34,7 +34,7 @@ pub(super) fn router() -> Router<Arc<AppState>> {
 }
 
 async fn put_script(
-    State(state): State<Arc<AppState>>,
+    State(state): SharedState,
     Path(run_name): Path<String>,
     body: Bytes,
 ) -> Result<StatusCode, ApiError> {
@@ -53,7 +53,7 @@ struct StatementScriptRequest {
 }
 
 async fn post_statement_script(
-    State(state): State<Arc<AppState>>,
+    State(state): SharedState,
     body: Bytes,
 ) -> Result<StatusCode, ApiError> {
     let StatementScriptRequest { containing, script } = serde_json::from_slice(&body)
@@ -62,37 +62,31 @@ async fn post_statement_script(
     Ok(StatusCode::NO_CONTENT)
 }
 
-async fn statements(State(state): State<Arc<AppState>>) -> Json<Vec<StatementSummary>> {
+async fn statements(State(state): SharedState) -> Json<Vec<StatementSummary>> {
     Json(state.statements.summaries())
 }
 
-async fn put_warehouse(State(state): State<Arc<AppState>>, Path(id): Path<String>) -> StatusCode {
+async fn put_warehouse(State(state): SharedState, Path(id): Path<String>) -> StatusCode {
     state.statements.add_warehouse(id);
     StatusCode::NO_CONTENT
 }
 
-async fn faults(State(state): State<Arc<AppState>>) -> Json<Vec<FaultCount>> {
+async fn faults(State(state): SharedState) -> Json<Vec<FaultCount>> {
     Json(state.faults.counts())
 }
 
-async fn put_faults(
-    State(state): State<Arc<AppState>>,
-    body: Bytes,
-) -> Result<StatusCode, ApiError> {
+async fn put_faults(State(state): SharedState, body: Bytes) -> Result<StatusCode, ApiError> {
     state.faults.set_plan(parse_faults::<FaultPlan>(&body)?);
     Ok(StatusCode::NO_CONTENT)
 }
 
-async fn post_fault(
-    State(state): State<Arc<AppState>>,
-    body: Bytes,
-) -> Result<StatusCode, ApiError> {
+async fn post_fault(State(state): SharedState, body: Bytes) -> Result<StatusCode, ApiError> {
     state.faults.add(parse_faults::<FaultRule>(&body)?);
     Ok(StatusCode::NO_CONTENT)
 }
 
 async fn delete_fault(
-    State(state): State<Arc<AppState>>,
+    State(state): SharedState,
     Path(name): Path<String>,
 ) -> Result<StatusCode, ApiError> {
     if state.faults.remove(&name) {
@@ -109,23 +103,23 @@ fn parse_faults<T: FromStr<Err = FaultPlanError>>(body: &[u8]) -> Result<T, ApiE
         .map_err(|error| malformed(format!("The body is not a valid fault plan or rule: {error}.")))
 }
 
-async fn requests(State(state): State<Arc<AppState>>) -> Json<Vec<RecordedRequest>> {
+async fn requests(State(state): SharedState) -> Json<Vec<RecordedRequest>> {
     Json(state.request_log.all())
 }
 
-async fn runs(State(state): State<Arc<AppState>>) -> Json<Vec<RunSummary>> {
+async fn runs(State(state): SharedState) -> Json<Vec<RunSummary>> {
     Json(state.runs.summaries())
 }
 
 async fn advance(
-    State(state): State<Arc<AppState>>,
+    State(state): SharedState,
     Path(run_id): Path<String>,
 ) -> Result<Json<RunSummary>, ApiError> {
     state.runs.advance(parse_run_id(&run_id)?).map(Json).ok_or_else(|| not_found(&run_id))
 }
 
 async fn delete_run(
-    State(state): State<Arc<AppState>>,
+    State(state): SharedState,
     Path(run_id): Path<String>,
 ) -> Result<StatusCode, ApiError> {
     if state.runs.remove(parse_run_id(&run_id)?) {

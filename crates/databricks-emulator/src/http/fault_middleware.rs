@@ -1,7 +1,7 @@
 //! Applies injected faults to calls and their responses.
 
-use super::body_run_id;
 use super::query::Query;
+use super::{SharedState, body_run_id};
 use crate::api::endpoint::Endpoint;
 use crate::api::error;
 use crate::faults::{Fault, RetryAfter, RunFault, RunIdentity, SlowBody, TokenClock};
@@ -15,7 +15,6 @@ use axum::response::{IntoResponse as _, Response};
 use serde_json::Value;
 use std::convert::Infallible;
 use std::num::NonZeroU32;
-use std::sync::Arc;
 use std::time::Duration;
 
 /// How a fault changes one call.
@@ -140,7 +139,7 @@ fn cut_body(bytes: Bytes, limit: usize) -> Body {
 
 /// Injects faults into the token endpoints, which are not part of the workspace API. Faults of runs do not apply.
 pub(super) async fn inject_token_faults(
-    State(state): State<Arc<AppState>>,
+    State(state): SharedState,
     request: Request,
     next: Next,
 ) -> Response {

@@ -1,5 +1,6 @@
 //! Token endpoints. They need no bearer token.
 
+use super::SharedState;
 use crate::clock;
 use crate::oauth::TokenStatus;
 use crate::state::AppState;
@@ -59,17 +60,13 @@ fn base(headers: &HeaderMap, uri: &Uri, state: &AppState) -> String {
 }
 
 /// Returns the OAuth endpoint and the workspace id. Newer SDKs ask for it first (`HostMetadata` in the Python SDK).
-async fn host_metadata(
-    headers: HeaderMap,
-    uri: Uri,
-    State(state): State<Arc<AppState>>,
-) -> Response {
+async fn host_metadata(headers: HeaderMap, uri: Uri, State(state): SharedState) -> Response {
     let base = base(&headers, &uri, &state);
     Json(json!({"oidc_endpoint": format!("{base}/oidc"), "workspace_id": "1234567890"}))
         .into_response()
 }
 
-async fn discovery(headers: HeaderMap, uri: Uri, State(state): State<Arc<AppState>>) -> Response {
+async fn discovery(headers: HeaderMap, uri: Uri, State(state): SharedState) -> Response {
     let base = base(&headers, &uri, &state);
     Json(json!({
         "issuer": format!("{base}/oidc"),
@@ -80,7 +77,7 @@ async fn discovery(headers: HeaderMap, uri: Uri, State(state): State<Arc<AppStat
 }
 
 async fn token(
-    State(state): State<Arc<AppState>>,
+    State(state): SharedState,
     headers: HeaderMap,
     Form(form): Form<Fields>,
 ) -> Response {
@@ -120,7 +117,7 @@ fn basic(headers: &HeaderMap) -> Option<(String, String)> {
 }
 
 async fn azure_token(
-    State(state): State<Arc<AppState>>,
+    State(state): SharedState,
     Path(_tenant): Path<String>,
     Form(form): Form<Fields>,
 ) -> Response {
@@ -139,7 +136,7 @@ async fn azure_token(
 
 /// As the instance metadata service: `expires_in` is a string, and the `Metadata` header is required.
 async fn azure_managed_identity(
-    State(state): State<Arc<AppState>>,
+    State(state): SharedState,
     headers: HeaderMap,
     Query(query): Query<Fields>,
 ) -> Response {
@@ -157,7 +154,7 @@ fn has_google_header(headers: &HeaderMap) -> bool {
     headers.get("metadata-flavor").is_some_and(|value| value == "Google")
 }
 
-async fn google_access_token(State(state): State<Arc<AppState>>, headers: HeaderMap) -> Response {
+async fn google_access_token(State(state): SharedState, headers: HeaderMap) -> Response {
     if !has_google_header(&headers) {
         return StatusCode::FORBIDDEN.into_response();
     }
@@ -166,7 +163,7 @@ async fn google_access_token(State(state): State<Arc<AppState>>, headers: Header
 
 /// Returns the ID token as plain text.
 async fn google_id_token(
-    State(state): State<Arc<AppState>>,
+    State(state): SharedState,
     headers: HeaderMap,
     Query(query): Query<Fields>,
 ) -> Response {
@@ -177,7 +174,7 @@ async fn google_id_token(
 }
 
 async fn google_impersonated_id_token(
-    State(state): State<Arc<AppState>>,
+    State(state): SharedState,
     Path(account): Path<String>,
     headers: HeaderMap,
     Form(form): Form<Fields>,

@@ -14,6 +14,7 @@ use super::script::LifeCycle;
 use super::validation::schema::TASK;
 use super::validation::{RunFormat, SubmittedTask};
 use crate::api::endpoint::ApiVersion;
+use crate::clock::millis;
 use serde_json::{Map, Value};
 use std::time::Duration;
 
@@ -209,8 +210,4 @@ fn cluster_spec(task: &SubmittedTask) -> Value {
     let spec =
         fields.iter().filter_map(|key| Some(((*key).to_owned(), task.body.get(*key)?.clone())));
     Value::Object(spec.collect())
-}
-
-fn millis(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }

@@ -248,11 +248,9 @@ fn terminal_states(
     while states.len() < tasks.len() {
         let before = states.len();
         for task in tasks {
-            let upstream: Option<Vec<bool>> = task
-                .depends_on
-                .iter()
-                .map(|key| states.get(key.as_str()).map(|(succeeded, _)| *succeeded))
-                .collect();
+            let has_succeeded =
+                |key: &String| states.get(key.as_str()).map(|(succeeded, _)| *succeeded);
+            let upstream: Option<Vec<bool>> = task.depends_on.iter().map(has_succeeded).collect();
             let Some(upstream) = upstream else { continue };
             if states.contains_key(task.key.as_str()) {
                 continue;

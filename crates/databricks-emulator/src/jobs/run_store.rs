@@ -195,11 +195,11 @@ impl RunStore {
         let run = state.runs.get_mut(&run_id).ok_or_else(|| unknown_run(run_id))?;
         run.settle(now());
         if !run.timeline.has_ended() {
-            return Err(ApiError {
-                status: StatusCode::BAD_REQUEST,
-                error_code: "INVALID_STATE",
-                message: format!("Run {run_id} is active; cancel it before deleting it."),
-            });
+            return Err(ApiError::new(
+                StatusCode::BAD_REQUEST,
+                "INVALID_STATE",
+                format!("Run {run_id} is active; cancel it before deleting it."),
+            ));
         }
         state.remove(run_id);
         Ok(())

@@ -14,21 +14,11 @@ pub(super) struct ExecuteRequest {
     pub(super) parameters: BoundParameters,
     /// Whether the response waits for the statement to finish.
     pub(super) waits: bool,
-    pub(super) on_wait_timeout: OnWaitTimeout,
-    pub(super) disposition: Disposition,
+    /// Whether the statement is cancelled if it has not finished by then.
+    pub(super) cancel_on_timeout: bool,
+    /// Whether the disposition is EXTERNAL_LINKS instead of INLINE.
+    pub(super) external_links: bool,
     pub(super) row_limit: Option<usize>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum OnWaitTimeout {
-    Continue,
-    Cancel,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Disposition {
-    Inline,
-    ExternalLinks,
 }
 
 impl ExecuteRequest {
@@ -37,23 +27,17 @@ impl ExecuteRequest {
         if statement.len() > MAX_TEXT {
             return Err(invalid(format!("The statement is longer than {MAX_TEXT} bytes.")));
         }
-        let disposition = match one_of(body, "disposition", &["INLINE", "EXTERNAL_LINKS"])? {
-            "EXTERNAL_LINKS" => Disposition::ExternalLinks,
-            _ => Disposition::Inline,
-        };
+        let disposition = one_of(body, "disposition", &["INLINE", "EXTERNAL_LINKS"])?;
+        let external_links = disposition == "EXTERNAL_LINKS";
         let format = one_of(body, "format", &["JSON_ARRAY", "ARROW_STREAM", "CSV"])?;
         if format != "JSON_ARRAY" {
-            return Err(invalid(match disposition {
-                Disposition::Inline => format!("Format {format} needs disposition EXTERNAL_LINKS."),
-                Disposition::ExternalLinks => {
-                    format!("The emulator has no results in format {format}.")
-                }
+            return Err(invalid(if external_links {
+                format!("The emulator has no results in format {format}.")
+            } else {
+                format!("Format {format} needs disposition EXTERNAL_LINKS.")
             }));
         }
-        let on_wait_timeout = match one_of(body, "on_wait_timeout", &["CONTINUE", "CANCEL"])? {
-            "CANCEL" => OnWaitTimeout::Cancel,
-            _ => OnWaitTimeout::Continue,
-        };
+        let on_wait_timeout = one_of(body, "on_wait_timeout", &["CONTINUE", "CANCEL"])?;
         for limit in ["row_limit", "byte_limit"] {
             if body.get(limit).is_some_and(|value| value.as_u64().is_none_or(|limit| limit == 0)) {
                 return Err(invalid(format!("Field {limit} must be a positive integer.")));
@@ -65,8 +49,8 @@ impl ExecuteRequest {
             warehouse_id: required(body, "warehouse_id")?.to_owned(),
             parameters: parameters(body)?,
             waits: waits(body)?,
-            on_wait_timeout,
-            disposition,
+            cancel_on_timeout: on_wait_timeout == "CANCEL",
+            external_links,
             row_limit: row_limit.map(|limit| usize::try_from(limit).unwrap_or(usize::MAX)),
         })
     }

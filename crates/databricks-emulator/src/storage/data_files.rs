@@ -1,7 +1,7 @@
 //! Files of DBFS (databricks-api.md#dbfs-read) and of Unity Catalog volumes (databricks-api.md#files-api).
 
-use crate::api::error::{ApiError, invalid};
-use crate::clock;
+use crate::api::error::{self, ApiError, invalid};
+use crate::clock::{self, millis};
 use axum::http::StatusCode;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -120,13 +120,11 @@ impl DataFiles {
         let path = dbfs_path(path)?;
         let (offset, length) = (offset.unwrap_or(0), length.unwrap_or(DEFAULT_READ));
         if length > MAX_READ {
-            return Err(ApiError {
-                status: StatusCode::BAD_REQUEST,
-                error_code: "MAX_READ_SIZE_EXCEEDED",
-                message: format!(
-                    "The read length {length} exceeds the maximum of {MAX_READ} bytes."
-                ),
-            });
+            return Err(ApiError::new(
+                StatusCode::BAD_REQUEST,
+                "MAX_READ_SIZE_EXCEEDED",
+                format!("The read length {length} exceeds the maximum of {MAX_READ} bytes."),
+            ));
         }
         let (Ok(offset), Ok(length)) = (usize::try_from(offset), usize::try_from(length)) else {
             return Err(invalid("The offset and the length must not be negative."));
@@ -249,16 +247,8 @@ fn normalized(path: &str) -> String {
     path.trim_end_matches('/').to_owned()
 }
 
-fn millis(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
-}
-
 fn missing(path: &str) -> ApiError {
-    ApiError {
-        status: StatusCode::NOT_FOUND,
-        error_code: "RESOURCE_DOES_NOT_EXIST",
-        message: format!("No file or directory exists on path {path}."),
-    }
+    error::missing(format!("No file or directory exists on path {path}."))
 }
 
 #[cfg(test)]

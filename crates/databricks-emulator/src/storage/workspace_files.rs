@@ -1,6 +1,6 @@
 //! Workspace files (databricks-api.md#workspace-files). The only user may write to its home and to configured folders.
 
-use crate::api::error::{ApiError, invalid};
+use crate::api::error::{self, ApiError, invalid};
 use axum::http::StatusCode;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -79,11 +79,11 @@ impl WorkspaceFiles {
             .decode(text(body, "content")?)
             .map_err(|_invalid| invalid("The content is not base64."))?;
         if content.len() > MAX_FILE {
-            return Err(ApiError {
-                status: StatusCode::BAD_REQUEST,
-                error_code: "MAX_NOTEBOOK_SIZE_EXCEEDED",
-                message: "The imported file is larger than 10 MB.".to_owned(),
-            });
+            return Err(ApiError::new(
+                StatusCode::BAD_REQUEST,
+                "MAX_NOTEBOOK_SIZE_EXCEEDED",
+                "The imported file is larger than 10 MB.".to_owned(),
+            ));
         }
         self.check_writable(path)?;
         let overwrite = body.get("overwrite").and_then(Value::as_bool).unwrap_or(false);
@@ -113,11 +113,11 @@ impl WorkspaceFiles {
         }
         let is_below = |name: &String| is_in(name, path) && name != path;
         if !recursive && (tree.folders.iter().any(is_below) || tree.files.keys().any(is_below)) {
-            return Err(ApiError {
-                status: StatusCode::BAD_REQUEST,
-                error_code: "DIRECTORY_NOT_EMPTY",
-                message: format!("Folder ({path}) is not empty."),
-            });
+            return Err(ApiError::new(
+                StatusCode::BAD_REQUEST,
+                "DIRECTORY_NOT_EMPTY",
+                format!("Folder ({path}) is not empty."),
+            ));
         }
         tree.folders.retain(|name| !is_in(name, path));
         tree.files.retain(|name, _| !is_in(name, path));
@@ -146,11 +146,11 @@ impl WorkspaceFiles {
         if self.writable.iter().any(|folder| is_in(path, folder)) {
             return Ok(());
         }
-        Err(ApiError {
-            status: StatusCode::FORBIDDEN,
-            error_code: "PERMISSION_DENIED",
-            message: format!("The user does not have Edit permissions on {path}."),
-        })
+        Err(ApiError::new(
+            StatusCode::FORBIDDEN,
+            "PERMISSION_DENIED",
+            format!("The user does not have Edit permissions on {path}."),
+        ))
     }
 
     fn lock(&self) -> MutexGuard<'_, Tree> {
@@ -181,19 +181,15 @@ fn text<'a>(body: &'a Map<String, Value>, field: &str) -> Result<&'a str, ApiErr
 }
 
 fn missing(path: &str) -> ApiError {
-    ApiError {
-        status: StatusCode::NOT_FOUND,
-        error_code: "RESOURCE_DOES_NOT_EXIST",
-        message: format!("Path ({path}) doesn't exist."),
-    }
+    error::missing(format!("Path ({path}) doesn't exist."))
 }
 
 fn exists(path: &str) -> ApiError {
-    ApiError {
-        status: StatusCode::BAD_REQUEST,
-        error_code: "RESOURCE_ALREADY_EXISTS",
-        message: format!("Path ({path}) already exists."),
-    }
+    ApiError::new(
+        StatusCode::BAD_REQUEST,
+        "RESOURCE_ALREADY_EXISTS",
+        format!("Path ({path}) already exists."),
+    )
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! The clusters of runs (databricks-api.md#clusters).
 
-use super::{RequestContext, insert, millis, spark_context_id};
+use super::{RequestContext, insert, spark_context_id};
+use crate::clock::millis;
 use crate::jobs::run::{CurrentState, Run};
 use crate::jobs::script::LifeCycle;
 use crate::jobs::validation::SubmittedTask;

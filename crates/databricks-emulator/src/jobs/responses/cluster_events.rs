@@ -1,8 +1,8 @@
 //! Cluster events, derived from the timeline of a run (databricks-api.md#clusters).
 
 use super::cluster::termination_reason;
-use super::millis;
 use crate::api::error::{ApiError, invalid};
+use crate::clock::millis;
 use crate::jobs::run::Run;
 use crate::jobs::script::LifeCycle;
 use serde_json::{Map, Value, json};

@@ -56,16 +56,13 @@ pub(crate) fn output(run: &Run, index: usize, context: &RequestContext<'_>) -> V
 
 /// Returns the last bytes of a text, at most `limit`, and whether it is truncated.
 fn truncate_start(text: &str, limit: usize) -> (&str, bool) {
-    let from = text.len().saturating_sub(limit);
-    let from =
-        (from..=text.len()).find(|index| text.is_char_boundary(*index)).unwrap_or(text.len());
+    let from = text.ceil_char_boundary(text.len().saturating_sub(limit));
     (text.get(from..).unwrap_or_default(), from > 0)
 }
 
 /// Returns the first bytes of a text, at most `limit`, and whether it is truncated.
 fn truncate_end(text: &str, limit: usize) -> (&str, bool) {
-    let to =
-        (0..=text.len().min(limit)).rev().find(|index| text.is_char_boundary(*index)).unwrap_or(0);
+    let to = text.floor_char_boundary(limit);
     (text.get(..to).unwrap_or_default(), to < text.len())
 }
 
