@@ -1,58 +1,58 @@
-//! One attempt, as the executor's connector plugin and its cache know it (FC §1.5).
+//! The state of one attempt in the executor's connector plugin and its cache (flyte-contract.md#gettask).
 
 use crate::report::{self, Fault, Kind, Phase, Report, TaskError};
 use crate::settings::Settings;
 use crate::task::Outputs;
 use flyteidl2::connector::Resource;
 
-/// What the cache does when the turn of an attempt comes.
+/// What the cache does when an attempt is due.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Polling {
-    /// It calls `GetTask`.
+pub enum NextPoll {
+    /// Calls `GetTask`.
     Get,
-    /// It does not, and never will again.
-    Over,
+    /// Stops polling for good.
+    Stop,
 }
 
-/// An attempt that `CreateTask` has accepted.
+/// An attempt that `CreateTask` accepted.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Attempt {
-    /// What `CreateTask` answered.
+    /// The handle that `CreateTask` returned.
     resource_meta: Vec<u8>,
-    /// `GetTask` errors so far. Nothing takes one back (FC §0.3).
+    /// `GetTask` errors so far. A success does not reset them (flyte-contract.md#gettask-errors).
     failures: u32,
     last_error: String,
-    /// The last answer that was no error.
+    /// The last successful response.
     latest: Option<Resource>,
-    /// The errors were too many, and the cache has noticed.
-    gave_up: bool,
+    /// Polling has stopped because of too many errors.
+    stopped: bool,
 }
 
 impl Attempt {
-    /// An attempt that has this handle.
+    /// Creates an attempt with this handle.
     pub fn new(resource_meta: Vec<u8>) -> Self {
-        Self { resource_meta, failures: 0, last_error: String::new(), latest: None, gave_up: false }
+        Self { resource_meta, failures: 0, last_error: String::new(), latest: None, stopped: false }
     }
 
-    /// What `CreateTask` answered.
+    /// Returns the handle that `CreateTask` returned.
     pub fn resource_meta(&self) -> &[u8] {
         &self.resource_meta
     }
 
-    /// The turn of this attempt has come.
-    pub fn poll(&mut self, settings: &Settings) -> Polling {
-        if self.gave_up || self.latest.as_ref().is_some_and(report::is_terminal) {
-            return Polling::Over;
+    /// Decides whether to poll the attempt now.
+    pub fn poll(&mut self, settings: &Settings) -> NextPoll {
+        if self.stopped || self.latest.as_ref().is_some_and(report::is_terminal) {
+            return NextPoll::Stop;
         }
         if self.failures > settings.max_sync_failures {
-            // Not at the last error, but at the turn after it.
-            self.gave_up = true;
-            return Polling::Over;
+            // Polling stops not at the last error, but when the attempt is due next.
+            self.stopped = true;
+            return NextPoll::Stop;
         }
-        Polling::Get
+        NextPoll::Get
     }
 
-    /// `GetTask` was answered.
+    /// Records the result of a `GetTask` call.
     pub fn got(&mut self, answer: Result<Resource, &Fault>) {
         match answer {
             Ok(resource) => self.latest = Some(resource),
@@ -63,32 +63,32 @@ impl Attempt {
         }
     }
 
-    /// The executor was started anew: the errors are written down with the task, the answers are not. So an attempt that
-    /// was frozen fails (read in the executor's source, not seen running).
+    /// Records a restart of the executor. It persists the error count, but not the responses, so a frozen attempt then fails
+    /// (from the executor's source; not observed).
     pub fn restarted(&mut self) {
         self.latest = None;
-        self.gave_up = false;
+        self.stopped = false;
     }
 
-    /// `GetTask` errors so far.
+    /// Returns the number of `GetTask` errors so far.
     pub fn failures(&self) -> u32 {
         self.failures
     }
 
-    /// Whether nobody will ever ask again how the work stands, though the last answer was not an end: the task keeps
-    /// its last phase for ever (FC §0.3).
+    /// True if polling has stopped in a non-terminal phase: the task keeps this phase forever
+    /// (flyte-contract.md#gettask-errors).
     pub fn is_frozen(&self) -> bool {
-        self.gave_up && self.latest.as_ref().is_some_and(|latest| !report::is_terminal(latest))
+        self.stopped && self.latest.as_ref().is_some_and(|latest| !report::is_terminal(latest))
     }
 
-    /// The executor looks at the attempt.
+    /// Returns what the plugin reports at a reconciliation.
     ///
     /// # Errors
     ///
-    /// A system error, in the executor's words.
-    pub fn look(&self, outputs: Outputs) -> Result<Report, String> {
+    /// A system error in the executor's wording.
+    pub fn report(&self, outputs: Outputs) -> Result<Report, String> {
         let Some(latest) = &self.latest else {
-            return Ok(if self.gave_up {
+            return Ok(if self.stopped {
                 let error = TaskError {
                     code: "AutoRefreshCacheFailed",
                     kind: Kind::User,

@@ -1,8 +1,8 @@
-//! Connections to every replica of a connector, and the choice among them, as grpc-go's `round_robin` makes it.
+//! Connects to all replicas of a connector and picks one per call, as grpc-go's `round_robin` does.
 //!
-//! A replica is CONNECTING until it is first reached, READY while it is connected, and FAILING from a failed try to
-//! connect until the next good one. Calls go to the READY ones in turn. With none of them they wait while any is
-//! CONNECTING; when all are FAILING they fail at once, unless they wait for ready.
+//! A replica is CONNECTING until its first connection, READY while connected, and FAILING after a failed connect. Calls go to
+//! READY replicas in turn. Without any, calls wait while a replica is CONNECTING. If all are FAILING, calls fail immediately
+//! unless they wait for ready.
 
 use crate::service_config::ConnectBackoff;
 use hyper::client::conn::http2::{self, SendRequest};
@@ -17,10 +17,10 @@ use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 use tonic::body::Body;
 
-/// How long one try to connect may take (gRPC's minimum).
+/// The timeout of one connect: gRPC's minimum.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// Every replica, by its place.
+/// Connections to all replicas, by index.
 #[derive(Debug)]
 pub struct Balancer {
     replicas: Vec<Replica>,
@@ -31,7 +31,7 @@ pub struct Balancer {
 #[derive(Debug)]
 struct Replica {
     address: watch::Sender<SocketAddr>,
-    keeper: JoinHandle<()>,
+    task: JoinHandle<()>,
 }
 
 #[derive(Debug)]
@@ -57,13 +57,13 @@ pub(crate) struct Connection {
 impl Drop for Balancer {
     fn drop(&mut self) {
         for replica in &self.replicas {
-            replica.keeper.abort();
+            replica.task.abort();
         }
     }
 }
 
 impl Balancer {
-    /// Connects to every address at once. Has to be called within a tokio runtime.
+    /// Starts connecting to all addresses. Must be called in a tokio runtime.
     pub fn new(addresses: &[SocketAddr], backoff: ConnectBackoff) -> Self {
         let shared = Arc::new(Shared {
             states: Mutex::new(vec![State::Connecting; addresses.len()]),
@@ -71,14 +71,14 @@ impl Balancer {
         });
         let replicas = addresses.iter().enumerate().map(|(place, address)| {
             let (sender, receiver) = watch::channel(*address);
-            let keeper = tokio::spawn(keep(place, receiver, backoff, Arc::clone(&shared)));
-            Replica { address: sender, keeper }
+            let task = tokio::spawn(keep_connected(place, receiver, backoff, Arc::clone(&shared)));
+            Replica { address: sender, task }
         });
         Self { replicas: replicas.collect(), turn: AtomicUsize::new(0), shared }
     }
 
-    /// The name service says that the replica at this place has another address now.
-    pub fn moved(&self, place: usize, address: SocketAddr) {
+    /// Changes the address of a replica, as a name resolver does.
+    pub fn set_address(&self, place: usize, address: SocketAddr) {
         if let Some(replica) = self.replicas.get(place) {
             replica.address.send_replace(address);
         }
@@ -92,11 +92,11 @@ impl Balancer {
         .await;
     }
 
-    /// The connection that the next call takes.
+    /// Returns the connection for the next call.
     ///
     /// # Errors
     ///
-    /// Why there is none, for a call that does not wait.
+    /// Returns the last connection error if no replica is available and the call does not wait.
     pub(crate) async fn pick(&self, wait_for_ready: bool) -> Result<Connection, String> {
         self.wait_for(|states| {
             let ready: Vec<&Connection> = states.iter().filter_map(State::usable).collect();
@@ -113,7 +113,7 @@ impl Balancer {
 
     async fn wait_for<T>(&self, mut look: impl FnMut(&[State]) -> Option<T> + Send) -> T {
         loop {
-            // Before the look, so that no change is missed.
+            // Register before the check, so that no change is missed.
             let changed = self.shared.changed.notified();
             if let Some(found) = look(&self.shared.lock()) {
                 return found;
@@ -131,7 +131,7 @@ impl State {
         }
     }
 
-    /// Why it fails; `None` when it does not, or not known to.
+    /// Returns the connection error of a FAILING replica.
     fn fault(&self) -> Option<&str> {
         match self {
             Self::Failing(fault) => Some(fault),
@@ -153,8 +153,8 @@ impl Shared {
     }
 }
 
-/// Keeps one replica connected, for ever.
-async fn keep(
+/// Keeps one replica connected.
+async fn keep_connected(
     place: usize,
     mut address: watch::Receiver<SocketAddr>,
     backoff: ConnectBackoff,
@@ -170,7 +170,7 @@ async fn keep(
                 shared.set(place, State::Ready(connection));
                 tokio::select! {
                     () = served => {}
-                    // It takes no new calls from its GOAWAY on, while those under way finish.
+                    // After GOAWAY the connection takes no new calls, while those in flight finish.
                     () = closed_for_calls(closed) => {}
                     changed = address.changed() => if changed.is_err() { return },
                 }
@@ -189,13 +189,13 @@ async fn keep(
 }
 
 async fn closed_for_calls(mut sender: SendRequest<Body>) {
-    // `ready` is an error once the connection takes no more; while it is fine there is nothing to wait on but time.
+    // `ready` fails once the connection takes no new calls. There is no event to wait for, so poll.
     while sender.ready().await.is_ok() {
         sleep(Duration::from_millis(20)).await;
     }
 }
 
-/// Connects, and hands the connection's own work to the runtime: it goes on until the last call over it is done.
+/// Connects, and spawns the connection's driver, which runs until the last call has finished.
 async fn connect(
     address: SocketAddr,
 ) -> Result<(Connection, impl Future<Output = ()> + Send), String> {
@@ -212,7 +212,7 @@ async fn connect(
         .map_err(|_elapsed| format!("{address}: no connection within {CONNECT_TIMEOUT:?}"))??;
     let served = tokio::spawn(serving);
     let ended = async move {
-        // How it ended does not matter: it is gone.
+        // The reason does not matter.
         drop(served.await);
     };
     Ok((Connection { address, sender }, ended))

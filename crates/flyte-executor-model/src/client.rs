@@ -1,4 +1,4 @@
-//! One call of the connector, with its deadline, its wait for a connection and its retries, as grpc-go makes it.
+//! Calls the connector with deadline, wait-for-ready and retries, as grpc-go does.
 
 use crate::balancer::{Balancer, Connection};
 use crate::report::Fault;
@@ -20,26 +20,26 @@ use tonic::body::Body;
 use tonic::{Code, Request, Response, Status};
 use tower::Service;
 
-/// No deadline is this one.
+/// Stands for no deadline.
 const FOR_EVER: Duration = Duration::from_hours(24 * 365);
 
-/// A client of all replicas.
+/// A client that spreads calls over all replicas.
 #[derive(Debug, Clone)]
 pub struct Client {
     balancer: Arc<Balancer>,
     config: ServiceConfig,
 }
 
-/// How one try of a call ended.
+/// The outcome of one try of a call.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Ended {
-    /// The replica answered, with this code.
+pub enum TryOutcome {
+    /// The replica responded with this code.
     Answered(Code),
-    /// The connection broke under it: the replica may have done the work.
+    /// The connection broke during the call. The replica may have executed it.
     Broken,
-    /// The connection closed before the call went out; another try cost nothing.
+    /// The connection closed before the call was sent, so that it is retried transparently.
     Unsent,
-    /// The caller's deadline came first.
+    /// The deadline expired.
     TimedOut,
 }
 
@@ -48,20 +48,20 @@ pub enum Ended {
 pub struct Try {
     /// The replica.
     pub replica: SocketAddr,
-    /// How it ended.
-    pub ended: Ended,
+    /// Its outcome.
+    pub outcome: TryOutcome,
 }
 
-/// A call that is over.
+/// The result of a call.
 #[derive(Debug, Clone)]
-pub struct Called<T> {
-    /// The answer, as the executor sees it.
+pub struct CallResult<T> {
+    /// The response or error that the executor sees.
     pub answer: Result<T, Fault>,
-    /// The tries it took.
+    /// All tries.
     pub tries: Vec<Try>,
 }
 
-/// The three calls that the executor makes of a task.
+/// A request of the executor.
 trait Rpc: Clone + Send + Sync {
     type Answer: Send;
     fn send(
@@ -95,7 +95,7 @@ rpc!(GetTaskRequest, GetTaskResponse, get_task);
 rpc!(DeleteTaskRequest, DeleteTaskResponse, delete_task);
 
 impl Client {
-    /// A client with that service config.
+    /// Creates a client with this service config.
     pub fn new(balancer: Arc<Balancer>, config: ServiceConfig) -> Self {
         Self { balancer, config }
     }
@@ -105,7 +105,7 @@ impl Client {
         &self,
         request: CreateTaskRequest,
         deadline: Option<Duration>,
-    ) -> Called<CreateTaskResponse> {
+    ) -> CallResult<CreateTaskResponse> {
         self.call(request, deadline).await
     }
 
@@ -114,7 +114,7 @@ impl Client {
         &self,
         request: GetTaskRequest,
         deadline: Option<Duration>,
-    ) -> Called<GetTaskResponse> {
+    ) -> CallResult<GetTaskResponse> {
         self.call(request, deadline).await
     }
 
@@ -123,11 +123,11 @@ impl Client {
         &self,
         request: DeleteTaskRequest,
         deadline: Option<Duration>,
-    ) -> Called<DeleteTaskResponse> {
+    ) -> CallResult<DeleteTaskResponse> {
         self.call(request, deadline).await
     }
 
-    async fn call<R: Rpc>(&self, request: R, deadline: Option<Duration>) -> Called<R::Answer> {
+    async fn call<R: Rpc>(&self, request: R, deadline: Option<Duration>) -> CallResult<R::Answer> {
         let mut tries = Vec::new();
         let until = Instant::now() + deadline.unwrap_or(FOR_EVER);
         let left = deadline.map(|_| until);
@@ -138,7 +138,7 @@ impl Client {
                 Err(Fault { code: "DeadlineExceeded".to_owned(), message })
             }
         };
-        Called { answer, tries }
+        CallResult { answer, tries }
     }
 
     async fn attempts<R: Rpc>(
@@ -151,7 +151,7 @@ impl Client {
         loop {
             let failure = match self.attempt(request, until, tries).await {
                 Ok(answer) => return Ok(answer),
-                // A transparent retry: it is not counted.
+                // A transparent retry is not counted.
                 Err(None) => continue,
                 Err(Some(failure)) => failure,
             };
@@ -163,7 +163,7 @@ impl Client {
         }
     }
 
-    /// One try. `Err(None)` is one that never left.
+    /// Makes one try. `Err(None)`: the call was not sent.
     async fn attempt<R: Rpc>(
         &self,
         request: &R,
@@ -176,32 +176,32 @@ impl Client {
             .await
             .map_err(|fault| Some(Status::unavailable(fault)))?;
         let place = tries.len();
-        // What it stays when the deadline drops us here.
-        tries.push(Try { replica: connection.address, ended: Ended::TimedOut });
-        let mut end = |ended| {
+        // Remains if the deadline drops this future.
+        tries.push(Try { replica: connection.address, outcome: TryOutcome::TimedOut });
+        let mut end = |outcome| {
             if let Some(entry) = tries.get_mut(place) {
-                entry.ended = ended;
+                entry.outcome = outcome;
             }
         };
         let timeout = until.map(|until| until.saturating_duration_since(Instant::now()));
         match request.clone().send(Wire::client(connection), timeout).await {
             Ok(response) => {
-                end(Ended::Answered(Code::Ok));
+                end(TryOutcome::Answered(Code::Ok));
                 Ok(response.into_inner())
             }
             Err(status) => match broken(&status) {
                 None => {
-                    end(Ended::Answered(status.code()));
+                    end(TryOutcome::Answered(status.code()));
                     Err(Some(status))
                 }
                 Some(true) => {
-                    end(Ended::Unsent);
-                    // The keeper of the connection has to hear of it first.
+                    end(TryOutcome::Unsent);
+                    // Let the connection task notice the closed connection first.
                     tokio::task::yield_now().await;
                     Err(None)
                 }
                 Some(false) => {
-                    end(Ended::Broken);
+                    end(TryOutcome::Broken);
                     Err(Some(Status::unavailable(format!("error reading from server: {status}"))))
                 }
             },
@@ -209,8 +209,7 @@ impl Client {
     }
 }
 
-/// For a status that the client made of a broken connection: whether the call never left. `None` for one that the
-/// server sent.
+/// Returns `None` for a status that the server sent. For a broken connection returns true if the call was not sent.
 fn broken(status: &Status) -> Option<bool> {
     let mut source = std::error::Error::source(status)?;
     loop {
@@ -224,7 +223,7 @@ fn broken(status: &Status) -> Option<bool> {
     }
 }
 
-/// As grpc-go words it.
+/// Words an error as grpc-go does.
 fn fault(status: &Status) -> Fault {
     let code = match status.code() {
         Code::Ok => "OK".to_owned(),
@@ -234,7 +233,7 @@ fn fault(status: &Status) -> Fault {
     Fault { code, message: status.message().to_owned() }
 }
 
-/// One connection as tonic's stubs take it.
+/// Adapts a connection to tonic's generated client.
 #[derive(Debug, Clone)]
 struct Wire {
     connection: Connection,

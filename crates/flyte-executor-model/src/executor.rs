@@ -1,9 +1,9 @@
-//! The executor around the model: a clock, a network, and as many tasks at once as there are.
+//! Runs the model with a clock and a network, for many tasks concurrently.
 
-use crate::client::{Called, Client, Try};
+use crate::client::{CallResult, Client, Try};
 use crate::report::Fault;
 use crate::settings::Deadlines;
-use crate::task::{Action, Call, End, Event, Standing, Task};
+use crate::task::{Action, Call, End, Event, Task, TaskStatus};
 use flyteidl2::connector::{CreateTaskRequest, DeleteTaskRequest, GetTaskRequest};
 use futures_util::StreamExt as _;
 use futures_util::future::BoxFuture;
@@ -13,9 +13,9 @@ use std::time::Duration;
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, sleep_until};
 
-/// How many tasks the executor looks at at once; a create and a delete happen within a look (FC §1.3).
-const LOOKS: usize = 512;
-/// How many polls are under way at once (FC §1.5).
+/// Concurrent reconciliations. Creates and deletes happen during one (flyte-contract.md#createtask).
+const RECONCILIATIONS: usize = 512;
+/// Concurrent polls (flyte-contract.md#gettask).
 const POLLS: usize = 10;
 
 /// An executor.
@@ -23,34 +23,35 @@ const POLLS: usize = 10;
 pub struct Executor {
     client: Client,
     deadlines: Deadlines,
-    looks: Arc<Semaphore>,
+    reconciliations: Arc<Semaphore>,
     polls: Arc<Semaphore>,
 }
 
-/// What the executor sends for a task.
+/// The requests that the executor sends for a task.
 pub trait Requests: Send + Sync {
-    /// `CreateTask` for this attempt, from 0.
+    /// Returns the `CreateTask` request of an attempt, from 0.
     fn create(&self, attempt: u32) -> CreateTaskRequest;
-    /// `GetTask` for this attempt.
+    /// Returns the `GetTask` request of an attempt.
     fn get(&self, attempt: u32, resource_meta: Vec<u8>) -> GetTaskRequest;
-    /// `DeleteTask` for this attempt.
+    /// Returns the `DeleteTask` request of an attempt.
     fn delete(&self, attempt: u32, resource_meta: Vec<u8>) -> DeleteTaskRequest;
 }
 
-/// What befalls a task from the executor's side.
+/// Disruptions of one task by its user and its executor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Fate {
-    /// When its user aborts it, from its beginning; `None`: never.
+pub struct Disruptions {
+    /// When the user aborts it, from its start. `None`: never.
     pub abort_after: Option<Duration>,
-    /// How many of its creates the executor cannot write down, and sends again (FC §0.5).
+    /// The number of creates whose result the executor fails to persist, so that it sends them again
+    /// (flyte-contract.md#createtask).
     pub unstored: u32,
-    /// When the executor is started anew, from the task's beginning; `None`: never. The calls under way break off.
+    /// When the executor restarts, from the start of the task. `None`: never. Calls in flight are aborted.
     pub restart_after: Option<Duration>,
-    /// When to stop looking, whatever has become of it.
-    pub patience: Duration,
+    /// Stops the task after this time.
+    pub timeout: Duration,
 }
 
-/// What one call was.
+/// The method of a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verb {
     /// `CreateTask`.
@@ -61,79 +62,84 @@ pub enum Verb {
     Delete,
 }
 
-/// One call in the life of a task.
+/// A recorded call.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Traced {
-    /// When it began, from the beginning of the task.
+pub struct TracedCall {
+    /// The start, since the start of the task.
     pub began: Duration,
-    /// How long it took.
+    /// The duration.
     pub took: Duration,
-    /// What it was.
+    /// The method.
     pub verb: Verb,
-    /// For which attempt, from 0.
+    /// The attempt, from 0.
     pub attempt: u32,
-    /// The tries it took.
+    /// All tries.
     pub tries: Vec<Try>,
-    /// What it came to: the handle of a create, the phase of a get, or the error.
+    /// The result or the error.
     pub outcome: Result<Outcome, Fault>,
-    /// Whether the executor could write down what came of it.
+    /// Whether the executor persisted the result.
     pub stored: bool,
 }
 
-/// What a call that was answered came to.
+/// The result of a successful call.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outcome {
-    /// The handle of a create.
+    /// A create returned this handle.
     Launched(Vec<u8>),
-    /// The phase number and the message of a get.
+    /// A get returned this phase number and message.
     Phase(i32, String),
-    /// A delete.
+    /// A delete succeeded.
     Deleted,
 }
 
-/// A task that the executor is done with.
+/// The result of running a task.
 #[derive(Debug, Clone)]
 pub struct Finished {
-    /// How it stands.
-    pub standing: Standing,
+    /// Its status.
+    pub status: TaskStatus,
     /// How it ended, if it did.
     pub end: Option<End>,
     /// Its last attempt, from 0.
     pub attempt: u32,
-    /// Every call about it.
-    pub calls: Vec<Traced>,
+    /// All calls for the task.
+    pub calls: Vec<TracedCall>,
 }
 
 impl Executor {
-    /// An executor that calls through this client, with the stock numbers of calls at once.
+    /// Creates an executor with the stock concurrency limits.
     pub fn new(client: Client, deadlines: Deadlines) -> Self {
         Self {
             client,
             deadlines,
-            looks: Arc::new(Semaphore::new(LOOKS)),
+            reconciliations: Arc::new(Semaphore::new(RECONCILIATIONS)),
             polls: Arc::new(Semaphore::new(POLLS)),
         }
     }
 
-    /// The same executor with so many polls at once. One whose waits are shorter needs more of them, for the calls
-    /// themselves are as long as ever.
+    /// Sets the number of concurrent polls. With shorter intervals more are needed, because calls take as long as before.
     #[must_use]
     pub fn with_polls(mut self, polls: usize) -> Self {
         self.polls = Arc::new(Semaphore::new(polls));
         self
     }
 
-    /// Runs a task until it is collected, frozen, or out of patience.
-    pub async fn run(&self, mut task: Task, requests: &dyn Requests, fate: Fate) -> Finished {
+    /// Runs a task until it is collected, frozen, or timed out.
+    pub async fn run(
+        &self,
+        mut task: Task,
+        requests: &dyn Requests,
+        disruptions: Disruptions,
+    ) -> Finished {
         let began = Instant::now();
-        let mut calls: FuturesUnordered<BoxFuture<'_, (Traced, Event)>> = FuturesUnordered::new();
+        let mut calls: FuturesUnordered<BoxFuture<'_, (TracedCall, Event)>> =
+            FuturesUnordered::new();
         let mut timers: Vec<(Instant, Event)> = vec![(began, Task::BEGIN)];
-        timers.extend(fate.abort_after.map(|after| (began + after, Event::Abort)));
-        timers.extend(fate.restart_after.map(|after| (began + after, Event::Restarted)));
-        let mut unstored = fate.unstored;
+        timers.extend(disruptions.abort_after.map(|after| (began + after, Event::Abort)));
+        timers.extend(disruptions.restart_after.map(|after| (began + after, Event::Restarted)));
+        let mut unstored = disruptions.unstored;
         let mut trace = Vec::new();
-        let over = began + fate.patience;
-        while !matches!(task.standing(), Standing::Collected | Standing::Frozen) {
+        let over = began + disruptions.timeout;
+        while !matches!(task.status(), TaskStatus::Collected | TaskStatus::Frozen) {
             let next = timers.iter().map(|(at, _)| *at).min().unwrap_or(over).min(over);
             let event = tokio::select! {
                 Some((traced, event)) = calls.next(), if !calls.is_empty() => {
@@ -170,7 +176,7 @@ impl Executor {
             }
         }
         Finished {
-            standing: task.standing(),
+            status: task.status(),
             end: task.end().cloned(),
             attempt: task.attempt(),
             calls: trace,
@@ -183,14 +189,15 @@ impl Executor {
         requests: &dyn Requests,
         task_began: Instant,
         stored: bool,
-    ) -> (Traced, Event) {
-        let slots = if matches!(call, Call::Get { .. }) { &self.polls } else { &self.looks };
+    ) -> (TracedCall, Event) {
+        let slots =
+            if matches!(call, Call::Get { .. }) { &self.polls } else { &self.reconciliations };
         // The semaphore is never closed.
         let _slot = slots.acquire().await;
         let began = Instant::now();
         let (verb, attempt, tries, outcome, event) = match call {
             Call::Create { attempt } => {
-                let Called { answer, tries } =
+                let CallResult { answer, tries } =
                     self.client.create(requests.create(attempt), self.deadlines.create).await;
                 let answer = answer.map(|answer| answer.resource_meta);
                 let outcome = answer.clone().map(Outcome::Launched);
@@ -198,7 +205,8 @@ impl Executor {
             }
             Call::Get { attempt, resource_meta } => {
                 let request = requests.get(attempt, resource_meta);
-                let Called { answer, tries } = self.client.get(request, self.deadlines.get).await;
+                let CallResult { answer, tries } =
+                    self.client.get(request, self.deadlines.get).await;
                 let answer = answer.map(|answer| answer.resource.unwrap_or_default());
                 let outcome = answer
                     .as_ref()
@@ -208,14 +216,14 @@ impl Executor {
             }
             Call::Delete { attempt, resource_meta } => {
                 let request = requests.delete(attempt, resource_meta);
-                let Called { answer, tries } =
+                let CallResult { answer, tries } =
                     self.client.delete(request, self.deadlines.delete).await;
                 let answer = answer.map(|_empty| ());
                 let outcome = answer.clone().map(|()| Outcome::Deleted);
                 (Verb::Delete, attempt, tries, outcome, Event::Deleted(answer))
             }
         };
-        let traced = Traced {
+        let traced = TracedCall {
             began: began.duration_since(task_began),
             took: began.elapsed(),
             verb,

@@ -1,19 +1,19 @@
-//! What of all the reports is kept for the user (FC §1.6).
+//! The events and links that Flyte stores for the user (flyte-contract.md#what-users-see).
 
 use crate::report::{Phase, Report};
 use flyteidl2::core::TaskLog;
 use std::collections::BTreeMap;
 
-/// An event that was stored.
+/// A stored event.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Event {
-    /// Of which attempt, from 0.
+    /// The attempt, from 0.
     pub attempt: u32,
-    /// Its phase.
+    /// The phase.
     pub phase: Phase,
     /// The version of the phase.
     pub version: u32,
-    /// The reason; the UI shows it when it is not empty.
+    /// The reason. The UI shows it unless it is empty.
     pub reason: String,
 }
 
@@ -25,8 +25,9 @@ pub struct History {
 }
 
 impl History {
-    /// Takes a report in. The first event of an attempt, a phase and a version stays; later ones are dropped. Links are
-    /// merged by name, and the latest wins.
+    /// Stores a report.
+    ///
+    /// Of events with the same attempt, phase and version only the first is kept. Links are merged by name; the latest wins.
     pub(crate) fn record(&mut self, attempt: u32, report: &Report) {
         for link in &report.links {
             self.links.insert(link.name.clone(), link.clone());
@@ -44,12 +45,12 @@ impl History {
         }
     }
 
-    /// The events, in the order they came.
+    /// Returns the events in order.
     pub fn events(&self) -> &[Event] {
         &self.events
     }
 
-    /// The reasons that the UI shows.
+    /// Returns the reasons that the UI shows.
     pub fn reasons(&self) -> Vec<&str> {
         self.events
             .iter()
@@ -58,14 +59,14 @@ impl History {
             .collect()
     }
 
-    /// The phases that the UI shows, without repetition.
+    /// Returns the phases that the UI shows, without repetition.
     pub fn transitions(&self) -> Vec<Phase> {
         let mut phases: Vec<Phase> = self.events.iter().map(|event| event.phase).collect();
         phases.dedup();
         phases
     }
 
-    /// The links, by name.
+    /// Returns the links, sorted by name.
     pub fn links(&self) -> impl Iterator<Item = &TaskLog> {
         self.links.values()
     }

@@ -1,18 +1,14 @@
-//! What the executor refuses before it calls anybody (FC §1.3).
+//! Task templates that the executor rejects without calling a connector (flyte-contract.md#createtask).
 
 use flyteidl2::core::TaskTemplate;
 use prost_types::{Struct, value::Kind};
 use std::collections::BTreeMap;
 
-/// What it says of a template that cannot be launched; `None` when `CreateTask` is called. `labels` are those of the
-/// execution: the scope of a secret is made of them.
+/// Returns the error for a template that cannot be launched, or `None` if the executor calls `CreateTask`.
 ///
-/// Open-source Flyte has no secrets for connectors: one name among `custom.secrets`, be it null, ends the attempt
-/// (FC §8.2).
-pub fn refusal_before_any_call(
-    template: &TaskTemplate,
-    labels: &BTreeMap<String, String>,
-) -> Option<String> {
+/// `labels` are those of the execution; the scope of a secret is derived from them. Open-source Flyte has no secrets for
+/// connectors: any entry in `custom.secrets`, even null, fails the attempt (flyte-contract.md#observed-backend).
+pub fn launch_error(template: &TaskTemplate, labels: &BTreeMap<String, String>) -> Option<String> {
     let Some(custom) = &template.custom else {
         return Some(
             "failed to unmarshal connection from task template custom: nil Struct Object passed"
@@ -30,7 +26,7 @@ pub fn refusal_before_any_call(
     ))
 }
 
-/// The first secret that the task asks for, by its name; empty for a name that is null.
+/// Returns the name of the first requested secret. Empty for a null name.
 fn first_secret(custom: &Struct) -> Option<&str> {
     let Some(Kind::StructValue(secrets)) = &custom.fields.get("secrets")?.kind else { return None };
     let (_, name) = secrets.fields.first_key_value()?;

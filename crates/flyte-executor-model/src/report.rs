@@ -1,47 +1,47 @@
-//! What the executor's plugin makes of an answer.
+//! How the executor's plugin interprets a response.
 
 use flyteidl2::connector::Resource;
 use flyteidl2::core::{TaskLog, task_execution};
 
-/// The code that the plugin gives every failure of a task (FC §1.5).
+/// The error code of every failed task (flyte-contract.md#gettask).
 const TASK_FAILED: &str = "TaskFailedWithError";
 
-/// A phase of the executor, which are not those of the protocol.
+/// A phase of the executor. These differ from the phases of the protocol.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Phase {
-    /// Launched, or waiting somewhere.
+    /// Launched or queued.
     Queued,
-    /// Waiting for room.
+    /// Waiting for capacity.
     WaitingForResources,
     /// Being prepared.
     Initializing,
-    /// At work.
+    /// Executing.
     Running,
-    /// Done.
+    /// Succeeded.
     Success,
-    /// Failed, and tried again while attempts are left.
+    /// Failed; retried while attempts are left.
     RetryableFailure,
-    /// Failed for good.
+    /// Failed without retry.
     PermanentFailure,
 }
 
-/// Whose fault a failure is, in the executor's eyes.
+/// The executor's classification of an error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
-    /// The task's.
+    /// A user error.
     User,
-    /// The system's.
+    /// A system error.
     System,
 }
 
-/// Why a task failed, as its user reads it.
+/// The error of a failed task as the user sees it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TaskError {
-    /// Such as `TaskFailedWithError`.
+    /// The code, such as `TaskFailedWithError`.
     pub code: &'static str,
-    /// Whose fault.
+    /// The classification.
     pub kind: Kind,
-    /// The text.
+    /// The message.
     pub message: String,
 }
 
@@ -51,18 +51,19 @@ impl TaskError {
     }
 }
 
-/// What the plugin reports at one look at a task.
+/// What the plugin reports at one reconciliation of a task.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Report {
     /// The phase.
     pub phase: Phase,
-    /// The version of the phase: an event of the same phase and version is stored once (FC §1.6).
+    /// The version of the phase. An event with the same phase and version is stored once
+    /// (flyte-contract.md#what-users-see).
     pub version: u32,
-    /// The reason; empty where the plugin drops it.
+    /// The reason. Empty where the plugin drops it.
     pub reason: String,
-    /// For the two failures.
+    /// The error, in the two failed phases.
     pub error: Option<TaskError>,
-    /// The links of the answer.
+    /// The links of the response.
     pub links: Vec<TaskLog>,
 }
 
@@ -75,11 +76,11 @@ impl Report {
         Self { error: Some(error), ..Self::new(phase, 0, "") }
     }
 
-    /// What an answer of `GetTask` becomes (FC §1.5).
+    /// Interprets a `GetTask` response (flyte-contract.md#gettask).
     ///
     /// # Errors
     ///
-    /// The executor's own words for a phase that is UNDEFINED or that it does not know. They count as a system error.
+    /// A system error in the executor's wording, for phase UNDEFINED and unknown phases.
     pub(crate) fn of(resource: &Resource) -> Result<Self, String> {
         use task_execution::Phase as Wire;
         let failed = |phase| {
@@ -106,7 +107,7 @@ impl Report {
     }
 }
 
-/// Whether polling ends with this answer (FC §1.5).
+/// True if polling ends with this response (flyte-contract.md#gettask).
 pub(crate) fn is_terminal(resource: &Resource) -> bool {
     use task_execution::Phase as Wire;
     matches!(
@@ -115,10 +116,10 @@ pub(crate) fn is_terminal(resource: &Resource) -> bool {
     )
 }
 
-/// A call that did not succeed, as the executor's client library words it. Its code is never looked at (FC §0.1).
+/// A failed call as grpc-go words it. The executor ignores the code (flyte-contract.md#gettask-errors).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Fault {
-    /// Such as `Unavailable`.
+    /// The code, such as `Unavailable`.
     pub code: String,
     /// The description.
     pub message: String,

@@ -1,34 +1,37 @@
-//! The part of gRPC's service config that the executor can be given: waiting for a connection, and retries. The
-//! decisions are those of grpc-go (gRPC proposals A6 and A54), whose client the executor is.
+//! The parts of gRPC's service config that the executor supports: wait-for-ready and retries, as in grpc-go (gRPC proposals
+//! A6 and A54).
 
 use std::time::Duration;
 use tonic::metadata::MetadataMap;
 use tonic::{Code, Status};
 
-/// The trailer by which a server steers retries.
+/// The trailer with which a server controls retries.
 const PUSHBACK: &str = "grpc-retry-pushback-ms";
 
-/// grpc-go tries no more often, whatever the policy says.
-const MOST_ATTEMPTS: u32 = 5;
+/// grpc-go's upper limit of `max_attempts`.
+const MAX_ATTEMPTS: u32 = 5;
 
-/// What is done with a call that has no connection, or that failed. Calls are spread over all replicas in either case:
-/// `round_robin` is in the executor's default too (FC §1.2).
+/// How calls without a connection and failed calls are handled.
+///
+/// Calls are always spread over all replicas: `round_robin` is in the executor's default too
+/// (flyte-contract.md#connection).
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct ServiceConfig {
-    /// Whether a call waits for a connection, up to its deadline, when there is none.
+    /// Whether calls wait for a connection up to their deadline.
     pub wait_for_ready: bool,
-    /// When a failed call is tried again; `None`: never.
+    /// When failed calls are retried. `None`: never.
     pub retry: Option<RetryPolicy>,
 }
 
 impl ServiceConfig {
-    /// The executor's default: `round_robin` and nothing else.
+    /// Returns the executor's default: only `round_robin`.
     pub fn stock() -> Self {
         Self::default()
     }
 
-    /// The one that FC §8.2 recommends: `waitForReady`, and five tries for UNAVAILABLE from 0.2 s to 5 s, doubling.
-    pub fn patient() -> Self {
+    /// Returns the recommended config: `waitForReady`, and five tries on UNAVAILABLE with backoff from 0.2 s to 5 s
+    /// (flyte-contract.md#observed-backend).
+    pub fn recommended() -> Self {
         Self {
             wait_for_ready: true,
             retry: Some(RetryPolicy {
@@ -45,26 +48,26 @@ impl ServiceConfig {
 /// A `retryPolicy`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct RetryPolicy {
-    /// Tries in all, the first included.
+    /// The number of tries including the first.
     pub max_attempts: u32,
-    /// The wait before the second try, before it is jittered.
+    /// The wait before the second try, without jitter.
     pub initial_backoff: Duration,
     /// The longest wait.
     pub max_backoff: Duration,
     /// The factor from one wait to the next.
     pub multiplier: f64,
-    /// The codes that are tried again.
+    /// The retried codes.
     pub retryable: Vec<Code>,
 }
 
-/// What the server said about another try.
+/// The server's retry pushback.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Pushback {
-    /// Nothing.
-    Silent,
-    /// Try again after that time.
+    /// No pushback.
+    Absent,
+    /// Retry after this time.
     After(Duration),
-    /// Do not try again: a negative number, no number, or several.
+    /// Do not retry: a negative number, not a number, or several values.
     Never,
 }
 
@@ -72,7 +75,7 @@ impl Pushback {
     fn of(trailers: &MetadataMap) -> Self {
         let mut values = trailers.get_all(PUSHBACK).iter();
         match (values.next(), values.next()) {
-            (None, _) => Self::Silent,
+            (None, _) => Self::Absent,
             (Some(value), None) => value
                 .to_str()
                 .ok()
@@ -83,7 +86,7 @@ impl Pushback {
     }
 }
 
-/// The tries of one call.
+/// The retry state of one call.
 #[derive(Debug, Clone, Default)]
 pub struct Retries {
     done: u32,
@@ -91,8 +94,7 @@ pub struct Retries {
 }
 
 impl Retries {
-    /// How long to wait before the next try after this failure; `None` when it is the call's answer. `jitter` is from
-    /// 0 to 1.
+    /// Returns the wait before the next try, or `None` if the failure is final. `jitter` is from 0 to 1.
     pub fn next(
         &mut self,
         policy: &RetryPolicy,
@@ -103,7 +105,7 @@ impl Retries {
         if pushback == Pushback::Never || !policy.retryable.contains(&failure.code()) {
             return None;
         }
-        if self.done + 1 >= policy.max_attempts.min(MOST_ATTEMPTS) {
+        if self.done + 1 >= policy.max_attempts.min(MAX_ATTEMPTS) {
             return None;
         }
         self.done += 1;
@@ -112,7 +114,7 @@ impl Retries {
                 self.since_pushback = 0;
                 wait
             }
-            Pushback::Silent | Pushback::Never => {
+            Pushback::Absent | Pushback::Never => {
                 let grown = policy.initial_backoff.as_secs_f64()
                     * policy.multiplier.powi(self.since_pushback);
                 self.since_pushback += 1;
@@ -123,13 +125,12 @@ impl Retries {
     }
 }
 
-/// The wait before a connection is tried again: from 1 s by 1.6 to 120 s, jittered by a fifth (gRPC's connection
-/// backoff).
+/// gRPC's connection backoff: from 1 s to 120 s by a factor of 1.6, with 20 % jitter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ConnectBackoff {
     /// The first wait.
     pub base: Duration,
-    /// The longest.
+    /// The longest wait.
     pub max: Duration,
 }
 
@@ -140,7 +141,7 @@ impl Default for ConnectBackoff {
 }
 
 impl ConnectBackoff {
-    /// The wait after so many failures in a row, at least one.
+    /// Returns the wait after this number of consecutive failures.
     pub(crate) fn wait(self, failures: u32, jitter: f64) -> Duration {
         let exponent = i32::try_from(failures.saturating_sub(1)).unwrap_or(i32::MAX);
         let bounded =
@@ -154,7 +155,7 @@ mod tests {
     use super::*;
 
     fn policy() -> RetryPolicy {
-        ServiceConfig::patient().retry.unwrap()
+        ServiceConfig::recommended().retry.unwrap()
     }
 
     fn failure(code: Code, pushbacks: &[&'static str]) -> Status {
@@ -174,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn waits_double_and_the_fifth_failure_is_the_answer() {
+    fn waits_double_and_the_fifth_failure_is_final() {
         let unavailable = || failure(Code::Unavailable, &[]);
         assert_eq!(
             waits(&[unavailable(), unavailable(), unavailable(), unavailable(), unavailable()]),
@@ -183,18 +184,18 @@ mod tests {
     }
 
     #[test]
-    fn only_listed_codes_are_tried_again() {
+    fn only_listed_codes_are_retried() {
         for code in
             [Code::Internal, Code::ResourceExhausted, Code::DeadlineExceeded, Code::NotFound]
         {
             assert_eq!(waits(&[failure(code, &[])]), [None]);
-            // A pushback does not make them so.
+            // A pushback does not make them retryable.
             assert_eq!(waits(&[failure(code, &["5"])]), [None]);
         }
     }
 
     #[test]
-    fn a_pushback_sets_the_wait_and_starts_the_doubling_anew() {
+    fn pushback_sets_the_wait_and_resets_the_backoff() {
         assert_eq!(
             waits(&[
                 failure(Code::Unavailable, &[]),
@@ -207,14 +208,14 @@ mod tests {
     }
 
     #[test]
-    fn a_pushback_that_is_negative_or_no_number_or_said_twice_ends_it() {
+    fn negative_invalid_or_repeated_pushback_forbids_retries() {
         for pushbacks in [&["-1"][..], &["soon"], &[""], &["1", "2"]] {
             assert_eq!(waits(&[failure(Code::Unavailable, pushbacks)]), [None], "{pushbacks:?}");
         }
     }
 
     #[test]
-    fn waits_stay_below_the_longest_and_within_their_jitter() {
+    fn waits_are_bounded_and_jittered() {
         let policy = RetryPolicy { multiplier: 100.0, ..policy() };
         let mut retries = Retries::default();
         let failure = failure(Code::Unavailable, &[]);
@@ -223,7 +224,7 @@ mod tests {
     }
 
     #[test]
-    fn connections_are_tried_ever_more_rarely() {
+    fn connection_backoff_grows() {
         let backoff = ConnectBackoff::default();
         assert_eq!(backoff.wait(1, 0.5), Duration::from_secs(1));
         assert_eq!(backoff.wait(2, 0.5), Duration::from_millis(1600));

@@ -1,22 +1,24 @@
-//! The executor's numbers, with its defaults.
+//! The executor's intervals and limits.
 
 use std::time::Duration;
 
-/// How the executor behaves. The default is the executor as it is installed.
+/// The executor's intervals and limits. The defaults are those of a Flyte installation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
-    /// The time from one `GetTask` of a task to the next (FC §1.5 `resyncInterval`).
+    /// The interval between `GetTask` calls for a task: `resyncInterval` (flyte-contract.md#gettask).
     pub resync: Duration,
-    /// The time from one look at a task to the next, when nothing else asks for one. A failing delete is repeated at
-    /// this pace (FC §0.4).
+    /// The interval between reconciliations of a task, and between retries of a failed delete
+    /// (flyte-contract.md#deletetask).
     pub reconcile: Duration,
-    /// The time from one system error to the next look: four pass within a second (FC §8.2).
+    /// The delay after a system error: four occur within a second (flyte-contract.md#observed-backend).
     pub system_retry: Duration,
-    /// How long after its end a task is collected, and its last attempt deleted (FC §0.4).
+    /// The delay from the end of a task to its garbage collection, which deletes its last attempt
+    /// (flyte-contract.md#deletetask).
     pub collect_after: Duration,
-    /// `GetTask` errors of an attempt that polling survives; the next one ends it (FC §0.3).
+    /// The number of `GetTask` errors after which an attempt is still polled; the next one stops polling
+    /// (flyte-contract.md#gettask-errors).
     pub max_sync_failures: u32,
-    /// System errors in a row that a task survives; the next one ends it (FC §1.5).
+    /// The number of consecutive system errors that a task survives; the next one fails it (flyte-contract.md#gettask).
     pub max_system_failures: u32,
 }
 
@@ -34,7 +36,7 @@ impl Default for Settings {
 }
 
 impl Settings {
-    /// The same executor in a world where all its waits are shorter by this factor. What it counts stays as it is.
+    /// Divides all intervals by this factor. Limits do not change.
     #[must_use]
     pub fn faster(self, factor: u32) -> Self {
         let factor = factor.max(1);
@@ -48,20 +50,20 @@ impl Settings {
     }
 }
 
-/// How long the executor waits for an answer. `None` is for ever.
+/// The executor's deadlines. `None`: no deadline.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Deadlines {
-    /// Of `CreateTask`.
+    /// For `CreateTask`.
     pub create: Option<Duration>,
-    /// Of `GetTask`.
+    /// For `GetTask`.
     pub get: Option<Duration>,
-    /// Of `DeleteTask`.
+    /// For `DeleteTask`.
     pub delete: Option<Duration>,
 }
 
 impl Deadlines {
-    /// The same for every call: 10 s on the stock `defaultConnector` (FC §1.3), `None` on an entry of `connectors`
-    /// (FC §1.2).
+    /// Sets one deadline for all calls: 10 s for the stock `defaultConnector`, `None` for an entry of `connectors`
+    /// (flyte-contract.md#connection).
     pub const fn all(deadline: Option<Duration>) -> Self {
         Self { create: deadline, get: deadline, delete: deadline }
     }
@@ -78,7 +80,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_faster_executor_waits_less_and_counts_the_same() {
+    fn faster_divides_intervals_and_keeps_limits() {
         let stock = Settings::default();
         let fast = stock.clone().faster(100);
         assert_eq!(fast.resync, Duration::from_millis(300));

@@ -1,95 +1,95 @@
-//! One task from its first look to its collection: attempts, retries, system errors, deletes (FC §1, §0.4).
+//! The state machine of one task: attempts, retries, system errors, deletes and garbage collection
+//! (flyte-contract.md#createtask, flyte-contract.md#gettask, flyte-contract.md#deletetask).
 
-use crate::attempt::{Attempt, Polling};
+use crate::attempt::{Attempt, NextPoll};
 use crate::history::History;
 use crate::report::{Fault, Kind, Phase, Report, TaskError};
 use crate::settings::Settings;
 use flyteidl2::connector::Resource;
 use std::time::Duration;
 
-/// Whether the task's outputs are where the executor looks for them, when the answer brings none itself.
+/// Whether the outputs of the task exist, if the response contains none.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Outputs {
-    /// The task declares none, or they are there.
-    Fine,
-    /// The task declares some, and there is no `outputs.pb`.
+    /// The task declares no outputs, or they exist.
+    Present,
+    /// The task declares outputs, and there is no `outputs.pb`.
     Missing,
 }
 
-/// Something that happened.
+/// An event for a task.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Event {
-    /// The executor hears of the task, or a time has come that an [`Action::Wake`] asked for.
+    /// The task is new, or a timer of an [`Action::Wake`] has expired.
     Due(Timer),
-    /// `CreateTask` was answered. `stored` is whether the executor could write down what came of it: if not, all is as if
-    /// nothing had been answered (FC §0.5).
+    /// `CreateTask` returned. If the executor could not persist the result, it is as if the call had not returned
+    /// (flyte-contract.md#createtask).
     Created {
-        /// The handle.
+        /// The handle or the error.
         answer: Result<Vec<u8>, Fault>,
-        /// Whether the outcome was written down.
+        /// Whether the result was persisted.
         stored: bool,
     },
-    /// `GetTask` was answered.
+    /// `GetTask` returned.
     Got {
-        /// For which attempt.
+        /// The attempt, from 0.
         attempt: u32,
-        /// The state of the work.
+        /// The resource or the error.
         answer: Result<Resource, Fault>,
     },
-    /// `DeleteTask` was answered.
+    /// `DeleteTask` returned.
     Deleted(Result<(), Fault>),
     /// The user aborts the task.
     Abort,
-    /// The executor was started anew. What it waited for, times and answers, never comes: whoever drives the model drops
-    /// them.
+    /// The executor restarted. The caller must drop pending timers and calls.
     Restarted,
 }
 
-/// A time that comes.
+/// A timer of a task.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Timer {
-    /// To look at the task. Of several the latest counts.
-    Look(u64),
-    /// To poll this attempt.
+    /// Reconciles the task. Only the latest one is valid.
+    Reconcile(u64),
+    /// Polls this attempt.
     Poll(u32),
-    /// To collect the task.
+    /// Garbage-collects the task.
     Collect,
 }
 
-/// A call of the connector.
+/// A call to the connector.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Call {
-    /// `CreateTask` for this attempt.
+    /// `CreateTask`.
     Create {
-        /// From 0.
+        /// The attempt, from 0.
         attempt: u32,
     },
     /// `GetTask`.
     Get {
-        /// From 0.
+        /// The attempt, from 0.
         attempt: u32,
         /// The handle.
         resource_meta: Vec<u8>,
     },
     /// `DeleteTask`.
     Delete {
-        /// From 0.
+        /// The attempt, from 0.
         attempt: u32,
         /// The handle.
         resource_meta: Vec<u8>,
     },
 }
 
-/// What the executor does next.
+/// What the caller of [`Task::step`] must do next.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Action {
-    /// Call the connector, and answer with the event of that name.
+    /// Call the connector, and pass on its result as an event.
     Call(Call),
-    /// Come back with [`Event::Due`] after that time.
+    /// Send [`Event::Due`] after this time.
     Wake {
-        /// From now.
+        /// The delay from now.
         after: Duration,
-        /// With what.
+        /// The timer of the event.
         timer: Timer,
     },
 }
@@ -99,39 +99,39 @@ pub enum Action {
 pub enum End {
     /// Succeeded.
     Success,
-    /// Failed for good.
+    /// Failed.
     Failure(TaskError),
-    /// The user aborted it.
+    /// Aborted by the user.
     Aborted,
 }
 
-/// How a task stands.
+/// The status of a task.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Standing {
-    /// On its way.
-    Underway,
-    /// In a phase that nothing will ever end (FC §0.3).
+pub enum TaskStatus {
+    /// Not ended.
+    Active,
+    /// Stuck in a non-terminal phase forever (flyte-contract.md#gettask-errors).
     Frozen,
-    /// Ended, and not collected yet.
+    /// Ended, not yet garbage-collected.
     Ended,
-    /// Ended and collected: the executor will never call about it again.
+    /// Garbage-collected: the executor makes no more calls for it.
     Collected,
 }
 
-/// What the executor is doing with the task.
+/// The state of a task in the executor.
 #[derive(Debug, Clone, PartialEq)]
-enum Stage {
-    /// Nothing was launched yet in this attempt.
+enum State {
+    /// The attempt is not launched.
     Fresh,
-    /// `CreateTask` is under way.
+    /// `CreateTask` is in flight.
     Creating,
-    /// It has a handle and is polled.
-    Watching(Attempt),
-    /// The failed attempt is being deleted, before the next one; nothing of that is written down yet.
+    /// The attempt is launched and polled.
+    Polling(Attempt),
+    /// The failed attempt is being deleted before the next one. Nothing of this is persisted yet.
     DeletingFailed(Attempt),
-    /// The task has ended with a handle, and waits to be collected.
+    /// The task has ended and waits for garbage collection.
     Ended(Option<Attempt>),
-    /// The last attempt is being deleted; the finalizer stays until that is OK.
+    /// The last attempt is being deleted. The finalizer stays until that succeeds.
     Deleting(Attempt),
     Collected,
 }
@@ -142,94 +142,93 @@ pub struct Task {
     settings: Settings,
     retries: u32,
     outputs: Outputs,
-    refusal: Option<String>,
+    launch_error: Option<String>,
     number: u32,
-    stage: Stage,
+    state: State,
     system_failures: u32,
-    looks: u64,
+    reconciliations: u64,
     abort: bool,
     end: Option<End>,
     history: History,
 }
 
 impl Task {
-    /// A task that may be tried again so many times. `refusal` is what is wrong with its template
-    /// ([`refusal_before_any_call`](crate::refusal_before_any_call)). It begins with the first [`Event::Due`] of any
-    /// [`Timer::Look`].
+    /// Creates a task with this number of retries. `launch_error` is the error of its template
+    /// ([`launch_error`](crate::launch_error)). Start it with [`Task::BEGIN`].
     pub fn new(
         settings: Settings,
         retries: u32,
         outputs: Outputs,
-        refusal: Option<String>,
+        launch_error: Option<String>,
     ) -> Self {
         Self {
             settings,
             retries,
             outputs,
-            refusal,
+            launch_error,
             number: 0,
-            stage: Stage::Fresh,
+            state: State::Fresh,
             system_failures: 0,
-            looks: 0,
+            reconciliations: 0,
             abort: false,
             end: None,
             history: History::default(),
         }
     }
 
-    /// The event that begins it.
-    pub const BEGIN: Event = Event::Due(Timer::Look(0));
+    /// The event that starts a task.
+    pub const BEGIN: Event = Event::Due(Timer::Reconcile(0));
 
-    /// The number of the present attempt, from 0.
+    /// Returns the current attempt, from 0.
     pub fn attempt(&self) -> u32 {
         self.number
     }
 
-    /// How it ended, once it has.
+    /// Returns how the task ended, if it did.
     pub fn end(&self) -> Option<&End> {
         self.end.as_ref()
     }
 
-    /// `GetTask` errors of the present attempt.
+    /// Returns the number of `GetTask` errors of the current attempt.
     pub fn sync_failures(&self) -> u32 {
-        match &self.stage {
-            Stage::Watching(attempt) => attempt.failures(),
+        match &self.state {
+            State::Polling(attempt) => attempt.failures(),
             _ => 0,
         }
     }
 
-    /// What of it is stored for the user.
+    /// Returns the stored events and links.
     pub fn history(&self) -> &History {
         &self.history
     }
 
-    /// How it stands.
-    pub fn standing(&self) -> Standing {
-        match &self.stage {
-            Stage::Collected => Standing::Collected,
-            Stage::Watching(attempt) if attempt.is_frozen() => Standing::Frozen,
-            _ if self.end.is_some() => Standing::Ended,
-            _ => Standing::Underway,
+    /// Returns the status of the task.
+    pub fn status(&self) -> TaskStatus {
+        match &self.state {
+            State::Collected => TaskStatus::Collected,
+            State::Polling(attempt) if attempt.is_frozen() => TaskStatus::Frozen,
+            _ if self.end.is_some() => TaskStatus::Ended,
+            _ => TaskStatus::Active,
         }
     }
 
-    /// What follows from an event.
+    /// Handles an event and returns the next actions.
     pub fn step(&mut self, event: Event) -> Vec<Action> {
         match event {
-            Event::Due(Timer::Look(number)) => {
-                if number == self.looks {
-                    self.look()
+            Event::Due(Timer::Reconcile(number)) => {
+                if number == self.reconciliations {
+                    self.reconcile()
                 } else {
                     Vec::new()
                 }
             }
             Event::Due(Timer::Poll(attempt)) => self.poll(attempt),
             Event::Due(Timer::Collect) => {
-                match std::mem::replace(&mut self.stage, Stage::Collected) {
-                    Stage::Ended(Some(attempt)) => self.delete_last(attempt),
-                    Stage::Ended(None) => Vec::new(),
+                match std::mem::replace(&mut self.state, State::Collected) {
+                    State::Ended(Some(attempt)) => self.delete_last(attempt),
+                    State::Ended(None) => Vec::new(),
                     other => {
-                        self.stage = other;
+                        self.state = other;
                         Vec::new()
                     }
                 }
@@ -239,9 +238,9 @@ impl Task {
             Event::Deleted(answer) => self.deleted(answer.is_ok()),
             Event::Abort => {
                 self.abort = true;
-                // One look at a task at a time: what is under way is awaited.
-                match self.stage {
-                    Stage::Fresh | Stage::Watching(_) => self.look(),
+                // A task has one reconciliation at a time, so a call in flight is awaited first.
+                match self.state {
+                    State::Fresh | State::Polling(_) => self.reconcile(),
                     _ => Vec::new(),
                 }
             }
@@ -249,78 +248,78 @@ impl Task {
         }
     }
 
-    /// The executor finds the task as it is written down, and looks at it.
+    /// Resumes the task from its persisted state.
     fn restarted(&mut self) -> Vec<Action> {
-        match std::mem::replace(&mut self.stage, Stage::Fresh) {
-            // An answer that never comes was never written down.
-            Stage::Fresh | Stage::Creating => vec![self.look_after(Duration::ZERO)],
-            Stage::Watching(mut attempt) | Stage::DeletingFailed(mut attempt) => {
+        match std::mem::replace(&mut self.state, State::Fresh) {
+            // The result of a create in flight was not persisted.
+            State::Fresh | State::Creating => vec![self.reconcile_after(Duration::ZERO)],
+            State::Polling(mut attempt) | State::DeletingFailed(mut attempt) => {
                 attempt.restarted();
-                self.stage = Stage::Watching(attempt);
+                self.state = State::Polling(attempt);
                 let poll = Action::Wake { after: Duration::ZERO, timer: Timer::Poll(self.number) };
-                vec![poll, self.look_after(Duration::ZERO)]
+                vec![poll, self.reconcile_after(Duration::ZERO)]
             }
-            Stage::Deleting(attempt) => {
-                self.stage = Stage::Deleting(attempt);
-                vec![self.look_after(Duration::ZERO)]
+            State::Deleting(attempt) => {
+                self.state = State::Deleting(attempt);
+                vec![self.reconcile_after(Duration::ZERO)]
             }
-            Stage::Ended(attempt) => {
-                self.stage = Stage::Ended(attempt);
+            State::Ended(attempt) => {
+                self.state = State::Ended(attempt);
                 vec![Action::Wake { after: self.settings.collect_after, timer: Timer::Collect }]
             }
-            Stage::Collected => {
-                self.stage = Stage::Collected;
+            State::Collected => {
+                self.state = State::Collected;
                 Vec::new()
             }
         }
     }
 
-    /// One look at the task: launches it, or passes on how it stands.
-    fn look(&mut self) -> Vec<Action> {
-        match &self.stage {
-            Stage::Fresh | Stage::Watching(_) if self.abort => self.aborted(),
-            Stage::Fresh => self.launch(),
-            Stage::Watching(attempt) => match attempt.look(self.outputs) {
+    /// Reconciles the task: launches it, or handles the plugin's report.
+    fn reconcile(&mut self) -> Vec<Action> {
+        match &self.state {
+            State::Fresh | State::Polling(_) if self.abort => self.aborted(),
+            State::Fresh => self.launch(),
+            State::Polling(attempt) => match attempt.report(self.outputs) {
                 Ok(report) => {
                     self.system_failures = 0;
-                    self.passed_on(report)
+                    self.handle_report(report)
                 }
                 Err(fault) => self.system_error(fault),
             },
-            // A delete that failed: it is tried again.
-            Stage::Deleting(attempt) => self.delete_last(attempt.clone()),
-            Stage::Creating | Stage::DeletingFailed(_) | Stage::Ended(_) | Stage::Collected => {
+            // Retries a failed delete.
+            State::Deleting(attempt) => self.delete_last(attempt.clone()),
+            State::Creating | State::DeletingFailed(_) | State::Ended(_) | State::Collected => {
                 Vec::new()
             }
         }
     }
 
     fn launch(&mut self) -> Vec<Action> {
-        if let Some(refusal) = self.refusal.clone() {
+        if let Some(error) = self.launch_error.clone() {
             return self
-                .retryable(Report::failure(Phase::RetryableFailure, TaskError::user(refusal)));
+                .retryable(Report::failure(Phase::RetryableFailure, TaskError::user(error)));
         }
         self.history
             .record(self.number, &Report::new(Phase::Queued, 0, "Allocation token required"));
-        self.stage = Stage::Creating;
+        self.state = State::Creating;
         vec![Action::Call(Call::Create { attempt: self.number })]
     }
 
     fn created(&mut self, answer: Result<Vec<u8>, Fault>, stored: bool) -> Vec<Action> {
-        if self.stage != Stage::Creating {
+        if self.state != State::Creating {
             return Vec::new();
         }
-        self.stage = Stage::Fresh;
+        self.state = State::Fresh;
         if !stored {
-            // The same Create again, for the same attempt.
-            return vec![self.look_after(self.settings.system_retry)];
+            // Sends the same create again.
+            return vec![self.reconcile_after(self.settings.system_retry)];
         }
         match answer {
             Ok(resource_meta) => {
                 self.history.record(self.number, &Report::new(Phase::Queued, 2, "launched"));
-                self.stage = Stage::Watching(Attempt::new(resource_meta));
+                self.state = State::Polling(Attempt::new(resource_meta));
                 let poll = Action::Wake { after: Duration::ZERO, timer: Timer::Poll(self.number) };
-                vec![poll, self.look_after(Duration::ZERO)]
+                vec![poll, self.reconcile_after(Duration::ZERO)]
             }
             Err(fault) => {
                 let error = TaskError::user(fault.of_create());
@@ -330,21 +329,21 @@ impl Task {
     }
 
     fn poll(&mut self, number: u32) -> Vec<Action> {
-        let Stage::Watching(attempt) = &mut self.stage else { return Vec::new() };
+        let State::Polling(attempt) = &mut self.state else { return Vec::new() };
         if number != self.number {
             return Vec::new();
         }
         match attempt.poll(&self.settings) {
-            Polling::Get => {
+            NextPoll::Get => {
                 let resource_meta = attempt.resource_meta().to_vec();
                 vec![Action::Call(Call::Get { attempt: number, resource_meta })]
             }
-            Polling::Over => Vec::new(),
+            NextPoll::Stop => Vec::new(),
         }
     }
 
     fn got(&mut self, number: u32, answer: Result<&Resource, &Fault>) -> Vec<Action> {
-        let Stage::Watching(attempt) = &mut self.stage else { return Vec::new() };
+        let State::Polling(attempt) = &mut self.state else { return Vec::new() };
         if number != self.number {
             return Vec::new();
         }
@@ -352,8 +351,8 @@ impl Task {
         vec![Action::Wake { after: self.settings.resync, timer: Timer::Poll(number) }]
     }
 
-    /// A look that was no system error.
-    fn passed_on(&mut self, report: Report) -> Vec<Action> {
+    /// Handles a report that is not a system error.
+    fn handle_report(&mut self, report: Report) -> Vec<Action> {
         match report.phase {
             Phase::Success => {
                 self.history.record(self.number, &report);
@@ -366,33 +365,32 @@ impl Task {
             Phase::RetryableFailure => self.retryable(report),
             Phase::Queued | Phase::WaitingForResources | Phase::Initializing | Phase::Running => {
                 self.history.record(self.number, &report);
-                vec![self.look_after(self.settings.reconcile)]
+                vec![self.reconcile_after(self.settings.reconcile)]
             }
         }
     }
 
-    /// The attempt failed: the next one at once, or the end. The reason of a failure that is tried again is not stored
-    /// (DESIGN §3.1).
+    /// Starts the next attempt immediately, or fails the task. The reason of a retried failure is not stored.
     fn retryable(&mut self, report: Report) -> Vec<Action> {
-        let launched = match std::mem::replace(&mut self.stage, Stage::Fresh) {
-            Stage::Watching(attempt) => Some(attempt),
+        let launched = match std::mem::replace(&mut self.state, State::Fresh) {
+            State::Polling(attempt) => Some(attempt),
             _ => None,
         };
         if self.number >= self.retries {
             self.history
                 .record(self.number, &Report { phase: Phase::PermanentFailure, ..report.clone() });
             if let Some(attempt) = launched {
-                self.stage = Stage::Watching(attempt);
+                self.state = State::Polling(attempt);
             }
             return self.finish(failure(report));
         }
         match launched {
             Some(attempt) => {
                 let resource_meta = attempt.resource_meta().to_vec();
-                self.stage = Stage::DeletingFailed(attempt);
+                self.state = State::DeletingFailed(attempt);
                 vec![Action::Call(Call::Delete { attempt: self.number, resource_meta })]
             }
-            // Without a handle there is nothing to delete (FC §1.7).
+            // Without a handle there is nothing to delete (flyte-contract.md#deletetask).
             None => self.next_attempt(),
         }
     }
@@ -400,14 +398,14 @@ impl Task {
     fn next_attempt(&mut self) -> Vec<Action> {
         self.number += 1;
         self.system_failures = 0;
-        self.stage = Stage::Fresh;
-        vec![self.look_after(Duration::ZERO)]
+        self.state = State::Fresh;
+        vec![self.reconcile_after(Duration::ZERO)]
     }
 
     fn system_error(&mut self, fault: String) -> Vec<Action> {
         self.system_failures += 1;
         if self.system_failures <= self.settings.max_system_failures {
-            return vec![self.look_after(self.settings.system_retry)];
+            return vec![self.reconcile_after(self.settings.system_retry)];
         }
         let error =
             TaskError { code: "MaxSystemFailuresExceeded", kind: Kind::System, message: fault };
@@ -418,52 +416,52 @@ impl Task {
 
     fn finish(&mut self, end: End) -> Vec<Action> {
         self.end = Some(end);
-        let attempt = match std::mem::replace(&mut self.stage, Stage::Fresh) {
-            Stage::Watching(attempt) => Some(attempt),
+        let attempt = match std::mem::replace(&mut self.state, State::Fresh) {
+            State::Polling(attempt) => Some(attempt),
             _ => None,
         };
-        self.stage = Stage::Ended(attempt);
+        self.state = State::Ended(attempt);
         vec![Action::Wake { after: self.settings.collect_after, timer: Timer::Collect }]
     }
 
     fn aborted(&mut self) -> Vec<Action> {
         self.end = Some(End::Aborted);
-        match std::mem::replace(&mut self.stage, Stage::Collected) {
-            Stage::Watching(attempt) => self.delete_last(attempt),
+        match std::mem::replace(&mut self.state, State::Collected) {
+            State::Polling(attempt) => self.delete_last(attempt),
             _ => Vec::new(),
         }
     }
 
-    /// Deletes what the task leaves behind, until that is answered without an error.
+    /// Deletes the last attempt, until that succeeds.
     fn delete_last(&mut self, attempt: Attempt) -> Vec<Action> {
         let resource_meta = attempt.resource_meta().to_vec();
-        self.stage = Stage::Deleting(attempt);
-        // The look that was due would delete a second time, beside this one.
-        self.looks += 1;
+        self.state = State::Deleting(attempt);
+        // Invalidates the pending reconciliation, which would send a second delete.
+        self.reconciliations += 1;
         vec![Action::Call(Call::Delete { attempt: self.number, resource_meta })]
     }
 
     fn deleted(&mut self, is_ok: bool) -> Vec<Action> {
-        match self.stage {
-            // Before another attempt an error is only logged (FC §1.7).
-            Stage::DeletingFailed(_) if self.abort => {
-                self.stage = Stage::Collected;
+        match self.state {
+            // Before the next attempt the executor only logs an error (flyte-contract.md#deletetask).
+            State::DeletingFailed(_) if self.abort => {
+                self.state = State::Collected;
                 self.end = Some(End::Aborted);
                 Vec::new()
             }
-            Stage::DeletingFailed(_) => self.next_attempt(),
-            Stage::Deleting(_) if is_ok => {
-                self.stage = Stage::Collected;
+            State::DeletingFailed(_) => self.next_attempt(),
+            State::Deleting(_) if is_ok => {
+                self.state = State::Collected;
                 Vec::new()
             }
-            Stage::Deleting(_) => vec![self.look_after(self.settings.reconcile)],
+            State::Deleting(_) => vec![self.reconcile_after(self.settings.reconcile)],
             _ => Vec::new(),
         }
     }
 
-    fn look_after(&mut self, after: Duration) -> Action {
-        self.looks += 1;
-        Action::Wake { after, timer: Timer::Look(self.looks) }
+    fn reconcile_after(&mut self, after: Duration) -> Action {
+        self.reconciliations += 1;
+        Action::Wake { after, timer: Timer::Reconcile(self.reconciliations) }
     }
 }
 

@@ -1,8 +1,8 @@
-//! FC §8.2 and §1: a whole Flyte 2 backend, as far as a connector has a part in it.
+//! The traces of a whole Flyte 2 backend (flyte-contract.md#observed-backend).
 
 use crate::scripted::{Stage, answer, errors, fault, linked};
 use flyte_executor_model::{
-    End, Event, Kind, Outputs, Phase, Settings, Standing, Task, refusal_before_any_call,
+    End, Event, Kind, Outputs, Phase, Settings, Task, TaskStatus, launch_error,
 };
 use flyteidl2::core::{TaskTemplate, task_execution::Phase as Wire};
 use prost_types::{Struct, Value, value};
@@ -21,26 +21,26 @@ fn with_secret(name: value::Kind) -> TaskTemplate {
 }
 
 #[test]
-fn a_task_with_a_secret_fails_before_any_call_on_open_source_flyte() {
+fn task_with_a_secret_fails_before_any_call() {
     let labels: BTreeMap<String, String> =
         [("organization", "flyte"), ("domain", "development"), ("project", "flytesnacks")]
             .map(|(key, value)| (key.to_owned(), value.to_owned()))
             .into();
     let named = with_secret(value::Kind::StringValue("TOKEN".to_owned()));
-    let said = refusal_before_any_call(&named, &labels).unwrap();
+    let said = launch_error(&named, &labels).unwrap();
     assert!(said.contains("executor's no-op secret manager"), "{said}");
     assert!(
         said.ends_with("\"u__org__flyte__domain__development__project__flytesnacks__key__TOKEN\"")
     );
-    // `None` in Python is null here, and no better.
+    // `None` in Python becomes null, which fails too.
     let null = with_secret(value::Kind::NullValue(0));
-    assert!(refusal_before_any_call(&null, &labels).unwrap().ends_with("__key__\""));
+    assert!(launch_error(&null, &labels).unwrap().ends_with("__key__\""));
     let none = TaskTemplate { custom: Some(Struct::default()), ..TaskTemplate::default() };
-    assert_eq!(refusal_before_any_call(&none, &labels), None);
+    assert_eq!(launch_error(&none, &labels), None);
 }
 
 #[test]
-fn a_connector_that_is_down_costs_a_task_without_retries_its_life() {
+fn unavailable_connector_fails_a_task_without_retries() {
     let mut stage = Stage::new(0, vec![answer(Wire::Running, "")]);
     stage.create_faults = vec![fault("connection refused")];
     stage.run_to_collection();
@@ -49,7 +49,7 @@ fn a_connector_that_is_down_costs_a_task_without_retries_its_life() {
 }
 
 #[test]
-fn a_retryable_failure_is_deleted_and_created_anew_in_the_same_second() {
+fn retryable_failure_is_deleted_and_created_again_immediately() {
     let gets = vec![answer(Wire::RetryableFailed, "spot loss"), answer(Wire::Succeeded, "")];
     let mut stage = Stage::new(2, gets);
     stage.run_to_collection();
@@ -60,7 +60,7 @@ fn a_retryable_failure_is_deleted_and_created_anew_in_the_same_second() {
 }
 
 #[test]
-fn a_retryable_failure_of_the_last_attempt_is_permanent() {
+fn retryable_failure_of_the_last_attempt_is_permanent() {
     let mut stage = Stage::new(1, vec![answer(Wire::RetryableFailed, "spot loss")]);
     stage.run_to_collection();
     assert_eq!(stage.count("create"), 2);
@@ -68,7 +68,7 @@ fn a_retryable_failure_of_the_last_attempt_is_permanent() {
 }
 
 #[test]
-fn a_failure_is_not_retried() {
+fn permanent_failure_is_not_retried() {
     for phase in [Wire::Failed, Wire::Aborted] {
         let mut stage = Stage::new(2, vec![answer(phase, "no")]);
         stage.run_to_collection();
@@ -77,7 +77,7 @@ fn a_failure_is_not_retried() {
 }
 
 #[test]
-fn each_refused_create_costs_one_attempt_and_nothing_is_deleted() {
+fn each_failed_create_uses_one_attempt_and_deletes_nothing() {
     let mut stage = Stage::new(2, vec![answer(Wire::Succeeded, "")]);
     stage.create_faults = vec![fault("one"), fault("two")];
     stage.run_to_collection();
@@ -85,7 +85,7 @@ fn each_refused_create_costs_one_attempt_and_nothing_is_deleted() {
 }
 
 #[test]
-fn a_create_that_could_not_be_written_down_is_sent_again_for_the_same_attempt() {
+fn create_whose_result_is_not_persisted_is_sent_again() {
     let mut stage = Stage::new(0, vec![answer(Wire::Succeeded, "")]);
     stage.unstored = 2;
     stage.run_to_collection();
@@ -93,7 +93,7 @@ fn a_create_that_could_not_be_written_down_is_sent_again_for_the_same_attempt() 
 }
 
 #[test]
-fn the_first_poll_follows_the_create_and_the_others_come_every_thirty_seconds() {
+fn first_poll_follows_the_create_and_others_come_every_thirty_seconds() {
     let mut stage = Stage::new(0, vec![answer(Wire::Running, "")]);
     stage.run_until(seconds(100));
     let gets: Vec<u64> = stage
@@ -106,23 +106,23 @@ fn the_first_poll_follows_the_create_and_the_others_come_every_thirty_seconds() 
 }
 
 #[test]
-fn a_task_whose_connector_was_away_too_long_stays_running_for_ever() {
+fn task_stays_running_forever_after_a_long_outage() {
     let mut stage = Stage::new(
         3,
         [vec![answer(Wire::Running, "")], errors(6), vec![answer(Wire::Succeeded, "")]].concat(),
     );
     stage.run_until(Duration::from_hours(240));
     assert_eq!(stage.count("get"), 7);
-    assert_eq!(stage.task.standing(), Standing::Frozen);
+    assert_eq!(stage.task.status(), TaskStatus::Frozen);
     assert_eq!(*stage.task.history().transitions().last().unwrap(), Phase::Running);
-    // Only an abort ends it.
+    // Only an abort ends the task.
     stage.at(Duration::from_hours(241), Event::Abort);
     stage.run_until(Duration::from_hours(242));
-    assert_eq!((stage.count("delete"), stage.task.standing()), (1, Standing::Collected));
+    assert_eq!((stage.count("delete"), stage.task.status()), (1, TaskStatus::Collected));
 }
 
 #[test]
-fn the_errors_of_one_attempt_are_not_held_against_the_next() {
+fn errors_are_counted_per_attempt() {
     let gets = [
         vec![answer(Wire::Running, "")],
         errors(5),
@@ -136,7 +136,7 @@ fn the_errors_of_one_attempt_are_not_held_against_the_next() {
 }
 
 #[test]
-fn a_success_without_outputs_is_four_system_errors_within_a_second() {
+fn success_without_outputs_is_four_system_errors_within_a_second() {
     let task = Task::new(Settings::default(), 3, Outputs::Missing, None);
     let mut stage = Stage::of(task, vec![answer(Wire::Succeeded, "")]);
     stage.run_until(seconds(11));
@@ -147,7 +147,7 @@ fn a_success_without_outputs_is_four_system_errors_within_a_second() {
 }
 
 #[test]
-fn an_undefined_phase_is_read_again_until_the_task_is_dead() {
+fn undefined_phase_is_retried_until_the_task_fails() {
     for phase in [0, 99] {
         let mut unknown = answer(Wire::Running, "").unwrap();
         unknown.phase = phase;
@@ -162,7 +162,7 @@ fn an_undefined_phase_is_read_again_until_the_task_is_dead() {
 }
 
 #[test]
-fn an_abort_is_one_delete_and_it_is_repeated_every_ten_seconds_until_it_is_ok() {
+fn delete_of_an_abort_is_repeated_every_ten_seconds_until_it_succeeds() {
     let mut stage = Stage::new(2, vec![answer(Wire::Running, "")]);
     stage.delete_faults = (0..100).map(|_| fault("no")).collect();
     stage.at(seconds(45), Event::Abort);
@@ -178,7 +178,7 @@ fn an_abort_is_one_delete_and_it_is_repeated_every_ten_seconds_until_it_is_ok() 
 }
 
 #[test]
-fn an_abort_before_anything_was_launched_calls_nobody() {
+fn abort_before_launch_makes_no_call() {
     let mut stage = Stage::new(2, vec![answer(Wire::Running, "")]);
     stage.create_faults = (0..3).map(|_| fault("no")).collect();
     stage.at(Duration::ZERO, Event::Abort);
@@ -188,11 +188,11 @@ fn an_abort_before_anything_was_launched_calls_nobody() {
 }
 
 #[test]
-fn a_finished_task_is_deleted_an_hour_later_and_until_that_is_ok() {
+fn ended_task_is_deleted_an_hour_later_until_that_succeeds() {
     let mut stage = Stage::new(0, vec![answer(Wire::Succeeded, "")]);
     stage.delete_faults = vec![fault("no"), fault("no")];
     stage.run_until(Duration::from_mins(59));
-    assert_eq!((stage.count("delete"), stage.task.standing()), (0, Standing::Ended));
+    assert_eq!((stage.count("delete"), stage.task.status()), (0, TaskStatus::Ended));
     stage.run_to_collection();
     assert_eq!(stage.count("delete"), 3);
     assert!(
@@ -202,7 +202,7 @@ fn a_finished_task_is_deleted_an_hour_later_and_until_that_is_ok() {
 }
 
 #[test]
-fn a_failing_delete_between_two_attempts_is_not_repeated() {
+fn failed_delete_between_attempts_is_not_repeated() {
     let gets = vec![answer(Wire::RetryableFailed, ""), answer(Wire::Succeeded, "")];
     let mut stage = Stage::new(1, gets);
     stage.delete_faults = vec![fault("no")];
@@ -211,7 +211,7 @@ fn a_failing_delete_between_two_attempts_is_not_repeated() {
 }
 
 #[test]
-fn of_a_long_life_only_the_first_reason_of_each_phase_is_kept() {
+fn only_the_first_reason_of_each_phase_is_stored() {
     let gets = vec![
         answer(Wire::Queued, "q"),
         answer(Wire::WaitingForResources, "w"),
@@ -248,28 +248,28 @@ fn links_are_merged_by_name_and_the_latest_wins() {
 }
 
 #[test]
-fn a_restart_during_the_create_sends_it_again_for_the_same_attempt() {
+fn restart_during_a_create_sends_it_again_for_the_same_attempt() {
     let mut stage = Stage::new(0, vec![answer(Wire::Succeeded, "")]);
-    // The answer would come a millisecond after the call.
+    // The response would arrive a millisecond after the call.
     stage.at(Duration::from_micros(500), Event::Restarted);
     stage.run_to_collection();
     assert_eq!(stage.names(), ["create 0", "create 0", "get 0", "delete 0"]);
 }
 
 #[test]
-fn a_restart_gives_no_error_back() {
+fn restart_keeps_the_error_count() {
     let gets =
         [vec![answer(Wire::Running, "")], errors(5), vec![answer(Wire::Running, "")], errors(9)];
     let mut stage = Stage::new(0, gets.concat());
     stage.at(seconds(200), Event::Restarted);
     stage.run_until(Duration::from_hours(2));
-    // Six errors in all; the answers are forgotten, so that the attempt does not freeze but fails.
+    // Six errors in total. The restart discards the responses, so the attempt fails instead of freezing.
     assert_eq!(stage.count("get"), 8);
     assert_eq!(stage.failure().0, "AutoRefreshCacheFailed");
 }
 
 #[test]
-fn a_restart_repeats_the_delete_that_was_under_way_and_loses_no_collection() {
+fn restart_repeats_the_delete_in_flight_and_keeps_the_collection() {
     let mut stage = Stage::new(0, vec![answer(Wire::Running, "")]);
     stage.at(seconds(40), Event::Abort);
     stage.at(seconds(40) + Duration::from_micros(500), Event::Restarted);

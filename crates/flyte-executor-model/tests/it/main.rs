@@ -1,4 +1,4 @@
-//! The model against what the real executor was seen to do.
+//! Compares the model with the observed behaviour of the real executor.
 #![allow(
     clippy::allow_attributes,
     clippy::expect_used,

@@ -1,9 +1,10 @@
-//! The executor over a real network: what its service config makes of replicas that are away (FC §8.2).
+//! The executor with a real network: how its service config handles unavailable replicas
+//! (flyte-contract.md#observed-backend).
 
 use crate::served::{Does, Served};
 use flyte_executor_model::{
-    Balancer, Client, ConnectBackoff, Deadlines, End, Ended, Executor, Fate, Outputs, Requests,
-    ServiceConfig, Settings, Standing, Task,
+    Balancer, Client, ConnectBackoff, Deadlines, Disruptions, End, Executor, Outputs, Requests,
+    ServiceConfig, Settings, Task, TaskStatus, TryOutcome,
 };
 use flyteidl2::connector::{CreateTaskRequest, DeleteTaskRequest, GetTaskRequest};
 use flyteidl2::core::task_execution::Phase;
@@ -26,8 +27,8 @@ async fn ready(addresses: &[SocketAddr], config: ServiceConfig) -> Client {
     Client::new(Arc::new(balancer), config)
 }
 
-/// An address at which nobody listens.
-fn nobody() -> SocketAddr {
+/// An address without a listener.
+fn unused_address() -> SocketAddr {
     std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
 }
 
@@ -55,16 +56,20 @@ impl Requests for Empty {
     }
 }
 
-const FATE: Fate =
-    Fate { abort_after: None, unstored: 0, restart_after: None, patience: Duration::from_mins(1) };
+const FATE: Disruptions = Disruptions {
+    abort_after: None,
+    unstored: 0,
+    restart_after: None,
+    timeout: Duration::from_mins(1),
+};
 
 fn task(retries: u32) -> Task {
-    Task::new(Settings::default().faster(3000), retries, Outputs::Fine, None)
+    Task::new(Settings::default().faster(3000), retries, Outputs::Present, None)
 }
 
 #[tokio::test]
-async fn with_the_stock_config_a_connector_that_is_down_is_an_error_at_once() {
-    let client = client(&[nobody()], ServiceConfig::stock());
+async fn stock_config_fails_immediately_if_the_connector_is_down() {
+    let client = client(&[unused_address()], ServiceConfig::stock());
     let called = client.create(CreateTaskRequest::default(), Some(Duration::from_secs(20))).await;
     let fault = called.answer.unwrap_err();
     assert_eq!(fault.code, "Unavailable");
@@ -73,43 +78,43 @@ async fn with_the_stock_config_a_connector_that_is_down_is_an_error_at_once() {
 }
 
 #[tokio::test]
-async fn with_the_patient_config_a_create_waits_until_the_connector_comes_up() {
-    let address = nobody();
+async fn recommended_config_waits_until_the_connector_is_up() {
+    let address = unused_address();
     let balancer = Arc::new(Balancer::new(&[address], QUICK));
     let stock = Client::new(Arc::clone(&balancer), ServiceConfig::stock());
-    // From here on the replica is known to be down.
+    // The failed call ensures that the replica is known to be down.
     stock.create(CreateTaskRequest::default(), None).await.answer.unwrap_err();
-    let patient = Client::new(Arc::clone(&balancer), ServiceConfig::patient());
+    let patient = Client::new(Arc::clone(&balancer), ServiceConfig::recommended());
     let waiting = tokio::spawn(async move {
         patient.create(CreateTaskRequest::default(), Some(Duration::from_secs(20))).await
     });
     tokio::task::yield_now().await;
     let served = Served::start(vec![], vec![Phase::Running]).await;
-    balancer.moved(0, served.address);
+    balancer.set_address(0, served.address);
     let called = waiting.await.unwrap();
     assert_eq!(called.answer.unwrap().resource_meta, b"meta");
     assert_eq!(called.tries.last().unwrap().replica, served.address);
 }
 
 #[tokio::test]
-async fn the_deadline_bounds_the_wait_for_a_connection() {
-    let client = client(&[nobody()], ServiceConfig::patient());
+async fn deadline_bounds_the_wait_for_a_connection() {
+    let client = client(&[unused_address()], ServiceConfig::recommended());
     let called = client.create(CreateTaskRequest::default(), Some(Duration::from_millis(50))).await;
     assert_eq!(called.answer.unwrap_err().code, "DeadlineExceeded");
 }
 
 #[tokio::test]
-async fn the_deadline_bounds_a_call_that_is_not_answered() {
+async fn deadline_bounds_a_call_without_response() {
     let served = Served::start(vec![Does::Hangs], vec![Phase::Running]).await;
-    let client = ready(&[served.address], ServiceConfig::patient()).await;
+    let client = ready(&[served.address], ServiceConfig::recommended()).await;
     let called = client.create(CreateTaskRequest::default(), Some(Duration::from_millis(50))).await;
-    // Whoever notices first, the server or the client; it is one try and an error.
+    // The server or the client may notice the deadline first. Both give one try and an error.
     assert!(called.answer.is_err());
     assert_eq!(called.tries.len(), 1);
 }
 
 #[tokio::test]
-async fn replicas_take_turns_and_those_that_are_away_are_passed_over() {
+async fn replicas_take_turns_and_unavailable_ones_are_skipped() {
     let first = Served::start(vec![], vec![Phase::Running]).await;
     let second = Served::start(vec![], vec![Phase::Running]).await;
     let client = ready(&[first.address, second.address], ServiceConfig::stock()).await;
@@ -120,8 +125,8 @@ async fn replicas_take_turns_and_those_that_are_away_are_passed_over() {
 }
 
 #[tokio::test]
-async fn unavailable_is_tried_again_at_another_replica_under_a_retry_policy_alone() {
-    for (config, tries) in [(ServiceConfig::stock(), 1), (ServiceConfig::patient(), 2)] {
+async fn unavailable_is_retried_at_another_replica_only_with_a_retry_policy() {
+    for (config, tries) in [(ServiceConfig::stock(), 1), (ServiceConfig::recommended(), 2)] {
         let replicas = [
             Served::start(vec![unavailable(Some("0"))], vec![Phase::Running]).await,
             Served::start(vec![], vec![Phase::Running]).await,
@@ -129,22 +134,22 @@ async fn unavailable_is_tried_again_at_another_replica_under_a_retry_policy_alon
         let client = ready(&[replicas[0].address, replicas[1].address], config).await;
         let called = client.create(CreateTaskRequest::default(), None).await;
         assert_eq!(called.tries.len(), tries);
-        assert_eq!(called.tries[0].ended, Ended::Answered(Code::Unavailable));
+        assert_eq!(called.tries[0].outcome, TryOutcome::Answered(Code::Unavailable));
         assert_eq!(called.answer.is_ok(), tries == 2);
     }
 }
 
 #[tokio::test]
-async fn a_server_can_forbid_another_try() {
+async fn server_can_forbid_retries() {
     let served = Served::start(vec![unavailable(Some("-1"))], vec![Phase::Running]).await;
-    let client = ready(&[served.address], ServiceConfig::patient()).await;
+    let client = ready(&[served.address], ServiceConfig::recommended()).await;
     let called = client.create(CreateTaskRequest::default(), None).await;
     assert_eq!(called.answer.unwrap_err().message, "draining");
     assert_eq!(served.seen(), ["create"]);
 }
 
 #[tokio::test]
-async fn a_connection_that_breaks_under_a_call_is_unavailable_and_told_apart() {
+async fn broken_connection_is_unavailable_and_recorded_as_broken() {
     let served = Served::start(vec![Does::Hangs], vec![Phase::Running]).await;
     let client = ready(&[served.address], ServiceConfig::stock()).await;
     let waiting =
@@ -153,24 +158,25 @@ async fn a_connection_that_breaks_under_a_call_is_unavailable_and_told_apart() {
     drop(served);
     let called = waiting.await.unwrap();
     assert_eq!(called.answer.unwrap_err().code, "Unavailable");
-    assert_eq!(called.tries[0].ended, Ended::Broken);
+    assert_eq!(called.tries[0].outcome, TryOutcome::Broken);
 }
 
 #[tokio::test]
-async fn a_task_lives_from_create_to_collection() {
+async fn task_runs_from_create_to_collection() {
     let phases = vec![Phase::Queued, Phase::Running, Phase::Succeeded];
     let served = Served::start(vec![unavailable(None)], phases).await;
     let client = ready(&[served.address], ServiceConfig::stock()).await;
     let finished = Executor::new(client, Deadlines::default()).run(task(1), &Empty, FATE).await;
-    assert_eq!((finished.standing, finished.end), (Standing::Collected, Some(End::Success)));
+    assert_eq!((finished.status, finished.end), (TaskStatus::Collected, Some(End::Success)));
     assert_eq!(served.seen(), ["create", "create", "get", "get", "get", "delete"]);
     assert_eq!((finished.attempt, finished.calls.len()), (1, 6));
 }
 
-/// FC §8.2: a connector that is away too long while a task is RUNNING.
+/// The connector is unavailable for too long while a task is RUNNING (flyte-contract.md#observed-backend).
 #[tokio::test]
-async fn an_absence_freezes_a_task_under_the_stock_config_alone() {
-    for (config, frozen) in [(ServiceConfig::stock(), true), (ServiceConfig::patient(), false)] {
+async fn outage_freezes_a_task_only_with_the_stock_config() {
+    for (config, frozen) in [(ServiceConfig::stock(), true), (ServiceConfig::recommended(), false)]
+    {
         let gone = Served::start(vec![], vec![Phase::Running]).await;
         let balancer = Arc::new(Balancer::new(&[gone.address], QUICK));
         balancer.all_ready().await;
@@ -178,21 +184,21 @@ async fn an_absence_freezes_a_task_under_the_stock_config_alone() {
         let running = tokio::spawn(async move {
             Executor::new(client, Deadlines::default()).run(task(0), &Empty, FATE).await
         });
-        // The create and a poll.
+        // The create and one poll.
         gone.came().await;
         while !gone.seen().contains(&"get".to_owned()) {
             gone.came().await;
         }
         drop(gone);
         if frozen {
-            assert_eq!(running.await.unwrap().standing, Standing::Frozen);
+            assert_eq!(running.await.unwrap().status, TaskStatus::Frozen);
         } else {
             let back = Served::start(vec![], vec![Phase::Succeeded]).await;
-            balancer.moved(0, back.address);
+            balancer.set_address(0, back.address);
             let finished = running.await.unwrap();
             assert_eq!(
-                (finished.standing, finished.end),
-                (Standing::Collected, Some(End::Success))
+                (finished.status, finished.end),
+                (TaskStatus::Collected, Some(End::Success))
             );
         }
     }

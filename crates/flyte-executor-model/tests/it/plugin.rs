@@ -1,23 +1,23 @@
-//! FC §8.1, row by row: the executor's own plugin against a scripted connector. As there, the plugin alone was driven:
-//! it is polled and looked at every 5 s.
+//! The traces of flyte-contract.md#observed-plugin: the executor's plugin with a scripted connector, polled and reconciled
+//! every 5 s.
 
 use crate::scripted::{Stage, answer, errors, fault};
 use flyte_executor_model::{
-    Attempt, Kind, Outputs, Phase, Polling, Report, Settings, refusal_before_any_call,
+    Attempt, Kind, NextPoll, Outputs, Phase, Report, Settings, launch_error,
 };
 use flyte_executor_model::{Fault, Task};
 use flyteidl2::connector::Resource;
 use flyteidl2::core::{TaskTemplate, task_execution::Phase as Wire};
 use std::collections::BTreeMap;
 
-/// What came of a row: how often `GetTask` was called, and what each look at the plugin gave.
-struct Traced {
+/// The number of `GetTask` calls, and the report of each reconciliation.
+struct TracedCall {
     gets: usize,
     looks: Vec<Result<Report, String>>,
     attempt: Attempt,
 }
 
-impl Traced {
+impl TracedCall {
     fn phases(&self) -> Vec<Phase> {
         self.looks.iter().flatten().map(|report| report.phase).collect()
     }
@@ -27,20 +27,20 @@ impl Traced {
     }
 }
 
-/// Plays so many turns of 5 s; the last answer is repeated.
-fn trace(turns: usize, mut gets: Vec<Result<Resource, Fault>>) -> Traced {
+/// Simulates this number of 5 s intervals. The last response is repeated.
+fn trace(turns: usize, mut gets: Vec<Result<Resource, Fault>>) -> TracedCall {
     let settings = Settings::default();
     let mut attempt = Attempt::new(b"meta".to_vec());
     let (mut calls, mut looks) = (0, Vec::new());
     for _ in 0..turns {
-        if attempt.poll(&settings) == Polling::Get {
+        if attempt.poll(&settings) == NextPoll::Get {
             calls += 1;
             let answer = if gets.len() > 1 { gets.remove(0) } else { gets[0].clone() };
             attempt.got(answer.as_ref().cloned());
         }
-        looks.push(attempt.look(Outputs::Fine));
+        looks.push(attempt.report(Outputs::Present));
     }
-    Traced { gets: calls, looks, attempt }
+    TracedCall { gets: calls, looks, attempt }
 }
 
 fn ok(phase: Wire) -> Vec<Result<Resource, Fault>> {
@@ -48,9 +48,9 @@ fn ok(phase: Wire) -> Vec<Result<Resource, Fault>> {
 }
 
 #[test]
-fn the_sixth_error_freezes_a_task_that_was_running() {
+fn sixth_error_freezes_a_running_task() {
     let gets = [ok(Wire::Running), errors(3), ok(Wire::Running), errors(3), ok(Wire::Succeeded)];
-    // 8 polls, and then the 75 s in which the real one was watched.
+    // 8 polls, then the 75 s during which the real executor was observed.
     let traced = trace(8 + 15, gets.concat());
     assert_eq!(traced.gets, 8);
     assert_eq!(traced.last().phase, Phase::Running);
@@ -58,7 +58,7 @@ fn the_sixth_error_freezes_a_task_that_was_running() {
 }
 
 #[test]
-fn five_errors_are_survived() {
+fn five_errors_do_not_stop_polling() {
     let gets = [
         ok(Wire::Running),
         errors(3),
@@ -75,7 +75,7 @@ fn five_errors_are_survived() {
 }
 
 #[test]
-fn six_errors_before_any_answer_are_a_permanent_failure() {
+fn six_errors_before_any_response_are_a_permanent_failure() {
     let traced = trace(10, [errors(6), ok(Wire::Running)].concat());
     assert_eq!(traced.gets, 6);
     let error = traced.last().error.clone().unwrap();
@@ -85,7 +85,7 @@ fn six_errors_before_any_answer_are_a_permanent_failure() {
 }
 
 #[test]
-fn phases_follow_and_every_reason_but_that_of_running_is_handed_on() {
+fn phases_are_mapped_and_reasons_are_kept_except_for_running() {
     let gets = vec![
         answer(Wire::Queued, "a"),
         answer(Wire::Queued, ""),
@@ -116,7 +116,7 @@ fn phases_follow_and_every_reason_but_that_of_running_is_handed_on() {
 }
 
 #[test]
-fn an_undefined_phase_is_one_error_of_the_plugin_and_passes_at_the_next_poll() {
+fn undefined_phase_is_one_system_error() {
     let gets = [Wire::Running, Wire::Running, Wire::Undefined, Wire::Running, Wire::Succeeded];
     let traced = trace(5, gets.map(|phase| answer(phase, "")).into());
     assert_eq!(traced.phases(), [Phase::Running, Phase::Running, Phase::Running, Phase::Success]);
@@ -125,7 +125,7 @@ fn an_undefined_phase_is_one_error_of_the_plugin_and_passes_at_the_next_poll() {
 }
 
 #[test]
-fn a_refused_create_is_a_retryable_failure_at_once_with_no_second_try_in_the_attempt() {
+fn failed_create_is_a_retryable_failure_without_a_second_try() {
     let mut stage = Stage::new(0, ok(Wire::Running));
     stage.create_faults =
         vec![Fault { code: "ResourceExhausted".to_owned(), message: "full".to_owned() }];
@@ -142,7 +142,7 @@ fn a_refused_create_is_a_retryable_failure_at_once_with_no_second_try_in_the_att
 }
 
 #[test]
-fn a_retryable_failure_carries_its_message() {
+fn retryable_failure_has_its_message() {
     let traced = trace(3, vec![answer(Wire::RetryableFailed, "spot loss")]);
     assert_eq!(traced.gets, 1);
     assert_eq!(traced.last().phase, Phase::RetryableFailure);
@@ -150,13 +150,13 @@ fn a_retryable_failure_carries_its_message() {
 }
 
 #[test]
-fn a_template_without_custom_fails_before_any_call() {
-    let refusal = refusal_before_any_call(&TaskTemplate::default(), &BTreeMap::new());
+fn template_without_custom_fails_before_any_call() {
+    let refusal = launch_error(&TaskTemplate::default(), &BTreeMap::new());
     assert_eq!(
         refusal.as_deref(),
         Some("failed to unmarshal connection from task template custom: nil Struct Object passed")
     );
-    let task = Task::new(Settings::default(), 1, Outputs::Fine, refusal.clone());
+    let task = Task::new(Settings::default(), 1, Outputs::Present, refusal.clone());
     let mut stage = Stage::of(task, vec![Err(fault("never asked"))]);
     stage.run_to_collection();
     assert_eq!(stage.names(), [""; 0]);

@@ -1,6 +1,6 @@
-//! A connector that answers from a list, and a clock that is not real.
+//! A connector with scripted responses, and a simulated clock.
 
-use flyte_executor_model::{Action, Call, Event, Fault, Outputs, Settings, Standing, Task};
+use flyte_executor_model::{Action, Call, Event, Fault, Outputs, Settings, Task, TaskStatus};
 use flyteidl2::connector::Resource;
 use flyteidl2::core::{TaskLog, task_execution::Phase as Wire};
 use std::collections::BTreeMap;
@@ -24,17 +24,17 @@ pub fn errors(count: usize) -> Vec<Result<Resource, Fault>> {
     (1..=count).map(|number| Err(fault(&format!("error {number}")))).collect()
 }
 
-/// One call as the connector saw it: when, and what.
+/// A received call: its time and name.
 pub type Seen = (Duration, String);
 
-/// A task, the connector it is sent to, and the time.
+/// A task, its connector and the current time.
 pub struct Stage {
     pub task: Task,
-    /// What is wrong with the next creates; they are accepted when there is none.
+    /// Errors of the next creates. Without any they succeed.
     pub create_faults: Vec<Fault>,
-    /// How many creates the executor will not be able to write down.
+    /// The number of creates whose result the executor fails to persist.
     pub unstored: usize,
-    /// What the polls are answered; the last one is repeated.
+    /// The responses to polls. The last one is repeated.
     pub gets: Vec<Result<Resource, Fault>>,
     pub delete_faults: Vec<Fault>,
     pub calls: Vec<Seen>,
@@ -45,7 +45,7 @@ pub struct Stage {
 
 impl Stage {
     pub fn new(retries: u32, gets: Vec<Result<Resource, Fault>>) -> Self {
-        Self::of(Task::new(Settings::default(), retries, Outputs::Fine, None), gets)
+        Self::of(Task::new(Settings::default(), retries, Outputs::Present, None), gets)
     }
 
     pub fn of(task: Task, gets: Vec<Result<Resource, Fault>>) -> Self {
@@ -69,13 +69,13 @@ impl Stage {
         self.queue.insert((at, self.entries), event);
     }
 
-    /// Lets the time pass up to that moment.
+    /// Advances the clock to this time.
     pub fn run_until(&mut self, end: Duration) -> &mut Self {
         while let Some(entry) = self.queue.first_entry().filter(|entry| entry.key().0 <= end) {
             self.now = entry.key().0;
             let event = entry.remove();
             if event == Event::Restarted {
-                // What it waited for went with it; what its users do comes all the same.
+                // Pending timers and calls are lost; user actions are not.
                 self.queue.retain(|_, event| matches!(event, Event::Abort | Event::Restarted));
             }
             for action in self.task.step(event) {
@@ -91,10 +91,10 @@ impl Stage {
         self
     }
 
-    /// Lets the time pass until the executor will never call again.
+    /// Advances the clock until the executor makes no more calls.
     pub fn run_to_collection(&mut self) -> &mut Self {
         self.run_until(Duration::from_hours(48));
-        assert_eq!(self.task.standing(), Standing::Collected);
+        assert_eq!(self.task.status(), TaskStatus::Collected);
         self
     }
 

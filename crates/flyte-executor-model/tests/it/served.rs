@@ -1,4 +1,4 @@
-//! A real gRPC server whose answers are given by the test.
+//! A gRPC server with scripted responses.
 
 use flyteidl2::connector::async_connector_service_server::{
     AsyncConnectorService, AsyncConnectorServiceServer,
@@ -17,7 +17,7 @@ use tokio::task::JoinHandle;
 use tonic::transport::{Server, server::TcpIncoming};
 use tonic::{Request, Response, Status};
 
-/// What the next create does; `Ok` when there is nothing.
+/// What the next create does. By default it succeeds.
 #[derive(Debug, Clone)]
 pub enum Does {
     Answers(Status),
@@ -27,13 +27,13 @@ pub enum Does {
 #[derive(Debug, Default)]
 struct Script {
     creates: Mutex<Vec<Does>>,
-    /// The phases that polls are answered; the last one is repeated.
+    /// The phases returned to polls. The last one is repeated.
     phases: Mutex<Vec<Phase>>,
     seen: Mutex<Vec<String>>,
     came: Notify,
 }
 
-/// A replica. Dropped, its connections break.
+/// A replica. Dropping it breaks its connections.
 pub struct Served {
     pub address: SocketAddr,
     script: Arc<Script>,
@@ -44,7 +44,7 @@ pub struct Served {
 impl Drop for Served {
     fn drop(&mut self) {
         self.serving.abort();
-        // Connections are tasks of their own; they go with their runtime, as with a killed process.
+        // Connections are separate tasks. Dropping their runtime closes them, as killing a process does.
         if let Some(runtime) = self.runtime.take() {
             runtime.shutdown_background();
         }
@@ -83,7 +83,7 @@ impl Served {
         self.script.seen.lock().unwrap().clone()
     }
 
-    /// Waits until a call has come.
+    /// Waits for a call.
     pub async fn came(&self) {
         self.script.came.notified().await;
     }

@@ -1,67 +1,67 @@
-//! Drives thousands of tasks against real `connector-server` processes and a fake workspace with faults, while the
-//! servers are killed, and says whether any task froze, any attempt ran twice, or any run was left behind.
+//! Runs thousands of tasks against `connector-server` processes and an emulated workspace with faults, while the servers are
+//! killed. Fails if a task freezes, an attempt has two runs, or a run is orphaned.
 //!
-//! `cargo xtask soak` builds the server and starts this. The model of the executor is the one that the traces of the
-//! real one hold; the servers are processes of their own, so that SIGKILL means what it means.
+//! `cargo xtask soak` builds the server and starts this program. The servers are separate processes, so that SIGKILL can be
+//! tested.
 
 #![forbid(unsafe_code)]
 #![expect(
     clippy::print_stdout,
     clippy::print_stderr,
-    reason = "a command line tool talks on its standard streams"
+    reason = "a command line program prints to its standard streams"
 )]
 
-mod cast;
-mod drive;
-mod fleet;
-mod job;
-mod ledger;
-mod network;
+mod driver;
+mod faults;
+mod faulty_network;
+mod invariants;
+mod replicas;
+mod scenario;
 mod summary;
-mod weather;
+mod task_requests;
 
 use clap::Parser;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-/// Drives many tasks through replicas of a server that are killed, against a fake workspace with faults.
+/// Runs many tasks through server replicas that are killed, against an emulated workspace with faults.
 #[derive(Debug, Clone, Parser)]
 #[command(name = "soak", version)]
 struct Args {
-    /// The program `connector-server`.
+    /// Path of the `connector-server` program.
     #[arg(long, value_name = "PATH")]
     server: PathBuf,
 
-    /// How many tasks.
+    /// Number of tasks.
     #[arg(long, value_name = "N", default_value_t = 1000)]
     tasks: u64,
 
-    /// Where every choice comes from: what becomes of a task, and which fault strikes when. The order in which calls
-    /// meet is the machine's.
+    /// Seed of all random choices: scenarios and faults. The interleaving of calls is not reproducible.
     #[arg(long, value_name = "S", default_value_t = 1)]
     seed: u64,
 
-    /// How many replicas of the server.
+    /// Number of server replicas.
     #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u16).range(2..=16))]
     replicas: u16,
 
-    /// How many tasks are under way at once.
+    /// Number of concurrent tasks.
     #[arg(long, value_name = "N", default_value_t = 300)]
     at_once: usize,
 
-    /// Faults of the workspace, per hundred calls.
+    /// Workspace faults per hundred calls.
     #[arg(long, value_name = "PERCENT", default_value_t = 10, value_parser = clap::value_parser!(u8).range(0..=90))]
     faults: u8,
 
-    /// Milliseconds from one kill or replacement of a replica to the next, on average; 0: never.
+    /// Average milliseconds between kills or replacements of a replica; 0: never.
     #[arg(long, value_name = "MILLISECONDS", default_value_t = 2000)]
     kill_every: u64,
 
-    /// How many times shorter the executor's waits between two polls and two looks are than the stock 30 s and 10 s.
+    /// Factor by which the executor's intervals are shorter than the defaults, 30 s between polls and 10 s between
+    /// reconciliations.
     #[arg(long, value_name = "FACTOR", default_value_t = 150, value_parser = clap::value_parser!(u32).range(1..))]
     faster: u32,
 
-    /// Further flags of the server.
+    /// Additional flags of the server.
     #[arg(last = true)]
     server_flags: Vec<String>,
 }
@@ -71,8 +71,8 @@ fn main() -> ExitCode {
     let outcome = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
-        .map_err(drive::BoxError::from)
-        .and_then(|runtime| runtime.block_on(drive::run(&args)));
+        .map_err(driver::BoxError::from)
+        .and_then(|runtime| runtime.block_on(driver::run(&args)));
     match outcome {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,

@@ -1,40 +1,40 @@
-//! What is printed at the end.
+//! Prints the result of a soak.
 
 use crate::Args;
-use crate::cast::Flavour;
-use crate::ledger::{Ledger, Runs, Violation};
+use crate::invariants::{Observations, RunCounts, Violation};
+use crate::scenario::ExecutorKind;
 use databricks_emulator::FaultCount;
-use flyte_executor_model::{End, Ended, Standing, Traced, Verb};
+use flyte_executor_model::{End, TaskStatus, TracedCall, TryOutcome, Verb};
 use std::time::Duration;
 
-/// How many broken promises are shown with their traces.
+/// How many violations are shown with their calls.
 const SHOWN: usize = 5;
 
-/// What was counted while it ran.
-pub(crate) struct Figures {
-    pub(crate) runs: Runs,
+/// The totals of a soak.
+pub(crate) struct Totals {
+    pub(crate) runs: RunCounts,
     pub(crate) kills: usize,
     pub(crate) drains: u64,
     pub(crate) faults: Vec<FaultCount>,
-    /// Before the request, after it, and held up.
+    /// Connections broken before and after the request, and delayed chunks.
     pub(crate) network: [u64; 3],
     pub(crate) took: Duration,
 }
 
 pub(crate) fn print(
     args: &Args,
-    ledger: &Ledger,
-    figures: &Figures,
+    observed: &Observations,
+    totals: &Totals,
     violations: &[Violation],
-    bad_drains: &[String],
+    failed_drains: &[String],
 ) {
-    let records = || ledger.tasks.values();
+    let records = || observed.tasks.values();
     let ends = |wanted: fn(&End) -> bool| {
         records().filter(|record| record.finished.end.as_ref().is_some_and(wanted)).count()
     };
-    let standing =
-        |wanted: Standing| records().filter(|record| record.finished.standing == wanted).count();
-    let calls: Vec<&Traced> = records().flat_map(|record| &record.finished.calls).collect();
+    let status =
+        |wanted: TaskStatus| records().filter(|record| record.finished.status == wanted).count();
+    let calls: Vec<&TracedCall> = records().flat_map(|record| &record.finished.calls).collect();
     let of = |verb: Verb| calls.iter().filter(|call| call.verb == verb).count();
     let errors =
         |verb: Verb| calls.iter().filter(|call| call.verb == verb && call.outcome.is_err()).count();
@@ -43,29 +43,30 @@ pub(crate) fn print(
     let broken = calls
         .iter()
         .flat_map(|call| &call.tries)
-        .filter(|each| each.ended == Ended::Broken)
+        .filter(|each| each.outcome == TryOutcome::Broken)
         .count();
     let slowest = calls.iter().map(|call| call.took).max().unwrap_or_default();
 
-    println!("\ntasks      {} of {}", ledger.tasks.len(), args.tasks);
-    let flavours =
-        Flavour::ALL.map(|flavour| format!("{flavour:?} {}", ledger.of_flavour(flavour)));
-    println!("executors  {}", flavours.join(", "));
+    println!("\ntasks      {} of {}", observed.tasks.len(), args.tasks);
+    let executor_kinds = ExecutorKind::ALL.map(|executor_kind| {
+        format!("{executor_kind:?} {}", observed.count_by_executor(executor_kind))
+    });
+    println!("executors  {}", executor_kinds.join(", "));
     println!(
         "ends       {} succeeded, {} failed, {} aborted",
         ends(|end| *end == End::Success),
         ends(|end| matches!(end, End::Failure(_))),
         ends(|end| *end == End::Aborted),
     );
-    println!("frozen     {}", standing(Standing::Frozen));
-    println!("unfinished {}", standing(Standing::Underway) + standing(Standing::Ended));
+    println!("frozen     {}", status(TaskStatus::Frozen));
+    println!("unfinished {}", status(TaskStatus::Active) + status(TaskStatus::Ended));
     println!(
-        "attempts   {retries} retries; {} tasks ended because no create of theirs was taken; {} because the executor lost the error of a create",
-        records().filter(|record| record.is_lost_to_creates()).count(),
+        "attempts   {retries} retries; {} tasks failed because all their creates failed; {} because the executor lost the error of a create",
+        records().filter(|record| record.failed_to_create()).count(),
         records().filter(|record| record.lost_an_error()).count(),
     );
     println!(
-        "calls      {} ({} CreateTask, {} GetTask, {} DeleteTask) in {tries} tries, {broken} broken by a kill, the slowest {:.1} s",
+        "calls      {} ({} CreateTask, {} GetTask, {} DeleteTask) in {tries} tries, {broken} with a broken connection, the slowest {:.1} s",
         calls.len(),
         of(Verb::Create),
         of(Verb::Get),
@@ -80,41 +81,41 @@ pub(crate) fn print(
     );
     println!(
         "workspace  {} runs; servers killed {} times, drained {} times",
-        figures.runs.all, figures.kills, figures.drains
+        totals.runs.all, totals.kills, totals.drains
     );
-    let [before, after, held_up] = figures.network;
-    let of_workspace: u64 = figures.faults.iter().map(|count| count.injected).sum();
+    let [before, after, held_up] = totals.network;
+    let of_workspace: u64 = totals.faults.iter().map(|count| count.injected).sum();
     println!(
-        "faults     {}: {of_workspace} of the workspace, and on the network {before} connections broken on the way there, {after} on the way back, {held_up} pieces held up",
+        "faults     {}: {of_workspace} of the workspace; on the network {before} connections broken before the request, {after} before the response, {held_up} chunks delayed",
         of_workspace + before + after + held_up,
     );
-    let each = figures.faults.iter().map(|count| format!("{} {}", count.injected, count.name));
+    let each = totals.faults.iter().map(|count| format!("{} {}", count.injected, count.name));
     println!("           {}", each.collect::<Vec<_>>().join(", "));
     println!(
-        "left alive {} whose server was killed between submit and answer; {} whose server was killed before it could give them up; {} whose next attempt's server was killed before it could find them; {} of which the executor itself lost the answer",
-        figures.runs.killed_before_answer,
-        figures.runs.killed_before_giving_up,
-        figures.runs.killed_before_looking,
-        figures.runs.lost_by_the_executor,
+        "orphans    {} whose server was killed between submit and response; {} whose server was killed before it cancelled them; {} whose next attempt's server was killed before it searched for them; {} whose response the executor lost",
+        totals.runs.killed_before_answer,
+        totals.runs.killed_before_cancelling,
+        totals.runs.killed_before_search,
+        totals.runs.lost_by_executor,
     );
-    println!("time       {:.1} s", figures.took.as_secs_f64());
+    println!("time       {:.1} s", totals.took.as_secs_f64());
 
-    for fault in bad_drains {
-        println!("BROKEN     {fault}");
+    for fault in failed_drains {
+        println!("VIOLATION  {fault}");
     }
     for violation in violations.iter().take(SHOWN) {
-        println!("\nBROKEN     seed {}, {violation}", args.seed);
-        for line in ledger.trace(violation.task) {
+        println!("\nVIOLATION  seed {}, {violation}", args.seed);
+        for line in observed.trace(violation.task) {
             println!("    {line}");
         }
     }
     for violation in violations.iter().skip(SHOWN) {
-        println!("BROKEN     seed {}, {violation}", args.seed);
+        println!("VIOLATION  seed {}, {violation}", args.seed);
     }
-    match violations.len() + bad_drains.len() {
+    match violations.len() + failed_drains.len() {
         0 => println!(
-            "\nsoak passed: every task finished, none froze, no attempt ran twice, no run was left behind"
+            "\nsoak passed: every task finished, none froze, no attempt has two runs, no run is orphaned"
         ),
-        count => println!("\nsoak FAILED: {count} broken promises"),
+        count => println!("\nsoak FAILED: {count} violations"),
     }
 }

@@ -1,4 +1,4 @@
-//! The replicas: real processes, started, killed and replaced.
+//! The replicas: server processes that are started, killed and drained.
 
 use rustix::process::{Pid, Signal, kill_process};
 use std::io;
@@ -11,52 +11,52 @@ use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::process::{Child, Command};
 use tokio::time::timeout;
 
-/// How long a replica may take to listen, and to drain.
-const PATIENCE: Duration = Duration::from_secs(40);
+/// The timeout of starting and of draining a replica.
+const REPLICA_TIMEOUT: Duration = Duration::from_secs(40);
 
-/// What the servers may call of the workspace. The executor's waits are shorter, so its calls come denser than the
-/// stock bounds, which are for a workspace that a soak does not have.
-const BOUNDS: [&str; 6] =
+/// Raises the servers' limits of workspace calls: with shorter executor intervals calls are more frequent than the defaults
+/// allow.
+const RATE_LIMITS: [&str; 6] =
     ["--reads-per-second", "100000", "--writes-per-second", "100000", "--calls-at-once", "1000"];
 
 /// How to start a replica.
 #[derive(Debug)]
-pub(crate) struct Recipe {
+pub(crate) struct ReplicaConfig {
     pub(crate) program: PathBuf,
     /// The workspace, as `host:port`.
     pub(crate) workspace: String,
     pub(crate) token: String,
-    /// The file with the workspace's authority.
-    pub(crate) authority: PathBuf,
-    /// Where the replicas' logs go.
+    /// The file with the workspace's root certificate.
+    pub(crate) root_cert: PathBuf,
+    /// The folder for the replicas' logs.
     pub(crate) logs: PathBuf,
-    /// Seconds until a run that Flyte was told does not exist is given up.
+    /// Seconds until the server cancels an abandoned run.
     pub(crate) abandon_grace: u64,
-    /// Further flags of the server.
-    pub(crate) further: Vec<String>,
+    /// Additional flags of the server.
+    pub(crate) server_flags: Vec<String>,
 }
 
-/// One process.
+/// A server process.
 #[derive(Debug)]
 pub(crate) struct Replica {
     child: Child,
     pub(crate) address: SocketAddr,
 }
 
-impl Recipe {
-    /// Starts a process, and waits until it listens.
+impl ReplicaConfig {
+    /// Starts a process and waits until it listens.
     pub(crate) async fn start(&self) -> io::Result<Replica> {
         let mut child = Command::new(&self.program)
             .args(["--host", "127.0.0.1", "--port", "0", "--prometheus-port", "0"])
             .args(["--log-format", "json"])
             .args(["--abandon-grace", &self.abandon_grace.to_string()])
-            .args(BOUNDS)
-            .args(&self.further)
+            .args(RATE_LIMITS)
+            .args(&self.server_flags)
             .env_clear()
             .env("FLYTE_DATABRICKS_INSTANCE", &self.workspace)
             .env("FLYTE_DATABRICKS_ACCESS_TOKEN", &self.token)
             .env("FLYTE_DATABRICKS_ALLOWED_HOSTS", &self.workspace)
-            .env("SSL_CERT_FILE", &self.authority)
+            .env("SSL_CERT_FILE", &self.root_cert)
             .env("RUST_LOG", "warn,connector_service::server=info,databricks_connector=info")
             .stdin(Stdio::null())
             .stdout(Stdio::null())
@@ -66,11 +66,11 @@ impl Recipe {
             .map_err(|error| {
                 io::Error::new(
                     error.kind(),
-                    format!("{} cannot be started: {error}", self.program.display()),
+                    format!("cannot start {}: {error}", self.program.display()),
                 )
             })?;
         let stderr =
-            child.stderr.take().ok_or_else(|| io::Error::other("a replica without stderr"))?;
+            child.stderr.take().ok_or_else(|| io::Error::other("a replica has no stderr"))?;
         let mut lines = BufReader::new(stderr).lines();
         let listening = async {
             while let Some(line) = lines.next_line().await? {
@@ -78,10 +78,10 @@ impl Recipe {
                     return Ok(address);
                 }
             }
-            Err(io::Error::other("a replica ended before it listened"))
+            Err(io::Error::other("a replica exited before it listened"))
         };
-        let address = timeout(PATIENCE, listening).await.map_err(|_elapsed| {
-            io::Error::other(format!("a replica did not listen within {PATIENCE:?}"))
+        let address = timeout(REPLICA_TIMEOUT, listening).await.map_err(|_elapsed| {
+            io::Error::other(format!("a replica did not listen within {REPLICA_TIMEOUT:?}"))
         })??;
         let mut log = File::create(self.logs.join(format!("{}.log", address.port()))).await?;
         tokio::spawn(async move {
@@ -92,14 +92,14 @@ impl Recipe {
                     break;
                 }
             }
-            // A log that is short of its last lines is no reason to fail.
+            // Missing last log lines are not an error.
             drop(log.flush().await);
         });
         Ok(Replica { child, address })
     }
 }
 
-/// The address in the line that tells where gRPC is served.
+/// Returns the address of the log line of the gRPC listener.
 fn address_in(line: &str) -> Option<SocketAddr> {
     let line: serde_json::Value = serde_json::from_str(line).ok()?;
     if line.get("message")?.as_str()? != "gRPC listener" {
@@ -109,18 +109,18 @@ fn address_in(line: &str) -> Option<SocketAddr> {
 }
 
 impl Replica {
-    /// SIGKILL: nothing of it is left.
+    /// Kills it with SIGKILL.
     pub(crate) async fn kill(mut self) -> io::Result<()> {
         self.child.kill().await
     }
 
-    /// SIGTERM: it drains, and is awaited.
+    /// Drains it with SIGTERM and waits for its exit.
     pub(crate) async fn drain(mut self) -> io::Result<ExitStatus> {
         let id = self.child.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw);
-        let id = id.ok_or_else(|| io::Error::other("a replica ended by itself"))?;
+        let id = id.ok_or_else(|| io::Error::other("a replica exited by itself"))?;
         kill_process(id, Signal::TERM)?;
-        timeout(PATIENCE, self.child.wait()).await.map_err(|_elapsed| {
-            io::Error::other(format!("a replica did not drain within {PATIENCE:?}"))
+        timeout(REPLICA_TIMEOUT, self.child.wait()).await.map_err(|_elapsed| {
+            io::Error::other(format!("a replica did not drain within {REPLICA_TIMEOUT:?}"))
         })?
     }
 }

@@ -1,6 +1,6 @@
-//! The requests of one task: a real one, captured from a Flyte backend (FC §8.2), made this task's own.
+//! The requests of a task, made from a request captured from a Flyte backend (flyte-contract.md#observed-backend).
 
-use crate::cast::{Fortune, Role};
+use crate::scenario::{RunOutcome, TaskScenario};
 use databricks_emulator::Emulator;
 use flyte_executor_model::Requests;
 use flyteidl2::connector::{CreateTaskRequest, DeleteTaskRequest, GetTaskRequest, TaskCategory};
@@ -17,18 +17,18 @@ const CAPTURED: &[u8] = include_bytes!(concat!(
     "/../../fixtures/requests/40_executor_first_attempt.create.pb"
 ));
 
-/// What every task has in common.
+/// What all tasks share.
 #[derive(Debug)]
-pub(crate) struct Stage {
+pub(crate) struct SharedFixtures {
     pub(crate) emulator: Emulator,
     captured: CreateTaskRequest,
-    /// Where the servers find the workspace, as `host:port`.
+    /// The workspace address for the servers, as `host:port`.
     workspace: String,
-    /// Where the tasks' outputs are.
+    /// The folder for the outputs of all tasks.
     outputs: PathBuf,
 }
 
-impl Stage {
+impl SharedFixtures {
     pub(crate) fn new(
         emulator: Emulator,
         workspace: String,
@@ -38,50 +38,62 @@ impl Stage {
     }
 }
 
-/// One task.
+/// The requests of one task.
 #[derive(Debug)]
-pub(crate) struct Job {
-    stage: Arc<Stage>,
+pub(crate) struct TaskRequests {
+    fixtures: Arc<SharedFixtures>,
     number: u64,
 }
 
-/// The name that the run of an attempt has in the workspace.
+/// Returns the name of the run of an attempt.
 pub(crate) fn run_name(number: u64, attempt: u32) -> String {
     format!("soak-{number}-{attempt}")
 }
 
-/// Whose run has this name.
-pub(crate) fn owner(run_name: &str) -> Option<(u64, u32)> {
+/// Returns the task and attempt of a run.
+pub(crate) fn task_of(run_name: &str) -> Option<(u64, u32)> {
     let (number, attempt) = run_name.strip_prefix("soak-")?.split_once('-')?;
     Some((number.parse().ok()?, attempt.parse().ok()?))
 }
 
-impl Job {
-    /// Tells the workspace what the runs of this task do, and leaves the files that its functions leave.
-    pub(crate) fn prepare(stage: Arc<Stage>, number: u64, role: &Role) -> io::Result<Self> {
-        let job = Self { stage, number };
-        for attempt in 0..=role.retries {
-            let fortune = role.fortune(attempt);
-            if let Some(script) = fortune.script() {
-                job.stage.emulator.set_script(&run_name(number, attempt), script);
+impl TaskRequests {
+    /// Sets the scripts of the task's runs, and writes the files of its functions.
+    pub(crate) fn prepare(
+        fixtures: Arc<SharedFixtures>,
+        number: u64,
+        scenario: &TaskScenario,
+    ) -> io::Result<Self> {
+        let requests = Self { fixtures, number };
+        for attempt in 0..=scenario.retries {
+            let outcome = scenario.outcome(attempt);
+            if let Some(script) = outcome.script() {
+                requests.fixtures.emulator.set_script(&run_name(number, attempt), script);
             }
-            let folder = job.folder().join(format!("a0/{}", attempt + 1));
-            match fortune {
-                Fortune::Success => leave(&folder, "outputs.pb", &[])?,
-                Fortune::Recoverable => {
-                    leave(&folder, "error.pb", &error_file(container_error::Kind::Recoverable))?;
+            let folder = requests.folder().join(format!("a0/{}", attempt + 1));
+            match outcome {
+                RunOutcome::Success => write_file(&folder, "outputs.pb", &[])?,
+                RunOutcome::Recoverable => {
+                    write_file(
+                        &folder,
+                        "error.pb",
+                        &error_file(container_error::Kind::Recoverable),
+                    )?;
                 }
-                Fortune::NonRecoverable => {
-                    leave(&folder, "error.pb", &error_file(container_error::Kind::NonRecoverable))?;
+                RunOutcome::NonRecoverable => {
+                    write_file(
+                        &folder,
+                        "error.pb",
+                        &error_file(container_error::Kind::NonRecoverable),
+                    )?;
                 }
-                Fortune::CodeFailed | Fortune::CloudFailed | Fortune::Silent => {}
+                RunOutcome::CodeFailed | RunOutcome::CloudFailed | RunOutcome::NoFiles => {}
             }
         }
-        Ok(job)
+        Ok(requests)
     }
 
     fn folder(&self) -> PathBuf {
-        self.stage.outputs.join(self.number.to_string())
+        self.fixtures.outputs.join(self.number.to_string())
     }
 
     fn prefix(&self, attempt: u32) -> String {
@@ -89,14 +101,14 @@ impl Job {
     }
 }
 
-impl Drop for Job {
+impl Drop for TaskRequests {
     fn drop(&mut self) {
-        // Only a temporary folder's contents, and none for a task without files.
+        // The folder is temporary, and missing for a task without files.
         drop(fs::remove_dir_all(self.folder()));
     }
 }
 
-fn leave(folder: &Path, name: &str, content: &[u8]) -> io::Result<()> {
+fn write_file(folder: &Path, name: &str, content: &[u8]) -> io::Result<()> {
     fs::create_dir_all(folder)?;
     fs::write(folder.join(name), content)
 }
@@ -111,15 +123,15 @@ fn error_file(kind: container_error::Kind) -> Vec<u8> {
     ErrorDocument { error: Some(error) }.encode_to_vec()
 }
 
-impl Requests for Job {
+impl Requests for TaskRequests {
     fn create(&self, attempt: u32) -> CreateTaskRequest {
-        let mut request = self.stage.captured.clone();
+        let mut request = self.fixtures.captured.clone();
         let old = std::mem::replace(&mut request.output_prefix, self.prefix(attempt));
         let prefix = request.output_prefix.clone();
         let (run, name) = (format!("soak{}", self.number), run_name(self.number, attempt));
         if let Some(template) = &mut request.template {
             if let Some(custom) = &mut template.custom {
-                put(custom, "databricksInstance", &self.stage.workspace);
+                put(custom, "databricksInstance", &self.fixtures.workspace);
                 if let Some(Kind::StructValue(conf)) =
                     custom.fields.get_mut("databricksConf").and_then(|conf| conf.kind.as_mut())
                 {
@@ -157,7 +169,7 @@ impl Requests for Job {
             resource_meta,
             task_category: Some(category()),
             output_prefix: self.prefix(attempt),
-            connection: self.stage.captured.connection.clone(),
+            connection: self.fixtures.captured.connection.clone(),
         }
     }
 
@@ -165,7 +177,7 @@ impl Requests for Job {
         DeleteTaskRequest {
             resource_meta,
             task_category: Some(category()),
-            connection: self.stage.captured.connection.clone(),
+            connection: self.fixtures.captured.connection.clone(),
         }
     }
 }
@@ -183,10 +195,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_owner_of_a_run_is_in_its_name() {
-        assert_eq!(owner(&run_name(41, 2)), Some((41, 2)));
-        for strange in ["soak-1", "soak-a-1", "nightly", ""] {
-            assert_eq!(owner(strange), None, "{strange}");
+    fn run_name_identifies_task_and_attempt() {
+        assert_eq!(task_of(&run_name(41, 2)), Some((41, 2)));
+        for other in ["soak-1", "soak-a-1", "nightly", ""] {
+            assert_eq!(task_of(other), None, "{other}");
         }
     }
 }
