@@ -2,8 +2,16 @@
 
 use crate::report::{self, Fault, Kind, Phase, Report, TaskError};
 use crate::settings::Settings;
-use crate::task::Outputs;
 use flyteidl2::connector::Resource;
+
+/// Whether the outputs of the task exist, if the response contains none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outputs {
+    /// The task declares no outputs, or they exist.
+    Present,
+    /// The task declares outputs, and there is no `outputs.pb`.
+    Missing,
+}
 
 /// What the cache does when an attempt is due.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -23,7 +23,7 @@ mod service_config;
 mod settings;
 mod task;
 
-pub use attempt::{Attempt, NextPoll};
+pub use attempt::{Attempt, NextPoll, Outputs};
 pub use balancer::Balancer;
 pub use client::{CallResult, Client, Try, TryOutcome};
 pub use executor::{Disruptions, Executor, Finished, Outcome, Requests, TracedCall, Verb};
@@ -32,4 +32,4 @@ pub use launch::launch_error;
 pub use report::{Fault, Kind, Phase, Report, TaskError};
 pub use service_config::{ConnectBackoff, Pushback, Retries, RetryPolicy, ServiceConfig};
 pub use settings::{Deadlines, Settings};
-pub use task::{Action, Call, End, Event, Outputs, Task, TaskStatus, Timer};
+pub use task::{Action, Call, End, Event, Task, TaskStatus, Timer};

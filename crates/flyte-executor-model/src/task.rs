@@ -1,21 +1,12 @@
 //! The state machine of one task: attempts, retries, system errors, deletes and garbage collection
 //! (flyte-contract.md#createtask, flyte-contract.md#gettask, flyte-contract.md#deletetask).
 
-use crate::attempt::{Attempt, NextPoll};
+use crate::attempt::{Attempt, NextPoll, Outputs};
 use crate::history::History;
 use crate::report::{Fault, Kind, Phase, Report, TaskError};
 use crate::settings::Settings;
 use flyteidl2::connector::Resource;
 use std::time::Duration;
-
-/// Whether the outputs of the task exist, if the response contains none.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Outputs {
-    /// The task declares no outputs, or they exist.
-    Present,
-    /// The task declares outputs, and there is no `outputs.pb`.
-    Missing,
-}
 
 /// An event for a task.
 #[derive(Debug, Clone, PartialEq)]

@@ -16,7 +16,7 @@ pub(super) struct ExecuteRequest {
     pub(super) waits: bool,
     /// Whether the statement is cancelled if it has not finished by then.
     pub(super) cancel_on_timeout: bool,
-    /// Whether the disposition is EXTERNAL_LINKS instead of INLINE.
+    /// Whether the disposition is `EXTERNAL_LINKS` instead of `INLINE`.
     pub(super) external_links: bool,
     pub(super) row_limit: Option<usize>,
 }

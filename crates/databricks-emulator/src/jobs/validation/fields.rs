@@ -15,8 +15,8 @@ pub(super) fn check_object(
     for field in fields {
         let path = join(path, field.name);
         match present(object, field.name) {
-            Some(value) => check(field.field_type, value, &path, ignored)?,
-            None if field.required => return Err(missing(&path, field.field_type)),
+            Some(value) => check(field.kind, value, &path, ignored)?,
+            None if field.required => return Err(missing(&path, field.kind)),
             None => {}
         }
     }

@@ -27,16 +27,16 @@ pub(crate) enum FieldType {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Field {
     pub(crate) name: &'static str,
-    pub(crate) field_type: FieldType,
+    pub(crate) kind: FieldType,
     pub(crate) required: bool,
 }
 
 const fn field(name: &'static str, field_type: FieldType) -> Field {
-    Field { name, field_type, required: false }
+    Field { name, kind: field_type, required: false }
 }
 
 const fn required(name: &'static str, field_type: FieldType) -> Field {
-    Field { name, field_type, required: true }
+    Field { name, kind: field_type, required: true }
 }
 
 use FieldType::{Bool, Int, List, ListUpTo, Object, OneOf, Open, Text, TextMap};
