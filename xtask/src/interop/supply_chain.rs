@@ -1,4 +1,4 @@
-//! Validates the software bill of materials with CycloneDX's library, and checks the dependencies for advisories.
+//! Validates the software bill of materials with the library of `CycloneDX`, and checks the dependencies for advisories.
 
 use super::{python::Python, report};
 use crate::{sbom, tools};
