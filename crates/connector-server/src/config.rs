@@ -11,7 +11,7 @@ use std::{
 };
 
 use connector_service::{ConfigError, ServiceConfig, ServiceEnvironment, args::comma_separated};
-use databricks_connector::{CallLimits, LogReading, ObjectStores, RunDefaults, Workspaces};
+use databricks_connector::{CallLimits, LogOptions, ObjectStores, RunDefaults, Workspaces};
 use secrecy::{ExposeSecret as _, SecretString};
 
 use crate::{
@@ -89,11 +89,11 @@ fn databricks(
             })
             .transpose()?,
         run_defaults: run_defaults(environment)?,
-        task_files: Arc::<ObjectStores>::clone(&stores),
-        logs: LogReading {
-            files: stores,
+        task_storage: Arc::<ObjectStores>::clone(&stores),
+        logs: LogOptions {
+            storage: stores,
             token_key: log_token_key(environment)?,
-            ..LogReading::default()
+            ..LogOptions::default()
         },
         entrypoint: match args.entrypoint {
             Entrypoint::Git => databricks_connector::Entrypoint::Git,
@@ -164,7 +164,7 @@ fn object_stores(
         environment.secret(environment::S3_SECRET_ACCESS_KEY)?,
     );
     Ok(match buckets {
-        Some(buckets) => stores.only(buckets),
+        Some(buckets) => stores.with_allowed_buckets(buckets),
         None => stores,
     })
 }

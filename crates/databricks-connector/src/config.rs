@@ -17,6 +17,7 @@ use databricks_client::{
     TracePropagator,
 };
 use secrecy::SecretString;
+use task_storage::{ObjectStores, TaskStorage};
 
 pub use workspaces::{Workspaces, WorkspacesError};
 
@@ -31,9 +32,8 @@ use crate::{
         namespace_secret::{SecretAccess, SecretCredentials},
     },
     error,
-    get::{phase::UserFailures, run_tracker::Patience},
-    logs::{reading::LogReading, token::TokenKey},
-    task_files::{ObjectStores, TaskFiles},
+    get::{phase::UserFailures, run_tracker::failure_timers::GracePeriods},
+    logs::{options::LogOptions, token::TokenKey},
     telemetry::{Metrics, Observer, Recorder},
 };
 
@@ -70,7 +70,7 @@ pub struct Config {
     /// Whether new clusters are tagged with the Flyte run that they are for.
     pub cluster_tags: bool,
     /// Where error.pb and outputs.pb are looked for.
-    pub task_files: Arc<dyn TaskFiles>,
+    pub task_storage: Arc<dyn TaskStorage>,
     /// Whether a success whose files cannot be looked at is a failure.
     pub require_error_file: bool,
     /// How long a refused credential or host is borne before the task fails.
@@ -84,7 +84,7 @@ pub struct Config {
     /// How long a call of Flyte may take that brings no deadline.
     pub call_timeout: Duration,
     /// How the logs of runs are read.
-    pub logs: LogReading,
+    pub logs: LogOptions,
     /// Who says to the workspaces in which span of a trace they are called.
     pub propagate: Option<Arc<dyn TracePropagator>>,
     /// Who mints tokens beside the workspaces, in place of the clouds' own.
@@ -142,14 +142,14 @@ impl Default for Config {
             jobs_api: JobsApi::default(),
             run_defaults: RunDefaults::default(),
             cluster_tags: true,
-            task_files: Arc::new(ObjectStores::new()),
+            task_storage: Arc::new(ObjectStores::new()),
             require_error_file: false,
             refusal_patience: Duration::from_mins(15),
             vanished_patience: Duration::from_mins(1),
             unreachable_patience: None,
             calls: CallLimits::default(),
             call_timeout: Duration::from_mins(1),
-            logs: LogReading::default(),
+            logs: LogOptions::default(),
             propagate: None,
             authorities: TokenEndpoints::default(),
             observer: None,
@@ -226,11 +226,11 @@ pub(crate) struct Settings {
     pub(crate) entrypoint: Entrypoint,
     pub(crate) run_defaults: RunDefaults,
     pub(crate) cluster_tags: bool,
-    pub(crate) task_files: Arc<dyn TaskFiles>,
+    pub(crate) task_storage: Arc<dyn TaskStorage>,
     pub(crate) require_error_file: bool,
-    pub(crate) patience: Patience,
+    pub(crate) grace_periods: GracePeriods,
     pub(crate) call_timeout: Duration,
-    pub(crate) logs: LogReading,
+    pub(crate) logs: LogOptions,
     pub(crate) log_tokens: TokenKey,
 }
 
@@ -347,12 +347,12 @@ impl TryFrom<Config> for Settings {
             entrypoint: config.entrypoint,
             run_defaults: config.run_defaults,
             cluster_tags: config.cluster_tags,
-            task_files: config.task_files,
+            task_storage: config.task_storage,
             require_error_file: config.require_error_file,
-            patience: Patience {
-                refused: config.refusal_patience,
-                gone: config.vanished_patience,
-                unreachable: config.unreachable_patience,
+            grace_periods: GracePeriods {
+                rejected: config.refusal_patience,
+                not_found: config.vanished_patience,
+                transient: config.unreachable_patience,
             },
             call_timeout: config.call_timeout,
             log_tokens: TokenKey::new(config.logs.token_key.as_ref()),

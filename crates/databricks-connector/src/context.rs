@@ -120,7 +120,7 @@ impl Context {
 
     /// Counts a run that belonged to nobody and was cancelled, once.
     pub(crate) fn orphan_cancelled(&self, host: &Host, run_id: RunId, orphan: Orphan) {
-        if self.run_tracker.orphaned(host, run_id, Instant::now()) {
+        if self.run_tracker.record_orphan(host, run_id, Instant::now()) {
             self.settings.telemetry.metrics.orphan_cancelled(orphan);
         }
     }

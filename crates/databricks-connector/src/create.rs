@@ -25,10 +25,9 @@ use crate::{
     credentials::namespace_secret,
     delete::orphans,
     error,
-    get::outputs,
+    get::declared_outputs,
     run_meta::{CredentialRef, RunMeta},
     task::{DatabricksTask, execution::Execution},
-    task_files::{self, Unwritten},
     telemetry::{Orphan, call_log},
 };
 
@@ -42,7 +41,7 @@ pub(crate) async fn run(context: &Context, cx: &CreateContext) -> Result<RunMeta
     // What the task lacks is told before what the server lacks, and both before any packet.
     let task = DatabricksTask::parse(cx)?;
     let plan = submission::plan(&task, cx, context.choices(&task))?;
-    let outputs = if plan.is_runtime() { None } else { Some(outputs::declared(cx)?) };
+    let outputs = if plan.is_runtime() { None } else { Some(declared_outputs::of_request(cx)?) };
     let (host, client, credential) = workspace_of(context, &task, cx).await?;
     let script =
         if plan.needs_script() { Some(entrypoint::in_workspace(&client).await?) } else { None };
@@ -66,16 +65,15 @@ pub(crate) async fn run(context: &Context, cx: &CreateContext) -> Result<RunMeta
 
 /// Writes the inputs where a pod template's arguments look for them. Nothing is submitted before.
 async fn write_inputs(context: &Context, cx: &CreateContext, template: &str) -> Result<(), Error> {
-    let files = context.settings.task_files.as_ref();
-    let told = |why: String| {
-        format!("the inputs for the pod template `{template}` cannot be written: {why}")
-    };
-    task_files::write_inputs(files, &cx.output_prefix, &cx.inputs, cx.deadline).await.map_err(|error| {
-        match error {
-            Unwritten::Passing(why) => Error::new(ErrorKind::Unavailable, told(why)),
-            Unwritten::Lasting(why) => Error::failed_precondition(told(why)).with_hint(
+    let storage = context.settings.task_storage.as_ref();
+    task_storage::write_inputs(storage, &cx.output_prefix, &cx.inputs, cx.deadline).await.map_err(|error| {
+        let message = format!("the inputs for the pod template `{template}` cannot be written: {error}");
+        if error.is_transient() {
+            Error::new(ErrorKind::Unavailable, message)
+        } else {
+            Error::failed_precondition(message).with_hint(
                 "let the connector write under the task's output prefix, or run the task without a pod template",
-            ),
+            )
         }
     })
 }

@@ -13,8 +13,8 @@ use crate::{
     credentials::namespace_secret::NoSecret,
     error,
     get::{
-        phase::{self, Progress},
-        run_tracker::{Trouble, Verdict},
+        phase,
+        run_tracker::failure_timers::{FailureResponse, PollFailure},
     },
     run_meta::RunMeta,
 };
@@ -44,7 +44,7 @@ pub(crate) async fn run(
 ) -> Result<Stopped, Error> {
     let host = host_of(meta)?;
     let stopped = stop(context, cx, meta, host.clone()).await?;
-    context.run_tracker.stopped(&host, meta.run_id);
+    context.run_tracker.record_delete(&host, meta.run_id);
     Ok(stopped)
 }
 
@@ -55,7 +55,7 @@ async fn stop(
     host: Host,
 ) -> Result<Stopped, Error> {
     let run_id = meta.run_id;
-    if context.run_tracker.saw_end(&host, run_id) {
+    if context.run_tracker.has_ended(&host, run_id) {
         return Ok(Stopped::WasOver);
     }
     if let Err(refused) = context.permit(&host) {
@@ -79,7 +79,7 @@ async fn stop(
     match outcome {
         Err(error) if is_refusal(&error) => patient(context, &host, run_id, error),
         // Flyte would repeat it for ever, long after the operator's patience has ended.
-        Err(error) if context.run_tracker.gave_up(&host, run_id) => {
+        Err(error) if context.run_tracker.grace_period_expired(&host, run_id) => {
             warn!(%host, %run_id, %error, "the run was given up, could not be cancelled either, and may still be alive");
             context.settings.telemetry.metrics.cancel_failed();
             Ok(Stopped::GivenUp)
@@ -105,8 +105,8 @@ async fn without_secret(
         }
     }
     match no.trouble {
-        Trouble::Refused => patient(context, host, run_id, no.error),
-        Trouble::Passing | Trouble::Gone => Err(no.error),
+        PollFailure::Rejected => patient(context, host, run_id, no.error),
+        PollFailure::Transient | PollFailure::NotFound => Err(no.error),
     }
 }
 
@@ -131,7 +131,7 @@ async fn cancel(client: &Client, run_id: RunId) -> Result<Stopped, Error> {
         _ => return Err(error::from_client("cancelling the run", refused)),
     }
     match client.get_run(run_id).await {
-        Ok(run) if matches!(phase::progress(&run), Progress::Ended(_)) => Ok(Stopped::WasOver),
+        Ok(run) if phase::has_ended(&run) => Ok(Stopped::WasOver),
         Err(error) if error.kind() == Client_::RunNotFound => Ok(Stopped::WasOver),
         Ok(_) | Err(_) => Err(error::from_client("cancelling the run", refused)),
     }
@@ -139,16 +139,16 @@ async fn cancel(client: &Client, run_id: RunId) -> Result<Stopped, Error> {
 
 /// A refused credential is an error while somebody may still mend it, and OK with a warning afterwards.
 fn patient(context: &Context, host: &Host, run_id: RunId, error: Error) -> Result<Stopped, Error> {
-    match context.run_tracker.troubled(
+    match context.run_tracker.record_failure(
         host,
         run_id,
-        Trouble::Refused,
-        context.settings.patience,
+        PollFailure::Rejected,
+        context.settings.grace_periods,
         Instant::now(),
     ) {
-        Verdict::Wait { .. } => Err(error),
-        Verdict::GiveUp { lasted, .. } => {
-            warn!(%host, %run_id, seconds = lasted.as_secs(), %error, "the run could not be cancelled and may still be alive");
+        FailureResponse::KeepPhase { .. } => Err(error),
+        FailureResponse::FailTask { elapsed, .. } => {
+            warn!(%host, %run_id, seconds = elapsed.as_secs(), %error, "the run could not be cancelled and may still be alive");
             context.settings.telemetry.metrics.cancel_failed();
             Ok(Stopped::GivenUp)
         }

@@ -12,7 +12,7 @@ use prost::Message as _;
 
 use crate::{
     config::run_defaults::RunDefaults,
-    context::{Context, host_of},
+    context::host_of,
     create::{
         submission::{self, Choices, Submission},
         tags::Cloud,
@@ -67,7 +67,7 @@ pub fn run_answer(bytes: &[u8]) {
     let Ok(run) = serde_json::from_slice::<Run>(bytes) else { return };
     for user_failures in [phase::UserFailures::Retryable, phase::UserFailures::Permanent] {
         // There is no phase that must not be sent; what is left to show is that one comes at all.
-        phase::progress(&run).phase(user_failures);
+        phase::run_progress(&run).phase(user_failures);
     }
     let mut failed: Vec<FailedTask<'_>> = reason::failed_tasks(&run)
         .into_iter()
@@ -77,7 +77,7 @@ pub fn run_answer(bytes: &[u8]) {
         first.output = output;
     }
     for message in
-        [reason::of_failure(&run, &failed, 0, cluster.as_ref()), reason::of_progress(&run)]
+        [reason::of_failure(&run, &failed, 0, cluster.as_ref()), reason::of_waiting((&run).into())]
     {
         assert!(message.chars().count() <= MAX_MESSAGE, "messages are bounded");
         assert!(!message.contains('\u{1b}'), "terminals are not driven from afar");

@@ -1,9 +1,13 @@
-//! Tells how a run stands. Whatever may pass is an answer, not an error (DESIGN §3.1).
+//! `GetTask`: the phase of a run, with its reason, links and outputs.
+//!
+//! [`phase`] maps the state that Databricks reports to a phase. [`terminal`] reads more of a run that has ended, and
+//! [`terminal_rules`] decides about it. [`run_tracker`] remembers the last known phase for polls that fail: Flyte freezes a
+//! task after a few GetTask errors, so a failed poll is a response too (flyte-contract.md#gettask-errors).
 
-mod declared_outputs;
+pub(crate) mod declared_outputs;
 mod hints;
 pub(crate) mod links;
-pub(crate) mod outputs;
+pub(crate) mod outcome;
 pub(crate) mod phase;
 pub(crate) mod reason;
 pub(crate) mod run_tracker;
@@ -21,18 +25,19 @@ use crate::{
     context::{Context, host_of, no_credentials},
     get::{
         phase::Progress,
-        run_tracker::{Trouble, Verdict},
+        run_tracker::failure_timers::{FailureResponse, PollFailure},
+        terminal::TerminalRun,
     },
     metrics,
     run_meta::RunMeta,
-    telemetry::EndedRun,
+    telemetry,
 };
 
-/// The phase of a run with its reason and links.
+/// Returns the resource of a run.
 ///
 /// # Errors
 ///
-/// `InvalidMeta` alone: anything else may pass.
+/// `InvalidMeta` only. Every other failure may end by itself, so the response is the last known phase.
 pub(crate) async fn resource(
     context: &Context,
     cx: &CallContext,
@@ -40,45 +45,41 @@ pub(crate) async fn resource(
 ) -> Result<Resource, Error> {
     let host = host_of(meta)?;
     let run_id = meta.run_id;
-    if let Err(refused) = context.permit(&host) {
-        return Ok(troubled(context, &host, run_id, Trouble::Refused, &refused));
+    let failed = |failure, error: &Error| Ok(poll_failed(context, &host, run_id, failure, error));
+    if let Err(error) = context.permit(&host) {
+        return failed(PollFailure::Rejected, &error);
     }
     let credentials = match context.credentials_of(&host, cx, meta).await {
         Ok(Some(credentials)) => credentials,
-        Ok(None) => {
-            let error = no_credentials(&host);
-            return Ok(troubled(context, &host, run_id, Trouble::Refused, &error));
-        }
-        Err(no) => return Ok(troubled(context, &host, run_id, no.trouble, &no.error)),
+        Ok(None) => return failed(PollFailure::Rejected, &no_credentials(&host)),
+        Err(no) => return failed(no.trouble, &no.error),
     };
     context.run_tracker.remember_credentials(&host, run_id, &credentials, Instant::now());
     let client = context.client(&host, credentials, cx.deadline);
-    Ok(match client.get_run(run_id).await {
-        Ok(run) => judged(context, &client, cx, meta, &run).await,
+    match client.get_run(run_id).await {
+        Ok(run) => Ok(poll_succeeded(context, &client, cx, meta, &run).await),
         Err(error) => {
-            let trouble = trouble_of(error.kind());
-            let told = crate::error::from_client(
-                &format!("reading the run with {}", client.credentials_name()),
-                error,
-            );
-            troubled(context, &host, run_id, trouble, &told)
+            let failure = failure_of(error.kind());
+            let action = format!("reading the run with {}", client.credentials_name());
+            failed(failure, &crate::error::from_client(&action, error))
         }
-    })
-}
-
-/// Whether it passes by itself.
-fn trouble_of(kind: ErrorKind) -> Trouble {
-    match kind {
-        // A token that no header can carry is refused before it is sent.
-        ErrorKind::Unauthenticated | ErrorKind::Forbidden | ErrorKind::Config => Trouble::Refused,
-        ErrorKind::RunNotFound => Trouble::Gone,
-        // Any other refusal of a plain read comes from something between us and the workspace.
-        _ => Trouble::Passing,
     }
 }
 
-/// The answer when the run was read.
-async fn judged(
+fn failure_of(kind: ErrorKind) -> PollFailure {
+    match kind {
+        // `Config`: a token with characters that no header can carry, rejected before sending.
+        ErrorKind::Unauthenticated | ErrorKind::Forbidden | ErrorKind::Config => {
+            PollFailure::Rejected
+        }
+        ErrorKind::RunNotFound => PollFailure::NotFound,
+        // Other rejections of a plain read come from a proxy in between.
+        _ => PollFailure::Transient,
+    }
+}
+
+/// Returns the resource of a run that was read.
+async fn poll_succeeded(
     context: &Context,
     client: &Client,
     cx: &CallContext,
@@ -86,67 +87,70 @@ async fn judged(
     run: &Run,
 ) -> Resource {
     let (host, run_id) = (client.host(), meta.run_id);
-    let progress = phase::progress(run);
+    let progress = phase::run_progress(run);
     let resource = match progress {
         Progress::Ended(outcome) => {
-            terminal::resource(context, client, cx, meta, run, outcome).await
+            TerminalRun { context, client, meta, run }.resource(cx, outcome).await
         }
-        Progress::Waiting | Progress::Preparing | Progress::Running => {
+        Progress::WaitingForResources | Progress::Initializing | Progress::Running => {
             Resource::new(progress.phase(context.settings.user_failures))
-                .with_message(reason::of_progress(run))
+                .with_message(reason::of_waiting(run.into()))
         }
     };
-    let has_ended_now = context.run_tracker.seen(host, run_id, resource.phase, Instant::now());
-    if has_ended_now {
-        let (took, until_running) = metrics::times(run);
-        let ended = EndedRun { phase: resource.phase, took, until_running };
+    let is_first_end =
+        context.run_tracker.record_phase(host, run_id, resource.phase, Instant::now());
+    if is_first_end {
+        let (took, until_running) = metrics::durations(run);
+        let ended = telemetry::EndedRun { phase: resource.phase, took, until_running };
         context.settings.telemetry.metrics.run_ended(host, ended);
     }
     if resource.phase.is_terminal() {
-        // Flyte drops the reason of a retried failure (FC §8.2), so it stands here too.
+        // Flyte drops the reason of a retried failure (flyte-contract.md#observed-backend), so it is logged.
         info!(%host, %run_id, phase = ?resource.phase, reason = %resource.message, "run ended");
     }
     links::add(resource, host, run_id, run)
 }
 
-/// The answer when the run could not be read: the last known phase, or the end of our patience.
-fn troubled(
+/// Returns the resource of a run that could not be read: the last known phase, or a failure after the grace period.
+fn poll_failed(
     context: &Context,
     host: &Host,
     run_id: RunId,
-    trouble: Trouble,
+    failure: PollFailure,
     error: &Error,
 ) -> Resource {
-    let verdict = context.run_tracker.troubled(
+    let response = context.run_tracker.record_failure(
         host,
         run_id,
-        trouble,
-        context.settings.patience,
+        failure,
+        context.settings.grace_periods,
         Instant::now(),
     );
-    let told = told(error);
-    match verdict {
-        Verdict::Wait { phase, lasted } => {
-            warn!(%host, %run_id, ?phase, seconds = lasted.as_secs(), error = %told, "the run could not be read");
+    let error = error_line(error);
+    match response {
+        FailureResponse::KeepPhase { phase, elapsed } => {
+            warn!(%host, %run_id, ?phase, seconds = elapsed.as_secs(), error, "could not read the run; keeping the last known phase");
             Resource::new(phase)
-                .with_message(format!("no news of the run for {}: {told}", words(lasted)))
+                .with_message(format!("the run could not be read for {}: {error}", text(elapsed)))
         }
-        Verdict::GiveUp { phase, lasted } => {
-            warn!(%host, %run_id, ?phase, seconds = lasted.as_secs(), error = %told, "the run was given up");
-            let still = match trouble {
-                Trouble::Refused | Trouble::Passing => "; the run itself may still be alive",
-                Trouble::Gone => "",
+        FailureResponse::FailTask { phase, elapsed } => {
+            warn!(%host, %run_id, ?phase, seconds = elapsed.as_secs(), error, "could not read the run; failing the task after the grace period");
+            let note = match failure {
+                PollFailure::Rejected | PollFailure::Transient => {
+                    "; the run itself may still be active"
+                }
+                PollFailure::NotFound => "",
             };
             Resource::new(phase).with_message(format!(
-                "given up after {} without news of the run: {told}{still}",
-                words(lasted)
+                "failed because the run could not be read for {}: {error}{note}",
+                text(elapsed)
             ))
         }
     }
 }
 
-/// The error with its causes and its hint, in one line.
-fn told(error: &Error) -> String {
+/// Returns the error with its causes and its hint on one line.
+fn error_line(error: &Error) -> String {
     let text = crate::error::with_causes(error);
     match error.hint() {
         Some(hint) => format!("{}; {hint}", text.trim_end_matches('.')),
@@ -154,9 +158,9 @@ fn told(error: &Error) -> String {
     }
 }
 
-/// A duration as a person says it.
-fn words(lasted: Duration) -> String {
-    match lasted.as_secs() {
+/// Formats a duration in one unit.
+fn text(duration: Duration) -> String {
+    match duration.as_secs() {
         seconds @ 0..120 => format!("{seconds} s"),
         seconds @ 120..7200 => format!("{} min", seconds / 60),
         seconds => format!("{} h", seconds / 3600),

@@ -42,7 +42,6 @@ mod logs;
 mod metrics;
 mod run_meta;
 mod task;
-mod task_files;
 pub mod telemetry;
 
 pub use databricks_client::{TokenEndpoints, TracePropagator};
@@ -61,8 +60,8 @@ pub use credentials::{
     },
 };
 pub use get::phase::UserFailures;
-pub use logs::reading::LogReading;
+pub use logs::options::LogOptions;
 pub use run_meta::RunMeta;
-pub use task_files::{
-    LogFile, LogFiles, Looked, Looking, ObjectStores, S3Folder, TaskFiles, Unwritten, Writing,
+pub use task_storage::{
+    LogFile, LogStorage, ObjectStores, S3Folder, StorageError, StorageFuture, TaskStorage,
 };

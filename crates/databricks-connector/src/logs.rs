@@ -1,23 +1,27 @@
-//! The log of a run, page by page, from every source that the run has (DA §5.1).
+//! `GetTaskLogs`: the log of a run, page by page.
 //!
-//! [`reader`] goes through the attempts of the run's tasks; each tells its own events, then what it wrote, then how it
-//! failed. What it wrote is what its cluster delivers, where that is so, else what `get-output` tells. A page ends when
-//! it is full or when everything that is there was told; its token is a [`cursor`], sealed by [`token`]. [`lines`],
-//! [`place`] and [`rotation`] are the arithmetic, and do no I/O.
+//! [`reader`] visits the attempts of the run's tasks. For each it adds events, then output, then the error; errors of
+//! latest attempts come last. The output of an attempt comes from [`delivered_logs`] where its cluster delivers any, else
+//! from [`run_output`]. A page ends when it is full or when nothing new is available; its [`token`] carries a [`cursor`].
+//!
+//! Modules marked *Pure* do no I/O. Access to object stores belongs to the crate `task-storage`.
 
 mod attempts;
+mod clusters;
 mod cursor;
-mod delivered;
+mod delivered_logs;
 mod destination;
+mod driver_folder;
 mod events;
-mod files;
 pub(crate) mod known_clusters;
-mod lines;
+mod line_splitter;
+pub(crate) mod options;
 mod page;
-mod place;
+mod position;
 mod reader;
-pub(crate) mod reading;
 mod rotation;
+mod run_output;
+mod session;
 pub(crate) mod token;
 
 use std::time::{Instant, SystemTime};
@@ -31,13 +35,13 @@ use crate::{
     run_meta::RunMeta,
 };
 
-/// One page of the run's log. While the run is running it may be empty, and has a token; the last page has none.
+/// Returns one page of the run's log. Pages of an active run may be empty and have a token; the last page has none.
 ///
-/// A failure that passes ends the page, and not the log: the token goes on where it stopped.
+/// A transient failure ends the page, not the log: the token continues where reading stopped.
 ///
 /// # Errors
 ///
-/// `InvalidRequest` for a token that is not of this run's log; whatever lasts and keeps the run from being read.
+/// `InvalidRequest` if the token is not for this run's log; a permanent failure to read the run.
 pub(crate) async fn page(
     context: &Context,
     cx: &CallContext,
@@ -48,34 +52,40 @@ pub(crate) async fn page(
     let (host, run_id) = (meta.databricks_instance.as_str(), meta.run_id);
     let mut cursor = settings.log_tokens.cursor(host, run_id, &request.token)?;
     let client = client_of_run(context, cx, meta).await?;
-    let (lines, is_over) = match client.get_run(run_id).await {
+    let (lines, is_last) = match client.get_run(run_id).await {
         Ok(run) => {
-            let page = page::Page::new(request.lines);
-            let reader = reader::Reader::new(context, &client, run_id, &run, page);
-            reader.until(cx.deadline).read(&mut cursor, SystemTime::now()).await?
+            let session = session::ReadSession {
+                client: &client,
+                run: &run,
+                known_clusters: &context.known_clusters,
+                storage: &settings.logs.storage,
+                deadline: cx.deadline,
+                page: page::Page::new(request.lines),
+            };
+            reader::read_page(session, run_id, &mut cursor, SystemTime::now()).await?
         }
-        Err(failed) if files::passes(&failed) => {
-            tracing::debug!(%host, %run_id, error = %failed, "a page of the log ends early");
+        Err(error) if session::is_transient(&error) => {
+            tracing::debug!(%host, %run_id, %error, "returning an empty log page after a transient failure");
             (Vec::new(), false)
         }
-        Err(failed) => return Err(error::from_client("reading the run", failed)),
+        Err(error) => return Err(error::from_client("reading the run", error)),
     };
-    if lines.is_empty() && !is_over && !request.token.is_empty() {
-        pause(context, cx).await;
+    if lines.is_empty() && !is_last && !request.token.is_empty() {
+        delay_empty_page(context, cx).await;
     }
-    let next_token = (!is_over).then(|| settings.log_tokens.token(host, run_id, &cursor));
+    let next_token = (!is_last).then(|| settings.log_tokens.token(host, run_id, &cursor));
     Ok(LogPage { lines, next_token })
 }
 
-/// A caller who asks again as soon as it has an answer must not ask as fast as it can.
-async fn pause(context: &Context, cx: &CallContext) {
+/// Delays an empty page, for at most half of the remaining time, because callers poll again immediately.
+async fn delay_empty_page(context: &Context, cx: &CallContext) {
     let left = cx.deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()) / 2);
-    let pause = context.settings.logs.pause;
-    tokio::time::sleep(left.map_or(pause, |left| left.min(pause))).await;
+    let delay = context.settings.logs.empty_page_delay;
+    tokio::time::sleep(left.map_or(delay, |left| left.min(delay))).await;
 }
 
-/// The client for a call that carries no connection: the connector's own credential, else the one last seen for the
-/// run (DESIGN §3.1).
+/// Returns the client for a call that carries no connection: it uses the connector's own credential, else the one last
+/// used for the run.
 pub(crate) async fn client_of_run(
     context: &Context,
     cx: &CallContext,

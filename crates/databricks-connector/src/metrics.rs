@@ -1,93 +1,88 @@
-//! `GetTaskMetrics`: what a run tells of itself as range-query results, with no set-up at all.
+//! `GetTaskMetrics`: what Databricks reports of a run, as results of range queries.
 //!
-//! What the machines used comes from system tables (`usage`), where the operator names a SQL warehouse.
+//! [`window`] computes the sample times, [`timeline`] the run's history, [`series`] the series; these are pure.
+//! [`cluster_workers`] reads cluster events. [`usage`] reads CPU and memory from system tables, where the operator
+//! configured a SQL warehouse.
 //!
-//! [`window`] says which moments are asked for, [`life`] what was when, [`curve`] how a few figures become a series:
-//! they are pure. [`cluster_size`] reads the events of the clusters.
+//! Metrics of the connector itself do not belong here.
 
-mod cluster_size;
-mod curve;
-mod life;
+mod cluster_workers;
+mod series;
+mod timeline;
 #[cfg(feature = "system-tables")]
 mod usage;
-mod window;
 #[cfg(not(feature = "system-tables"))]
-mod without_usage;
+#[path = "metrics/usage_disabled.rs"]
+mod usage;
+mod window;
 
 use std::time::{Duration, SystemTime};
 
-use connector_core::{CallContext, Error, ErrorKind, Metric, MetricsRequest, Series};
+use connector_core::{CallContext, Error, ErrorKind, Metric, MetricsRequest};
 use databricks_client::{Client, jobs::Run};
 
 use self::{
-    curve::Told,
-    life::{Life, Part},
-    window::{Clipped, Window, since_epoch},
+    series::{MachineUsage, UnsampledSeries},
+    timeline::{AttemptPart, RunTimeline},
+    window::{ClippedWindow, Window, since_epoch},
 };
-#[cfg(feature = "system-tables")]
-use usage::warehouse_of;
-#[cfg(not(feature = "system-tables"))]
-use without_usage::warehouse_of;
 
 use crate::{config::warehouse::Warehouse, context::Context, error, logs, run_meta::RunMeta};
 
-/// How long the clusters may take to tell their size, when nobody asked for it by name.
-const UNASKED: Duration = Duration::from_secs(5);
+/// Bounds the reads for metrics that were not requested by name.
+const OPTIONAL_READ_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// What is told of a run.
+/// The kinds of metrics of a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Known {
-    Queue,
-    Whole,
-    Tasks,
-    Attempts,
-    Part(Part),
-    Workers,
-    Used(Resource),
+enum MetricKind {
+    QueueDuration,
+    RunDuration,
+    TaskStates,
+    TaskAttempts,
+    PartDuration(AttemptPart),
+    ClusterWorkers,
+    CpuUsage,
+    MemoryUsage,
 }
 
-/// What machines have.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Resource {
-    Cpu,
-    Memory,
-}
-
-/// Every known metric, in the order of the answer. What belongs to a task has one series a task or an attempt, for the
-/// run's own figures are 0 where it has several tasks (DA §1.3).
-const KNOWN: [(&str, Known); 10] = [
-    ("databricks_run_queue_duration_seconds", Known::Queue),
-    ("databricks_run_duration_seconds", Known::Whole),
-    ("databricks_run_tasks", Known::Tasks),
-    ("databricks_task_attempts", Known::Attempts),
-    ("databricks_task_setup_duration_seconds", Known::Part(Part::Setup)),
-    ("databricks_task_execution_duration_seconds", Known::Part(Part::Execution)),
-    ("databricks_task_cleanup_duration_seconds", Known::Part(Part::Cleanup)),
-    ("databricks_cluster_workers", Known::Workers),
-    // Flyte's own names (FC §1.8).
-    ("EXECUTION_METRIC_USED_CPU_AVG", Known::Used(Resource::Cpu)),
-    ("EXECUTION_METRIC_USED_MEMORY_BYTES_AVG", Known::Used(Resource::Memory)),
+/// Every metric, in response order. Durations of parts have one series per attempt, because those of the run itself are 0
+/// for runs with several tasks (databricks-api.md#runs-get).
+const METRICS: [(&str, MetricKind); 10] = [
+    ("databricks_run_queue_duration_seconds", MetricKind::QueueDuration),
+    ("databricks_run_duration_seconds", MetricKind::RunDuration),
+    ("databricks_run_tasks", MetricKind::TaskStates),
+    ("databricks_task_attempts", MetricKind::TaskAttempts),
+    ("databricks_task_setup_duration_seconds", MetricKind::PartDuration(AttemptPart::Setup)),
+    (
+        "databricks_task_execution_duration_seconds",
+        MetricKind::PartDuration(AttemptPart::Execution),
+    ),
+    ("databricks_task_cleanup_duration_seconds", MetricKind::PartDuration(AttemptPart::Cleanup)),
+    ("databricks_cluster_workers", MetricKind::ClusterWorkers),
+    // Names that Flyte defines (flyte-contract.md#logs-and-metrics).
+    ("EXECUTION_METRIC_USED_CPU_AVG", MetricKind::CpuUsage),
+    ("EXECUTION_METRIC_USED_MEMORY_BYTES_AVG", MetricKind::MemoryUsage),
 ];
 
-/// The asked metrics of a run; those that have nothing to tell in the window have no series.
+/// Returns the requested metrics of a run. A metric without values in the window has no series.
 ///
 /// # Errors
 ///
-/// `InvalidRequest` for an unknown name, with the known ones, and for a window or step that makes no sense; `OutOfRange`
-/// when CPU or memory were asked for and there is nothing at all; whatever keeps the run from being read.
+/// `InvalidRequest` for an unknown name, an invalid window or step; `OutOfRange` if CPU or memory were requested by name
+/// and no metric has a series; failures to read the run.
 pub(crate) async fn of_run(
     context: &Context,
     cx: &CallContext,
     meta: &RunMeta,
     request: &MetricsRequest,
 ) -> Result<Vec<Metric>, Error> {
-    let mut asked = asked(&request.names)?;
+    let mut requested = requested(&request.names)?;
     let window = Window::new(request)?;
     let by_name = !request.names.is_empty();
-    let warehouse = match warehouse_of(context, meta) {
-        Err(without) if by_name && asked.iter().any(is_used) => return Err(without),
+    let warehouse = match usage::warehouse_of(context, meta) {
+        Err(error) if by_name && requested.iter().any(is_usage) => return Err(error),
         Err(_) => {
-            asked.retain(|asked| !is_used(asked));
+            requested.retain(|metric| !is_usage(metric));
             None
         }
         Ok(warehouse) => Some(warehouse),
@@ -98,145 +93,149 @@ pub(crate) async fn of_run(
         .await
         .map_err(|error| error::from_client("reading the run", error))?;
     let now = since_epoch(SystemTime::now());
-    let beside = Beside { client: &client, run: &run, window, now, by_name };
-    let (workers, used) = tokio::join!(
-        Box::pin(beside.workers(&asked)),
-        Box::pin(beside.what_is_used(&asked, warehouse))
-    );
-    let metrics = answer(&asked, &run, window, now, workers?, used?)?;
-    if by_name && asked.iter().any(is_used) && metrics.iter().all(|metric| metric.series.is_empty())
+    let query = Query { run: &run, requested: &requested, window, now };
+    let timed = if by_name { client } else { client.with_timeout(OPTIONAL_READ_TIMEOUT) };
+    let (workers, usage) =
+        tokio::join!(Box::pin(query.workers(&timed)), Box::pin(query.usage(&timed, warehouse)));
+    let workers = unless_optional(workers, by_name)?;
+    let usage = unless_optional(usage, by_name)?;
+    let metrics = query.response(workers, usage)?;
+    if by_name
+        && requested.iter().any(is_usage)
+        && metrics.iter().all(|metric| metric.series.is_empty())
     {
-        let why = beside.why_nothing_used();
-        let message = format!("nothing is known of the CPU and memory of run {}", meta.run_id);
-        return Err(Error::new(ErrorKind::OutOfRange, format!("{message}: {why}")));
+        let reason = query.reason_for_no_usage();
+        let message = format!("no CPU and memory usage is known of run {}", meta.run_id);
+        return Err(Error::new(ErrorKind::OutOfRange, format!("{message}: {reason}")));
     }
     Ok(metrics)
 }
 
-fn is_used((_, known): &(&'static str, Known)) -> bool {
-    matches!(known, Known::Used(_))
+fn is_usage((_, kind): &(&'static str, MetricKind)) -> bool {
+    matches!(kind, MetricKind::CpuUsage | MetricKind::MemoryUsage)
 }
 
-/// What the names stand for; none of them: everything.
-fn asked(names: &[String]) -> Result<Vec<(&'static str, Known)>, Error> {
-    let is_known = |name: &&String| KNOWN.iter().any(|(known, _)| known == name);
+/// Returns the metrics of these names, or all if there are none.
+fn requested(names: &[String]) -> Result<Vec<(&'static str, MetricKind)>, Error> {
+    let is_known = |name: &&String| METRICS.iter().any(|(known, _)| known == name);
     if let Some(unknown) = names.iter().find(|name| !is_known(name)) {
-        let known: Vec<&str> = KNOWN.iter().map(|(name, _)| *name).collect();
-        return Err(Error::invalid_request(format!("there is no metric `{unknown}`"))
+        let known: Vec<&str> = METRICS.iter().map(|(name, _)| *name).collect();
+        return Err(Error::invalid_request(format!("unknown metric `{unknown}`"))
             .with_hint(format!("the metrics are {}", known.join(", "))));
     }
-    let is_asked = |known: &str| names.is_empty() || names.iter().any(|name| name == known);
-    Ok(KNOWN.into_iter().filter(|(name, _)| is_asked(name)).collect())
+    let is_requested = |known: &str| names.is_empty() || names.iter().any(|name| name == known);
+    Ok(METRICS.into_iter().filter(|(name, _)| is_requested(name)).collect())
 }
 
-/// The part of the run's life that lies in the window.
-fn clipped(run: &Run, window: Window, now: u64) -> Option<(Life<'_>, Clipped)> {
-    let life = Life::of(run, now)?;
-    let clipped = window.clip(life.born, life.gone)?;
-    Some((life, clipped))
-}
-
-/// What the run's machines used.
-#[derive(Debug, Default, Clone, PartialEq)]
-struct Used {
-    /// Cores that were busy.
-    cpu: Vec<Series>,
-    /// Bytes that were in use.
-    memory: Vec<Series>,
-}
-
-/// What has to be read beside the run. Where nobody asked for it by name, what cannot be read is left out.
-#[derive(Debug)]
-struct Beside<'a> {
-    client: &'a Client,
-    run: &'a Run,
-    window: Window,
-    now: u64,
-    by_name: bool,
-}
-
-impl Beside<'_> {
-    fn client(&self) -> Client {
-        if self.by_name { self.client.clone() } else { self.client.clone().with_timeout(UNASKED) }
-    }
-
-    /// The sizes of the run's clusters.
-    async fn workers(&self, asked: &[(&'static str, Known)]) -> Result<Vec<Told>, Error> {
-        let is_asked = asked.iter().any(|(_, known)| *known == Known::Workers);
-        let clipped = clipped(self.run, self.window, self.now).filter(|_| is_asked);
-        let Some((life, clipped)) = clipped else { return Ok(Vec::new()) };
-        let told = cluster_size::of_clusters(&self.client(), &life.clusters(), clipped.until).await;
-        self.or_nothing(told.map_err(|failed| {
-            error::from_client("reading the sizes of the run's clusters", failed)
-        }))
-    }
-
-    /// What the run's machines used.
-    async fn what_is_used(
-        &self,
-        asked: &[(&'static str, Known)],
-        warehouse: Option<&Warehouse>,
-    ) -> Result<Used, Error> {
-        self.or_nothing(self.used(&self.client(), asked, warehouse).await)
-    }
-
-    fn or_nothing<T: Default>(&self, read: Result<T, Error>) -> Result<T, Error> {
-        match read {
-            Err(failed) if !self.by_name => {
-                tracing::debug!(error = %failed, "a metric that nobody asked for is left out");
-                Ok(T::default())
-            }
-            read => read,
+/// Replaces a failed read by no data if the metric was not requested by name.
+fn unless_optional<T: Default>(read: Result<T, Error>, by_name: bool) -> Result<T, Error> {
+    match read {
+        Err(error) if !by_name => {
+            tracing::debug!(%error, "omitting a metric that was not requested by name");
+            Ok(T::default())
         }
+        read => read,
     }
 }
 
-fn answer(
-    asked: &[(&'static str, Known)],
-    run: &Run,
+/// A metrics query for one run.
+#[derive(Debug)]
+struct Query<'a> {
+    run: &'a Run,
+    requested: &'a [(&'static str, MetricKind)],
     window: Window,
     now: u64,
-    workers: Vec<Told>,
-    used: Used,
-) -> Result<Vec<Metric>, Error> {
-    let Some((life, clipped)) = clipped(run, window, now) else {
-        return Ok(asked.iter().map(|(name, _)| Metric::new(*name, Vec::new())).collect());
-    };
-    let (mut workers, mut used) = (Some(workers), used);
-    let told: Vec<(&str, Known, Vec<Told>)> = asked
-        .iter()
-        .map(|(name, known)| {
-            let told = match known {
-                Known::Queue => life.queue(),
-                Known::Whole => life.whole(),
-                Known::Tasks => life.tasks(),
-                Known::Attempts => life.attempts(),
-                Known::Part(part) => life.part(*part),
-                Known::Workers => workers.take().unwrap_or_default(),
-                Known::Used(_) => Vec::new(),
-            };
-            (*name, *known, told)
-        })
-        .collect();
-    let moments = clipped.moments(told.iter().map(|(.., told)| told.len()).sum())?;
-    let sampled = told.into_iter().map(|(name, known, told)| {
-        let series = match known {
-            Known::Used(Resource::Cpu) => std::mem::take(&mut used.cpu),
-            Known::Used(Resource::Memory) => std::mem::take(&mut used.memory),
-            _ => told.into_iter().filter_map(|told| told.sampled(&moments)).collect(),
-        };
-        Metric::new(name, series)
-    });
-    Ok(sampled.collect())
 }
 
-/// How long a run took, and how long it was there before a task of it worked, as far as it tells.
-pub(crate) fn times(run: &Run) -> (Option<Duration>, Option<Duration>) {
-    // Only what has ended is measured, so that the time of now is not needed.
-    let life = Life::of(run, 0);
-    let milliseconds = |told: Option<u64>| told.map(Duration::from_millis);
-    let took = milliseconds(life.as_ref().and_then(Life::took));
-    (took, milliseconds(life.as_ref().and_then(Life::until_running)))
+impl<'a> Query<'a> {
+    /// Returns the run's timeline and the part of the window in which the run existed.
+    fn clipped(&self) -> Option<(RunTimeline<'a>, ClippedWindow)> {
+        let timeline = RunTimeline::new(self.run, self.now)?;
+        let clipped = self.window.clip(timeline.start, timeline.end)?;
+        Some((timeline, clipped))
+    }
+
+    /// Reads the number of workers of the run's clusters.
+    async fn workers(&self, client: &Client) -> Result<Vec<UnsampledSeries>, Error> {
+        let is_requested =
+            self.requested.iter().any(|(_, kind)| *kind == MetricKind::ClusterWorkers);
+        let clipped = self.clipped().filter(|_| is_requested);
+        let Some((timeline, clipped)) = clipped else { return Ok(Vec::new()) };
+        cluster_workers::read(client, &timeline.clusters(), clipped.until)
+            .await
+            .map_err(|error| error::from_client("reading the sizes of the run's clusters", error))
+    }
+
+    /// Reads the CPU and memory usage of the run's machines.
+    async fn usage(
+        &self,
+        client: &Client,
+        warehouse: Option<&Warehouse>,
+    ) -> Result<MachineUsage, Error> {
+        let metrics = self.requested.iter().filter(|metric| is_usage(metric)).count();
+        let clipped = self.clipped().filter(|_| metrics > 0);
+        let (Some((timeline, clipped)), Some(warehouse)) = (clipped, warehouse) else {
+            return Ok(MachineUsage::default());
+        };
+        let clusters = timeline.clusters_until(clipped.until);
+        usage::read(client, warehouse, &clusters, clipped, metrics).await
+    }
+
+    fn reason_for_no_usage(&self) -> &'static str {
+        let clipped = self.clipped();
+        let window = clipped.as_ref().map(|(_, clipped)| *clipped);
+        let clusters = clipped.map(|(timeline, clipped)| timeline.clusters_until(clipped.until));
+        usage::reason_for_no_data(window, &clusters.unwrap_or_default(), self.now)
+    }
+
+    /// Samples every requested metric.
+    fn response(
+        &self,
+        workers: Vec<UnsampledSeries>,
+        usage: MachineUsage,
+    ) -> Result<Vec<Metric>, Error> {
+        let Some((timeline, clipped)) = self.clipped() else {
+            let empty = self.requested.iter().map(|(name, _)| Metric::new(*name, Vec::new()));
+            return Ok(empty.collect());
+        };
+        let (mut workers, mut usage) = (workers, usage);
+        let unsampled: Vec<(&str, MetricKind, Vec<UnsampledSeries>)> = self
+            .requested
+            .iter()
+            .map(|(name, kind)| {
+                let series = match kind {
+                    MetricKind::QueueDuration => timeline.queue_duration(),
+                    MetricKind::RunDuration => timeline.run_duration(),
+                    MetricKind::TaskStates => timeline.task_states(),
+                    MetricKind::TaskAttempts => timeline.task_attempts(),
+                    MetricKind::PartDuration(part) => timeline.part_duration(*part),
+                    MetricKind::ClusterWorkers => std::mem::take(&mut workers),
+                    MetricKind::CpuUsage | MetricKind::MemoryUsage => Vec::new(),
+                };
+                (*name, *kind, series)
+            })
+            .collect();
+        let times =
+            clipped.sample_times(unsampled.iter().map(|(.., series)| series.len()).sum())?;
+        let sampled = unsampled.into_iter().map(|(name, kind, series)| {
+            let series = match kind {
+                MetricKind::CpuUsage => std::mem::take(&mut usage.cpu),
+                MetricKind::MemoryUsage => std::mem::take(&mut usage.memory),
+                _ => series.into_iter().filter_map(|series| series.sample(&times)).collect(),
+            };
+            Metric::new(name, series)
+        });
+        Ok(sampled.collect())
+    }
+}
+
+/// Returns how long a run took, and how long until its first task was running, as far as known.
+pub(crate) fn durations(run: &Run) -> (Option<Duration>, Option<Duration>) {
+    // Both depend on recorded times only, so the current time is not needed.
+    let timeline = RunTimeline::new(run, 0);
+    let total = timeline.as_ref().and_then(RunTimeline::total);
+    let until_running = timeline.as_ref().and_then(RunTimeline::until_running);
+    (total.map(Duration::from_millis), until_running.map(Duration::from_millis))
 }
 
 #[cfg(test)]

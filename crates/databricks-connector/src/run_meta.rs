@@ -3,7 +3,7 @@
 use databricks_client::RunId;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
-use crate::{credentials::namespace_secret::SecretName, get::outputs::Declared};
+use crate::{credentials::namespace_secret::SecretName, get::declared_outputs::DeclaredOutputs};
 
 /// The resource meta: exactly the two keys of the Python plugin, so that either server can take over the other's
 /// runs (DESIGN §3.3). Work that the plugin could not have run adds what it declares to return.
@@ -22,7 +22,7 @@ pub struct RunMeta {
     pub(crate) credential: Option<CredentialRef>,
     /// The declared outputs of work that is not a function of Flyte's runtime; that work writes no files.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) outputs: Option<Declared>,
+    pub(crate) outputs: Option<DeclaredOutputs>,
 }
 
 /// A credential by its names.
@@ -46,7 +46,7 @@ impl RunMeta {
     }
 
     /// The same for work that is not a function of Flyte's runtime.
-    pub(crate) fn with_outputs(self, outputs: Option<Declared>) -> Self {
+    pub(crate) fn with_outputs(self, outputs: Option<DeclaredOutputs>) -> Self {
         Self { outputs, ..self }
     }
 }

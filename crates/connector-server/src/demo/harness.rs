@@ -4,7 +4,7 @@ use std::{error::Error, net::SocketAddr, sync::Arc};
 
 use connector_core::Registry;
 use connector_service::{ServeError, Server, ServiceConfig};
-use databricks_connector::{Looked, Looking, TaskFiles};
+use databricks_connector::{StorageFuture, TaskStorage};
 use databricks_emulator::Emulator;
 use flyteidl2::connector::{
     CreateTaskRequest, async_connector_service_client::AsyncConnectorServiceClient,
@@ -70,19 +70,19 @@ impl Harness {
 
 /// Replaces the object store: the first task has written its outputs, no task has written an error file.
 #[derive(Debug)]
-struct FakeTaskFiles {
+struct FakeTaskStorage {
     /// The output prefix of the first task.
     written: String,
 }
 
-impl TaskFiles for FakeTaskFiles {
-    fn read<'a>(&'a self, _url: &'a str, _most: u64) -> Looking<'a, Vec<u8>> {
-        Box::pin(async { Looked::Absent })
+impl TaskStorage for FakeTaskStorage {
+    fn read<'a>(&'a self, _: &'a str, _: u64) -> StorageFuture<'a, Option<Vec<u8>>> {
+        Box::pin(async { Ok(None) })
     }
 
-    fn exists<'a>(&'a self, url: &'a str) -> Looking<'a, ()> {
+    fn exists<'a>(&'a self, url: &'a str) -> StorageFuture<'a, bool> {
         let exists = url.starts_with(&self.written);
-        Box::pin(async move { if exists { Looked::Found(()) } else { Looked::Absent } })
+        Box::pin(async move { Ok(exists) })
     }
 }
 
@@ -95,7 +95,7 @@ fn registry(emulator: &Emulator) -> Result<Registry, BoxError> {
         access_token: Some(SecretString::from(CONNECTOR_TOKEN)),
         allowed_hosts: vec![workspace],
         extra_roots_pem: Some(emulator.certificate_pem().as_bytes().to_vec()),
-        task_files: Arc::new(FakeTaskFiles { written }),
+        task_storage: Arc::new(FakeTaskStorage { written }),
         ..databricks_connector::Config::default()
     })?)
 }

@@ -206,7 +206,7 @@ async fn namespace_secrets_are_read_under_the_documented_role() {
     let of_a = server.create("team-a").await.unwrap();
     let names = |namespace: &str| json!({"secret": {"namespace": namespace, "name": SECRET}});
     assert_eq!(meta(&of_a)["credential"], names("team-a"));
-    let is_read = |resource: &Resource| !resource.message.contains("no news");
+    let is_read = |resource: &Resource| !resource.message.contains("the run could not be read");
     let resource = server.get(&of_a).await;
     assert!(is_read(&resource), "{}", resource.message);
     let of_m = server.create("team-m").await.unwrap();

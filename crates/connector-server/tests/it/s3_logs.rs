@@ -54,7 +54,7 @@ async fn serving(emulator: &Emulator, folder: &std::path::Path) -> Running {
     let environment: Environment = own.into_iter().chain(store).collect();
     let args = Args::try_parse_from(["connector-server"]).unwrap();
     let mut databricks = Config::new(&args.serve, &environment).unwrap().databricks;
-    databricks.logs.pause = Duration::ZERO;
+    databricks.logs.empty_page_delay = Duration::ZERO;
     start(config(), registry(databricks).unwrap()).await
 }
 

@@ -22,7 +22,7 @@ use tokio::time::Instant;
 pub(crate) use name::SecretName;
 pub(crate) use step::{of_run, of_task};
 
-use crate::get::run_tracker::Trouble;
+use crate::get::run_tracker::failure_timers::PollFailure;
 
 /// The Secret of tasks that name none (FC §4.2).
 const DEFAULT_NAME: &str = "databricks-token";
@@ -110,7 +110,7 @@ pub struct SecretAccess {
 /// A Secret that gives no credential.
 #[derive(Debug, Clone)]
 pub(crate) struct NoSecret {
-    pub(crate) trouble: Trouble,
+    pub(crate) trouble: PollFailure,
     pub(crate) error: Error,
 }
 
@@ -278,14 +278,14 @@ fn is_same(one: &SecretContent, other: &SecretContent) -> bool {
 fn unreadable(secret: &SecretName, trouble: SecretTrouble) -> NoSecret {
     match trouble {
         SecretTrouble::Passing(why) => NoSecret {
-            trouble: Trouble::Passing,
+            trouble: PollFailure::Transient,
             error: Error::new(
                 ErrorKind::Unavailable,
                 format!("{secret} could not be read: {why}"),
             ),
         },
         SecretTrouble::Lasting(why) => NoSecret {
-            trouble: Trouble::Refused,
+            trouble: PollFailure::Rejected,
             error: Error::failed_precondition(format!("{secret} could not be read: {why}")).with_hint(
                 "the connector's service account needs a Role that lets it `get` this Secret; docs/deploy.md has one",
             ),
@@ -295,7 +295,7 @@ fn unreadable(secret: &SecretName, trouble: SecretTrouble) -> NoSecret {
 
 fn unusable(secret: &SecretName) -> NoSecret {
     NoSecret {
-        trouble: Trouble::Refused,
+        trouble: PollFailure::Rejected,
         error: Error::failed_precondition(format!("{secret} holds no credential")).with_hint(
             "give it the key `token`, or the keys `client_id` and `client_secret`; blank ones count as none",
         ),
@@ -305,7 +305,7 @@ fn unusable(secret: &SecretName) -> NoSecret {
 /// The Secret that a task or a run names is not there.
 fn missing(secret: &SecretName) -> NoSecret {
     NoSecret {
-        trouble: Trouble::Refused,
+        trouble: PollFailure::Rejected,
         error: Error::failed_precondition(format!("there is no {}", secret.bare()))
             .with_hint("create it with the key `token`, or with `client_id` and `client_secret`"),
     }
@@ -314,7 +314,7 @@ fn missing(secret: &SecretName) -> NoSecret {
 /// The operator does not let it be used.
 fn not_listed(secret: &SecretName) -> NoSecret {
     NoSecret {
-        trouble: Trouble::Refused,
+        trouble: PollFailure::Rejected,
         error: Error::new(ErrorKind::Forbidden, format!("{secret} may not be used"))
             .with_hint("the operator can add the namespace to FLYTE_DATABRICKS_SECRET_NAMESPACES"),
     }

@@ -1,91 +1,88 @@
-//! What to do about a run that failed, where it is known. Pure.
+//! Hints for failed runs, by termination code. Pure.
 
 use databricks_client::jobs::TerminationCode;
 
-/// What to do next about a run or task that ended with this code.
+/// Returns the hint for a run or task with this termination code.
 pub(crate) fn of_code(code: &TerminationCode) -> Option<&'static str> {
     Some(match code {
         TerminationCode::WorkspaceRunLimitExceeded
         | TerminationCode::MaxConcurrentRunsExceeded
         | TerminationCode::MaxJobQueueSizeExceeded => {
-            "the workspace or the job is at its limit of runs: add `queue: {enabled: true}` to `databricks_conf`, or \
+            "the workspace or the job has reached its limit of runs: add `queue: {enabled: true}` to `databricks_conf`, or \
              let Flyte retry"
         }
         TerminationCode::ClusterRequestLimitExceeded => {
-            "too many clusters are being started: let Flyte retry, or use an instance pool"
+            "too many cluster requests: let Flyte retry, or use an instance pool"
         }
         TerminationCode::MaxSparkContextsExceeded => {
-            "the cluster has too many contexts: use another or a new cluster"
+            "the cluster has too many Spark contexts: use another or a new cluster"
         }
         TerminationCode::UnauthorizedError => {
-            "give the principal that runs the job permission for what the message names"
+            "grant the principal that runs the job the permission that the message names"
         }
         TerminationCode::LibraryInstallationError => {
-            "check that every entry of `libraries` exists and that the cluster reaches its repository"
+            "check that every entry of `libraries` exists, and that the cluster can reach its repository"
         }
         TerminationCode::RepositoryCheckoutFailed => {
-            "check that Databricks reaches the repository; `connector-server --entrypoint workspace` needs none"
+            "check that Databricks can reach the Git repository; `connector-server --entrypoint workspace` needs none"
         }
         TerminationCode::CloudFailure => {
-            "the cloud lost or refused machines, spot ones above all: let Flyte retry"
+            "the cloud provider lost or refused machines, often spot instances: let Flyte retry"
         }
         TerminationCode::DriverError => {
-            "the driver was lost, often for lack of memory: try a larger driver or less data on it"
+            "the driver was lost, often because it ran out of memory: use a larger driver, or collect less data on it"
         }
         TerminationCode::ClusterError => {
-            "the cluster failed: its event log on the run's page says why"
+            "the cluster failed: see its event log, linked from the run page"
         }
         TerminationCode::InvalidClusterRequest => {
             "correct `new_cluster` in `databricks_conf` as the message says"
         }
         TerminationCode::InvalidRunConfiguration => "correct `databricks_conf` as the message says",
         TerminationCode::ResourceNotFound => {
-            "something that the run needs is not there, or may not be seen: correct its name or its permissions"
+            "a resource of the run does not exist or is not visible: check its name and permissions"
         }
-        TerminationCode::FeatureDisabled => {
-            "ask an administrator of the workspace to switch the feature on"
-        }
+        TerminationCode::FeatureDisabled => "ask a workspace admin to enable the feature",
         TerminationCode::StorageAccessError => {
-            "check that the compute may read the workspace's storage, and let Flyte retry"
+            "check that the compute can access the workspace's storage, and let Flyte retry"
         }
         TerminationCode::BudgetPolicyLimitExceeded => {
-            "the budget is used up: ask whoever keeps the budget policy"
+            "the budget is exhausted: ask the owner of the budget policy"
         }
         TerminationCode::Canceled => {
-            "the run may have passed its time limit: raise `timeout_seconds`, or do less"
+            "the run may have exceeded its timeout: raise `timeout_seconds`, or reduce the work"
         }
         _ => return None,
     })
 }
 
-/// What to do next about a cluster that ended with this code, one of about two hundred words (DA §1.10).
+/// Returns the hint for a cluster with this termination code, one of about 200 (databricks-api.md#clusters).
 pub(crate) fn of_cluster(code: &str) -> Option<&'static str> {
     let has = |parts: &[&str]| parts.iter().any(|part| code.contains(part));
-    // From the particular to the general: words are shared between causes.
+    // Specific codes first: the general patterns also match some of them.
     Some(match code {
         "DRIVER_OUT_OF_MEMORY" => {
-            "the driver ran out of memory: take a larger `driver_node_type_id`, or collect less data on it"
+            "the driver ran out of memory: use a larger `driver_node_type_id`, or collect less data on it"
         }
-        "DRIVER_OUT_OF_DISK" => "the driver's disk is full: take a larger one, or write less to it",
+        "DRIVER_OUT_OF_DISK" => "the driver's disk is full: use a larger disk, or write less to it",
         "SPOT_INSTANCE_TERMINATION" | "CLOUD_PROVIDER_SHUTDOWN" | "DRIVER_EVICTION" => {
-            "the cloud took its machines back: let Flyte retry, or keep the driver off spot machines \
-             (`first_on_demand`)"
+            "the cloud provider reclaimed machines, often spot instances: let Flyte retry, or use an on-demand driver (`first_on_demand`)"
         }
-        "USER_REQUEST" | "USER_INITIATED_VM_TERMINATION" => "somebody stopped the cluster",
+        "USER_REQUEST" | "USER_INITIATED_VM_TERMINATION" => "a user terminated the cluster",
         "INIT_SCRIPT_FAILURE" | "GLOBAL_INIT_SCRIPT_FAILURE" => {
-            "an init script failed: `cluster_log_conf` says where its log goes"
+            "an init script failed: see its log in the destination of `cluster_log_conf`"
         }
         _ if code.starts_with("BUDGET_POLICY") || code.starts_with("USAGE_POLICY") => {
-            "the policy that pays does not allow it: ask whoever keeps it"
+            "the budget policy does not allow it: ask its owner"
         }
         _ if code.starts_with("DRIVER_") => {
-            "the driver was lost, often for lack of memory: try a larger driver or less data on it"
+            "the driver was lost, often because it ran out of memory: use a larger driver, or collect less data on it"
         }
         _ if has(&["THROTTL", "RATE_LIMITED", "REQUEST_LIMIT", "RATE_QUOTA"]) => {
-            "too much is being asked of the cloud at once: let Flyte retry"
+            "the cloud provider throttled requests: let Flyte retry"
         }
         _ if has(&["QUOTA", "SPOT_INSTANCE_COUNT", "MAX_CAPACITY"]) => {
-            "a quota is used up: raise it, or ask for fewer or other machines"
+            "a cloud quota is exhausted: raise it, or use fewer or other machines"
         }
         _ if has(&[
             "STOCKOUT",
@@ -94,22 +91,22 @@ pub(crate) fn of_cluster(code: &str) -> Option<&'static str> {
             "CAPACITY_FAILURE",
         ]) =>
         {
-            "the cloud has no such machines now: let Flyte retry, or take another node type or zone"
+            "the cloud provider has no capacity for this node type: let Flyte retry, or use another node type or zone"
         }
         _ if has(&["EXHAUST", "INSUFFICIENT_FREE_ADDRESSES"]) => {
-            "the network has no free addresses: enlarge the subnet, or ask for fewer machines"
+            "the subnet has no free addresses: enlarge it, or use fewer machines"
         }
         _ if has(&["DOCKER", "IMAGE_PULL", "CONTAINER_LAUNCH"]) => {
-            "the image cannot be used: check `docker_image`, its registry's credentials and its size"
+            "the container image cannot be used: check `docker_image`, the registry's credentials and the image size"
         }
         _ if has(&["PERMISSION", "DENIED", "FORBIDDEN", "AUTHORIZATION", "KMS", "SECRET_"]) => {
-            "the cloud account refuses something that the cluster needs: the message names it"
+            "the cloud account denied a permission that the cluster needs: see the message"
         }
         _ if has(&["MISCONFIG", "INVALID_", "NOT_FOUND", "UNSUPPORTED", "CONFIGURATION"]) => {
-            "correct the cluster's or the network's configuration as the message says"
+            "correct the configuration of the cluster or the network as the message says"
         }
         _ if has(&["TIMEOUT", "UNREACHABLE", "COMMUNICATION_LOST"]) => {
-            "the cluster was not ready in time or not reached: let Flyte retry"
+            "the cluster was not ready in time, or not reachable: let Flyte retry"
         }
         _ => return None,
     })
@@ -120,31 +117,31 @@ mod tests {
     use super::*;
 
     #[test]
-    fn codes_of_clusters_lead_to_what_can_be_done() {
+    fn cluster_codes_have_matching_hints() {
         for (code, words) in [
             ("DRIVER_OUT_OF_MEMORY", "out of memory"),
             ("DRIVER_UNREACHABLE", "driver was lost"),
             ("SPOT_INSTANCE_TERMINATION", "spot"),
             ("AWS_MAX_SPOT_INSTANCE_COUNT_EXCEEDED_FAILURE", "quota"),
             ("AZURE_QUOTA_EXCEEDED_EXCEPTION", "quota"),
-            ("GCP_API_RATE_QUOTA_EXCEEDED", "at once"),
-            ("AZURE_RESOURCE_MANAGER_THROTTLING", "at once"),
-            ("CLOUD_PROVIDER_RESOURCE_STOCKOUT", "no such machines"),
-            ("AWS_INSUFFICIENT_INSTANCE_CAPACITY_FAILURE", "no such machines"),
+            ("GCP_API_RATE_QUOTA_EXCEEDED", "throttled"),
+            ("AZURE_RESOURCE_MANAGER_THROTTLING", "throttled"),
+            ("CLOUD_PROVIDER_RESOURCE_STOCKOUT", "capacity"),
+            ("AWS_INSUFFICIENT_INSTANCE_CAPACITY_FAILURE", "capacity"),
             ("AWS_INSUFFICIENT_FREE_ADDRESSES_IN_SUBNET_FAILURE", "subnet"),
             ("GCP_IP_SPACE_EXHAUSTED", "subnet"),
             ("DOCKER_IMAGE_PULL_FAILURE", "docker_image"),
             ("IMAGE_PULL_PERMISSION_DENIED", "docker_image"),
-            ("GCP_KMS_KEY_PERMISSION_DENIED", "refuses"),
+            ("GCP_KMS_KEY_PERMISSION_DENIED", "denied"),
             ("BOOTSTRAP_TIMEOUT_DUE_TO_MISCONFIG", "configuration"),
             ("BOOTSTRAP_TIMEOUT", "in time"),
             ("INIT_SCRIPT_FAILURE", "init script"),
             ("BUDGET_POLICY_LIMIT_ENFORCEMENT_ACTIVATED", "policy"),
-            ("USER_REQUEST", "somebody"),
+            ("USER_REQUEST", "a user"),
         ] {
             let hint = of_cluster(code).unwrap_or_default();
             assert!(hint.contains(words), "{code}: {hint}");
         }
-        assert_eq!(of_cluster("A_WORD_OF_TOMORROW"), None);
+        assert_eq!(of_cluster("UNKNOWN_FUTURE_CODE"), None);
     }
 }

@@ -1,4 +1,4 @@
-//! Links to a run's pages, and what else is known of it. Pure.
+//! The links of a resource, and its custom info. Pure.
 
 use std::collections::BTreeSet;
 
@@ -6,10 +6,11 @@ use connector_core::{LogLink, Resource};
 use databricks_client::{Host, RunId, jobs::Run};
 use serde_json::{Map, Value, json};
 
-/// The name of the run page's link. Flyte merges links by name, and the Python plugin uses this one (FC §2.9).
+/// The name of the link to the run page, as in the Python plugin. Flyte merges links by name
+/// (flyte-contract.md#python-requests).
 const RUN_PAGE: &str = "Databricks Console";
 
-/// The run's page, as Databricks says it or else where it has always been. None while the job is not known.
+/// Returns the link to the run page: Databricks' URL, else the usual one. Returns `None` while the job id is unknown.
 fn run_page(host: &Host, run_id: RunId, run: &Run) -> Option<LogLink> {
     let uri = match (&run.run_page_url, run.job_id) {
         (Some(url), _) if url.starts_with("https://") || url.starts_with("http://") => url.clone(),
@@ -19,7 +20,7 @@ fn run_page(host: &Host, run_id: RunId, run: &Run) -> Option<LogLink> {
     Some(LogLink { name: RUN_PAGE.to_owned(), uri })
 }
 
-/// The clusters of the run's tasks, each once.
+/// Returns the cluster ids of the run's tasks.
 fn clusters(run: &Run) -> BTreeSet<&str> {
     run.tasks
         .iter()
@@ -28,7 +29,7 @@ fn clusters(run: &Run) -> BTreeSet<&str> {
         .collect()
 }
 
-/// The pages of the run's cluster, when it has exactly one: a name stands for one page.
+/// Returns the links to the pages of the run's cluster, if it has exactly one: link names must be unique.
 fn cluster_pages(host: &Host, run: &Run) -> Vec<LogLink> {
     let clusters = clusters(run);
     match (clusters.first(), clusters.len()) {
@@ -43,18 +44,19 @@ fn cluster_pages(host: &Host, run: &Run) -> Vec<LogLink> {
     }
 }
 
-/// Ids and figures of the run. Ids are text: a Struct holds no integer beyond 2^53 exactly.
-fn figures(run_id: RunId, run: &Run) -> Map<String, Value> {
+/// Returns ids and durations of the run. Ids are strings, because a Struct cannot represent integers over 2^53.
+fn custom_info(run_id: RunId, run: &Run) -> Map<String, Value> {
     let details = run.status.as_ref().and_then(|status| status.termination_details.as_ref());
     let code = details.and_then(|details| details.code.as_ref()).map(|code| json!(code.as_str()));
-    let one = match run.latest_attempts().as_slice() {
+    let only_task = match run.latest_attempts().as_slice() {
         [task] => Some(*task),
         _ => None,
     };
-    // The run's own are 0 for runs in the form of tasks (DA §1.3).
-    let seconds = |own: Option<i64>, tasks: Option<i64>| {
-        own.filter(|&milliseconds| milliseconds > 0)
-            .or(tasks)
+    // The run's own durations are 0 for runs with several tasks (databricks-api.md#runs-get).
+    let seconds = |of_run: Option<i64>, of_task: Option<i64>| {
+        of_run
+            .filter(|&milliseconds| milliseconds > 0)
+            .or(of_task)
             .and_then(|milliseconds| u32::try_from(milliseconds).ok())
             .map(|milliseconds| json!(f64::from(milliseconds) / 1000.0))
     };
@@ -65,15 +67,19 @@ fn figures(run_id: RunId, run: &Run) -> Map<String, Value> {
         ("cluster_ids", (!clusters.is_empty()).then(|| json!(clusters))),
         (
             "attempt",
-            one.and_then(|task| task.attempt_number)
+            only_task
+                .and_then(|task| task.attempt_number)
                 .or(run.attempt_number)
                 .map(|attempt| json!(attempt)),
         ),
         ("queue_seconds", seconds(run.queue_duration, None)),
-        ("setup_seconds", seconds(run.setup_duration, one.and_then(|task| task.setup_duration))),
+        (
+            "setup_seconds",
+            seconds(run.setup_duration, only_task.and_then(|task| task.setup_duration)),
+        ),
         (
             "execution_seconds",
-            seconds(run.execution_duration, one.and_then(|task| task.execution_duration)),
+            seconds(run.execution_duration, only_task.and_then(|task| task.execution_duration)),
         ),
         ("termination_code", code),
     ]
@@ -82,11 +88,11 @@ fn figures(run_id: RunId, run: &Run) -> Map<String, Value> {
     .collect()
 }
 
-/// Adds the links of a run, the run page first, and its figures.
+/// Adds the links of a run, the run page first, and its custom info.
 pub(crate) fn add(mut resource: Resource, host: &Host, run_id: RunId, run: &Run) -> Resource {
     resource.links.extend(run_page(host, run_id, run));
     resource.links.extend(cluster_pages(host, run));
-    resource.custom_info.extend(figures(run_id, run));
+    resource.custom_info.extend(custom_info(run_id, run));
     resource
 }
 
@@ -96,7 +102,7 @@ mod tests {
 
     use super::*;
 
-    fn told(run: &Value) -> (Vec<String>, Value) {
+    fn links_and_info(run: &Value) -> (Vec<String>, Value) {
         let run: Run = serde_json::from_value(run.clone()).unwrap();
         let host: Host = "dbc-1.cloud.databricks.com".parse().unwrap();
         let resource = add(Resource::new(Phase::Running), &host, "7".parse().unwrap(), &run);
@@ -106,8 +112,8 @@ mod tests {
     }
 
     #[test]
-    fn the_run_page_comes_first_and_a_single_cluster_has_its_pages() {
-        let (links, _) = told(&json!({
+    fn run_page_comes_first_and_a_single_cluster_has_links() {
+        let (links, _) = links_and_info(&json!({
             "job_id": 11, "tasks": [{"task_key": "a", "cluster_instance": {"cluster_id": "c-1"}}],
         }));
         assert_eq!(
@@ -121,24 +127,26 @@ mod tests {
     }
 
     #[test]
-    fn a_page_that_databricks_names_is_taken_and_one_that_is_no_address_is_not() {
-        let (links, _) =
-            told(&json!({"job_id": 11, "run_page_url": "https://x.example/?o=1#job/11/run/7"}));
+    fn run_page_url_is_used_only_if_it_is_an_http_url() {
+        let (links, _) = links_and_info(
+            &json!({"job_id": 11, "run_page_url": "https://x.example/?o=1#job/11/run/7"}),
+        );
         assert_eq!(links, ["Databricks Console https://x.example/?o=1#job/11/run/7"]);
-        let (links, _) = told(&json!({"job_id": 11, "run_page_url": "javascript:alert(1)"}));
+        let (links, _) =
+            links_and_info(&json!({"job_id": 11, "run_page_url": "javascript:alert(1)"}));
         assert_eq!(links, ["Databricks Console https://dbc-1.cloud.databricks.com/#job/11/run/7"]);
-        assert!(told(&json!({})).0.is_empty());
+        assert!(links_and_info(&json!({})).0.is_empty());
     }
 
     #[test]
-    fn the_figures_of_the_only_task_stand_for_the_run() {
-        let (_, figures) = told(&json!({
+    fn durations_of_the_only_task_are_those_of_the_run() {
+        let (_, info) = links_and_info(&json!({
             "job_id": 218_406_790_113_205_i64, "queue_duration": 1500, "setup_duration": 0,
             "status": {"state": "TERMINATED", "termination_details": {"code": "SUCCESS"}},
             "tasks": [{"task_key": "a", "attempt_number": 1, "setup_duration": 250, "cluster_instance": {"cluster_id": "c"}}],
         }));
         assert_eq!(
-            figures,
+            info,
             json!({"run_id": "7", "job_id": "218406790113205", "cluster_ids": ["c"], "attempt": 1,
                 "queue_seconds": 1.5, "setup_seconds": 0.25, "termination_code": "SUCCESS"})
         );

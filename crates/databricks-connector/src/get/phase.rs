@@ -1,57 +1,46 @@
-//! The state of a Databricks run as a Flyte phase: the table of DESIGN §3.2. Pure.
+//! The Flyte phase of a Databricks run (docs/phases.md, docs/reference/states.md). Pure.
+//!
+//! Only the states that Databricks reports count here. What the output files change is in [`super::terminal_rules`].
 
 #![deny(clippy::wildcard_enum_match_arm)]
 
 use connector_core::Phase;
 use databricks_client::jobs::{
-    LifeCycleState, LifecycleStateV2, ResultState, Run, RunState, RunStatus, TerminationCode,
-    TerminationType,
+    LifeCycleState, LifecycleStateV2, ResultState, Run, RunState, RunStatus, RunTask,
+    TerminationCode, TerminationType,
 };
 
-/// What a failure of the user's own code, or a run that ran out of its time, becomes.
+use super::outcome::Outcome;
+
+/// The phase of a task whose own code failed or whose run timed out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum UserFailures {
-    /// `RETRYABLE_FAILED`: Flyte tries again if the task asks for retries, as it does for any exception.
+    /// `RETRYABLE_FAILED`: Flyte retries if the task asks for retries, as it does for any exception.
     #[default]
     Retryable,
     /// `FAILED`: no further attempt.
     Permanent,
 }
 
-/// How far a run or one of its tasks is.
+/// The progress of a run, or of one of its tasks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Progress {
-    /// Waiting for room.
-    Waiting,
+    /// Queued or blocked.
+    WaitingForResources,
     /// Its compute is being prepared.
-    Preparing,
-    /// Running, winding up, or in a state that nobody knows yet.
+    Initializing,
+    /// Running, terminating, or in an unknown state.
     Running,
-    /// Over.
+    /// Ended.
     Ended(Outcome),
 }
 
-/// How a run ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Outcome {
-    /// It did what it should.
-    Succeeded,
-    /// The user's code failed, or the run ran out of its time.
-    UserFailure,
-    /// The platform failed; another attempt may succeed.
-    PlatformFailure,
-    /// Somebody stopped it, or it can never run as it is.
-    Final,
-    /// It did not run because another task of the run failed.
-    Upstream,
-}
-
 impl Progress {
-    /// The phase that Flyte is told.
+    /// Returns the Flyte phase.
     pub(crate) fn phase(self, user_failures: UserFailures) -> Phase {
         match self {
-            Self::Waiting => Phase::WaitingForResources,
-            Self::Preparing => Phase::Initializing,
+            Self::WaitingForResources => Phase::WaitingForResources,
+            Self::Initializing => Phase::Initializing,
             Self::Running => Phase::Running,
             Self::Ended(Outcome::Succeeded) => Phase::Succeeded,
             Self::Ended(Outcome::PlatformFailure) => Phase::RetryableFailed,
@@ -62,167 +51,190 @@ impl Progress {
             },
         }
     }
+
+    /// True if the run or task has ended.
+    pub(crate) fn has_ended(self) -> bool {
+        matches!(self, Self::Ended(_))
+    }
 }
 
-/// How far the run is. A run that an upstream task stopped takes the class of that task, when one can be seen.
-pub(crate) fn progress(run: &Run) -> Progress {
-    match progress_of(run.status.as_ref(), run.state.as_ref()) {
+/// Returns the progress of a run. A run that an upstream task stopped has the outcome of the failed task, if known.
+pub(crate) fn run_progress(run: &Run) -> Progress {
+    match ReportedState::from(run).progress() {
         Progress::Ended(Outcome::Upstream) => {
-            let failed = run.latest_attempts().into_iter().find_map(|task| {
-                match progress_of(task.status.as_ref(), task.state.as_ref()) {
+            let failure = run.latest_attempts().into_iter().find_map(|task| {
+                let reported = ReportedState::from(task);
+                match reported.progress() {
                     Progress::Ended(
                         outcome
                         @ (Outcome::UserFailure | Outcome::PlatformFailure | Outcome::Final),
-                    ) if !was_skipped(task.status.as_ref(), task.state.as_ref()) => Some(outcome),
+                    ) if !reported.was_skipped() => Some(outcome),
                     Progress::Ended(_)
-                    | Progress::Waiting
-                    | Progress::Preparing
+                    | Progress::WaitingForResources
+                    | Progress::Initializing
                     | Progress::Running => None,
                 }
             });
-            Progress::Ended(failed.unwrap_or(Outcome::Upstream))
+            Progress::Ended(failure.unwrap_or(Outcome::Upstream))
         }
         other @ (Progress::Ended(_)
-        | Progress::Waiting
-        | Progress::Preparing
+        | Progress::WaitingForResources
+        | Progress::Initializing
         | Progress::Running) => other,
     }
 }
 
-/// How far a run or a task is, from `status` where it says something, else from the legacy `state`.
-pub(crate) fn progress_of(status: Option<&RunStatus>, state: Option<&RunState>) -> Progress {
-    let legacy = state.and_then(|state| state.life_cycle_state.as_ref());
-    let current = status.and_then(|status| status.state.as_ref());
-    match current {
-        Some(LifecycleStateV2::Queued | LifecycleStateV2::Blocked) => Progress::Waiting,
-        Some(LifecycleStateV2::Pending) => Progress::Preparing,
-        Some(
-            LifecycleStateV2::Running | LifecycleStateV2::Terminating | LifecycleStateV2::Waiting,
-        ) => Progress::Running,
-        Some(LifecycleStateV2::Terminated) => Progress::Ended(outcome(status, state)),
-        // A value from the future: the legacy state may still tell whether the run is over.
-        Some(LifecycleStateV2::Other(_)) | None => match legacy {
-            Some(LifeCycleState::Queued | LifeCycleState::Blocked) => Progress::Waiting,
-            Some(LifeCycleState::Pending) => Progress::Preparing,
+/// True if a run has ended.
+pub(crate) fn has_ended(run: &Run) -> bool {
+    ReportedState::from(run).progress().has_ended()
+}
+
+/// True if an attempt of a task has ended. Every attempt has ended once its run has.
+pub(crate) fn attempt_has_ended(run: &Run, task: &RunTask) -> bool {
+    [ReportedState::from(task), ReportedState::from(run)]
+        .into_iter()
+        .any(|reported| reported.progress().has_ended())
+}
+
+/// The state of a run or task as Databricks reports it, in the current and the legacy form.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct ReportedState<'a> {
+    status: Option<&'a RunStatus>,
+    legacy: Option<&'a RunState>,
+}
+
+impl<'a> From<&'a Run> for ReportedState<'a> {
+    fn from(run: &'a Run) -> Self {
+        Self { status: run.status.as_ref(), legacy: run.state.as_ref() }
+    }
+}
+
+impl<'a> From<&'a RunTask> for ReportedState<'a> {
+    fn from(task: &'a RunTask) -> Self {
+        Self { status: task.status.as_ref(), legacy: task.state.as_ref() }
+    }
+}
+
+impl<'a> ReportedState<'a> {
+    /// Returns the progress: from `status` if its state is known, else from the legacy life cycle.
+    pub(crate) fn progress(self) -> Progress {
+        match self.status.and_then(|status| status.state.as_ref()) {
+            Some(LifecycleStateV2::Queued | LifecycleStateV2::Blocked) => {
+                Progress::WaitingForResources
+            }
+            Some(LifecycleStateV2::Pending) => Progress::Initializing,
             Some(
-                LifeCycleState::Terminated
-                | LifeCycleState::Skipped
-                | LifeCycleState::InternalError,
-            ) => Progress::Ended(outcome(status, state)),
-            Some(
-                LifeCycleState::Running
-                | LifeCycleState::Terminating
-                | LifeCycleState::WaitingForRetry
-                | LifeCycleState::Other(_),
+                LifecycleStateV2::Running
+                | LifecycleStateV2::Terminating
+                | LifecycleStateV2::Waiting,
+            ) => Progress::Running,
+            Some(LifecycleStateV2::Terminated) => Progress::Ended(self.outcome()),
+            Some(LifecycleStateV2::Other(_)) | None => match self.life_cycle() {
+                Some(LifeCycleState::Queued | LifeCycleState::Blocked) => {
+                    Progress::WaitingForResources
+                }
+                Some(LifeCycleState::Pending) => Progress::Initializing,
+                Some(
+                    LifeCycleState::Terminated
+                    | LifeCycleState::Skipped
+                    | LifeCycleState::InternalError,
+                ) => Progress::Ended(self.outcome()),
+                Some(
+                    LifeCycleState::Running
+                    | LifeCycleState::Terminating
+                    | LifeCycleState::WaitingForRetry
+                    | LifeCycleState::Other(_),
+                )
+                | None => Progress::Running,
+            },
+        }
+    }
+
+    /// True if the task never ran, because of another task or of a condition (databricks-api.md#status).
+    pub(crate) fn was_skipped(self) -> bool {
+        self.termination_code() == Some(&TerminationCode::Skipped)
+            || self.life_cycle() == Some(&LifeCycleState::Skipped)
+            || matches!(
+                self.result(),
+                Some(
+                    ResultState::UpstreamFailed
+                        | ResultState::UpstreamCanceled
+                        | ResultState::Excluded
+                )
             )
-            | None => Progress::Running,
-        },
     }
-}
 
-/// How it ended: by the termination code where it is known, else by the legacy result. The type alone never decides,
-/// because `SUCCESS` comes with a cancelled run too (DA §2.2 trap 4); a fault of the platform or of the cloud does.
-fn outcome(status: Option<&RunStatus>, state: Option<&RunState>) -> Outcome {
-    let details = status.and_then(|status| status.termination_details.as_ref());
-    let kind = details.and_then(|details| details.kind.as_ref());
-    let platform =
-        matches!(kind, Some(TerminationType::InternalError | TerminationType::CloudFailure));
-    let by_code = details.and_then(|details| details.code.as_ref()).and_then(outcome_of_code);
-    let result = state.and_then(|state| state.result_state.as_ref());
-    let by_result = result.and_then(outcome_of_result);
-    match (by_code.or(by_result), platform) {
-        (Some(Outcome::Succeeded), _) => Outcome::Succeeded,
-        // Somebody's decision is not the platform's fault, whatever the type says.
-        (Some(Outcome::Final), true) if is_decision(status, state) => Outcome::Final,
-        (_, true) => Outcome::PlatformFailure,
-        (Some(outcome), false) => outcome,
-        (None, false) => match state.and_then(|state| state.life_cycle_state.as_ref()) {
-            Some(LifeCycleState::Skipped) if result.is_none() => Outcome::Final,
-            // Over, and nobody says how: another attempt finds out.
-            _ => Outcome::PlatformFailure,
-        },
+    /// Returns the termination code, else the legacy result, else the legacy life cycle, as Databricks spells it.
+    pub(crate) fn code(self) -> Option<&'a str> {
+        let code = self.termination_code().map(TerminationCode::as_str);
+        let result = self.result().map(ResultState::as_str);
+        code.or(result).or(self.life_cycle().map(LifeCycleState::as_str))
     }
-}
 
-/// What a termination code means; none for a code that nobody knows yet (DA §2.3).
-fn outcome_of_code(code: &TerminationCode) -> Option<Outcome> {
-    Some(match code {
-        TerminationCode::Success | TerminationCode::SuccessWithFailures => Outcome::Succeeded,
-        TerminationCode::RunExecutionError | TerminationCode::Canceled => Outcome::UserFailure,
-        TerminationCode::InternalError
-        | TerminationCode::DriverError
-        | TerminationCode::ClusterError
-        | TerminationCode::RepositoryCheckoutFailed
-        | TerminationCode::WorkspaceRunLimitExceeded
-        | TerminationCode::ClusterRequestLimitExceeded
-        | TerminationCode::StorageAccessError
-        | TerminationCode::LibraryInstallationError
-        | TerminationCode::MaxConcurrentRunsExceeded
-        | TerminationCode::MaxSparkContextsExceeded
-        | TerminationCode::CloudFailure
-        | TerminationCode::MaxJobQueueSizeExceeded
-        | TerminationCode::BreakingChange => Outcome::PlatformFailure,
-        TerminationCode::UserCanceled
-        | TerminationCode::Skipped
-        | TerminationCode::InvalidClusterRequest
-        | TerminationCode::FeatureDisabled
-        | TerminationCode::UnauthorizedError
-        | TerminationCode::ResourceNotFound
-        | TerminationCode::InvalidRunConfiguration
-        | TerminationCode::Disabled
-        | TerminationCode::ClusterTerminatedByUser
-        | TerminationCode::BudgetPolicyLimitExceeded => Outcome::Final,
-        TerminationCode::Other(_) => return None,
-    })
-}
-
-/// What a legacy result means; none for a result that nobody knows yet (DA §2.1).
-fn outcome_of_result(result: &ResultState) -> Option<Outcome> {
-    Some(match result {
-        ResultState::Success | ResultState::SuccessWithFailures => Outcome::Succeeded,
-        ResultState::Failed | ResultState::Timedout => Outcome::UserFailure,
-        ResultState::MaximumConcurrentRunsReached => Outcome::PlatformFailure,
-        ResultState::Canceled | ResultState::Excluded | ResultState::Disabled => Outcome::Final,
-        ResultState::UpstreamFailed | ResultState::UpstreamCanceled => Outcome::Upstream,
-        ResultState::Evicted | ResultState::UpstreamEvicted | ResultState::Other(_) => return None,
-    })
-}
-
-/// Whether a person or a setting ended it: cancelled, skipped, disabled, excluded.
-fn is_decision(status: Option<&RunStatus>, state: Option<&RunState>) -> bool {
-    let code = status
-        .and_then(|status| status.termination_details.as_ref())
-        .and_then(|details| details.code.as_ref());
-    match code {
-        Some(
-            TerminationCode::UserCanceled
-            | TerminationCode::Skipped
-            | TerminationCode::Disabled
-            | TerminationCode::ClusterTerminatedByUser,
-        ) => true,
-        Some(TerminationCode::Other(_)) | None => matches!(
-            state.and_then(|state| state.result_state.as_ref()),
-            Some(ResultState::Canceled | ResultState::Excluded | ResultState::Disabled)
-        ),
-        Some(_) => false,
+    /// Returns the current form.
+    pub(crate) fn status(self) -> Option<&'a RunStatus> {
+        self.status
     }
-}
 
-/// Whether a task never ran, because of another task or of a condition (DA §2.2 trap 5).
-pub(crate) fn was_skipped(status: Option<&RunStatus>, state: Option<&RunState>) -> bool {
-    let code = status
-        .and_then(|status| status.termination_details.as_ref())
-        .and_then(|details| details.code.as_ref());
-    let legacy = state.and_then(|state| state.life_cycle_state.as_ref());
-    let result = state.and_then(|state| state.result_state.as_ref());
-    code == Some(&TerminationCode::Skipped)
-        || legacy == Some(&LifeCycleState::Skipped)
-        || matches!(
-            result,
+    /// Returns the legacy form.
+    pub(crate) fn legacy(self) -> Option<&'a RunState> {
+        self.legacy
+    }
+
+    /// Returns the termination code.
+    pub(crate) fn termination_code(self) -> Option<&'a TerminationCode> {
+        self.status?.termination_details.as_ref()?.code.as_ref()
+    }
+
+    fn life_cycle(self) -> Option<&'a LifeCycleState> {
+        self.legacy?.life_cycle_state.as_ref()
+    }
+
+    fn result(self) -> Option<&'a ResultState> {
+        self.legacy?.result_state.as_ref()
+    }
+
+    /// Returns how it ended: by the termination code if known, else by the legacy result.
+    ///
+    /// The termination type alone decides nothing, because a cancelled run can have type `SUCCESS`
+    /// (databricks-api.md#status); but a platform or cloud failure overrides a failure of the user.
+    fn outcome(self) -> Outcome {
+        let details = self.status.and_then(|status| status.termination_details.as_ref());
+        let is_platform_failure = matches!(
+            details.and_then(|details| details.kind.as_ref()),
+            Some(TerminationType::InternalError | TerminationType::CloudFailure)
+        );
+        let by_code = self.termination_code().and_then(Outcome::of_code);
+        let outcome = by_code.or_else(|| self.result().and_then(Outcome::of_result));
+        match (outcome, is_platform_failure) {
+            (Some(Outcome::Succeeded), _) => Outcome::Succeeded,
+            (Some(Outcome::Final), true) if self.was_stopped() => Outcome::Final,
+            (_, true) => Outcome::PlatformFailure,
+            (Some(outcome), false) => outcome,
+            (None, false) => match self.life_cycle() {
+                Some(LifeCycleState::Skipped) if self.result().is_none() => Outcome::Final,
+                // Ended for an unknown reason: another attempt may succeed.
+                _ => Outcome::PlatformFailure,
+            },
+        }
+    }
+
+    /// True if a person or a setting ended it: cancelled, skipped, disabled, excluded.
+    fn was_stopped(self) -> bool {
+        match self.termination_code() {
             Some(
-                ResultState::UpstreamFailed | ResultState::UpstreamCanceled | ResultState::Excluded
-            )
-        )
+                TerminationCode::UserCanceled
+                | TerminationCode::Skipped
+                | TerminationCode::Disabled
+                | TerminationCode::ClusterTerminatedByUser,
+            ) => true,
+            Some(TerminationCode::Other(_)) | None => matches!(
+                self.result(),
+                Some(ResultState::Canceled | ResultState::Excluded | ResultState::Disabled)
+            ),
+            Some(_) => false,
+        }
+    }
 }
 
 #[cfg(test)]

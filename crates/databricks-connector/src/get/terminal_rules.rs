@@ -1,101 +1,114 @@
-//! What a run that is over means, once the files of Flyte's runtime are looked at (DESIGN §3.1, §3.2). Pure.
+//! The phase of a run that has ended, given the files that Flyte's runtime wrote (docs/phases.md). Pure.
 
 #![deny(clippy::wildcard_enum_match_arm)]
 
 use connector_core::Phase;
 use flyteidl2::core::{ContainerError, container_error::Kind};
+use task_storage::StorageError;
 
-use crate::{
-    get::phase::{Outcome, Progress, UserFailures},
-    task_files::Looked,
+use crate::get::{
+    outcome::Outcome,
+    phase::{Progress, UserFailures},
 };
 
-/// What to tell Flyte.
+/// The result of reading the files of an attempt.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct OutputFiles {
+    /// The content of `error.pb`, if it exists.
+    pub(crate) error: Result<Option<ContainerError>, StorageError>,
+    /// Whether `outputs.pb` exists.
+    pub(crate) outputs_exist: Result<bool, StorageError>,
+}
+
+/// The decision about a run that has ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Ruling {
-    /// The phase that ends the task, and why.
-    Tell {
-        /// The phase.
+pub(crate) enum Decision {
+    /// Return a terminal phase.
+    Finish {
         phase: Phase,
-        /// Why; none where the run itself says it.
+        /// The reason; the run's own if absent.
         reason: Option<String>,
-        /// What could not be looked at although it should have been.
-        warning: Option<String>,
     },
-    /// The run failed after the function had written its outputs: the phase that ends the task.
-    FailedAfterOutputs(Phase),
-    /// Something could not be looked at for a cause that passes: ask again.
-    AskAgain(String),
+    /// Return a success whose files could not be checked, for this reason.
+    UnverifiedSuccess(String),
+    /// Return this terminal phase: the run failed after the function had written its outputs.
+    FailAfterOutputs(Phase),
+    /// Stay RUNNING and read the files again at the next poll, because of this transient failure.
+    RetryAtNextPoll(String),
 }
 
-/// The operator's choices.
+/// The operator's choices, and what the caller allows.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Rules {
+pub(crate) struct RuleOptions {
     pub(crate) user_failures: UserFailures,
-    /// Whether a file that cannot be looked at fails the task.
+    /// Whether files that cannot be read fail the task.
     pub(crate) require_error_file: bool,
-    /// Whether what passes may still be waited for.
-    pub(crate) may_ask_again: bool,
+    /// Whether transient failures may be retried at the next poll.
+    pub(crate) may_retry: bool,
 }
 
-/// The ruling for a run of Flyte's runtime.
+/// Decides about a run of Flyte's runtime.
 ///
-/// The runtime exits as if all was well when the user's code failed, and writes `error.pb`; on success it always writes
-/// `outputs.pb` (FC §0.7). So a success without either is none, and an error file decides over the run's own result. A
-/// fault of the platform stays one: its attempt may have been cut off anywhere.
+/// The runtime exits with 0 when the user's code fails, and writes `error.pb`; on success it always writes `outputs.pb`
+/// (flyte-contract.md#entrypoint-v2). Hence an error file overrides the run's own result, and a success without either
+/// file is a failure. A platform failure stays one, because it can interrupt an attempt at any point.
 ///
-/// A run that failed stays failed although outputs are there: an entrypoint of the user's may check more than the
-/// function did, and the attempts that Databricks itself makes of one task share the prefix, so that the outputs can be
-/// those of another. Only the reason says that they are there.
-pub(crate) fn of_runtime(
-    outcome: Outcome,
-    error: Looked<ContainerError>,
-    outputs: Looked<()>,
-    rules: Rules,
-) -> Ruling {
-    let as_the_run_says = || Ruling::Tell {
-        phase: Progress::Ended(outcome).phase(rules.user_failures),
-        reason: None,
-        warning: None,
+/// A failed run with outputs stays failed: the user's own entrypoint may check more than the function does, and the
+/// outputs may be those of another attempt, because Databricks' own retries share the output prefix.
+pub(crate) fn decide(outcome: Outcome, files: OutputFiles, options: RuleOptions) -> Decision {
+    let phase = Progress::Ended(outcome).phase(options.user_failures);
+    let by_run = Decision::Finish { phase, reason: None };
+    let error = match outcome {
+        Outcome::Succeeded | Outcome::UserFailure => files.error,
+        Outcome::PlatformFailure | Outcome::Final | Outcome::Upstream => return by_run,
     };
-    match (outcome, error) {
-        (Outcome::Succeeded | Outcome::UserFailure, Looked::Found(error)) => {
-            Ruling::Tell { phase: phase_of(&error), reason: Some(reason_of(&error)), warning: None }
+    match (outcome == Outcome::Succeeded, error) {
+        (_, Ok(Some(error))) => {
+            Decision::Finish { phase: phase_of(&error), reason: Some(reason_of(&error)) }
         }
-        (Outcome::Succeeded | Outcome::UserFailure, Looked::Passing(why)) if rules.may_ask_again => Ruling::AskAgain(why),
-        (Outcome::Succeeded, Looked::Absent) => match outputs {
-            Looked::Found(()) => as_the_run_says(),
-            Looked::Absent => Ruling::Tell {
-                phase: Phase::RetryableFailed,
-                reason: Some(
-                    "the run succeeded for Databricks, but Flyte's runtime left neither outputs nor an error: \
-                     the function did not finish"
-                        .to_owned(),
-                ),
-                warning: None,
-            },
-            Looked::Passing(why) if rules.may_ask_again => Ruling::AskAgain(why),
-            Looked::Passing(why) | Looked::Lasting(why) => unseen(why, rules),
+        (_, Err(StorageError::Transient(message))) if options.may_retry => {
+            Decision::RetryAtNextPoll(message)
+        }
+        (true, Ok(None)) => decide_by_outputs(files.outputs_exist, by_run, options),
+        (true, Err(error)) => unverified(&error, options),
+        (false, Ok(None)) if files.outputs_exist == Ok(true) => Decision::FailAfterOutputs(phase),
+        (false, Ok(None) | Err(_)) => by_run,
+    }
+}
+
+/// Decides about a success without an error file: it needs outputs.
+fn decide_by_outputs(
+    outputs_exist: Result<bool, StorageError>,
+    success: Decision,
+    options: RuleOptions,
+) -> Decision {
+    match outputs_exist {
+        Ok(true) => success,
+        Ok(false) => Decision::Finish {
+            phase: Phase::RetryableFailed,
+            reason: Some(
+                "the run succeeded, but Flyte's runtime wrote neither outputs nor an error: \
+                 the function did not finish"
+                    .to_owned(),
+            ),
         },
-        (Outcome::Succeeded, Looked::Passing(why) | Looked::Lasting(why)) => unseen(why, rules),
-        (Outcome::UserFailure, Looked::Absent) if outputs == Looked::Found(()) => {
-            Ruling::FailedAfterOutputs(Progress::Ended(outcome).phase(rules.user_failures))
+        Err(StorageError::Transient(message)) if options.may_retry => {
+            Decision::RetryAtNextPoll(message)
         }
-        (Outcome::UserFailure, Looked::Absent | Looked::Passing(_) | Looked::Lasting(_))
-        | (Outcome::PlatformFailure | Outcome::Final | Outcome::Upstream, _) => as_the_run_says(),
+        Err(error) => unverified(&error, options),
     }
 }
 
-/// A success whose files cannot be looked at.
-fn unseen(why: String, rules: Rules) -> Ruling {
-    if rules.require_error_file {
-        let reason = format!("whether the function failed cannot be seen: {why}");
-        return Ruling::Tell { phase: Phase::Failed, reason: Some(reason), warning: None };
+/// Decides about a success whose files cannot be read.
+fn unverified(error: &StorageError, options: RuleOptions) -> Decision {
+    if options.require_error_file {
+        let reason = format!("cannot determine whether the function failed: {error}");
+        return Decision::Finish { phase: Phase::Failed, reason: Some(reason) };
     }
-    Ruling::Tell { phase: Phase::Succeeded, reason: None, warning: Some(why) }
+    Decision::UnverifiedSuccess(error.to_string())
 }
 
-/// Recoverable errors may be tried again (FC §4.1).
+/// Returns the phase of an error file: recoverable errors may be retried (flyte-contract.md#entrypoint-v2).
 fn phase_of(error: &ContainerError) -> Phase {
     match error.kind() {
         Kind::Recoverable => Phase::RetryableFailed,
@@ -105,7 +118,7 @@ fn phase_of(error: &ContainerError) -> Phase {
 
 fn reason_of(error: &ContainerError) -> String {
     match (error.code.trim(), error.message.trim()) {
-        ("", "") => "the function failed, and its error says nothing".to_owned(),
+        ("", "") => "the function failed with an empty error".to_owned(),
         ("", message) => message.to_owned(),
         (code, "") => code.to_owned(),
         (code, message) if message.starts_with(code) => message.to_owned(),
@@ -117,133 +130,132 @@ fn reason_of(error: &ContainerError) -> String {
 mod tests {
     use super::*;
 
-    const RULES: Rules = Rules {
+    const OPTIONS: RuleOptions = RuleOptions {
         user_failures: UserFailures::Retryable,
         require_error_file: false,
-        may_ask_again: true,
+        may_retry: true,
     };
 
-    fn error(kind: Kind) -> Looked<ContainerError> {
-        Looked::Found(ContainerError {
+    fn files(
+        error: Result<Option<ContainerError>, StorageError>,
+        outputs_exist: Result<bool, StorageError>,
+    ) -> OutputFiles {
+        OutputFiles { error, outputs_exist }
+    }
+
+    fn error(kind: Kind) -> Result<Option<ContainerError>, StorageError> {
+        Ok(Some(ContainerError {
             code: "ValueError".to_owned(),
             message: "no such table".to_owned(),
             kind: kind.into(),
             ..ContainerError::default()
-        })
+        }))
     }
 
-    fn told(phase: Phase, reason: Option<&str>) -> Ruling {
-        Ruling::Tell { phase, reason: reason.map(str::to_owned), warning: None }
+    fn finish(phase: Phase, reason: Option<&str>) -> Decision {
+        Decision::Finish { phase, reason: reason.map(str::to_owned) }
     }
 
-    fn passing<T>() -> Looked<T> {
-        Looked::Passing("slow".to_owned())
+    fn transient<T>() -> Result<T, StorageError> {
+        Err(StorageError::Transient("slow".to_owned()))
     }
 
-    fn lasting<T>() -> Looked<T> {
-        Looked::Lasting("forbidden".to_owned())
+    fn permanent<T>() -> Result<T, StorageError> {
+        Err(StorageError::Permanent("forbidden".to_owned()))
     }
 
     #[test]
-    fn an_error_file_decides_over_a_success_and_over_a_failure() {
+    fn error_file_overrides_success_and_failure() {
         for outcome in [Outcome::Succeeded, Outcome::UserFailure] {
             for (kind, phase) in
                 [(Kind::Recoverable, Phase::RetryableFailed), (Kind::NonRecoverable, Phase::Failed)]
             {
-                let ruling = of_runtime(outcome, error(kind), Looked::Found(()), RULES);
-                assert_eq!(ruling, told(phase, Some("ValueError: no such table")));
+                let decision = decide(outcome, files(error(kind), Ok(true)), OPTIONS);
+                assert_eq!(decision, finish(phase, Some("ValueError: no such table")));
             }
         }
     }
 
     #[test]
-    fn a_success_needs_outputs() {
+    fn success_needs_outputs() {
         assert_eq!(
-            of_runtime(Outcome::Succeeded, Looked::Absent, Looked::Found(()), RULES),
-            told(Phase::Succeeded, None)
+            decide(Outcome::Succeeded, files(Ok(None), Ok(true)), OPTIONS),
+            finish(Phase::Succeeded, None)
         );
-        let Ruling::Tell { phase, reason, .. } =
-            of_runtime(Outcome::Succeeded, Looked::Absent, Looked::Absent, RULES)
+        let Decision::Finish { phase, reason } =
+            decide(Outcome::Succeeded, files(Ok(None), Ok(false)), OPTIONS)
         else {
-            panic!("it is told at once");
+            panic!("not retried");
         };
         assert_eq!(phase, Phase::RetryableFailed);
         assert!(reason.unwrap().contains("neither outputs nor an error"));
     }
 
     #[test]
-    fn a_failed_run_with_outputs_stays_failed() {
+    fn failed_run_with_outputs_stays_failed() {
         for (user_failures, phase) in [
             (UserFailures::Retryable, Phase::RetryableFailed),
             (UserFailures::Permanent, Phase::Failed),
         ] {
-            let rules = Rules { user_failures, ..RULES };
+            let options = RuleOptions { user_failures, ..OPTIONS };
             assert_eq!(
-                of_runtime(Outcome::UserFailure, Looked::Absent, Looked::Found(()), rules),
-                Ruling::FailedAfterOutputs(phase)
+                decide(Outcome::UserFailure, files(Ok(None), Ok(true)), options),
+                Decision::FailAfterOutputs(phase)
             );
-            // Without them, and where they cannot be looked for, the run speaks for itself; nothing is waited for.
-            for outputs in [Looked::Absent, passing(), lasting()] {
+            // Missing or unreadable outputs do not matter, and are not retried.
+            for outputs_exist in [Ok(false), transient(), permanent()] {
                 assert_eq!(
-                    of_runtime(Outcome::UserFailure, Looked::Absent, outputs, rules),
-                    told(phase, None)
+                    decide(Outcome::UserFailure, files(Ok(None), outputs_exist), options),
+                    finish(phase, None)
                 );
             }
         }
     }
 
     #[test]
-    fn a_fault_of_the_platform_and_somebodys_decision_stay_what_they_are() {
+    fn error_file_does_not_override_platform_failures_and_stopped_runs() {
         for (outcome, phase) in [
             (Outcome::PlatformFailure, Phase::RetryableFailed),
             (Outcome::Final, Phase::Failed),
             (Outcome::Upstream, Phase::Failed),
         ] {
-            assert_eq!(
-                of_runtime(outcome, error(Kind::NonRecoverable), Looked::Absent, RULES),
-                told(phase, None)
-            );
+            let files = files(error(Kind::NonRecoverable), Ok(false));
+            assert_eq!(decide(outcome, files, OPTIONS), finish(phase, None));
         }
     }
 
     #[test]
-    fn what_passes_is_waited_for_and_then_believed_with_a_warning() {
+    fn transient_failures_are_retried_and_then_accepted_as_unverified() {
         for outcome in [Outcome::Succeeded, Outcome::UserFailure] {
             assert_eq!(
-                of_runtime(outcome, passing(), Looked::Absent, RULES),
-                Ruling::AskAgain("slow".to_owned())
+                decide(outcome, files(transient(), Ok(false)), OPTIONS),
+                Decision::RetryAtNextPoll("slow".to_owned())
             );
         }
-        let last = Rules { may_ask_again: false, ..RULES };
+        let last = RuleOptions { may_retry: false, ..OPTIONS };
         assert_eq!(
-            of_runtime(Outcome::Succeeded, passing(), Looked::Absent, last),
-            Ruling::Tell {
-                phase: Phase::Succeeded,
-                reason: None,
-                warning: Some("slow".to_owned())
-            }
+            decide(Outcome::Succeeded, files(transient(), Ok(false)), last),
+            Decision::UnverifiedSuccess("slow".to_owned())
         );
         assert_eq!(
-            of_runtime(Outcome::UserFailure, passing(), Looked::Absent, last),
-            told(Phase::RetryableFailed, None)
+            decide(Outcome::UserFailure, files(transient(), Ok(false)), last),
+            finish(Phase::RetryableFailed, None)
         );
     }
 
     #[test]
-    fn what_cannot_be_seen_fails_the_task_only_where_it_is_required() {
-        let warned = Ruling::Tell {
-            phase: Phase::Succeeded,
-            reason: None,
-            warning: Some("forbidden".to_owned()),
-        };
-        let required = Rules { require_error_file: true, ..RULES };
-        for (error, outputs) in [(lasting(), Looked::Absent), (Looked::Absent, lasting())] {
-            let ruling = of_runtime(Outcome::Succeeded, error.clone(), outputs.clone(), required);
+    fn unreadable_files_fail_the_task_only_if_required() {
+        let required = RuleOptions { require_error_file: true, ..OPTIONS };
+        for files in [files(permanent(), Ok(false)), files(Ok(None), permanent())] {
+            let decision = decide(Outcome::Succeeded, files.clone(), required);
             assert!(
-                matches!(ruling, Ruling::Tell { phase: Phase::Failed, reason: Some(_), .. }),
-                "{ruling:?}"
+                matches!(decision, Decision::Finish { phase: Phase::Failed, reason: Some(_) }),
+                "{decision:?}"
             );
-            assert_eq!(of_runtime(Outcome::Succeeded, error, outputs, RULES), warned);
+            assert_eq!(
+                decide(Outcome::Succeeded, files, OPTIONS),
+                Decision::UnverifiedSuccess("forbidden".to_owned())
+            );
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Successes whose files could not be looked at: counted each, told once for each bucket.
+//! Successes whose output files could not be checked: each is counted, and logged once per bucket.
 
 use std::{
     collections::HashSet,
@@ -7,10 +7,10 @@ use std::{
 
 use prometheus_client::metrics::counter::Counter;
 
-/// How many buckets are remembered. Whoever has more is told of some twice.
+/// Buckets that are remembered. Beyond that, some are logged again.
 const MAX_BUCKETS: usize = 1_000;
 
-/// Successes whose files could not be looked at, since the start of the process.
+/// Unverified successes since the start of the process.
 #[derive(Debug, Default)]
 pub(crate) struct UnverifiedSuccesses {
     pub(crate) count: Counter,
@@ -18,8 +18,8 @@ pub(crate) struct UnverifiedSuccesses {
 }
 
 impl UnverifiedSuccesses {
-    /// Counts one more under this prefix. Gives its bucket if nothing was said of that so far.
-    pub(crate) fn one_more(&self, output_prefix: &str) -> Option<String> {
+    /// Counts a success with this output prefix. Returns its bucket if that has not been logged.
+    pub(crate) fn record(&self, output_prefix: &str) -> Option<String> {
         self.count.inc();
         let bucket = bucket_of(output_prefix);
         let mut buckets = self.buckets.lock().unwrap_or_else(PoisonError::into_inner);
@@ -30,9 +30,9 @@ impl UnverifiedSuccesses {
     }
 }
 
-/// The scheme and the first part of an address: `s3://bucket` of `s3://bucket/a/b`.
+/// Returns scheme and bucket of a URL: `s3://bucket` for `s3://bucket/a/b`.
 fn bucket_of(url: &str) -> &str {
-    let start = url.find("://").map_or(0, |place| place + 3);
+    let start = url.find("://").map_or(0, |at| at + 3);
     let end = url.get(start..).and_then(|rest| rest.find('/')).map_or(url.len(), |end| start + end);
     url.get(..end).unwrap_or(url)
 }
@@ -42,14 +42,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_bucket_is_told_once_and_every_success_counted() {
-        let unchecked = UnverifiedSuccesses::default();
-        let told = ["s3://a/x/1", "s3://a/x/2", "s3://b", "gs://a/y", "file:///tmp/x", "file:///y"]
-            .map(|prefix| unchecked.one_more(prefix));
-        let told: Vec<Option<&str>> = told.iter().map(Option::as_deref).collect();
+    fn every_success_is_counted_and_each_bucket_returned_once() {
+        let successes = UnverifiedSuccesses::default();
+        let recorded =
+            ["s3://a/x/1", "s3://a/x/2", "s3://b", "gs://a/y", "file:///tmp/x", "file:///y"]
+                .map(|prefix| successes.record(prefix));
+        let recorded: Vec<Option<&str>> = recorded.iter().map(Option::as_deref).collect();
         let expected =
             [Some("s3://a"), None, Some("s3://b"), Some("gs://a"), Some("file://"), None];
-        assert_eq!(told, expected);
-        assert_eq!(unchecked.count.get(), 6);
+        assert_eq!(recorded, expected);
+        assert_eq!(successes.count.get(), 6);
     }
 }

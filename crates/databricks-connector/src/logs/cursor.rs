@@ -1,94 +1,95 @@
-//! How far the log of a run is read: what a token carries. It holds positions and nothing else; which files they are in
-//! is told anew by the run itself (ADR 0009). Pure.
+//! How far a log has been read: the content of a page token (docs/adr/0009-log-tokens.md). Pure.
+//!
+//! A cursor holds positions only. The run itself says again on each page which files they refer to.
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::{place::Place, rotation::Position};
+use super::{position::Position, rotation::StreamCursor};
 
-/// How far a whole log is read.
+/// How far the log of a run has been read.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Cursor {
-    /// The attempt to go on with, by its run id.
+    /// Run id of the attempt to continue with.
     #[serde(rename = "n", default, skip_serializing_if = "Option::is_none")]
     pub(super) next: Option<i64>,
-    /// Whether the first line is told, which says that there is a run.
+    /// Whether the first line, which reports the submission, has been written.
     #[serde(rename = "b", default)]
     pub(super) begun: bool,
-    /// The attempts of tasks of which something is told, by their run ids.
+    /// The attempts that have been read in part, by run id.
     #[serde(rename = "u", default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub(super) attempts: BTreeMap<i64, Attempt>,
+    pub(super) attempts: BTreeMap<i64, AttemptCursor>,
 }
 
-/// How far one attempt of one task is read.
+/// How far one attempt of a task has been read.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Attempt {
-    /// Which of its own events are told, as bits of [`super::events::Mark`].
+pub(super) struct AttemptCursor {
+    /// Which one-time lines have been written, as bits of [`super::events::OneTimeLine`].
     #[serde(rename = "m", default, skip_serializing_if = "is_default")]
-    pub(super) marks: u16,
-    /// Which events of its cluster are told.
+    pub(super) written: u16,
+    /// How far the events of its cluster have been read.
     #[serde(rename = "c", default, skip_serializing_if = "is_default")]
-    pub(super) cluster: Clock,
-    /// What is being read.
+    pub(super) cluster_events: EventCursor,
+    /// The source that is being read.
     #[serde(rename = "s", default, skip_serializing_if = "is_default")]
-    pub(super) stage: Stage,
+    pub(super) source: LogSource,
 }
 
-/// What is being read of an attempt, in this order.
+/// The source being read, in reading order.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) enum Stage {
-    /// Nothing yet.
+pub(super) enum LogSource {
+    /// Not chosen yet.
     #[default]
     #[serde(rename = "w")]
-    Waiting,
-    /// What its cluster delivers.
+    Undecided,
+    /// The files that the attempt's cluster delivers.
     #[serde(rename = "d")]
-    Delivered {
+    DeliveredLogs {
         #[serde(rename = "o", default)]
-        stdout: Position,
+        stdout: StreamCursor,
         #[serde(rename = "e", default)]
-        stderr: Position,
-        /// Whether stderr comes first next.
+        stderr: StreamCursor,
+        /// Whether stderr is read first on the next page.
         #[serde(rename = "t", default)]
         stderr_first: bool,
     },
-    /// What `get-output` tells.
+    /// The output of `runs/get-output`.
     #[serde(rename = "o")]
-    Output(Place),
-    /// Its output is told; its error and the trace come next, so many bytes are told.
+    RunOutput(Position),
+    /// The error message and stack trace, read up to this byte; all output has been read.
     #[serde(rename = "f")]
-    Failure(u64),
-    /// All of it is told.
+    Error(u64),
+    /// Nothing is left.
     #[serde(rename = "z")]
-    Told,
+    Done,
 }
 
-impl Stage {
-    /// Whether all that the work wrote is told.
+impl LogSource {
+    /// True if all output of the attempt has been read.
     pub(super) fn is_past_output(&self) -> bool {
-        matches!(self, Self::Failure(_) | Self::Told)
+        matches!(self, Self::Error(_) | Self::Done)
     }
 }
 
-/// How far a list of events is told that are sorted by time.
+/// How far a list of events, sorted by time, has been read.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Clock {
-    /// The time of the last event that is told, in milliseconds since the epoch.
+pub(super) struct EventCursor {
+    /// The time of the last event read, in milliseconds since the epoch.
     #[serde(rename = "t")]
     pub(super) time: i64,
-    /// How many of that very time are told.
+    /// How many events of that time have been read.
     #[serde(rename = "n")]
     pub(super) count: u32,
 }
 
-impl Clock {
-    /// Whether an event of that time, which is the `index`th of its time, is told.
-    pub(super) fn has_told(self, time: i64, index: u32) -> bool {
+impl EventCursor {
+    /// True if the event of that time, the `index`th of its time, has been read.
+    pub(super) fn is_past(self, time: i64, index: u32) -> bool {
         time < self.time || (time == self.time && index < self.count)
     }
 
-    /// The same after an event of that time.
+    /// Returns the cursor after an event of that time.
     #[must_use]
     pub(super) fn after(self, time: i64) -> Self {
         let count = if time == self.time { self.count.saturating_add(1) } else { 1 };

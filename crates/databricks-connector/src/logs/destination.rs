@@ -1,28 +1,30 @@
-//! Where the driver of a run's own cluster delivers its logs. Pure.
+//! Where a job cluster delivers its driver logs. Pure.
 
 use databricks_client::clusters::{Cluster, ClusterLogConf, LogFolder};
 
-/// What a cluster is called that lives for one run alone.
-const OF_A_JOB: &str = "JOB";
+/// True if a cluster was created for a single run.
+pub(super) fn is_job_cluster(cluster: &Cluster) -> bool {
+    cluster.cluster_source.as_deref() == Some("JOB")
+}
 
-/// A folder with the logs of one driver.
+/// The folder with the logs of one driver.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Destination {
-    /// A path of DBFS.
+    /// A DBFS path.
     Dbfs(String),
-    /// A path below `/Volumes`.
+    /// A path under `/Volumes`.
     Volume(String),
-    /// An address that begins with `s3://`, and the region of its bucket.
+    /// An `s3://` URL, and the region of its bucket.
     S3 { url: String, region: Option<String> },
 }
 
 impl Destination {
-    /// The folder of a cluster's driver: `<destination>/<cluster>/driver` (DA §5.1). The cluster's id in it, which
-    /// Databricks chooses, is what keeps it from being anybody else's.
+    /// Returns the driver's folder: `<destination>/<cluster id>/driver` (databricks-api.md#delivered-logs). Databricks
+    /// chooses the cluster id, so a user cannot make the path point at the logs of another cluster.
     ///
-    /// None for a cluster that delivers none, and for one that outlives the run: its logs are other people's too.
+    /// Returns `None` if the cluster delivers no logs, and if it is not a job cluster: its logs contain other runs.
     pub(super) fn of(cluster: &Cluster) -> Option<Self> {
-        if cluster.cluster_source.as_deref() != Some(OF_A_JOB) {
+        if !is_job_cluster(cluster) {
             return None;
         }
         let id = cluster.cluster_id.as_deref().filter(|id| is_segment(id))?;
@@ -48,12 +50,12 @@ impl Destination {
             ClusterLogConf { .. } => return None,
         };
         Some(destination).filter(|destination| {
-            !destination.folder().split('/').any(|part| part == ".." || part == ".")
+            !destination.path().split('/').any(|part| part == ".." || part == ".")
         })
     }
 
-    /// The folder, as people know it.
-    pub(super) fn folder(&self) -> &str {
+    /// Returns the folder as a path or URL.
+    pub(super) fn path(&self) -> &str {
         match self {
             Self::Dbfs(path) | Self::Volume(path) => path,
             Self::S3 { url, .. } => url,
@@ -61,7 +63,7 @@ impl Destination {
     }
 }
 
-/// One part of a path or of a host name, and nothing that could be more.
+/// True if the text is a single path segment or host label.
 fn is_segment(text: &str) -> bool {
     !text.is_empty() && text.chars().all(|c| c.is_ascii_alphanumeric() || c == '-' || c == '_')
 }
@@ -78,7 +80,7 @@ mod tests {
     }
 
     #[test]
-    fn every_destination_has_its_folder() {
+    fn folder_is_named_after_destination_and_cluster() {
         let dbfs = of("JOB", "c-1", &json!({"dbfs": {"destination": "dbfs:/logs/"}}));
         assert_eq!(dbfs, Some(Destination::Dbfs("/logs/c-1/driver".to_owned())));
         let volume = of("JOB", "c-1", &json!({"volumes": {"destination": "/Volumes/a/b/c"}}));
@@ -92,7 +94,7 @@ mod tests {
     }
 
     #[test]
-    fn a_folder_of_others_is_never_named() {
+    fn folders_of_other_clusters_are_rejected() {
         let conf = json!({"dbfs": {"destination": "dbfs:/logs"}});
         for source in ["UI", "API", "PIPELINE", ""] {
             assert_eq!(of(source, "c-1", &conf), None, "{source}");

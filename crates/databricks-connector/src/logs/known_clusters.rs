@@ -1,4 +1,4 @@
-//! What this process has learnt about the clusters of runs.
+//! Cache of the facts about clusters that never change: source and log destination.
 
 use std::{
     collections::HashMap,
@@ -7,38 +7,40 @@ use std::{
 
 use databricks_client::{Host, clusters::Cluster};
 
-use super::destination::Destination;
+use super::destination::{Destination, is_job_cluster};
 
-/// How many clusters are remembered.
+/// Clusters that the cache holds.
 const MAX_KNOWN: usize = 10_000;
 
-/// What never changes about a cluster.
+/// The immutable facts about a cluster.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Known {
-    /// Whether it lives for the run alone.
-    pub(super) is_own: bool,
-    /// Where its logs go.
+pub(super) struct ClusterFacts {
+    /// Whether the cluster exists for one run only.
+    pub(super) is_job_cluster: bool,
+    /// Where its driver logs are delivered.
     pub(super) destination: Option<Destination>,
 }
 
-/// What this process has learnt about clusters, so that not every page asks again.
+/// The clusters that this process has read.
 #[derive(Debug, Default)]
-pub(crate) struct KnownClusters(Mutex<HashMap<(Host, String), Known>>);
+pub(crate) struct KnownClusters(Mutex<HashMap<(Host, String), ClusterFacts>>);
 
 impl KnownClusters {
-    pub(super) fn get(&self, host: &Host, id: &str) -> Option<Known> {
+    pub(super) fn get(&self, host: &Host, id: &str) -> Option<ClusterFacts> {
         let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         known.get(&(host.clone(), id.to_owned())).cloned()
     }
 
-    pub(super) fn learn(&self, host: &Host, id: &str, cluster: &Cluster) -> Known {
-        let is_own = cluster.cluster_source.as_deref() == Some("JOB");
-        let learnt = Known { is_own, destination: Destination::of(cluster) };
+    pub(super) fn insert(&self, host: &Host, id: &str, cluster: &Cluster) -> ClusterFacts {
+        let facts = ClusterFacts {
+            is_job_cluster: is_job_cluster(cluster),
+            destination: Destination::of(cluster),
+        };
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if known.len() >= MAX_KNOWN {
             known.clear();
         }
-        known.insert((host.clone(), id.to_owned()), learnt.clone());
-        learnt
+        known.insert((host.clone(), id.to_owned()), facts.clone());
+        facts
     }
 }

@@ -1,7 +1,7 @@
-//! The token of the next page: a cursor that only this run's log takes back, and that nobody can change unseen.
+//! Page tokens: a signed cursor that is valid for the log of one run. Pure.
 //!
-//! `v2.` and, in base64, a seal of 32 bytes and the cursor as JSON. The seal is an HMAC-SHA256 over the workspace, the
-//! run and the cursor (ADR 0009). Pure.
+//! A token is `v2.` followed by base64 of an HMAC-SHA256 signature (32 bytes) and the cursor as JSON. The signature
+//! covers workspace, run and cursor (docs/adr/0009-log-tokens.md).
 
 use std::fmt;
 
@@ -13,19 +13,19 @@ use secrecy::{ExposeSecret as _, SecretString};
 
 use super::cursor::Cursor;
 
-/// Marks a token as ours, and what is in it.
+/// Prefix of a token; names the format.
 const VERSION: &str = "v2.";
 
-/// The longest token that is looked at, in bytes: a run has at most 1,000 tasks.
+/// The longest token accepted, in bytes. A run has at most 1,000 tasks.
 const MAX_TOKEN: usize = 512 * 1024;
 
-/// The length of a seal, in bytes.
-const SEAL: usize = 32;
+/// The length of a signature, in bytes.
+const SIGNATURE_BYTES: usize = 32;
 
-/// What seals tokens without a key of the operator's: no secret, and the same everywhere.
-const PUBLIC: &[u8] = b"flyte-connector-databricks log token";
+/// Signs tokens if the operator configured no key. Not a secret.
+const PUBLIC_KEY: &[u8] = b"flyte-connector-databricks log token";
 
-/// Seals tokens. Every replica needs the same.
+/// Signs and verifies tokens. Every replica needs the same key.
 #[derive(Clone)]
 pub(crate) struct TokenKey(hmac::Key);
 
@@ -36,47 +36,47 @@ impl fmt::Debug for TokenKey {
 }
 
 impl TokenKey {
-    /// Of the operator's secret, if there is one. Without it tokens are told from foreign, broken and changed ones, but
-    /// somebody who reads this source can make one.
+    /// Creates the key from the operator's secret. Without a secret, corrupt tokens and tokens of other runs are still
+    /// rejected, but tokens can be forged.
     pub(crate) fn new(secret: Option<&SecretString>) -> Self {
         let secret = secret.map(|secret| secret.expose_secret().as_bytes());
-        Self(hmac::Key::new(hmac::HMAC_SHA256, secret.unwrap_or(PUBLIC)))
+        Self(hmac::Key::new(hmac::HMAC_SHA256, secret.unwrap_or(PUBLIC_KEY)))
     }
 
-    /// The token of a cursor in the log of this run.
+    /// Returns the token of a cursor in the log of this run.
     pub(super) fn token(&self, host: &str, run_id: RunId, cursor: &Cursor) -> String {
-        // Numbers, texts and maps with keys of integers always make JSON.
+        // Infallible: the cursor holds numbers, strings and maps with integer keys.
         let cursor = serde_json::to_vec(cursor).unwrap_or_default();
-        let seal = hmac::sign(&self.0, &sealed(host, run_id, &cursor));
-        format!("{VERSION}{}", URL_SAFE_NO_PAD.encode([seal.as_ref(), &cursor].concat()))
+        let signature = hmac::sign(&self.0, &signed_bytes(host, run_id, &cursor));
+        format!("{VERSION}{}", URL_SAFE_NO_PAD.encode([signature.as_ref(), &cursor].concat()))
     }
 
-    /// The cursor of a token; an empty one is the start.
+    /// Returns the cursor of a token. An empty token is the start of the log.
     ///
     /// # Errors
     ///
-    /// `InvalidRequest` for a token that was not made for this run with this key.
+    /// `InvalidRequest` if the token was not made for this run with this key.
     pub(super) fn cursor(&self, host: &str, run_id: RunId, token: &str) -> Result<Cursor, Error> {
         if token.is_empty() {
             return Ok(Cursor::default());
         }
-        self.open(host, run_id, token).ok_or_else(|| {
-            Error::invalid_request("the log token is not one of this run's log")
-                .with_hint("start again without a token, or use the token of the page before")
+        self.verify(host, run_id, token).ok_or_else(|| {
+            Error::invalid_request("the log token does not belong to the log of this run")
+                .with_hint("restart without a token, or send the token of the previous page")
         })
     }
 
-    fn open(&self, host: &str, run_id: RunId, token: &str) -> Option<Cursor> {
+    fn verify(&self, host: &str, run_id: RunId, token: &str) -> Option<Cursor> {
         let text = token.strip_prefix(VERSION).filter(|text| text.len() <= MAX_TOKEN)?;
         let bytes = URL_SAFE_NO_PAD.decode(text).ok()?;
-        let (seal, cursor) = bytes.split_at_checked(SEAL)?;
-        hmac::verify(&self.0, &sealed(host, run_id, cursor), seal).ok()?;
+        let (signature, cursor) = bytes.split_at_checked(SIGNATURE_BYTES)?;
+        hmac::verify(&self.0, &signed_bytes(host, run_id, cursor), signature).ok()?;
         serde_json::from_slice(cursor).ok()
     }
 }
 
-/// What is sealed: no part of it can pass for another.
-fn sealed(host: &str, run_id: RunId, cursor: &[u8]) -> Vec<u8> {
+/// Returns the signed bytes. Neither host nor run id contains a line feed, so the encoding is unambiguous.
+fn signed_bytes(host: &str, run_id: RunId, cursor: &[u8]) -> Vec<u8> {
     let run_id = run_id.to_string();
     [VERSION.as_bytes(), host.as_bytes(), b"\n", run_id.as_bytes(), b"\n", cursor].concat()
 }
@@ -87,8 +87,8 @@ mod tests {
 
     use super::*;
     use crate::logs::{
-        cursor::{Attempt, Clock, Stage},
-        place::Place,
+        cursor::{AttemptCursor, EventCursor, LogSource},
+        position::Position,
     };
 
     fn run_id() -> RunId {
@@ -100,31 +100,35 @@ mod tests {
     }
 
     fn cursor(offset: usize) -> Cursor {
-        let stage = Stage::Delivered {
+        let delivered = LogSource::DeliveredLogs {
             stdout: serde_json::from_str(
                 r#"{"r": "2026-11-23--15-00", "o": 18446744073709551615, "a": 9}"#,
             )
             .unwrap(),
-            stderr: crate::logs::rotation::Position::default(),
+            stderr: crate::logs::rotation::StreamCursor::default(),
             stderr_first: true,
         };
-        let output = Stage::Output(Place::default().on(offset, &vec![7; offset]));
-        let attempt = |stage| Attempt { marks: 5, cluster: Clock { time: -1, count: 2 }, stage };
+        let output = LogSource::RunOutput(Position::default().advanced(offset, &vec![7; offset]));
+        let attempt = |source| AttemptCursor {
+            written: 5,
+            cluster_events: EventCursor { time: -1, count: 2 },
+            source,
+        };
         Cursor {
             next: Some(i64::MAX),
             begun: true,
             attempts: [
-                (1, attempt(stage)),
+                (1, attempt(delivered)),
                 (2, attempt(output)),
-                (3, attempt(Stage::Told)),
-                (4, Attempt::default()),
+                (3, attempt(LogSource::Done)),
+                (4, AttemptCursor::default()),
             ]
             .into(),
         }
     }
 
     #[test]
-    fn a_token_comes_back_as_it_was() {
+    fn token_decodes_to_its_cursor() {
         for key in [TokenKey::new(None), key("secret")] {
             let token = key.token("h.example", run_id(), &cursor(300));
             assert_eq!(key.cursor("h.example", run_id(), &token).unwrap(), cursor(300));
@@ -133,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn a_foreign_token_is_refused() {
+    fn tokens_of_other_runs_and_keys_are_rejected() {
         let key = key("secret");
         let token = key.token("h.example", run_id(), &cursor(1));
         let foreign = TokenKey::new(None).token("h.example", run_id(), &cursor(1));
@@ -156,14 +160,14 @@ mod tests {
     }
 
     #[test]
-    fn a_token_shows_no_path_and_stays_short() {
+    fn token_stays_short() {
         let token = key("secret").token("h.example", run_id(), &cursor(300));
         assert!(token.len() < 700, "{}", token.len());
     }
 
     proptest! {
         #[test]
-        fn no_byte_can_be_changed_unseen(at in 3usize..400, with in "[A-Za-z0-9_-]", offset in 0usize..400) {
+        fn changed_tokens_are_rejected(at in 3usize..400, with in "[A-Za-z0-9_-]", offset in 0usize..400) {
             let key = key("secret");
             let token = key.token("h.example", run_id(), &cursor(offset));
             let at = 3 + at % (token.len() - 3);
@@ -173,7 +177,7 @@ mod tests {
         }
 
         #[test]
-        fn no_text_is_a_fault(text in "\\PC{0,100}") {
+        fn arbitrary_text_is_rejected_without_panic(text in "\\PC{0,100}") {
             prop_assert!(text.is_empty() || TokenKey::new(None).cursor("h", run_id(), &text).is_err());
         }
     }

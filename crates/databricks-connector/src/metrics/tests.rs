@@ -1,20 +1,24 @@
-//! Answers about runs of every age.
+//! Responses for runs of every age.
 
 use std::collections::BTreeMap;
 
-use connector_core::Sample;
+use connector_core::{Sample, Series};
 use prost::Message as _;
 use serde_json::{Value, json};
 
 use super::*;
 
-/// The values of every series at the end of the window, with its labels but for the `attempt` of a first one.
+fn response(run: &Run, now: u64, request: &MetricsRequest) -> Vec<Metric> {
+    let requested = requested(&request.names).unwrap();
+    let window = Window::new(request).unwrap();
+    let query = Query { run, requested: &requested, window, now };
+    query.response(Vec::new(), MachineUsage::default()).unwrap()
+}
+
+/// Returns the last value of every series by its labels, `attempt=1` omitted.
 fn last_values(run: &Value, now: u64, request: &MetricsRequest) -> BTreeMap<String, String> {
     let run: Run = serde_json::from_value(run.clone()).unwrap();
-    let asked = asked(&request.names).unwrap();
-    let metrics =
-        answer(&asked, &run, Window::new(request).unwrap(), now, Vec::new(), Used::default())
-            .unwrap();
+    let metrics = response(&run, now, request);
     let mut values = BTreeMap::new();
     for metric in metrics {
         let short =
@@ -33,11 +37,11 @@ fn last_values(run: &Value, now: u64, request: &MetricsRequest) -> BTreeMap<Stri
     values
 }
 
-fn values(told: &[(&str, f64)]) -> BTreeMap<String, String> {
-    told.iter().map(|(name, value)| ((*name).to_owned(), value.to_string())).collect()
+fn values(expected: &[(&str, f64)]) -> BTreeMap<String, String> {
+    expected.iter().map(|(name, value)| ((*name).to_owned(), value.to_string())).collect()
 }
 
-/// Queued from 100 s to 110 s, set up to 140 s, at work to 200 s, cleaned up at 205 s.
+/// Queued from 100 s to 110 s, set up until 140 s, executed until 200 s, cleaned up until 205 s.
 fn ended() -> Value {
     json!({
         "run_id": 1, "start_time": 100_000, "end_time": 205_000,
@@ -55,7 +59,7 @@ fn until(seconds: u64) -> MetricsRequest {
 }
 
 #[test]
-fn an_ended_run_is_told_as_it_was_at_every_time_of_its_life() {
+fn ended_run_has_the_values_of_each_time() {
     const NOW: u64 = 1_000_000;
     assert_eq!(
         last_values(&ended(), NOW, &MetricsRequest::default()),
@@ -92,7 +96,7 @@ fn an_ended_run_is_told_as_it_was_at_every_time_of_its_life() {
 }
 
 #[test]
-fn a_service_that_counts_the_queue_apart_from_the_attempt_changes_nothing_but_the_queue() {
+fn attempt_start_after_the_queue_changes_only_the_queue_duration() {
     let mut run = ended();
     run["tasks"][0]["start_time"] = json!(110_000);
     let at_160 = last_values(&run, 1_000_000, &until(160));
@@ -100,7 +104,7 @@ fn a_service_that_counts_the_queue_apart_from_the_attempt_changes_nothing_but_th
 }
 
 #[test]
-fn a_running_run_is_told_up_to_now() {
+fn active_run_has_values_up_to_now() {
     let run = json!({
         "run_id": 1, "start_time": 100_000, "end_time": 0, "status": {"state": "RUNNING"}, "queue_duration": 0,
         "tasks": [
@@ -113,23 +117,23 @@ fn a_running_run_is_told_up_to_now() {
             {"task_key": "c", "run_id": 5, "status": {"state": "PENDING"}, "start_time": 150_000},
         ],
     });
-    let told = last_values(&run, 160_000, &MetricsRequest::default());
-    assert_eq!(told["run_duration"], "60");
-    assert_eq!(told["task_attempts task_key=a"], "2");
-    assert_eq!(told["task_execution_duration task_key=a"], "20");
-    assert_eq!(told["task_execution_duration attempt=2 task_key=a"], "15");
-    assert_eq!(told["task_setup_duration task_key=c"], "10");
-    assert!(!told.contains_key("task_attempts task_key=b"));
+    let last = last_values(&run, 160_000, &MetricsRequest::default());
+    assert_eq!(last["run_duration"], "60");
+    assert_eq!(last["task_attempts task_key=a"], "2");
+    assert_eq!(last["task_execution_duration task_key=a"], "20");
+    assert_eq!(last["task_execution_duration attempt=2 task_key=a"], "15");
+    assert_eq!(last["task_setup_duration task_key=c"], "10");
+    assert!(!last.contains_key("task_attempts task_key=b"));
     let states = ["waiting", "preparing", "running", "succeeded", "failed", "skipped"]
-        .map(|state| told[&format!("run_tasks state={state}")].as_str());
+        .map(|state| last[&format!("run_tasks state={state}")].as_str());
     assert_eq!(states, ["1", "1", "1", "0", "0", "0"]);
-    // Between the attempts the task waits.
+    // Between attempts the task waits.
     let at_135 = last_values(&run, 160_000, &until(135));
     assert_eq!(at_135["run_tasks state=waiting"], "3");
 }
 
 #[test]
-fn the_tasks_are_as_many_at_every_time_as_the_run_has() {
+fn task_states_sum_to_the_number_of_tasks_at_every_time() {
     let json = json!({
         "run_id": 1, "start_time": 100_000, "end_time": 200_000,
         "status": {"state": "TERMINATED", "termination_details": {"code": "RUN_EXECUTION_ERROR"}},
@@ -144,14 +148,11 @@ fn the_tasks_are_as_many_at_every_time_as_the_run_has() {
     let run: Run = serde_json::from_value(json.clone()).unwrap();
     let request = MetricsRequest::new(vec!["databricks_run_tasks".to_owned()])
         .with_step(Some(Duration::from_secs(7)));
-    let asked = asked(&request.names).unwrap();
-    let metrics =
-        answer(&asked, &run, Window::new(&request).unwrap(), 0, Vec::new(), Used::default())
-            .unwrap();
+    let metrics = response(&run, 0, &request);
     let series = &metrics[0].series;
     assert_eq!(series.len(), 6);
-    for place in 0..series[0].samples.len() {
-        let sum: f64 = series.iter().map(|series| series.samples[place].value).sum();
+    for index in 0..series[0].samples.len() {
+        let sum: f64 = series.iter().map(|series| series.samples[index].value).sum();
         assert!((sum - 3.0).abs() < 1e-9, "{sum}");
     }
     let last = last_values(&json, 0, &request);
@@ -160,13 +161,13 @@ fn the_tasks_are_as_many_at_every_time_as_the_run_has() {
 }
 
 #[test]
-fn a_run_that_has_not_begun_has_no_samples() {
+fn run_that_has_not_started_has_no_samples() {
     let run = json!({"run_id": 1, "start_time": 0, "status": {"state": "QUEUED"}});
     assert_eq!(last_values(&run, 5, &MetricsRequest::default()), BTreeMap::new());
 }
 
 #[test]
-fn the_largest_answer_fits_a_message_of_flyte() {
+fn largest_response_fits_into_a_grpc_message() {
     let tasks: Vec<Value> = (0..1_000)
         .map(|n| {
             let mut task = ended()["tasks"][0].clone();
@@ -178,12 +179,10 @@ fn the_largest_answer_fits_a_message_of_flyte() {
     let mut run = ended();
     run["tasks"] = json!(tasks);
     let run: Run = serde_json::from_value(run).unwrap();
-    let window = Window::new(&MetricsRequest::default()).unwrap();
-    let metrics =
-        answer(&asked(&[]).unwrap(), &run, window, 0, Vec::new(), Used::default()).unwrap();
+    let metrics = response(&run, 0, &MetricsRequest::default());
     let series: usize = metrics.iter().map(|metric| metric.series.len()).sum();
     assert_eq!(series, 4_008);
-    // The machines have a share of their own: 40 of them, each with 500 samples.
+    // The limit for machines is separate: 40 of them with 500 samples each.
     let sample =
         |at: u64| Sample { at: window::time(1_763_900_000_123 + at), value: 123_456_789_012.0 };
     let machines = vec![

@@ -1,7 +1,7 @@
-//! CPU and memory of a run's machines, from the system tables that Databricks keeps of its compute (DA §5.2).
+//! CPU and memory usage of a run's machines, from system tables (databricks-api.md#system-tables).
 //!
-//! `system.compute.node_timeline` has one row a minute and machine, in per cent; `node_types` says of how much. They are
-//! read with one statement at the SQL warehouse that the operator names. [`rows`] makes series of what comes.
+//! `system.compute.node_timeline` has one row per machine and minute, in per cent of the machine's size, which
+//! `node_types` has. One statement reads both through the operator's SQL warehouse; [`rows`] converts the result.
 
 mod rows;
 
@@ -11,7 +11,7 @@ use databricks_client::{
     statements::{Binding, Disposition, Statement},
 };
 
-use super::{Beside, Known, Used, clipped, is_used, window::Clipped};
+use super::{series::MachineUsage, window::ClippedWindow};
 use crate::{
     config::warehouse::{SqlResults, Warehouse},
     context::{Context, host_of},
@@ -19,23 +19,23 @@ use crate::{
     run_meta::RunMeta,
 };
 
-/// Clusters that are asked about for one answer, which is how many markers the statement has for them.
+/// Clusters that one query reads: the number of cluster parameters of the statement.
 const MAX_CLUSTERS: usize = 16;
 
-/// Samples of all series together; those of the run itself have their own share of an answer.
+/// The most samples of all machines together. The limit for the other metrics is separate.
 const MAX_SAMPLES: u64 = 20_000;
 
-/// Samples of a series when no step is asked for.
-const USUAL_SAMPLES: u64 = 60;
+/// Samples of a series if no step is requested.
+const DEFAULT_SAMPLES: u64 = 60;
 
-/// The tables have one row for each.
+/// Interval of the rows in the tables.
 const MINUTE: u64 = 60_000;
 
-/// One row for each machine and step: the mean of its minutes, and how large it is. A type of machine that is in
-/// `node_types` twice counts once. `cargo xtask interop --full` runs it with Spark.
+/// Selects one row per machine and step: mean usage, and the machine's size. A node type that `node_types` lists twice
+/// counts once. `cargo xtask interop --full` runs the statement on Spark.
 const STATEMENT: &str = include_str!("usage/statement.sql");
 
-const MARKERS: [&str; MAX_CLUSTERS] = [
+const CLUSTER_PARAMETERS: [&str; MAX_CLUSTERS] = [
     "cluster_0",
     "cluster_1",
     "cluster_2",
@@ -54,132 +54,110 @@ const MARKERS: [&str; MAX_CLUSTERS] = [
     "cluster_15",
 ];
 
-/// The warehouse of the run's workspace.
+/// Returns the SQL warehouse configured for the run's workspace.
 ///
 /// # Errors
 ///
-/// `FailedPrecondition` when there is none.
+/// `FailedPrecondition` if none is configured.
 pub(super) fn warehouse_of<'a>(
     context: &'a Context,
     meta: &RunMeta,
 ) -> Result<&'a Warehouse, Error> {
     let host = host_of(meta)?;
     context.settings.warehouses.get(&host).ok_or_else(|| {
-        let message = format!("CPU and memory of runs at {host} need a SQL warehouse there, and none is named");
+        let message = format!("CPU and memory metrics of runs at {host} need a SQL warehouse, and none is configured");
         Error::failed_precondition(message).with_hint(
-            "the operator can name one with FLYTE_DATABRICKS_SQL_WAREHOUSE, or as `sql_warehouse` in the file of workspaces",
+            "the operator can set FLYTE_DATABRICKS_SQL_WAREHOUSE, or `sql_warehouse` in the workspaces file",
         )
     })
 }
 
-impl Beside<'_> {
-    /// What the run's machines used, as far as it is asked for.
-    pub(super) async fn used(
-        &self,
-        client: &Client,
-        asked: &[(&'static str, Known)],
-        warehouse: Option<&Warehouse>,
-    ) -> Result<Used, Error> {
-        let metrics = asked.iter().filter(|asked| is_used(asked)).count();
-        let clipped = clipped(self.run, self.window, self.now).filter(|_| metrics > 0);
-        let (Some((life, clipped)), Some(warehouse)) = (clipped, warehouse) else {
-            return Ok(Used::default());
-        };
-        let clusters = life.clusters_until(clipped.until);
-        of_clusters(client, warehouse, &clusters, clipped, metrics as u64).await
-    }
-
-    /// Why nothing is known of the machines.
-    pub(super) fn why_nothing_used(&self) -> String {
-        let clipped = clipped(self.run, self.window, self.now);
-        let clusters = clipped.as_ref().map(|(life, at)| life.clusters_until(at.until));
-        let window = clipped.as_ref().map(|(_, clipped)| *clipped);
-        why_nothing(window, &clusters.unwrap_or_default(), self.now)
-    }
-}
-
-/// What the machines of the clusters used in the window. `metrics` is how many of CPU and memory are told.
+/// Reads the usage of the clusters' machines in the window. `metrics` is the number of metrics that share the sample limit.
 ///
 /// # Errors
 ///
-/// `FailedPrecondition` when the warehouse or the tables may not be used, `InvalidRequest` when there are more samples
-/// than an answer holds, and what keeps the workspace from answering.
-async fn of_clusters(
+/// `FailedPrecondition` if the warehouse or the tables may not be used, `InvalidRequest` if there are too many samples, and
+/// failures of the workspace.
+pub(super) async fn read(
     client: &Client,
     warehouse: &Warehouse,
     clusters: &[&str],
-    window: Clipped,
-    metrics: u64,
-) -> Result<Used, Error> {
-    let Some(last) = clusters.last() else { return Ok(Used::default()) };
-    let step = window.step.unwrap_or_else(|| usual_step(window.until - window.from));
-    let most = MAX_SAMPLES / metrics.max(1);
+    window: ClippedWindow,
+    metrics: usize,
+) -> Result<MachineUsage, Error> {
+    let Some(last) = clusters.last() else { return Ok(MachineUsage::default()) };
+    let step = window.step.unwrap_or_else(|| default_step(window.until - window.from));
+    let max_samples = MAX_SAMPLES / metrics.max(1) as u64;
     let milliseconds = |value: u64| Binding::bigint(i64::try_from(value).unwrap_or(i64::MAX));
     let mut statement = Statement::new(warehouse.id.as_str(), STATEMENT)
         .bind("anchor", milliseconds(window.anchor))
         .bind("step", milliseconds(step))
         .bind("from", milliseconds(window.from))
         .bind("until", milliseconds(window.until))
-        .row_limit(most)
+        .row_limit(max_samples)
         .disposition(match warehouse.results {
             SqlResults::Inline => Disposition::Inline,
             SqlResults::Links => Disposition::ExternalLinks,
         })
         .idempotent();
-    for (place, marker) in MARKERS.into_iter().enumerate() {
-        let cluster = clusters.get(place).unwrap_or(last);
-        statement = statement.bind(marker, Binding::text(*cluster));
+    for (index, parameter) in CLUSTER_PARAMETERS.into_iter().enumerate() {
+        let cluster = clusters.get(index).unwrap_or(last);
+        statement = statement.bind(parameter, Binding::text(*cluster));
     }
-    let table =
-        client.run_statement(&statement).await.map_err(|failed| refused(warehouse, failed))?;
+    let table = client
+        .run_statement(&statement)
+        .await
+        .map_err(|error| statement_error(warehouse, error))?;
     if table.is_truncated() {
         return Err(Error::invalid_request(format!(
-            "there are more than {most} samples of the machines' CPU and memory; an answer holds {most}"
+            "there are more than {max_samples} samples of CPU and memory usage, which is the limit"
         ))
-        .with_hint("ask for a larger step or a shorter window"));
+        .with_hint("request a larger step or a shorter window"));
     }
     rows::read(&table, window, step)
 }
 
-/// A whole number of minutes.
-fn usual_step(span: u64) -> u64 {
-    span.div_ceil(USUAL_SAMPLES).div_ceil(MINUTE).max(1) * MINUTE
+/// Returns the default step: whole minutes.
+fn default_step(span: u64) -> u64 {
+    span.div_ceil(DEFAULT_SAMPLES).div_ceil(MINUTE).max(1) * MINUTE
 }
 
-/// What keeps the tables from being read. A refusal is for the operator to mend.
-fn refused(warehouse: &Warehouse, failed: databricks_client::Error) -> Error {
-    let of_operator = [ErrorKind::Invalid, ErrorKind::Forbidden, ErrorKind::NotFound];
-    if !of_operator.contains(&failed.kind()) {
-        return error::from_client("reading the system tables", failed);
+/// Converts a failure of the statement. The operator can fix a rejection.
+fn statement_error(warehouse: &Warehouse, error: databricks_client::Error) -> Error {
+    let rejections = [ErrorKind::Invalid, ErrorKind::Forbidden, ErrorKind::NotFound];
+    if !rejections.contains(&error.kind()) {
+        return error::from_client("reading the system tables", error);
     }
-    let message = format!("the system tables cannot be read with SQL warehouse {}", warehouse.id);
+    let message = format!("SQL warehouse {} cannot read the system tables", warehouse.id);
     Error::failed_precondition(message)
         .with_hint(
             "the credential needs CAN USE on the warehouse, and SELECT on system.compute.node_timeline and \
-             system.compute.node_types, whose schema an account admin enables",
+             system.compute.node_types; an account admin enables the schema",
         )
-        .with_source(failed)
+        .with_source(error)
 }
 
-/// Why nothing is known of the machines.
-fn why_nothing(window: Option<Clipped>, clusters: &[&str], now: u64) -> String {
+/// Returns the likely reason why there is no usage data.
+pub(super) fn reason_for_no_data(
+    window: Option<ClippedWindow>,
+    clusters: &[&str],
+    now: u64,
+) -> &'static str {
     const DAY: u64 = 24 * 60 * MINUTE;
     let Some(window) = window else {
-        return "the run was not alive in the window".to_owned();
+        return "the run did not exist in the window";
     };
     let ago = now.saturating_sub(window.until);
-    let why = if clusters.is_empty() {
-        "no cluster of the run is known; serverless compute is not in the system tables, and neither is a cluster \
-         that was not asked for yet"
+    if clusters.is_empty() {
+        "the run has no known cluster; system tables do not cover serverless compute"
     } else if ago < DAY {
-        "Databricks fills its system tables minutes to hours late, and may leave out machines that lived for less \
-         than ten minutes; ask again later"
+        "system tables are updated with a delay of minutes to hours, and may omit machines that ran for less than \
+         ten minutes; retry later"
     } else if ago > 90 * DAY {
-        "Databricks keeps this for 90 days"
+        "system tables keep this data for 90 days"
     } else {
-        "Databricks may leave out machines that lived for less than ten minutes"
-    };
-    why.to_owned()
+        "system tables may omit machines that ran for less than ten minutes"
+    }
 }
 
 #[cfg(test)]
@@ -187,31 +165,31 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_marker_of_a_cluster_is_in_the_statement() {
-        for marker in MARKERS {
+    fn every_cluster_parameter_is_in_the_statement() {
+        for parameter in CLUSTER_PARAMETERS {
             assert!(
-                STATEMENT.contains(&format!(":{marker},"))
-                    || STATEMENT.contains(&format!(":{marker})")),
-                "{marker}"
+                STATEMENT.contains(&format!(":{parameter},"))
+                    || STATEMENT.contains(&format!(":{parameter})")),
+                "{parameter}"
             );
         }
         assert_eq!(STATEMENT.matches(":cluster_").count(), MAX_CLUSTERS);
     }
 
     #[test]
-    fn the_usual_step_is_whole_minutes() {
-        let minutes = |span: u64| usual_step(span * MINUTE) / MINUTE;
+    fn default_step_is_whole_minutes() {
+        let minutes = |span: u64| default_step(span * MINUTE) / MINUTE;
         assert_eq!([0, 1, 60, 61, 2_880].map(minutes), [1, 1, 1, 2, 48]);
     }
 
     #[test]
-    fn nothing_has_a_reason_that_fits() {
-        let window = |until| Some(Clipped { anchor: 0, from: 0, until, step: None });
+    fn missing_data_has_the_matching_reason() {
+        let window = |until| Some(ClippedWindow { anchor: 0, from: 0, until, step: None });
         let now = 200 * 24 * 60 * MINUTE;
-        assert!(why_nothing(None, &["c"], now).contains("not alive"));
-        assert!(why_nothing(window(now), &[], now).contains("serverless"));
-        assert!(why_nothing(window(now), &["c"], now).contains("late"));
-        assert!(why_nothing(window(1), &["c"], now).contains("90 days"));
-        assert!(why_nothing(window(now / 2 + now / 4), &["c"], now).contains("ten minutes"));
+        assert!(reason_for_no_data(None, &["c"], now).contains("did not exist"));
+        assert!(reason_for_no_data(window(now), &[], now).contains("serverless"));
+        assert!(reason_for_no_data(window(now), &["c"], now).contains("delay"));
+        assert!(reason_for_no_data(window(1), &["c"], now).contains("90 days"));
+        assert!(reason_for_no_data(window(now / 2 + now / 4), &["c"], now).contains("ten minutes"));
     }
 }

@@ -3,7 +3,7 @@
 use connector_core::CreateContext;
 use sha2::{Digest as _, Sha256};
 
-use crate::{create::arguments::Variables, task_files};
+use crate::create::arguments::Variables;
 
 /// The names of one attempt, as Flyte's own pods get them.
 ///
@@ -81,7 +81,7 @@ impl Execution {
                 variables.insert(name.to_owned(), prefix.to_owned());
             }
             variables.insert("inputprefix".to_owned(), prefix.to_owned());
-            variables.insert("input".to_owned(), task_files::inputs_url(prefix));
+            variables.insert("input".to_owned(), task_storage::inputs_url(prefix));
             variables
                 .insert("checkpointoutputprefix".to_owned(), format!("{prefix}/_flytecheckpoints"));
             variables.insert("prevcheckpointprefix".to_owned(), self.previous_checkpoint(prefix));

@@ -1,5 +1,6 @@
-//! How the connector stands now, for people: the workspaces, the runs, the last failures. Names and figures alone; no
-//! secret and no text of an answer (issue 7, point 10).
+//! The connector's part of the status page: workspaces, runs and recent failures.
+//!
+//! Only names and numbers belong here: no secrets, and no text from responses.
 
 use std::{
     collections::BTreeMap,
@@ -14,58 +15,58 @@ use serde::Serialize;
 
 use crate::{context::Context, telemetry::LastError};
 
-/// Workspaces that are told of. Configured ones come first.
+/// Workspaces that are listed; configured ones come first.
 const MAX_WORKSPACES: usize = 100;
 
-/// All of it.
+/// The status of the connector, serialized for the page.
 #[derive(Debug, Serialize)]
 pub(crate) struct Status {
-    workspaces: Vec<Workspace>,
-    /// Workspaces that are not among them.
+    workspaces: Vec<WorkspaceStatus>,
+    /// Workspaces that are not listed.
     workspaces_left_out: usize,
-    /// Runs that were asked for in the last quarter of an hour, by the phase that was told last.
+    /// Runs polled in the last 15 minutes, by last known phase.
     runs: BTreeMap<String, u64>,
-    /// The latest first.
-    last_errors: Vec<Failure>,
+    /// The most recent first.
+    last_errors: Vec<FailureStatus>,
 }
 
 #[derive(Debug, Serialize)]
-struct Workspace {
+struct WorkspaceStatus {
     host: String,
-    /// The connector's own credentials for it, by name.
+    /// Names of the connector's own credentials for it.
     credentials: Vec<String>,
-    breaker: Breaker,
-    budgets: Vec<Budget>,
+    breaker: BreakerStatus,
+    budgets: Vec<LimiterStatus>,
     requests: u64,
     retries: u64,
-    /// Calls that were not sent because the breaker was open.
+    /// Calls that were rejected because the circuit breaker was open.
     refused: u64,
 }
 
 #[derive(Debug, Serialize)]
-struct Breaker {
+struct BreakerStatus {
     state: &'static str,
     failing_seconds: Option<u64>,
 }
 
 #[derive(Debug, Serialize)]
-struct Budget {
+struct LimiterStatus {
     credential: String,
-    /// Calls under way at once, of both lanes together.
+    /// Concurrent calls allowed, both lanes together.
     limit: u32,
-    reads: Lane,
-    writes: Lane,
+    reads: LaneStatus,
+    writes: LaneStatus,
 }
 
 #[derive(Debug, Serialize)]
-struct Lane {
+struct LaneStatus {
     in_use: u32,
     waiting: usize,
     per_second: f64,
 }
 
 #[derive(Debug, Serialize)]
-struct Failure {
+struct FailureStatus {
     time: String,
     host: String,
     endpoint: &'static str,
@@ -84,16 +85,16 @@ impl Status {
             own.entry(host).or_default();
         }
         let called = settings.pool.snapshots();
-        let mut workspaces: Vec<Workspace> = own
+        let mut workspaces: Vec<WorkspaceStatus> = own
             .iter()
             .map(|(host, names)| {
                 let snapshot = called.iter().find(|snapshot| snapshot.host == **host);
-                Workspace::new(host, names.clone(), snapshot)
+                WorkspaceStatus::new(host, names.clone(), snapshot)
             })
             .collect();
         let others = called.iter().filter(|snapshot| !own.contains_key(&snapshot.host));
         workspaces.extend(
-            others.map(|snapshot| Workspace::new(&snapshot.host, Vec::new(), Some(snapshot))),
+            others.map(|snapshot| WorkspaceStatus::new(&snapshot.host, Vec::new(), Some(snapshot))),
         );
         let workspaces_left_out = workspaces.len().saturating_sub(MAX_WORKSPACES);
         workspaces.truncate(MAX_WORKSPACES);
@@ -103,22 +104,22 @@ impl Status {
             workspaces,
             workspaces_left_out,
             runs: phases.into_iter().map(name).collect(),
-            last_errors: settings.telemetry.last_errors().iter().map(Failure::of).collect(),
+            last_errors: settings.telemetry.last_errors().iter().map(FailureStatus::of).collect(),
         }
     }
 }
 
-impl Workspace {
-    /// A workspace that was not called yet is in good health as far as is known.
+impl WorkspaceStatus {
+    /// A workspace that was not called yet counts as healthy.
     fn new(host: &Host, credentials: Vec<String>, called: Option<&WorkspaceSnapshot>) -> Self {
         Self {
             host: host.to_string(),
             credentials,
-            breaker: Breaker::of(
+            breaker: BreakerStatus::of(
                 called.map_or(CircuitBreakerState::Closed, |snapshot| snapshot.circuit_breaker),
             ),
             budgets: called
-                .map(|snapshot| snapshot.rate_limits.iter().map(Budget::of).collect())
+                .map(|snapshot| snapshot.rate_limits.iter().map(LimiterStatus::of).collect())
                 .unwrap_or_default(),
             requests: called.map_or(0, |snapshot| snapshot.attempts),
             retries: called.map_or(0, |snapshot| snapshot.retries),
@@ -127,7 +128,7 @@ impl Workspace {
     }
 }
 
-impl Breaker {
+impl BreakerStatus {
     fn of(breaker: CircuitBreakerState) -> Self {
         let (state, failing): (_, Option<Duration>) = match breaker {
             CircuitBreakerState::Closed => ("closed", None),
@@ -138,24 +139,24 @@ impl Breaker {
     }
 }
 
-impl Budget {
+impl LimiterStatus {
     fn of(budget: &RateLimitSnapshot) -> Self {
         Self {
             credential: budget.credential.clone(),
             limit: budget.max_in_flight,
-            reads: Lane::of(budget.reads),
-            writes: Lane::of(budget.writes),
+            reads: LaneStatus::of(budget.reads),
+            writes: LaneStatus::of(budget.writes),
         }
     }
 }
 
-impl Lane {
+impl LaneStatus {
     fn of(lane: RequestClassSnapshot) -> Self {
         Self { in_use: lane.in_flight, waiting: lane.waiting, per_second: lane.rate_per_second }
     }
 }
 
-impl Failure {
+impl FailureStatus {
     fn of(error: &LastError) -> Self {
         Self {
             time: rfc3339(error.at),
@@ -167,7 +168,7 @@ impl Failure {
     }
 }
 
-/// To the second.
+/// Formats a time as RFC 3339, in whole seconds.
 fn rfc3339(at: SystemTime) -> String {
     let since = at.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     let seconds = i64::try_from(since.as_secs()).unwrap_or(i64::MAX);

@@ -5,7 +5,7 @@ use databricks_connector::{Config, RunMeta};
 use databricks_emulator::{CannedResponse, Endpoint, Outcome, Pace, Script};
 use serde_json::json;
 
-use crate::setup::{TOKEN, World, call, with_token};
+use crate::harness::{Harness, TOKEN, call, with_token};
 
 fn script() -> Script {
     Script {
@@ -20,40 +20,40 @@ fn script() -> Script {
 }
 
 #[tokio::test]
-async fn a_call_without_a_connection_uses_the_credential_last_seen_for_the_run() {
-    let world = World::with(|config| Config { access_token: None, ..config }).await;
-    let mut cx = world.request("40_executor_first_attempt", json!({}));
+async fn call_without_connection_uses_the_credential_last_used_for_the_run() {
+    let harness = Harness::with(|config| Config { access_token: None, ..config }).await;
+    let mut cx = harness.request("40_executor_first_attempt", json!({}));
     cx.connection = with_token(TOKEN).connection;
-    let run = world.connector.create(cx).await.unwrap();
-    world.connector.get_logs(call(), run.clone(), LogsRequest::default()).await.unwrap();
-    world.connector.get_metrics(call(), run.clone(), MetricsRequest::default()).await.unwrap();
+    let run = harness.connector.create(cx).await.unwrap();
+    harness.connector.get_logs(call(), run.clone(), LogsRequest::default()).await.unwrap();
+    harness.connector.get_metrics(call(), run.clone(), MetricsRequest::default()).await.unwrap();
 
-    // Another process has not seen it.
-    let stranger = World::with(|config| Config {
+    // Another process does not know it.
+    let other = Harness::with(|config| Config {
         access_token: None,
-        instance: Some(world.emulator.http_url()),
+        instance: Some(harness.emulator.http_url()),
         ..config
     })
     .await;
-    let error = stranger.connector.get_logs(call(), run, LogsRequest::default()).await.unwrap_err();
+    let error = other.connector.get_logs(call(), run, LogsRequest::default()).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::FailedPrecondition);
 }
 
 #[tokio::test]
-async fn an_unknown_metric_is_refused_with_the_known_ones() {
-    let world = World::start().await;
-    let run = world.started(script()).await;
+async fn unknown_metric_is_rejected_with_the_known_ones() {
+    let harness = Harness::start().await;
+    let run = harness.started(script()).await;
     let request = MetricsRequest::new(vec!["nope".to_owned()]);
-    let error = world.connector.get_metrics(call(), run, request).await.unwrap_err();
+    let error = harness.connector.get_metrics(call(), run, request).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::InvalidRequest);
     assert!(error.hint().unwrap().contains("databricks_run_duration_seconds"));
 }
 
-/// The last value of every series that is told of the run, by name and labels.
-async fn last_values(world: &World, run: &RunMeta, names: &[&str]) -> BTreeMap<String, String> {
+/// Returns the last value of every series of the run, by name and labels.
+async fn last_values(harness: &Harness, run: &RunMeta, names: &[&str]) -> BTreeMap<String, String> {
     let names = names.iter().map(|name| (*name).to_owned()).collect();
     let request = MetricsRequest::new(names);
-    let metrics = world.connector.get_metrics(call(), run.clone(), request).await.unwrap();
+    let metrics = harness.connector.get_metrics(call(), run.clone(), request).await.unwrap();
     let mut values = BTreeMap::new();
     for metric in metrics {
         for series in metric.series {
@@ -66,13 +66,13 @@ async fn last_values(world: &World, run: &RunMeta, names: &[&str]) -> BTreeMap<S
 }
 
 #[tokio::test]
-async fn the_series_of_a_run_grow_with_it_and_stay_after_its_end() {
-    let world = World::start().await;
-    let run = world.started(script()).await;
+async fn series_follow_the_run_and_remain_after_its_end() {
+    let harness = Harness::start().await;
+    let run = harness.started(script()).await;
     let names = ["databricks_run_tasks", "databricks_task_attempts", "databricks_cluster_workers"];
     let mut seen = Vec::new();
     for _ in 0..4 {
-        let values = last_values(&world, &run, &names).await;
+        let values = last_values(&harness, &run, &names).await;
         let states = ["waiting", "preparing", "running", "failed"];
         let state = states
             .into_iter()
@@ -91,7 +91,7 @@ async fn the_series_of_a_run_grow_with_it_and_stay_after_its_end() {
             ("failed", zero),
         ]
     );
-    let everything = last_values(&world, &run, &[]).await;
+    let everything = last_values(&harness, &run, &[]).await;
     let of_task = |metric: &str| everything.keys().any(|name| name.starts_with(metric));
     for metric in ["attempts", "setup_duration_seconds 1", "execution_duration_seconds 1"] {
         let metric = format!("databricks_task_{metric} ");
@@ -100,31 +100,31 @@ async fn the_series_of_a_run_grow_with_it_and_stay_after_its_end() {
 }
 
 #[tokio::test]
-async fn a_cluster_that_cannot_be_read_is_left_out_unless_it_is_asked_for() {
-    let world = World::start().await;
-    let run = world.started(script()).await;
+async fn unreadable_cluster_is_omitted_unless_its_metric_is_requested() {
+    let harness = Harness::start().await;
+    let run = harness.started(script()).await;
     for _ in 0..2 {
-        world.get(&run).await;
+        harness.get(&run).await;
     }
     let refused =
         CannedResponse::json(403, r#"{"error_code": "PERMISSION_DENIED", "message": "no"}"#);
-    world.emulator.answer_next(Endpoint::ListClusterEvents, refused, 2);
-    let values = last_values(&world, &run, &[]).await;
+    harness.emulator.answer_next(Endpoint::ListClusterEvents, refused, 2);
+    let values = last_values(&harness, &run, &[]).await;
     assert!(values.keys().all(|name| !name.starts_with("databricks_cluster")), "{values:?}");
     assert!(values.contains_key("databricks_run_duration_seconds"));
     let names = vec!["databricks_cluster_workers".to_owned()];
     let request = MetricsRequest::new(names);
-    let error = world.connector.get_metrics(call(), run, request).await.unwrap_err();
+    let error = harness.connector.get_metrics(call(), run, request).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Forbidden);
 }
 
 #[tokio::test]
-async fn an_absurd_step_is_refused_before_anything_is_asked() {
-    let world = World::start().await;
-    let run = world.started(script()).await;
-    let before = world.emulator.requests().len();
+async fn invalid_step_is_rejected_before_any_request() {
+    let harness = Harness::start().await;
+    let run = harness.started(script()).await;
+    let before = harness.emulator.requests().len();
     let request = MetricsRequest::default().with_step(Some(Duration::ZERO));
-    let error = world.connector.get_metrics(call(), run, request).await.unwrap_err();
+    let error = harness.connector.get_metrics(call(), run, request).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::InvalidRequest);
-    assert_eq!(world.emulator.requests().len(), before);
+    assert_eq!(harness.emulator.requests().len(), before);
 }

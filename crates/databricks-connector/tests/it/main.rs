@@ -1,4 +1,4 @@
-//! The connector against a fake workspace.
+//! The connector against an emulated workspace.
 #![allow(
     clippy::allow_attributes,
     clippy::expect_used,
@@ -11,22 +11,22 @@
     reason = "tests"
 )]
 
-mod abandoned;
-mod budget;
-mod check;
 mod create;
+mod credential_check;
 mod delete;
 #[path = "../../../../fixtures/requests.rs"]
 mod fixtures;
 mod get;
+mod harness;
 mod log_sources;
 mod logs;
 mod logs_and_metrics;
 mod namespace_secret;
+mod orphans;
 mod outputs;
 mod pod_templates;
 mod prometheus;
-mod refusals;
-mod setup;
-mod shapes;
+mod rate_limits;
+mod rejections;
+mod submissions;
 mod workspaces;

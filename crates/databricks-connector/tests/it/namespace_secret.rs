@@ -1,5 +1,5 @@
-//! The Kubernetes Secret of a task's namespace among the other credentials. Who reads it is ours here; `cargo xtask
-//! nightly` has a real API server.
+//! Kubernetes Secrets of a task's namespace as credentials. The reader is a fake; `cargo xtask nightly` uses a real API
+//! server.
 
 use std::{
     collections::{BTreeSet, HashMap},
@@ -16,11 +16,11 @@ use databricks_emulator::Emulator;
 use secrecy::SecretString;
 use serde_json::{Value, json};
 
-use crate::setup::{TOKEN, World, call, stored, with_token};
+use crate::harness::{Harness, TOKEN, call, stored, with_token};
 
 type Answer = Result<Option<SecretContent>, SecretTrouble>;
 
-/// Secrets by `namespace/name`; whatever else is asked for is not there.
+/// Fake cluster: Secrets by `namespace/name`. All others do not exist.
 #[derive(Debug, Default)]
 struct Cluster {
     secrets: Mutex<HashMap<String, Answer>>,
@@ -51,22 +51,22 @@ fn token(value: &str) -> SecretContent {
     SecretContent { token, ..SecretContent::default() }
 }
 
-/// A workspace that takes `TOKEN`, and a connector whose own token is another one, or none.
-async fn world(own: Option<&str>) -> (World, Arc<Cluster>) {
+/// Starts a workspace that accepts `TOKEN`, and a connector with this own token, or none.
+async fn start(own: Option<&str>) -> (Harness, Arc<Cluster>) {
     let cluster = Arc::new(Cluster::default());
     let namespaces = SecretNamespaces::Listed(BTreeSet::from(["team-a".to_owned()]));
     let reader = Arc::clone(&cluster) as Arc<dyn NamespaceSecrets>;
-    let world = World::with(|config| Config {
+    let harness = Harness::with(|config| Config {
         access_token: own.map(|own| SecretString::from(own.to_owned())),
         namespace_secrets: Some(SecretAccess { reader, namespaces }),
         ..config
     })
     .await;
-    (world, cluster)
+    (harness, cluster)
 }
 
-fn task(world: &World, namespace: &str, named: Option<&str>) -> CreateContext {
-    let mut cx = world.request("40_executor_first_attempt", json!({}));
+fn task(harness: &Harness, namespace: &str, named: Option<&str>) -> CreateContext {
+    let mut cx = harness.request("40_executor_first_attempt", json!({}));
     namespace.clone_into(&mut cx.execution.namespace);
     if let Some(named) = named {
         let mut custom = cx.custom().unwrap();
@@ -80,133 +80,142 @@ fn credential(meta: &RunMeta) -> Option<Value> {
     stored(meta).remove("credential")
 }
 
-/// The meta as another process reads it.
+/// Returns the meta as another process reads it.
 fn elsewhere(meta: &RunMeta) -> RunMeta {
     serde_json::from_value(Value::Object(stored(meta))).unwrap()
 }
 
 #[tokio::test]
-async fn a_run_is_started_and_read_with_the_secret_of_its_namespace() {
-    let (world, cluster) = world(Some("dapi-own")).await;
+async fn run_is_started_and_read_with_the_secret_of_its_namespace() {
+    let (harness, cluster) = start(Some("dapi-own")).await;
     cluster.set("team-a/databricks-token", Ok(Some(token(TOKEN))));
-    let meta = world.connector.create(task(&world, "team-a", None)).await.unwrap();
+    let meta = harness.connector.create(task(&harness, "team-a", None)).await.unwrap();
     let names = json!({"secret": {"namespace": "team-a", "name": "databricks-token"}});
     assert_eq!(credential(&meta), Some(names));
-    let told = world.get(&elsewhere(&meta)).await;
-    assert!(!told.message.contains("no news"), "{}", told.message);
-    world.connector.delete(call(), elsewhere(&meta)).await.unwrap();
+    let resource = harness.get(&elsewhere(&meta)).await;
+    assert!(!resource.message.contains("the run could not be read"), "{}", resource.message);
+    harness.connector.delete(call(), elsewhere(&meta)).await.unwrap();
     assert_eq!(cluster.asked(), ["team-a/databricks-token"], "read once");
 }
 
 #[tokio::test]
-async fn the_name_in_the_task_comes_before_the_default_name() {
-    let (world, cluster) = world(None).await;
+async fn secret_name_in_the_task_takes_precedence_over_the_default() {
+    let (harness, cluster) = start(None).await;
     cluster.set("team-a/mine", Ok(Some(token(TOKEN))));
-    let meta = world.connector.create(task(&world, "team-a", Some("mine"))).await.unwrap();
+    let meta = harness.connector.create(task(&harness, "team-a", Some("mine"))).await.unwrap();
     assert_eq!(credential(&meta).unwrap()["secret"]["name"], "mine");
-    let error = world.connector.create(task(&world, "team-a", Some("other"))).await.unwrap_err();
+    let error =
+        harness.connector.create(task(&harness, "team-a", Some("other"))).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::FailedPrecondition);
     assert!(error.to_string().contains("no Secret other in namespace team-a"), "{error}");
 }
 
 #[tokio::test]
-async fn the_tasks_own_token_comes_first_and_the_connectors_own_last() {
-    let (world, cluster) = world(Some(TOKEN)).await;
+async fn token_of_the_task_comes_first_and_that_of_the_connector_last() {
+    let (harness, cluster) = start(Some(TOKEN)).await;
     cluster.set("team-a/databricks-token", Ok(Some(token("dapi-wrong"))));
-    let mut cx = task(&world, "team-a", None);
+    let mut cx = task(&harness, "team-a", None);
     cx.connection = with_token(TOKEN).connection;
-    let meta = world.connector.create(cx).await.unwrap();
+    let meta = harness.connector.create(cx).await.unwrap();
     assert_eq!(credential(&meta), None);
     assert!(cluster.asked().is_empty());
 
     cluster.set("team-a/databricks-token", Ok(None));
-    let meta = world.connector.create(task(&world, "team-a", None)).await.unwrap();
-    assert_eq!(credential(&meta), None, "there is no such Secret, so the connector's own was used");
+    let meta = harness.connector.create(task(&harness, "team-a", None)).await.unwrap();
+    assert_eq!(
+        credential(&meta),
+        None,
+        "the Secret does not exist, so the connector's own token is used"
+    );
 }
 
 #[tokio::test]
-async fn a_namespace_that_is_not_listed_is_never_asked_about() {
-    let (world, cluster) = world(Some(TOKEN)).await;
+async fn secrets_of_unlisted_namespaces_are_never_read() {
+    let (harness, cluster) = start(Some(TOKEN)).await;
     for namespace in ["team-b", "", "../team-a"] {
-        let meta = world.connector.create(task(&world, namespace, Some("mine"))).await.unwrap();
+        let meta = harness.connector.create(task(&harness, namespace, Some("mine"))).await.unwrap();
         assert_eq!(credential(&meta), None);
     }
     let foreign: RunMeta = serde_json::from_value(json!({
-        "databricks_instance": world.emulator.http_url(), "run_id": "1",
+        "databricks_instance": harness.emulator.http_url(), "run_id": "1",
         "credential": {"secret": {"namespace": "team-b", "name": "databricks-token"}},
     }))
     .unwrap();
-    let told = world.get(&foreign).await;
-    assert_eq!(told.phase, Phase::Running);
-    assert!(told.message.contains("FLYTE_DATABRICKS_SECRET_NAMESPACES"), "{}", told.message);
+    let resource = harness.get(&foreign).await;
+    assert_eq!(resource.phase, Phase::Running);
+    assert!(
+        resource.message.contains("FLYTE_DATABRICKS_SECRET_NAMESPACES"),
+        "{}",
+        resource.message
+    );
     assert!(cluster.asked().is_empty());
 }
 
 #[tokio::test]
-async fn a_name_that_leads_elsewhere_is_refused_before_anything_is_asked() {
-    let (world, cluster) = world(Some(TOKEN)).await;
+async fn secret_name_with_a_path_is_rejected_before_any_request() {
+    let (harness, cluster) = start(Some(TOKEN)).await;
     let named = Some("../../team-b/secrets/x");
-    let error = world.connector.create(task(&world, "team-a", named)).await.unwrap_err();
+    let error = harness.connector.create(task(&harness, "team-a", named)).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::InvalidTask);
     assert!(error.to_string().contains("databricksTokenSecret"), "{error}");
-    assert!(cluster.asked().is_empty() && world.emulator.requests().is_empty());
+    assert!(cluster.asked().is_empty() && harness.emulator.requests().is_empty());
 }
 
 #[tokio::test]
-async fn no_secret_is_read_for_a_host_that_is_refused() {
-    let (world, cluster) = world(None).await;
-    let mut cx = task(&world, "team-a", None);
+async fn no_secret_is_read_for_a_disallowed_host() {
+    let (harness, cluster) = start(None).await;
+    let mut cx = task(&harness, "team-a", None);
     let mut custom = cx.custom().unwrap();
     custom.insert("databricksInstance".to_owned(), json!("evil.example"));
     cx.template.custom = Some(value::struct_from_json(&custom));
-    assert_eq!(world.connector.create(cx).await.unwrap_err().kind(), ErrorKind::Forbidden);
+    assert_eq!(harness.connector.create(cx).await.unwrap_err().kind(), ErrorKind::Forbidden);
     assert!(cluster.asked().is_empty());
 }
 
 #[tokio::test]
-async fn an_api_server_in_trouble_is_an_error_for_create_and_a_message_for_get() {
+async fn failing_api_server_is_an_error_for_create_and_a_message_for_get() {
     for (trouble, kind) in [
         (SecretTrouble::Passing("it is down".to_owned()), ErrorKind::Unavailable),
         (SecretTrouble::Lasting("it is forbidden".to_owned()), ErrorKind::FailedPrecondition),
     ] {
-        let (world, cluster) = world(Some(TOKEN)).await;
+        let (harness, cluster) = start(Some(TOKEN)).await;
         cluster.set("team-a/databricks-token", Err(trouble.clone()));
-        let error = world.connector.create(task(&world, "team-a", None)).await.unwrap_err();
+        let error = harness.connector.create(task(&harness, "team-a", None)).await.unwrap_err();
         assert_eq!(error.kind(), kind);
-        assert!(world.emulator.requests().is_empty(), "no other credential stands in");
+        assert!(harness.emulator.requests().is_empty(), "no other credential is used");
 
         let meta: RunMeta = serde_json::from_value(json!({
-            "databricks_instance": world.emulator.http_url(), "run_id": "1",
+            "databricks_instance": harness.emulator.http_url(), "run_id": "1",
             "credential": {"secret": {"namespace": "team-a", "name": "databricks-token"}},
         }))
         .unwrap();
-        let told = world.get(&meta).await;
-        assert_eq!(told.phase, Phase::Running);
+        let resource = harness.get(&meta).await;
+        assert_eq!(resource.phase, Phase::Running);
         let (SecretTrouble::Passing(why) | SecretTrouble::Lasting(why)) = &trouble;
         let words =
             format!("the Secret databricks-token of namespace team-a could not be read: {why}");
-        assert!(told.message.contains(&words), "{}", told.message);
+        assert!(resource.message.contains(&words), "{}", resource.message);
     }
 }
 
 #[tokio::test]
-async fn a_delete_without_its_secret_tries_the_connectors_own_credential() {
-    let (own, cluster) = world(Some(TOKEN)).await;
+async fn delete_without_its_secret_uses_the_connectors_own_credential() {
+    let (own, cluster) = start(Some(TOKEN)).await;
     cluster.set("team-a/databricks-token", Ok(Some(token(TOKEN))));
     let meta = own.connector.create(task(&own, "team-a", None)).await.unwrap();
-    // Another process, which remembers nothing, and whose API server is down.
+    // Another process, without memory of the run, whose API server is down.
     let down = Err(SecretTrouble::Passing("it is down".to_owned()));
-    let (other, cluster) = at(&own.emulator, Some(TOKEN));
+    let (other, cluster) = connector_for(&own.emulator, Some(TOKEN));
     cluster.set("team-a/databricks-token", down.clone());
     other.delete(call(), elsewhere(&meta)).await.unwrap();
-    let (other, cluster) = at(&own.emulator, None);
+    let (other, cluster) = connector_for(&own.emulator, None);
     cluster.set("team-a/databricks-token", down);
     let error = other.delete(call(), elsewhere(&meta)).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unavailable);
 }
 
-/// One more connector for that workspace, whose patience with refusals is at its end.
-fn at(
+/// Creates another connector for the workspace, without a grace period for rejections.
+fn connector_for(
     emulator: &Emulator,
     own: Option<&str>,
 ) -> (databricks_connector::DatabricksConnector, Arc<Cluster>) {
@@ -223,12 +232,12 @@ fn at(
 }
 
 #[tokio::test]
-async fn a_secret_that_is_gone_ends_the_task_only_when_patience_does() {
-    let (world, cluster) = world(None).await;
+async fn missing_secret_fails_the_task_only_after_the_grace_period() {
+    let (harness, cluster) = start(None).await;
     cluster.set("team-a/databricks-token", Ok(Some(token(TOKEN))));
-    let meta = world.connector.create(task(&world, "team-a", None)).await.unwrap();
-    let (impatient, _) = at(&world.emulator, None);
-    let told = impatient.get(call(), elsewhere(&meta)).await.unwrap();
-    assert_eq!(told.phase, Phase::Failed);
-    assert!(told.message.contains("no Secret databricks-token"), "{}", told.message);
+    let meta = harness.connector.create(task(&harness, "team-a", None)).await.unwrap();
+    let (without_grace_period, _) = connector_for(&harness.emulator, None);
+    let resource = without_grace_period.get(call(), elsewhere(&meta)).await.unwrap();
+    assert_eq!(resource.phase, Phase::Failed);
+    assert!(resource.message.contains("no Secret databricks-token"), "{}", resource.message);
 }

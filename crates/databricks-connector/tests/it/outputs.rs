@@ -1,17 +1,16 @@
-//! What a run left behind decides how it ended.
+//! The outcome of a run by its output files or its result.
 
 use std::{fs, sync::Arc};
 
-use connector_core::{Connector, Phase, Resource, value};
-use databricks_connector::{Config, Looked, Looking, RunMeta, TaskFiles};
+use connector_core::{Connector, Phase, Resource};
+use databricks_connector::{Config, RunMeta, StorageError, StorageFuture, TaskStorage};
 use databricks_emulator::{Outcome, Pace, Script};
 use flyteidl2::core::{ContainerError, ErrorDocument, container_error::Kind};
 use prost::Message;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::fixtures::create_context;
-use crate::setup::{World, call, stored};
+use crate::harness::{Harness, call, stored};
 
 fn script(outcome: Outcome) -> Script {
     Script { pace: Pace::PerPoll(1), outcome, ..Script::default() }
@@ -21,7 +20,7 @@ fn failing() -> Outcome {
     Outcome::Failed { error: "Workload failed".to_owned(), error_trace: String::new() }
 }
 
-/// The output prefix of an attempt, on disk.
+/// The output prefix of an attempt, on local disk.
 struct Prefix(TempDir);
 
 impl Prefix {
@@ -54,142 +53,128 @@ impl Prefix {
     }
 }
 
-async fn get(world: &World, run: &RunMeta, output_prefix: &str) -> Resource {
+async fn get(harness: &Harness, run: &RunMeta, output_prefix: &str) -> Resource {
     let cx = call().with_output_prefix(output_prefix);
-    world.connector.get(cx, run.clone()).await.unwrap()
-}
-
-/// Polls until the run is over.
-async fn end(world: &World, run: &RunMeta, output_prefix: &str) -> Resource {
-    for _ in 0..20 {
-        let resource = get(world, run, output_prefix).await;
-        if resource.phase.is_terminal() {
-            return resource;
-        }
-    }
-    panic!("the run does not end");
+    harness.connector.get(cx, run.clone()).await.unwrap()
 }
 
 #[tokio::test]
-async fn a_success_with_an_error_file_is_a_failure_of_its_kind() {
+async fn error_file_turns_a_success_into_a_failure_of_its_kind() {
     for (kind, phase) in
         [(Kind::Recoverable, Phase::RetryableFailed), (Kind::NonRecoverable, Phase::Failed)]
     {
-        let world = World::start().await;
-        let run = world.started(script(Outcome::Success)).await;
+        let harness = Harness::start().await;
+        let run = harness.started(script(Outcome::Success)).await;
         let prefix = Prefix::new().with_outputs().with_error(kind);
-        let end = end(&world, &run, &prefix.url()).await;
+        let end = harness.end_with_prefix(&run, &prefix.url()).await;
         assert_eq!((end.phase, end.message.as_str()), (phase, "ValueError: no such table"));
     }
 }
 
 #[tokio::test]
-async fn a_success_with_outputs_is_one_and_without_either_file_is_none() {
-    let world = World::start().await;
-    let run = world.started(script(Outcome::Success)).await;
+async fn success_needs_an_outputs_file() {
+    let harness = Harness::start().await;
+    let run = harness.started(script(Outcome::Success)).await;
     let prefix = Prefix::new().with_outputs();
-    assert_eq!(end(&world, &run, &prefix.url()).await.phase, Phase::Succeeded);
-    assert!(world.scrape().contains("databricks_unchecked_successes_total 0\n"));
+    assert_eq!(harness.end_with_prefix(&run, &prefix.url()).await.phase, Phase::Succeeded);
+    assert!(harness.scrape().contains("databricks_unchecked_successes_total 0\n"));
 
-    let world = World::start().await;
-    let run = world.started(script(Outcome::Success)).await;
-    let end = end(&world, &run, &Prefix::new().url()).await;
+    let harness = Harness::start().await;
+    let run = harness.started(script(Outcome::Success)).await;
+    let end = harness.end_with_prefix(&run, &Prefix::new().url()).await;
     assert_eq!(end.phase, Phase::RetryableFailed);
     assert!(end.message.contains("neither outputs nor an error"), "{}", end.message);
 }
 
 #[tokio::test]
-async fn the_error_file_of_a_failed_run_says_more_than_the_run() {
-    let world = World::start().await;
-    let run = world.started(script(failing())).await;
+async fn error_file_overrides_the_error_of_a_failed_run() {
+    let harness = Harness::start().await;
+    let run = harness.started(script(failing())).await;
     let prefix = Prefix::new();
-    let end_without = end(&world, &run, &prefix.url()).await;
-    let told = (end_without.phase, end_without.message.as_str());
-    assert_eq!(told, (Phase::RetryableFailed, "Workload failed [RUN_EXECUTION_ERROR]"));
+    let end_without = harness.end_with_prefix(&run, &prefix.url()).await;
+    let without_file = (end_without.phase, end_without.message.as_str());
+    assert_eq!(without_file, (Phase::RetryableFailed, "Workload failed [RUN_EXECUTION_ERROR]"));
 
-    let world = World::start().await;
-    let run = world.started(script(failing())).await;
+    let harness = Harness::start().await;
+    let run = harness.started(script(failing())).await;
     let prefix = Prefix::new().with_error(Kind::NonRecoverable);
-    let end = end(&world, &run, &prefix.url()).await;
+    let end = harness.end_with_prefix(&run, &prefix.url()).await;
     assert_eq!((end.phase, end.message.as_str()), (Phase::Failed, "ValueError: no such table"));
 }
 
 #[tokio::test]
-async fn a_failed_run_that_left_outputs_stays_failed_and_says_so() {
-    let world = World::start().await;
-    let run = world.started(script(failing())).await;
-    let end = end(&world, &run, &Prefix::new().with_outputs().url()).await;
+async fn failed_run_with_outputs_stays_failed_and_its_message_says_so() {
+    let harness = Harness::start().await;
+    let run = harness.started(script(failing())).await;
+    let end = harness.end_with_prefix(&run, &Prefix::new().with_outputs().url()).await;
     assert_eq!(end.phase, Phase::RetryableFailed);
     assert_eq!(end.outputs, None);
-    let told = "Workload failed [RUN_EXECUTION_ERROR]\nthe function itself had written its outputs";
-    assert!(end.message.starts_with(told), "{}", end.message);
+    let expected =
+        "Workload failed [RUN_EXECUTION_ERROR]\nthe function itself had written its outputs";
+    assert!(end.message.starts_with(expected), "{}", end.message);
 }
 
 #[tokio::test]
-async fn files_that_cannot_be_looked_at_fail_the_task_only_where_they_are_required() {
-    let world = World::start().await;
-    let run = world.started(script(Outcome::Success)).await;
-    assert_eq!(end(&world, &run, "memory:///x").await.phase, Phase::Succeeded);
-    assert!(world.scrape().contains("databricks_unchecked_successes_total 1\n"));
+async fn unreadable_files_fail_the_task_only_if_required() {
+    let harness = Harness::start().await;
+    let run = harness.started(script(Outcome::Success)).await;
+    assert_eq!(harness.end_with_prefix(&run, "memory:///x").await.phase, Phase::Succeeded);
+    assert!(harness.scrape().contains("databricks_unchecked_successes_total 1\n"));
 
-    let world = World::with(|config| Config { require_error_file: true, ..config }).await;
-    let run = world.started(script(Outcome::Success)).await;
-    let end = end(&world, &run, "memory:///x").await;
+    let harness = Harness::with(|config| Config { require_error_file: true, ..config }).await;
+    let run = harness.started(script(Outcome::Success)).await;
+    let end = harness.end_with_prefix(&run, "memory:///x").await;
     assert_eq!(end.phase, Phase::Failed);
     assert!(end.message.contains("scheme `memory`"), "{}", end.message);
 }
 
-/// A store that is never there for long enough.
+/// A store with transient failures only.
 #[derive(Debug)]
 struct Slow;
 
-impl TaskFiles for Slow {
-    fn read<'a>(&'a self, _url: &'a str, _most: u64) -> Looking<'a, Vec<u8>> {
-        Box::pin(async { Looked::Passing("slow".to_owned()) })
+impl TaskStorage for Slow {
+    fn read<'a>(&'a self, _: &'a str, _: u64) -> StorageFuture<'a, Option<Vec<u8>>> {
+        Box::pin(async { Err(StorageError::Transient("slow".to_owned())) })
     }
 
-    fn exists<'a>(&'a self, _url: &'a str) -> Looking<'a, ()> {
-        Box::pin(async { Looked::Passing("slow".to_owned()) })
+    fn exists<'a>(&'a self, _: &'a str) -> StorageFuture<'a, bool> {
+        Box::pin(async { Err(StorageError::Transient("slow".to_owned())) })
     }
 }
 
 #[tokio::test]
-async fn a_store_that_does_not_answer_is_waited_for_at_two_polls() {
-    let world = World::with(|config| Config { task_files: Arc::new(Slow), ..config }).await;
-    let run = world.started(script(Outcome::Success).with_steps([])).await;
+async fn transient_storage_failures_are_retried_at_two_polls() {
+    let harness = Harness::with(|config| Config { task_storage: Arc::new(Slow), ..config }).await;
+    let run = harness.started(script(Outcome::Success).with_steps([])).await;
     let mut phases = Vec::new();
     for _ in 0..3 {
-        phases.push(get(&world, &run, "s3://bucket/x").await.phase);
+        phases.push(get(&harness, &run, "s3://bucket/x").await.phase);
     }
     assert_eq!(phases, [Phase::Running, Phase::Running, Phase::Succeeded]);
 }
 
-/// Work whose outputs are declared, on a workspace where its run does this.
-async fn work_in(world: &World, conf: Value, script: Script) -> RunMeta {
-    world.emulator.set_script("scripted", script);
+/// Starts a workload with declared outputs whose run follows the script.
+async fn start_workload(harness: &Harness, conf: Value, script: Script) -> RunMeta {
+    harness.emulator.set_script("scripted", script);
     let mut conf = conf;
-    conf.as_object_mut().unwrap().insert("run_name".to_owned(), json!("scripted"));
-    let mut cx = create_context("40_executor_first_attempt");
-    // Otherwise two of them would be the same attempt of the same task, and so the same run.
+    conf["run_name"] = json!("scripted");
+    let mut cx = harness.request_with_conf("40_executor_first_attempt", &conf);
+    // A prefix of its own: the same attempt of the same task would be the same run.
     cx.output_prefix = format!("s3://flyte-data/{conf}");
-    let mut custom = cx.custom().unwrap();
-    custom.insert("databricksInstance".to_owned(), json!(world.emulator.http_url()));
-    custom.insert("databricksConf".to_owned(), conf);
-    cx.template.custom = Some(value::struct_from_json(&custom));
-    world.connector.create(cx).await.unwrap()
+    harness.connector.create(cx).await.unwrap()
 }
 
-/// A notebook whose outputs are declared, and what it returned.
-async fn notebook(returned: Option<&str>) -> (World, RunMeta) {
-    let world = World::start().await;
+/// Starts a notebook with declared outputs that returns this.
+async fn notebook(returned: Option<&str>) -> (Harness, RunMeta) {
+    let harness = Harness::start().await;
     let script =
         Script { notebook_result: returned.map(str::to_owned), ..script(Outcome::Success) };
     let conf = json!({"existing_cluster_id": "c", "notebook_task": {"notebook_path": "/n"}});
-    let meta = work_in(&world, conf, script).await;
-    (world, meta)
+    let meta = start_workload(&harness, conf, script).await;
+    (harness, meta)
 }
 
-/// The only literal of a success.
+/// Returns the only literal of a success, an integer.
 fn integer(end: &Resource) -> Option<i64> {
     use flyteidl2::core::{Primitive, literal, primitive, scalar};
     assert_eq!(end.phase, Phase::Succeeded, "{}", end.message);
@@ -205,7 +190,7 @@ fn integer(end: &Resource) -> Option<i64> {
     }
 }
 
-/// The row `385` of an SQL file, as the service writes it.
+/// A SQL file result with the single row `385`, as Databricks writes it.
 fn row() -> Value {
     json!({"file_output": {"warehouse_id": "w", "query_result": {
         "columns": [{"name": "sum(n * n)"}], "rows": [{"values": [{"string_value": "385"}]}]}}})
@@ -213,71 +198,72 @@ fn row() -> Value {
 
 #[tokio::test]
 async fn sql_returns_its_first_row() {
-    let world = World::start().await;
+    let harness = Harness::start().await;
     let sql = json!({"sql_task": {"warehouse_id": "w", "file": {"path": "/q.sql"}}});
     let returning = Script { sql_output: Some(row()), ..script(Outcome::Success) };
-    let run = work_in(&world, sql.clone(), returning).await;
-    assert_eq!(integer(&end(&world, &run, "").await), Some(385));
+    let run = start_workload(&harness, sql.clone(), returning).await;
+    assert_eq!(integer(&harness.end_with_prefix(&run, "").await), Some(385));
 
-    let world = World::start().await;
-    let run = work_in(&world, sql, script(Outcome::Success)).await;
-    let end = end(&world, &run, "").await;
+    let harness = Harness::start().await;
+    let run = start_workload(&harness, sql, script(Outcome::Success)).await;
+    let end = harness.end_with_prefix(&run, "").await;
     assert_eq!(end.phase, Phase::Failed);
     assert!(
-        end.message.contains("`o0` cannot be filled: task flyte_task: it returned nothing"),
+        end.message.contains("`o0` cannot be filled: task flyte_task: it has no result"),
         "{}",
         end.message
     );
 }
 
 #[tokio::test]
-async fn a_task_that_starts_a_job_returns_what_that_job_returned() {
-    let world = World::start().await;
+async fn task_that_triggers_a_job_has_the_result_of_that_job() {
+    let harness = Harness::start().await;
     let inner = json!({"run_name": "inner", "tasks": [
         {"task_key": "first", "existing_cluster_id": "c", "notebook_task": {"notebook_path": "/n"}},
         {"task_key": "last", "sql_task": {"warehouse_id": "w", "file": {"path": "/q.sql"}},
          "depends_on": [{"task_key": "first"}]},
     ]});
-    world.emulator.save_job(7, inner.as_object().unwrap().clone());
-    world.emulator.set_script(
+    harness.emulator.save_job(7, inner.as_object().unwrap().clone());
+    harness.emulator.set_script(
         "inner",
         Script { sql_output: Some(row()), ..script(Outcome::Success) }.with_steps([]),
     );
-    // What the task of the outer run starts.
-    let started = work_in(&world, json!({"job_id": 7}), Script::success()).await;
+    // The run that the task of the outer run triggers.
+    let started = start_workload(&harness, json!({"job_id": 7}), Script::success()).await;
     assert_eq!(
-        integer(&end(&world, &started, "").await),
+        integer(&harness.end_with_prefix(&started, "").await),
         Some(385),
         "the run of a saved job itself"
     );
 
     let triggered_run_id = stored(&started)["run_id"].as_str().unwrap().parse().ok();
     let outer = Script { triggered_run_id, ..script(Outcome::Success) };
-    let run = work_in(&world, json!({"run_job_task": {"job_id": 7}}), outer).await;
+    let run = start_workload(&harness, json!({"run_job_task": {"job_id": 7}}), outer).await;
     assert_ne!(stored(&run), stored(&started));
-    assert_eq!(integer(&end(&world, &run, "").await), Some(385));
+    assert_eq!(integer(&harness.end_with_prefix(&run, "").await), Some(385));
 }
 
 #[tokio::test]
-async fn jobs_that_start_each_other_for_ever_are_given_up() {
-    let world = World::start().await;
+async fn jobs_that_trigger_each_other_endlessly_fail() {
+    let harness = Harness::start().await;
     let first =
-        work_in(&world, json!({"run_job_task": {"job_id": 7}}), script(Outcome::Success)).await;
+        start_workload(&harness, json!({"run_job_task": {"job_id": 7}}), script(Outcome::Success))
+            .await;
     let itself = stored(&first)["run_id"].as_str().unwrap().parse::<i64>().unwrap();
-    // The ids of an emulator follow each other, so that a run can be told to have started itself.
+    // Emulator ids are consecutive, so a run can be scripted to have triggered itself.
     let script = Script { triggered_run_id: Some(itself + 2), ..script(Outcome::Success) };
-    let run = work_in(&world, json!({"run_job_task": {"job_id": 8}}), script).await;
-    let end = end(&world, &run, "").await;
+    let run = start_workload(&harness, json!({"run_job_task": {"job_id": 8}}), script).await;
+    let end = harness.end_with_prefix(&run, "").await;
     assert_eq!(end.phase, Phase::Failed);
     assert!(end.message.contains("more than 4 levels"), "{}", end.message);
 }
 
 #[tokio::test]
-async fn a_notebook_returns_the_declared_output() {
-    let (world, run) = notebook(Some("385")).await;
+async fn notebook_result_fills_the_declared_output() {
+    let (harness, run) = notebook(Some("385")).await;
     assert_eq!(stored(&run).get("outputs"), Some(&json!({"o0": "integer"})));
-    // Nothing is looked for under the prefix: a notebook writes no files there.
-    let end = end(&world, &run, "memory:///x").await;
+    // The prefix is not read: a notebook writes no files there.
+    let end = harness.end_with_prefix(&run, "memory:///x").await;
     assert_eq!(end.phase, Phase::Succeeded);
     let outputs = end.outputs.unwrap();
     assert_eq!(outputs.literals[0].name, "o0");
@@ -285,13 +271,13 @@ async fn a_notebook_returns_the_declared_output() {
 }
 
 #[tokio::test]
-async fn a_notebook_that_returns_nothing_fails_with_the_reason() {
+async fn notebook_without_valid_result_fails_with_the_reason() {
     for (returned, words) in [
-        (None, "it returned nothing; notebooks return with `dbutils.notebook.exit`"),
-        (Some("many"), "not of its type"),
+        (None, "it has no result; a notebook returns one with `dbutils.notebook.exit`"),
+        (Some("many"), "the wrong type"),
     ] {
-        let (world, run) = notebook(returned).await;
-        let end = end(&world, &run, "").await;
+        let (harness, run) = notebook(returned).await;
+        let end = harness.end_with_prefix(&run, "").await;
         assert_eq!(end.phase, Phase::Failed);
         assert!(end.message.contains(words), "{}", end.message);
         assert_eq!(end.outputs, None);
@@ -299,11 +285,11 @@ async fn a_notebook_that_returns_nothing_fails_with_the_reason() {
 }
 
 #[tokio::test]
-async fn meta_of_a_function_has_no_outputs() {
-    let world = World::start().await;
-    let meta = world
+async fn meta_of_a_flyte_function_has_no_outputs() {
+    let harness = Harness::start().await;
+    let meta = harness
         .connector
-        .create(world.request("40_executor_first_attempt", json!({})))
+        .create(harness.request("40_executor_first_attempt", json!({})))
         .await
         .unwrap();
     let keys: Vec<String> =

@@ -1,4 +1,4 @@
-//! Arguments of pod templates, which Flyte leaves unrendered, and the inputs that they name.
+//! Arguments of pod templates, which Flyte does not render, and the inputs file that they name.
 
 use std::{
     fs,
@@ -8,7 +8,7 @@ use std::{
 };
 
 use connector_core::{Connector, CreateContext, ErrorKind, value};
-use databricks_connector::{Config, Looked, Looking, TaskFiles, Unwritten, Writing};
+use databricks_connector::{Config, StorageError, StorageFuture, TaskStorage};
 use flyteidl2::{
     core::{K8sPod, task_template::Target},
     task::Inputs,
@@ -16,10 +16,10 @@ use flyteidl2::{
 use prost::Message;
 use serde_json::{Value, json};
 
-use crate::setup::World;
+use crate::harness::Harness;
 
-/// What the SDK writes for every function, but for what is of no interest here.
-const SDK: [&str; 15] = [
+/// The arguments that the SDK writes for every function, irrelevant ones omitted.
+const SDK_ARGS: [&str; 15] = [
     "a0",
     "--inputs",
     "{{.input}}",
@@ -37,9 +37,9 @@ const SDK: [&str; 15] = [
     "r",
 ];
 
-/// A task in a pod template with these arguments.
-fn task(world: &World, output_prefix: &str, args: &[&str]) -> CreateContext {
-    let mut cx = world.request("40_executor_first_attempt", json!({}));
+/// Returns a task with a pod template with these arguments.
+fn task(harness: &Harness, output_prefix: &str, args: &[&str]) -> CreateContext {
+    let mut cx = harness.request("40_executor_first_attempt", json!({}));
     let spec = json!({"containers": [{"name": "main", "image": "x:1", "args": args}]});
     cx.template.target = Some(Target::K8sPod(K8sPod {
         pod_spec: spec.as_object().map(value::struct_from_json),
@@ -50,9 +50,9 @@ fn task(world: &World, output_prefix: &str, args: &[&str]) -> CreateContext {
     cx
 }
 
-/// What the run got instead of `{{.…}}`.
-fn parameters(world: &World) -> Vec<String> {
-    let submission = serde_json::to_value(&world.emulator.submissions()[0]).unwrap();
+/// Returns the submitted arguments.
+fn parameters(harness: &Harness) -> Vec<String> {
+    let submission = serde_json::to_value(&harness.emulator.submissions()[0]).unwrap();
     let found = submission.pointer("/tasks/0/spark_python_task/parameters").cloned();
     serde_json::from_value(found.unwrap_or(Value::Null)).unwrap()
 }
@@ -62,24 +62,24 @@ fn prefix_of(folder: &Path) -> String {
 }
 
 #[tokio::test]
-async fn the_inputs_lie_where_the_arguments_say() {
-    let world = World::start().await;
+async fn inputs_are_written_to_the_url_in_the_arguments() {
+    let harness = Harness::start().await;
     let folder = tempfile::tempdir().unwrap();
     let prefix = prefix_of(folder.path());
-    let cx = task(&world, &format!("{prefix}/"), &SDK);
-    world.connector.create(cx.clone()).await.unwrap();
+    let cx = task(&harness, &format!("{prefix}/"), &SDK_ARGS);
+    harness.connector.create(cx.clone()).await.unwrap();
 
-    let got = parameters(&world);
+    let submitted = parameters(&harness);
     let after = |flag: &str| {
-        let place = got.iter().position(|arg| arg == flag).unwrap();
-        got[place + 1].clone()
+        let index = submitted.iter().position(|arg| arg == flag).unwrap();
+        submitted[index + 1].clone()
     };
     assert_eq!(after("--inputs"), format!("{prefix}/inputs.pb"));
     assert_eq!(after("--outputs-path"), prefix);
     assert_eq!(after("--raw-data-path"), prefix);
-    // What the runtime itself makes of a time that nobody filled in.
+    // The runtime's own value for a missing time.
     assert_eq!(after("--run-start-time"), "1970-01-01T00:00:00Z");
-    assert!(!got.iter().any(|arg| arg.contains("{{")), "{got:?}");
+    assert!(!submitted.iter().any(|arg| arg.contains("{{")), "{submitted:?}");
 
     let written = fs::read(folder.path().join("a0/1/inputs.pb")).unwrap();
     assert!(!cx.inputs.literals.is_empty());
@@ -87,97 +87,102 @@ async fn the_inputs_lie_where_the_arguments_say() {
 }
 
 #[tokio::test]
-async fn the_whole_submission_of_a_template_that_names_inputs() {
-    let world = World::start().await;
+async fn submission_of_a_template_that_names_inputs() {
+    let harness = Harness::start().await;
     let folder = tempfile::tempdir().unwrap();
-    let args = [&SDK[..], &["n={{.Inputs.n}}", "{{.inputPrefix}}"]].concat();
-    world.connector.create(task(&world, &prefix_of(folder.path()), &args)).await.unwrap();
-    let body = serde_json::to_string(&world.emulator.submissions()[0]).unwrap();
+    let args = [&SDK_ARGS[..], &["n={{.Inputs.n}}", "{{.inputPrefix}}"]].concat();
+    harness.connector.create(task(&harness, &prefix_of(folder.path()), &args)).await.unwrap();
+    let body = serde_json::to_string(&harness.emulator.submissions()[0]).unwrap();
     let body = body.replace(&folder.path().display().to_string(), "/data");
     let mut body: Value = serde_json::from_str(&body).unwrap();
-    // Both come from the output prefix, whose folder is another in each run of the test.
+    // Both depend on the output prefix, which has a random folder.
     body["idempotency_token"] = json!("[token]");
-    body["tasks"][0]["description"] = json!("[mark]");
+    body["tasks"][0]["description"] = json!("[run tag]");
     insta::assert_json_snapshot!("pod_template_with_inputs", body);
 }
 
 #[tokio::test]
-async fn inputs_that_no_argument_names_are_not_written() {
-    let world = World::start().await;
+async fn inputs_are_not_written_unless_an_argument_names_them() {
+    let harness = Harness::start().await;
     let folder = tempfile::tempdir().unwrap();
     let args = ["a0", "--outputs-path", "{{.outputPrefix}}", "--resolver", "r"];
-    world.connector.create(task(&world, &prefix_of(folder.path()), &args)).await.unwrap();
-    assert_eq!(world.emulator.submissions().len(), 1);
+    harness.connector.create(task(&harness, &prefix_of(folder.path()), &args)).await.unwrap();
+    assert_eq!(harness.emulator.submissions().len(), 1);
     assert!(fs::read_dir(folder.path()).unwrap().next().is_none());
 }
 
 #[tokio::test]
-async fn a_variable_that_nobody_knows_is_refused_by_name() {
-    let world = World::start().await;
+async fn unknown_variable_is_rejected_by_name() {
+    let harness = Harness::start().await;
     let folder = tempfile::tempdir().unwrap();
     for (prefix, variable) in [
         (prefix_of(folder.path()), "Inputs.m"),
         (prefix_of(folder.path()), "taskTemplatePath"),
-        // Without a place for outputs there is none for inputs.
+        // Without an output prefix there is no URL for inputs.
         (String::new(), "input"),
         (String::new(), "inputPrefix"),
     ] {
         let argument = format!("{{{{.{variable}}}}}");
-        let cx = task(&world, &prefix, &["a0", &argument]);
-        let error = world.connector.create(cx).await.unwrap_err();
+        let cx = task(&harness, &prefix, &["a0", &argument]);
+        let error = harness.connector.create(cx).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::FailedPrecondition);
         assert!(error.to_string().contains("`main`"), "{error}");
         assert!(error.to_string().contains(&format!("`{variable}`")), "{error}");
     }
-    assert!(world.emulator.requests().is_empty());
+    assert!(harness.emulator.requests().is_empty());
     assert!(fs::read_dir(folder.path()).unwrap().next().is_none());
 }
 
-/// A store that takes nothing, in one way or another.
+/// A store that cannot be written.
 #[derive(Debug)]
-enum Stuck {
-    Refuses(Unwritten),
-    IsSilent,
+enum UnwritableStore {
+    Failing(StorageError),
+    Unresponsive,
 }
 
-impl TaskFiles for Stuck {
-    fn read<'a>(&'a self, _url: &'a str, _most: u64) -> Looking<'a, Vec<u8>> {
-        Box::pin(async { Looked::Absent })
+impl TaskStorage for UnwritableStore {
+    fn read<'a>(&'a self, _: &'a str, _: u64) -> StorageFuture<'a, Option<Vec<u8>>> {
+        Box::pin(async { Ok(None) })
     }
 
-    fn exists<'a>(&'a self, _url: &'a str) -> Looking<'a, ()> {
-        Box::pin(async { Looked::Absent })
+    fn exists<'a>(&'a self, _: &'a str) -> StorageFuture<'a, bool> {
+        Box::pin(async { Ok(false) })
     }
 
-    fn write<'a>(&'a self, _url: &'a str, _content: Vec<u8>) -> Writing<'a> {
+    fn write<'a>(&'a self, _: &'a str, _: Vec<u8>) -> StorageFuture<'a, ()> {
         Box::pin(async {
             match self {
-                Self::Refuses(why) => Err(why.clone()),
-                Self::IsSilent => std::future::pending().await,
+                Self::Failing(error) => Err(error.clone()),
+                Self::Unresponsive => std::future::pending().await,
             }
         })
     }
 }
 
 #[tokio::test]
-async fn inputs_that_cannot_be_written_are_told_and_nothing_is_submitted() {
-    let refuses = |why: fn(String) -> Unwritten| Stuck::Refuses(why("no such luck".to_owned()));
+async fn failure_to_write_inputs_is_an_error_and_nothing_is_submitted() {
+    let failing =
+        |error: fn(String) -> StorageError| UnwritableStore::Failing(error("no space".to_owned()));
     for (store, kind, words) in [
-        (refuses(Unwritten::Passing), ErrorKind::Unavailable, "no such luck"),
-        (refuses(Unwritten::Lasting), ErrorKind::FailedPrecondition, "no such luck"),
-        (Stuck::IsSilent, ErrorKind::Unavailable, "s3://b/a0/1/inputs.pb was not written"),
+        (failing(StorageError::Transient), ErrorKind::Unavailable, "no space"),
+        (failing(StorageError::Permanent), ErrorKind::FailedPrecondition, "no space"),
+        (
+            UnwritableStore::Unresponsive,
+            ErrorKind::Unavailable,
+            "writing s3://b/a0/1/inputs.pb took more than",
+        ),
     ] {
-        let files: Arc<dyn TaskFiles> = Arc::new(store);
-        let world = World::with(|config| Config { task_files: files, ..config }).await;
+        let storage: Arc<dyn TaskStorage> = Arc::new(store);
+        let harness = Harness::with(|config| Config { task_storage: storage, ..config }).await;
         let deadline = Instant::now() + Duration::from_secs(1);
-        let cx = task(&world, "s3://b/a0/1", &SDK).with_deadline(Some(deadline));
-        let error = world.connector.create(cx).await.unwrap_err();
+        let cx = task(&harness, "s3://b/a0/1", &SDK_ARGS).with_deadline(Some(deadline));
+        let error = harness.connector.create(cx).await.unwrap_err();
         assert!(Instant::now() < deadline);
         assert_eq!(error.kind(), kind, "{error}");
         assert!(error.to_string().contains("pod template `main`"), "{error}");
         assert!(error.to_string().contains(words), "{error}");
-        // Nothing was started, so nothing has to be looked for.
+        // Nothing was started, so the caller need not search for a run.
         assert!(!error.may_have_started());
-        assert!(world.emulator.submissions().is_empty());
+        assert!(harness.emulator.submissions().is_empty());
     }
 }

@@ -1,4 +1,4 @@
-//! The connector's own credentials: which one is used, and what later calls are told.
+//! The connector's own credentials: which one is used, also by later calls.
 
 use std::sync::Arc;
 
@@ -8,10 +8,10 @@ use databricks_emulator::Emulator;
 use secrecy::SecretString;
 use serde_json::{Value, json};
 
-use crate::setup::{World, call, stored};
+use crate::harness::{Harness, call, stored};
 
-/// A workspace that two teams use with credentials of their own, and a connector that has both.
-async fn two_teams() -> World {
+/// Starts a workspace with credentials of two teams, and a connector that has both.
+async fn two_teams() -> Harness {
     let emulator = Emulator::builder()
         .service_principal("principal", "canary-secret")
         .token("dapi-b")
@@ -36,12 +36,12 @@ async fn two_teams() -> World {
     )
     .unwrap();
     let config = Config { workspaces, ..Config::default() };
-    World { connector: DatabricksConnector::new(config).unwrap(), emulator }
+    Harness { connector: DatabricksConnector::new(config).unwrap(), emulator }
 }
 
-/// The request for a project, without anything of the task's own.
-fn of_project(world: &World, project: &str) -> CreateContext {
-    let mut cx = world.request("40_executor_first_attempt", json!({}));
+/// Returns the request for a project, without credentials of the task.
+fn of_project(harness: &Harness, project: &str) -> CreateContext {
+    let mut cx = harness.request("40_executor_first_attempt", json!({}));
     cx.connection = Connection::new();
     cx.execution
         .environment_variables
@@ -49,58 +49,58 @@ fn of_project(world: &World, project: &str) -> CreateContext {
     cx
 }
 
-fn agents(world: &World) -> Vec<String> {
+fn agents(harness: &Harness) -> Vec<String> {
     let kind = |request: databricks_emulator::RecordedRequest| {
         request.header("user-agent").unwrap().rsplit_once("auth/").unwrap().1.to_owned()
     };
-    world.emulator.requests().into_iter().map(kind).collect()
+    harness.emulator.requests().into_iter().map(kind).collect()
 }
 
 #[tokio::test]
-async fn the_project_chooses_the_credential_and_later_calls_use_the_same() {
-    let world = two_teams().await;
+async fn project_selects_the_credential_and_later_calls_use_the_same() {
+    let harness = two_teams().await;
     for (project, name, kind) in [("flytesnacks", "a", "oauth-m2m"), ("other", "b", "pat")] {
-        let before = agents(&world).len();
-        let meta = world.connector.create(of_project(&world, project)).await.unwrap();
+        let before = agents(&harness).len();
+        let meta = harness.connector.create(of_project(&harness, project)).await.unwrap();
         assert_eq!(Value::Object(stored(&meta))["credential"], json!({ "workspace": name }));
-        world.connector.get(call(), meta.clone()).await.unwrap();
-        world.connector.delete(call(), meta).await.unwrap();
-        let used = agents(&world).split_off(before);
+        harness.connector.get(call(), meta.clone()).await.unwrap();
+        harness.connector.delete(call(), meta).await.unwrap();
+        let used = agents(&harness).split_off(before);
         assert!(used.len() >= 3 && used.iter().all(|used| used == kind), "{used:?}");
     }
 }
 
 #[tokio::test]
-async fn a_project_that_nobody_admitted_is_refused_without_a_packet() {
-    let world = two_teams().await;
-    let error = world.connector.create(of_project(&world, "third")).await.unwrap_err();
+async fn project_without_workspace_is_rejected_without_a_request() {
+    let harness = two_teams().await;
+    let error = harness.connector.create(of_project(&harness, "third")).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Forbidden);
     assert!(error.to_string().contains("for project `third`"), "{error}");
-    assert!(world.emulator.requests().is_empty());
+    assert!(harness.emulator.requests().is_empty());
 }
 
 #[tokio::test]
-async fn a_task_brings_a_service_principal_whose_token_is_kept() {
-    let world = two_teams().await;
-    let mut cx = of_project(&world, "third");
+async fn token_of_a_service_principal_of_a_task_is_cached() {
+    let harness = two_teams().await;
+    let mut cx = of_project(&harness, "third");
     cx.connection = Connection::new()
         .with_secret("databricks_client_id", SecretString::from("principal"))
         .with_secret("databricks_client_secret", SecretString::from("canary-secret"));
     let connection = cx.connection.clone();
-    let meta = world.connector.create(cx).await.unwrap();
+    let meta = harness.connector.create(cx).await.unwrap();
     assert!(stored(&meta).get("credential").is_none());
     let mut later = call();
     later.connection = connection;
-    world.connector.get(later, meta).await.unwrap();
-    assert_eq!(world.emulator.tokens_minted(), 1);
+    harness.connector.get(later, meta).await.unwrap();
+    assert_eq!(harness.emulator.tokens_minted(), 1);
 }
 
 #[tokio::test]
-async fn a_check_says_who_each_credential_is_and_starts_nothing() {
-    let world = two_teams().await;
-    let checks = world.connector.check().await;
+async fn check_reports_the_identity_of_each_credential_and_starts_nothing() {
+    let harness = two_teams().await;
+    let checks = harness.connector.check().await;
     assert_eq!(checks.len(), 2);
     assert!(checks.iter().all(databricks_connector::WorkspaceCheck::is_good), "{checks:?}");
     assert_eq!(checks[0].who, Identity::Known("someone@example.com".to_owned()));
-    assert!(world.emulator.runs().is_empty());
+    assert!(harness.emulator.runs().is_empty());
 }

@@ -95,8 +95,8 @@ async fn trouble_is_told_by_its_kind_and_soon_asked_about_again() {
     let lasting = SecretTrouble::Lasting("forbidden".to_owned());
     let world = World::new([Err(passing), Err(lasting), Ok(Some(token("t")))]);
     for (trouble, kind, words) in [
-        (Trouble::Passing, ErrorKind::Unavailable, "it is down"),
-        (Trouble::Refused, ErrorKind::FailedPrecondition, "forbidden"),
+        (PollFailure::Transient, ErrorKind::Unavailable, "it is down"),
+        (PollFailure::Rejected, ErrorKind::FailedPrecondition, "forbidden"),
     ] {
         let no = world.ask().await.unwrap_err();
         assert_eq!((no.trouble, no.error.kind()), (trouble, kind));
@@ -114,7 +114,7 @@ async fn who_has_no_time_does_not_wait_for_the_read() {
     let world = World::new([Ok(Some(token("t")))]);
     let deadline = std::time::Instant::now();
     let no = world.secrets.of(&secret("team-a"), Some(deadline)).await.unwrap_err();
-    assert_eq!(no.trouble, Trouble::Passing);
+    assert_eq!(no.trouble, PollFailure::Transient);
 }
 
 #[tokio::test(start_paused = true)]

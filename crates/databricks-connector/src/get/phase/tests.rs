@@ -1,4 +1,4 @@
-mod product;
+mod combinations;
 
 use std::fmt::Write as _;
 
@@ -12,7 +12,7 @@ fn run(value: &Value) -> Run {
 
 #[track_caller]
 fn check(value: &Value, expected: Phase) {
-    assert_eq!(progress(&run(value)).phase(UserFailures::Retryable), expected, "{value}");
+    assert_eq!(run_progress(&run(value)).phase(UserFailures::Retryable), expected, "{value}");
 }
 
 fn legacy(life_cycle: &str, result: Option<&str>) -> Value {
@@ -23,37 +23,8 @@ fn ended(code: Option<&str>, kind: Option<&str>) -> Value {
     json!({"run_id": 1, "status": {"state": "TERMINATED", "termination_details": {"code": code, "type": kind}}})
 }
 
-const RETRYABLE_CODES: [&str; 13] = [
-    "INTERNAL_ERROR",
-    "DRIVER_ERROR",
-    "CLUSTER_ERROR",
-    "REPOSITORY_CHECKOUT_FAILED",
-    "WORKSPACE_RUN_LIMIT_EXCEEDED",
-    "CLUSTER_REQUEST_LIMIT_EXCEEDED",
-    "STORAGE_ACCESS_ERROR",
-    "LIBRARY_INSTALLATION_ERROR",
-    "MAX_CONCURRENT_RUNS_EXCEEDED",
-    "MAX_SPARK_CONTEXTS_EXCEEDED",
-    "CLOUD_FAILURE",
-    "MAX_JOB_QUEUE_SIZE_EXCEEDED",
-    "BREAKING_CHANGE",
-];
-
-const FINAL_CODES: [&str; 10] = [
-    "USER_CANCELED",
-    "SKIPPED",
-    "INVALID_CLUSTER_REQUEST",
-    "FEATURE_DISABLED",
-    "UNAUTHORIZED_ERROR",
-    "RESOURCE_NOT_FOUND",
-    "INVALID_RUN_CONFIGURATION",
-    "DISABLED",
-    "CLUSTER_TERMINATED_BY_USER",
-    "BUDGET_POLICY_LIMIT_EXCEEDED",
-];
-
 #[test]
-fn a_run_that_is_not_over_has_the_phase_of_its_state_in_both_forms() {
+fn active_run_has_the_phase_of_its_state_in_both_forms() {
     for (state, phase) in [
         ("QUEUED", Phase::WaitingForResources),
         ("BLOCKED", Phase::WaitingForResources),
@@ -66,7 +37,7 @@ fn a_run_that_is_not_over_has_the_phase_of_its_state_in_both_forms() {
     ] {
         check(&json!({"run_id": 1, "status": {"state": state}}), phase);
         check(&legacy(state, None), phase);
-        // A result that is there before the end means nothing yet.
+        // A result before the end has no meaning.
         check(&legacy(state, Some("SUCCESS")), phase);
     }
     check(&json!({"run_id": 1}), Phase::Running);
@@ -74,7 +45,7 @@ fn a_run_that_is_not_over_has_the_phase_of_its_state_in_both_forms() {
 }
 
 #[test]
-fn a_current_state_wins_over_the_legacy_one() {
+fn known_current_state_takes_precedence_over_the_legacy_one() {
     check(
         &json!({"run_id": 1, "status": {"state": "QUEUED"}, "state": {"life_cycle_state": "PENDING"}}),
         Phase::WaitingForResources,
@@ -86,73 +57,26 @@ fn a_current_state_wins_over_the_legacy_one() {
 }
 
 #[test]
-fn every_termination_code_has_its_phase_without_a_type() {
-    for code in ["SUCCESS", "SUCCESS_WITH_FAILURES"] {
-        check(&ended(Some(code), None), Phase::Succeeded);
-    }
-    for code in RETRYABLE_CODES.iter().chain(&["RUN_EXECUTION_ERROR", "CANCELED"]) {
-        check(&ended(Some(code), None), Phase::RetryableFailed);
-        check(&ended(Some(code), Some("CLIENT_ERROR")), Phase::RetryableFailed);
-    }
-    for code in FINAL_CODES {
-        check(&ended(Some(code), None), Phase::Failed);
-        check(&ended(Some(code), Some("CLIENT_ERROR")), Phase::Failed);
-    }
-    for kind in [None, Some("SUCCESS"), Some("CLIENT_ERROR"), Some("NEW_TYPE")] {
-        check(&ended(None, kind), Phase::RetryableFailed);
-        check(&ended(Some("NEW_CODE"), kind), Phase::RetryableFailed);
-    }
-}
-
-#[test]
-fn a_fault_of_the_platform_or_the_cloud_may_be_tried_again_whatever_the_code() {
-    for kind in ["INTERNAL_ERROR", "CLOUD_FAILURE"] {
-        for code in RETRYABLE_CODES.iter().chain(&[
-            "RUN_EXECUTION_ERROR",
-            "CANCELED",
-            "INVALID_CLUSTER_REQUEST",
-            "NEW_CODE",
-        ]) {
-            check(&ended(Some(code), Some(kind)), Phase::RetryableFailed);
-        }
-        check(&ended(Some("SUCCESS"), Some(kind)), Phase::Succeeded);
-        // Somebody's decision is not a fault.
-        for code in ["USER_CANCELED", "SKIPPED", "DISABLED", "CLUSTER_TERMINATED_BY_USER"] {
-            check(&ended(Some(code), Some(kind)), Phase::Failed);
-        }
-    }
-}
-
-#[test]
-fn a_cancelled_run_is_no_success_although_its_type_says_so() {
+fn cancelled_run_with_type_success_is_not_a_success() {
     check(&ended(Some("USER_CANCELED"), Some("SUCCESS")), Phase::Failed);
     check(&ended(Some("RUN_EXECUTION_ERROR"), Some("SUCCESS")), Phase::RetryableFailed);
 }
 
 #[test]
-fn every_legacy_result_has_its_phase() {
-    for (result, phase) in [
-        (Some("SUCCESS"), Phase::Succeeded),
-        (Some("SUCCESS_WITH_FAILURES"), Phase::Succeeded),
-        (Some("FAILED"), Phase::RetryableFailed),
-        (Some("TIMEDOUT"), Phase::RetryableFailed),
-        (Some("CANCELED"), Phase::Failed),
-        (Some("MAXIMUM_CONCURRENT_RUNS_REACHED"), Phase::RetryableFailed),
-        (Some("EXCLUDED"), Phase::Failed),
-        (Some("UPSTREAM_FAILED"), Phase::Failed),
-        (Some("UPSTREAM_CANCELED"), Phase::Failed),
-        (Some("DISABLED"), Phase::Failed),
-        (Some("NEW_RESULT"), Phase::RetryableFailed),
-        (None, Phase::RetryableFailed),
-    ] {
-        check(&legacy("TERMINATED", result), phase);
-        check(&legacy("INTERNAL_ERROR", result), phase);
+fn ended_run_without_a_known_code_or_result_is_retryable() {
+    for kind in [None, Some("SUCCESS"), Some("CLIENT_ERROR"), Some("NEW_TYPE")] {
+        check(&ended(None, kind), Phase::RetryableFailed);
+        check(&ended(Some("NEW_CODE"), kind), Phase::RetryableFailed);
+    }
+    for life_cycle in ["TERMINATED", "INTERNAL_ERROR"] {
+        check(&legacy(life_cycle, None), Phase::RetryableFailed);
+        check(&legacy(life_cycle, Some("NEW_RESULT")), Phase::RetryableFailed);
     }
     check(&legacy("SKIPPED", None), Phase::Failed);
 }
 
 #[test]
-fn the_code_decides_before_the_legacy_result() {
+fn termination_code_takes_precedence_over_the_legacy_result() {
     for (code, result, phase) in [
         ("CANCELED", "CANCELED", Phase::RetryableFailed),
         ("CANCELED", "TIMEDOUT", Phase::RetryableFailed),
@@ -168,27 +92,27 @@ fn the_code_decides_before_the_legacy_result() {
     }
 }
 
-/// DA §2.1 trap 1: what a real workspace reports for a task whose code failed.
+/// What a real workspace reports for a task whose code failed (databricks-api.md#legacy-state).
 #[test]
-fn a_failed_task_under_an_internal_error_of_the_run_is_the_users_failure() {
+fn failed_task_of_a_run_with_internal_error_is_a_user_failure() {
     let value = json!({
         "run_id": 1,
         "state": {"life_cycle_state": "INTERNAL_ERROR", "result_state": "FAILED", "state_message": "Task a failed with message: x"},
         "status": {"state": "TERMINATED", "termination_details": {"code": "RUN_EXECUTION_ERROR", "type": "CLIENT_ERROR"}},
     });
-    assert_eq!(progress(&run(&value)), Progress::Ended(Outcome::UserFailure));
+    assert_eq!(run_progress(&run(&value)), Progress::Ended(Outcome::UserFailure));
     assert_eq!(
-        progress(&run(&legacy("INTERNAL_ERROR", Some("FAILED")))),
+        run_progress(&run(&legacy("INTERNAL_ERROR", Some("FAILED")))),
         Progress::Ended(Outcome::UserFailure)
     );
     assert_eq!(
-        progress(&run(&legacy("INTERNAL_ERROR", None))),
+        run_progress(&run(&legacy("INTERNAL_ERROR", None))),
         Progress::Ended(Outcome::PlatformFailure)
     );
 }
 
 #[test]
-fn a_run_that_an_upstream_task_stopped_takes_the_class_of_that_task() {
+fn run_stopped_by_an_upstream_task_has_the_outcome_of_that_task() {
     let with_upstream = |task: Value| {
         let mut value = legacy("TERMINATED", Some("UPSTREAM_FAILED"));
         value["tasks"] = json!([
@@ -201,39 +125,39 @@ fn a_run_that_an_upstream_task_stopped_takes_the_class_of_that_task() {
     check(&with_upstream(failed), Phase::RetryableFailed);
     let cancelled = json!({"task_key": "first", "run_id": 2, "state": {"life_cycle_state": "TERMINATED", "result_state": "CANCELED"}});
     check(&with_upstream(cancelled), Phase::Failed);
-    let fine = json!({"task_key": "first", "run_id": 2, "state": {"life_cycle_state": "TERMINATED", "result_state": "SUCCESS"}});
-    check(&with_upstream(fine), Phase::Failed);
+    let succeeded = json!({"task_key": "first", "run_id": 2, "state": {"life_cycle_state": "TERMINATED", "result_state": "SUCCESS"}});
+    check(&with_upstream(succeeded), Phase::Failed);
 }
 
 #[test]
-fn user_failures_can_be_made_permanent_and_the_platforms_cannot() {
-    let phase = |value: &Value| progress(&run(value)).phase(UserFailures::Permanent);
+fn user_failures_can_be_permanent_and_platform_failures_cannot() {
+    let phase = |value: &Value| run_progress(&run(value)).phase(UserFailures::Permanent);
     assert_eq!(phase(&ended(Some("RUN_EXECUTION_ERROR"), None)), Phase::Failed);
     assert_eq!(phase(&legacy("TERMINATED", Some("TIMEDOUT"))), Phase::Failed);
     assert_eq!(phase(&ended(Some("CLUSTER_ERROR"), None)), Phase::RetryableFailed);
     assert_eq!(phase(&ended(Some("SUCCESS"), None)), Phase::Succeeded);
 }
 
-/// Every value that is known today and the phase it becomes by itself, as `docs/reference/states.md` shows them.
+/// Renders docs/reference/states.md: the phase of each known value alone.
 fn reference_page() -> String {
     let row = |value: &str, run: &Value| {
         let phases = [UserFailures::Retryable, UserFailures::Permanent]
-            .map(|choice| progress(&self::run(run)).phase(choice));
+            .map(|choice| run_progress(&self::run(run)).phase(choice));
         let name = |phase: Phase| flyteidl2::core::task_execution::Phase::from(phase).as_str_name();
-        let told = match phases {
+        let phase = match phases {
             [phase, same] if phase == same => name(phase).to_owned(),
             [phase, other] => {
                 format!("{}; {} with `--user-failures permanent`", name(phase), name(other))
             }
         };
-        format!("| {value} | {told} |\n")
+        format!("| {value} | {phase} |\n")
     };
-    let mut page = "# States\n\nEvery value that Databricks is known to use, and the phase that it becomes by itself.\n\
-        A test of `databricks-connector` writes this page and compares it with the code.\n\
-        [phases.md](../phases.md) says what happens when values come together.\n"
+    let mut page = "# States\n\nEvery known value of a Databricks run state, and the Flyte phase of a run that reports only this value.\n\
+        A test of `databricks-connector` compares this page with the code.\n\
+        [phases.md](../phases.md) describes combinations of values.\n"
         .to_owned();
     let mut table = |title: &str, values: &[&str], of: &dyn Fn(&str) -> Value| {
-        let _never = write!(page, "\n## {title}\n\n| value | phase |\n| --- | --- |\n");
+        let _infallible = write!(page, "\n## {title}\n\n| value | phase |\n| --- | --- |\n");
         for value in values {
             page += &row(value, &of(value));
         }
@@ -260,10 +184,10 @@ fn reference_page() -> String {
 }
 
 #[test]
-fn the_reference_page_says_what_the_code_does() {
+fn reference_page_matches_the_code() {
     let path =
         std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/reference/states.md");
     let page = std::fs::read_to_string(&path).unwrap_or_default();
-    let wanted = reference_page();
-    assert!(page == wanted, "{} is stale; it should be:\n{wanted}", path.display());
+    let expected = reference_page();
+    assert!(page == expected, "{} is stale; expected:\n{expected}", path.display());
 }

@@ -1,0 +1,68 @@
+//! How a run ended, by its termination code or its legacy result. Pure.
+
+#![deny(clippy::wildcard_enum_match_arm)]
+
+use databricks_client::jobs::{ResultState, TerminationCode};
+
+/// How a run ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    /// It succeeded.
+    Succeeded,
+    /// The user's code failed, or the run timed out.
+    UserFailure,
+    /// The platform failed; another attempt may succeed.
+    PlatformFailure,
+    /// A person or a setting stopped it, or it cannot run as configured.
+    Final,
+    /// It did not run because an upstream task failed.
+    Upstream,
+}
+
+impl Outcome {
+    /// Returns the outcome of a termination code; `None` if unknown (databricks-api.md#termination-codes).
+    pub(super) fn of_code(code: &TerminationCode) -> Option<Self> {
+        Some(match code {
+            TerminationCode::Success | TerminationCode::SuccessWithFailures => Self::Succeeded,
+            TerminationCode::RunExecutionError | TerminationCode::Canceled => Self::UserFailure,
+            TerminationCode::InternalError
+            | TerminationCode::DriverError
+            | TerminationCode::ClusterError
+            | TerminationCode::RepositoryCheckoutFailed
+            | TerminationCode::WorkspaceRunLimitExceeded
+            | TerminationCode::ClusterRequestLimitExceeded
+            | TerminationCode::StorageAccessError
+            | TerminationCode::LibraryInstallationError
+            | TerminationCode::MaxConcurrentRunsExceeded
+            | TerminationCode::MaxSparkContextsExceeded
+            | TerminationCode::CloudFailure
+            | TerminationCode::MaxJobQueueSizeExceeded
+            | TerminationCode::BreakingChange => Self::PlatformFailure,
+            TerminationCode::UserCanceled
+            | TerminationCode::Skipped
+            | TerminationCode::InvalidClusterRequest
+            | TerminationCode::FeatureDisabled
+            | TerminationCode::UnauthorizedError
+            | TerminationCode::ResourceNotFound
+            | TerminationCode::InvalidRunConfiguration
+            | TerminationCode::Disabled
+            | TerminationCode::ClusterTerminatedByUser
+            | TerminationCode::BudgetPolicyLimitExceeded => Self::Final,
+            TerminationCode::Other(_) => return None,
+        })
+    }
+
+    /// Returns the outcome of a legacy result; `None` if unknown (databricks-api.md#legacy-state).
+    pub(super) fn of_result(result: &ResultState) -> Option<Self> {
+        Some(match result {
+            ResultState::Success | ResultState::SuccessWithFailures => Self::Succeeded,
+            ResultState::Failed | ResultState::Timedout => Self::UserFailure,
+            ResultState::MaximumConcurrentRunsReached => Self::PlatformFailure,
+            ResultState::Canceled | ResultState::Excluded | ResultState::Disabled => Self::Final,
+            ResultState::UpstreamFailed | ResultState::UpstreamCanceled => Self::Upstream,
+            ResultState::Evicted | ResultState::UpstreamEvicted | ResultState::Other(_) => {
+                return None;
+            }
+        })
+    }
+}

@@ -1,0 +1,124 @@
+//! Every combination of state, code, type and result reduces to fewer values: those that decide.
+//!
+//! The phase of each value alone is in docs/reference/states.md, which a test compares with the code. The tests here show
+//! that the other values of a combination do not matter, so they need no table of phases.
+
+use databricks_client::jobs::{
+    LifeCycleState, LifecycleStateV2, ResultState, TerminationCode, TerminationType,
+};
+use serde_json::{Value, json};
+
+use super::{Phase, UserFailures, has_ended, run, run_progress};
+
+type Text = Option<&'static str>;
+
+/// A reported state in both forms.
+#[derive(Debug, Clone, Copy)]
+struct Reported {
+    state: Text,
+    code: Text,
+    kind: Text,
+    life_cycle: Text,
+    result: Text,
+}
+
+impl Reported {
+    fn json(self) -> Value {
+        json!({
+            "run_id": 1,
+            "status": {
+                "state": self.state,
+                "termination_details": {"code": self.code, "type": self.kind},
+            },
+            "state": {"life_cycle_state": self.life_cycle, "result_state": self.result},
+        })
+    }
+
+    /// Returns the phase, and checks what holds for every combination.
+    fn phase(self) -> Phase {
+        let run = run(&self.json());
+        assert_eq!(has_ended(&run), run.has_ended(), "the client agrees: {self:?}");
+        let progress = run_progress(&run);
+        let phase = progress.phase(UserFailures::Retryable);
+        assert_eq!(phase.is_terminal(), progress.has_ended(), "{self:?}");
+        // Only a retryable failure can be made permanent.
+        let permanent = progress.phase(UserFailures::Permanent);
+        assert!(
+            permanent == phase || (phase == Phase::RetryableFailed && permanent == Phase::Failed),
+            "{self:?}"
+        );
+        phase
+    }
+
+    /// Drops the values that do not decide.
+    fn reduced(self) -> Self {
+        let none = Self { state: None, code: None, kind: None, life_cycle: None, result: None };
+        // The current state decides if it is known, else the legacy life cycle.
+        let (state, life_cycle) = if is_known(self.state, LifecycleStateV2::KNOWN) {
+            (self.state, None)
+        } else {
+            (None, self.life_cycle)
+        };
+        if !has_ended(&run(&Self { state, life_cycle, ..none }.json())) {
+            return Self { state, life_cycle, ..none };
+        }
+        // Of an ended run, a platform failure decides with the code, else with the result.
+        let kind = self.kind.filter(|kind| ["INTERNAL_ERROR", "CLOUD_FAILURE"].contains(kind));
+        if is_known(self.code, TerminationCode::KNOWN) {
+            Self { state: Some("TERMINATED"), code: self.code, kind, ..none }
+        } else if self.result.is_some() {
+            Self { state: Some("TERMINATED"), result: self.result, kind, ..none }
+        } else {
+            // Only a skipped run without any result differs from other ends.
+            let life_cycle = self.life_cycle.filter(|life_cycle| *life_cycle == "SKIPPED");
+            Self { state: Some("TERMINATED"), life_cycle, kind, ..none }
+        }
+    }
+}
+
+fn is_known(value: Text, known: &[&str]) -> bool {
+    value.is_some_and(|value| known.contains(&value))
+}
+
+/// Every known value, an unknown one, and none.
+fn all(known: &'static [&'static str]) -> Vec<Text> {
+    known.iter().copied().map(Some).chain([Some("UNKNOWN_FUTURE_VALUE"), None]).collect()
+}
+
+/// About 100,000 combinations.
+#[test]
+fn only_the_deciding_values_of_a_combination_matter() {
+    for state in all(LifecycleStateV2::KNOWN) {
+        for life_cycle in all(LifeCycleState::KNOWN) {
+            for code in all(TerminationCode::KNOWN) {
+                for kind in all(TerminationType::KNOWN) {
+                    for result in all(ResultState::KNOWN) {
+                        let reported = Reported { state, code, kind, life_cycle, result };
+                        let reduced = reported.reduced();
+                        assert_eq!(reported.phase(), reduced.phase(), "{reported:?} {reduced:?}");
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn platform_failure_makes_every_failure_retryable_unless_the_run_was_stopped() {
+    let ended = |code, kind| {
+        Reported { state: Some("TERMINATED"), code, kind, life_cycle: None, result: None }.phase()
+    };
+    let mut stopped = Vec::new();
+    for code in TerminationCode::KNOWN {
+        for kind in ["INTERNAL_ERROR", "CLOUD_FAILURE"] {
+            match (ended(Some(code), None), ended(Some(code), Some(kind))) {
+                (Phase::Succeeded, Phase::Succeeded) => {}
+                (Phase::Failed, Phase::Failed) => stopped.push(*code),
+                (_, with_failure) => assert_eq!(with_failure, Phase::RetryableFailed, "{code}"),
+            }
+        }
+    }
+    stopped.dedup();
+    stopped.sort_unstable();
+    assert_eq!(stopped, ["CLUSTER_TERMINATED_BY_USER", "DISABLED", "SKIPPED", "USER_CANCELED"]);
+}
