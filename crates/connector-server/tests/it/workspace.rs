@@ -5,7 +5,7 @@ use std::{
     sync::Arc,
 };
 
-use databricks_connector::{Config, Looked, Looking, TaskFiles};
+use databricks_connector::{Config, StorageFuture, TaskStorage};
 use databricks_emulator::{Calls, Emulator, Endpoint, Fault, FaultRule, When};
 use flyteidl2::connector::TaskCategory;
 use secrecy::SecretString;
@@ -16,15 +16,15 @@ pub const CONNECTOR_TOKEN: &str = "dapi-connector";
 
 /// An object store in which every task has written its outputs and none an error file.
 #[derive(Debug)]
-struct SuccessfulTaskFiles;
+struct SuccessfulTaskStorage;
 
-impl TaskFiles for SuccessfulTaskFiles {
-    fn read<'a>(&'a self, _url: &'a str, _most: u64) -> Looking<'a, Vec<u8>> {
-        Box::pin(async { Looked::Absent })
+impl TaskStorage for SuccessfulTaskStorage {
+    fn read<'a>(&'a self, _: &'a str, _: u64) -> StorageFuture<'a, Option<Vec<u8>>> {
+        Box::pin(async { Ok(None) })
     }
 
-    fn exists<'a>(&'a self, _url: &'a str) -> Looking<'a, ()> {
-        Box::pin(async { Looked::Found(()) })
+    fn exists<'a>(&'a self, _: &'a str) -> StorageFuture<'a, bool> {
+        Box::pin(async { Ok(true) })
     }
 }
 
@@ -35,7 +35,7 @@ pub fn connector_config(emulator: &Emulator) -> Config {
         access_token: Some(SecretString::from(CONNECTOR_TOKEN)),
         allowed_hosts: vec!["localhost:*".to_owned()],
         extra_roots_pem: Some(emulator.certificate_pem().as_bytes().to_vec()),
-        task_files: Arc::new(SuccessfulTaskFiles),
+        task_storage: Arc::new(SuccessfulTaskStorage),
         ..Config::default()
     }
 }

@@ -193,7 +193,10 @@ mod tests {
         }]}));
         let task = FailedTask { task: failed_tasks(&run)[0], output: None };
         let text = of_failure(&run, &[task], 0, None);
-        assert!(text.starts_with("spot loss [CLOUD_FAILURE]\nhint: the cloud provider lost"), "{text}");
+        assert!(
+            text.starts_with("spot loss [CLOUD_FAILURE]\nhint: the cloud provider lost"),
+            "{text}"
+        );
     }
 
     #[test]

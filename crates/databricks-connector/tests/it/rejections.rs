@@ -75,7 +75,8 @@ async fn task_without_runtime_arguments_is_rejected() {
 
 #[tokio::test]
 async fn missing_workspace_is_rejected_with_the_remedy() {
-    let (kind, message) = rejection(Config::default(), create_context("07_no_token_no_instance")).await;
+    let (kind, message) =
+        rejection(Config::default(), create_context("07_no_token_no_instance")).await;
     assert_eq!(kind, ErrorKind::FailedPrecondition);
     assert!(message.contains("FLYTE_DATABRICKS_INSTANCE"), "{message}");
 }

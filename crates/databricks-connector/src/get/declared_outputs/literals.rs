@@ -26,7 +26,10 @@ const MAX_BYTES: usize = 3 * 1024 * 1024;
 /// # Errors
 ///
 /// The output that cannot be filled, and the reason.
-pub(super) fn to_outputs(declared: &DeclaredOutputs, result: &TaskResult) -> Result<Outputs, String> {
+pub(super) fn to_outputs(
+    declared: &DeclaredOutputs,
+    result: &TaskResult,
+) -> Result<Outputs, String> {
     let literals = match result {
         TaskResult::Text(text) => from_text(declared, text)?,
         TaskResult::Row { columns, object } => declared
@@ -237,7 +240,8 @@ mod tests {
     #[test]
     fn json_object_output_takes_the_whole_sql_result() {
         let outputs =
-            to_outputs(&declared(&[("o0", OutputType::Struct)]), &row(&[("n", Some("1"))])).unwrap();
+            to_outputs(&declared(&[("o0", OutputType::Struct)]), &row(&[("n", Some("1"))]))
+                .unwrap();
         let Some(scalar::Value::Generic(object)) = scalars(&outputs).remove(0).1 else {
             panic!("not an object")
         };
