@@ -23,7 +23,7 @@ use crate::{
     service::{AsyncConnector, Calls, ConnectorMetadata, Creations},
     signals::ShutdownSignals,
     telemetry::Telemetry,
-    transport::{Door, HealthAccess, Rules, Work},
+    transport::{Backlog, HealthAccess, Transport, TransportConfig},
 };
 
 /// Size of the largest response. Go clients accept 4 MiB by default.
@@ -224,19 +224,20 @@ impl Server {
         // Aborted when this future ends.
         let mut reloaders = JoinSet::new();
         if let Some(tls) = config.tls.clone() {
-            reloaders.spawn(tls.follow(config.reload_every));
+            reloaders.spawn(tls.reload(config.reload_every));
         }
-        reloaders.spawn(config.callers.clone().follow(config.reload_every));
-        let rules = Rules {
+        reloaders.spawn(config.callers.clone().reload(config.reload_every));
+        let transport = TransportConfig {
             tls: config.tls,
             callers: config.callers,
             health: config.health,
             limits: config.limits,
             default_timeout: config.default_timeout,
         };
-        let work = Work { all: tracker.clone(), unawaited: creations.unawaited().clone() };
-        let door = Door::new(routes, rules, Arc::clone(&metrics), work, stop.clone());
-        let mut grpc = pin!(door.serve(grpc));
+        let backlog = Backlog { all: tracker.clone(), detached: creations.unawaited().clone() };
+        let transport =
+            Transport::new(routes, transport, Arc::clone(&metrics), backlog, stop.clone());
+        let mut grpc = pin!(transport.serve(grpc));
         let pages = admin::router(Arc::clone(&metrics), readiness.clone(), status);
         let mut prometheus = pin!(admin::serve(prometheus, pages));
         readiness.set(true);

@@ -1,28 +1,31 @@
-//! The gRPC port: who may come in, how many at once, and for how long.
+//! The gRPC port: connections, TLS, and the layers that a call passes before it reaches a service.
 //!
-//! tonic's own server is not used for this. It has no bound on connections, no certificate reload and no jitter on a
-//! connection's age, and with a grace time it cuts an old connection off without a GOAWAY first (`docs/adr/0006`).
+//! [`stack`] composes the layers and is the place to start. A new check of calls is a layer in a file of its own. Anything
+//! that knows about tasks belongs in `service`.
+//!
+//! The accept loop is our own, not tonic's server: tonic has no limit on connections, no certificate reload and no jitter
+//! on connection age, and closes an old connection without a GOAWAY (`docs/adr/0006-own-connections.md`).
 
 mod admission;
-mod answer;
-mod authorize;
-mod class;
+mod authorization;
+mod body_limit;
 mod connection;
-mod gate;
+mod decoded_size;
 mod limits;
+mod log_throttle;
+mod memory;
 mod peer;
+mod permits;
 mod preface;
-mod reload;
-mod sparing;
+mod rejection;
+mod request_body;
+mod response_body;
+mod route;
+mod stack;
 mod tls;
-mod upload;
-mod weight;
+mod tls_reload;
 
-use std::{
-    io,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{io, sync::Arc, time::Duration};
 
 use tokio::{
     io::{AsyncRead, AsyncWrite},
@@ -33,17 +36,17 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tonic::service::Routes;
 use tracing::{debug, info};
 
-pub use authorize::Callers;
+pub use authorization::Callers;
 pub use limits::Limits;
 pub use tls::{Tls, TlsFiles};
 
-pub(crate) use admission::{Room, Work};
+pub(crate) use admission::Backlog;
+pub(crate) use memory::MemoryPermit;
+pub(crate) use route::CallInfo;
 
-use gate::Gate;
-use peer::Peer;
-use sparing::Sparing;
-
+use self::{log_throttle::LogThrottle, peer::Peer, stack::Stack};
 use crate::{
+    error_chain::error_chain,
     evicting_set::EvictingSet,
     listen::accept,
     metrics::{Metrics, Refusal},
@@ -61,13 +64,9 @@ pub enum HealthAccess {
     Off,
 }
 
-/// When a call came. Its time runs from there, not from when its message was read.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Arrived(pub(crate) Instant);
-
-/// Who is let in, and how.
+/// Configuration of the gRPC port.
 #[derive(Debug)]
-pub(crate) struct Rules {
+pub(crate) struct TransportConfig {
     pub(crate) tls: Option<Tls>,
     pub(crate) callers: Callers,
     pub(crate) health: HealthAccess,
@@ -75,146 +74,146 @@ pub(crate) struct Rules {
     pub(crate) default_timeout: Duration,
 }
 
-/// What every connection of one server shares.
+/// The gRPC port of one server.
 #[derive(Debug)]
-pub(crate) struct Door {
-    gate: Arc<Gate>,
+pub(crate) struct Transport {
+    stack: Stack,
     metrics: Arc<Metrics>,
     tls: Option<Tls>,
     limits: Limits,
     connections: Arc<Semaphore>,
     handshakes: EvictingSet,
-    failures: Sparing,
+    log: LogThrottle,
     stop: CancellationToken,
 }
 
-impl Door {
-    /// A door to those services. `work` is what their calls have begun and not finished. Once `stop` is cancelled, [`Door::serve`] takes no connection and asks those that
-    /// are open to finish.
+impl Transport {
+    /// Puts the layers around the services. `backlog` is the unfinished work of their calls. Cancelling `stop` begins the
+    /// shutdown.
     pub(crate) fn new(
         routes: Routes,
-        rules: Rules,
+        config: TransportConfig,
         metrics: Arc<Metrics>,
-        work: Work,
+        backlog: Backlog,
         stop: CancellationToken,
     ) -> Self {
-        let gate = Gate::new(routes, &rules, Arc::clone(&metrics), work, stop.clone());
-        let Rules { tls, limits, .. } = rules;
+        let stack = stack::stack(routes, &config, Arc::clone(&metrics), backlog, &stop);
+        let TransportConfig { tls, limits, .. } = config;
         Self {
-            gate: Arc::new(gate),
+            stack,
             metrics,
             tls,
             connections: Arc::new(Semaphore::new(limits.connections)),
             handshakes: EvictingSet::new(limits.handshakes),
-            failures: Sparing::default(),
+            log: LogThrottle::default(),
             limits,
             stop,
         }
     }
 
-    /// Serves until `stop` was cancelled and every connection has ended.
+    /// Serves until `stop` is cancelled and every connection is closed.
     pub(crate) async fn serve(self, listener: TcpListener) {
-        let door = Arc::new(self);
+        let transport = Arc::new(self);
         let tasks = TaskTracker::new();
         loop {
-            let accepted = tokio::select! {
+            let stream = tokio::select! {
                 biased;
-                () = door.stop.cancelled() => break,
+                () = transport.stop.cancelled() => break,
                 stream = accept(&listener) => stream,
             };
-            door.admit(accepted, &tasks);
+            transport.spawn(stream, &tasks);
         }
         drop(listener);
         tasks.close();
         tasks.wait().await;
     }
 
-    /// Serves the connection, or closes it at once when there are too many: a client then goes to another replica
-    /// instead of waiting here.
-    fn admit(self: &Arc<Self>, stream: TcpStream, tasks: &TaskTracker) {
-        let Ok(place) = Arc::clone(&self.connections).try_acquire_owned() else {
+    /// Serves the connection in a task. Closes it if there are too many, so that the client tries another replica instead
+    /// of waiting here.
+    fn spawn(self: &Arc<Self>, stream: TcpStream, tasks: &TaskTracker) {
+        let Ok(permit) = Arc::clone(&self.connections).try_acquire_owned() else {
             self.metrics.refused(Refusal::Connection);
-            self.tell("there are too many connections");
+            self.log_closed("too many connections");
             return;
         };
-        let door = Arc::clone(self);
+        let transport = Arc::clone(self);
         tasks.spawn(async move {
-            door.connection(stream).await;
-            drop(place);
+            transport.serve_connection(stream).await;
+            drop(permit);
         });
     }
 
-    async fn connection(&self, stream: TcpStream) {
-        // Answers are small and each is waited for.
+    async fn serve_connection(&self, stream: TcpStream) {
+        // Responses are small, and callers wait for each.
         if let Err(error) = stream.set_nodelay(true) {
-            debug!(%error, "a client left at once");
+            debug!(%error, "the client disconnected immediately");
             return;
         }
         match &self.tls {
             None => {
-                let greeting = async { Ok((preface::read(stream).await?, Peer::default())) };
-                self.greeted(greeting).await;
+                let handshake = async { Ok((preface::read(stream).await?, Peer::default())) };
+                self.serve_after(handshake).await;
             }
             Some(tls) => {
-                let greeting = async {
+                let handshake = async {
                     let (stream, peer) = tls.accept(stream).await?;
                     Ok((preface::read(stream).await?, peer))
                 };
-                self.greeted(greeting).await;
+                self.serve_after(handshake).await;
             }
         }
     }
 
-    /// Serves the connection once TLS and the first bytes of HTTP/2 are through.
-    async fn greeted<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
+    /// Serves the connection after its TLS handshake and HTTP/2 preface.
+    async fn serve_after<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
         &self,
-        greeting: impl Future<Output = io::Result<(S, Peer)>>,
+        handshake: impl Future<Output = io::Result<(S, Peer)>>,
     ) {
-        let greeted = {
-            let handshake = self.handshakes.insert();
+        let result = {
+            let entry = self.handshakes.insert();
             tokio::select! {
-                greeted = tokio::time::timeout(self.limits.handshake_time, greeting) => greeted,
-                () = handshake.evicted() => {
-                    return self.failed("others were waiting, and the client did not begin");
+                result = tokio::time::timeout(self.limits.handshake_time, handshake) => result,
+                () = entry.evicted() => {
+                    return self.handshake_failed("too many handshakes, and this one was the oldest");
                 }
                 () = self.stop.cancelled() => return,
             }
         };
-        match greeted {
+        match result {
             Ok(Ok((stream, peer))) => {
-                connection::serve(stream, peer, &self.gate, &self.limits, &self.stop).await;
+                connection::serve(stream, peer, &self.stack, &self.limits, &self.stop).await;
             }
-            // Who connects and says nothing is a check of the port, not a client.
+            // A port check connects and sends nothing.
             Ok(Err(error)) if error.kind() == io::ErrorKind::UnexpectedEof => {}
-            Ok(Err(error)) => self.failed(&why(&error)),
-            Err(_elapsed) => self.failed("the client did not begin in time"),
+            Ok(Err(error)) => self.handshake_failed(&describe(&error)),
+            Err(_elapsed) => self.handshake_failed("handshake timeout"),
         }
     }
 
-    fn failed(&self, error: &str) {
+    fn handshake_failed(&self, error: &str) {
         self.metrics.refused(Refusal::Handshake);
-        self.tell(error);
+        self.log_closed(error);
     }
 
-    fn tell(&self, error: &str) {
-        if let Some(untold) = self.failures.turn() {
-            info!(error, untold, "a connection was closed before its first call");
+    fn log_closed(&self, error: &str) {
+        if let Some(suppressed) = self.log.permit() {
+            info!(error, suppressed, "connection closed before its first call");
         }
     }
 }
 
-/// Why a greeting failed, with what to do where the words of TLS do not say it.
-fn why(error: &io::Error) -> String {
-    let told = crate::error_chain::error_chain(error);
+/// Describes why a handshake failed, with a remedy for common mistakes.
+fn describe(error: &io::Error) -> String {
+    let text = error_chain(error);
     let cause = error.get_ref().and_then(|cause| cause.downcast_ref::<rustls::Error>());
     match cause {
         Some(rustls::Error::InvalidMessage(_)) => {
-            format!("{told}; the client speaks no TLS: let it, or serve without --tls-cert")
+            format!("{text}; the client sent plaintext: enable TLS on the client or drop --tls-cert")
         }
         Some(rustls::Error::NoCertificatesPresented) => {
-            format!("{told}; with --tls-client-ca every client has to show one")
+            format!("{text}; --tls-client-ca requires a certificate of every client")
         }
-        _ => told,
+        _ => text,
     }
 }
 
@@ -225,13 +224,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_client_without_tls_or_certificate_is_told_of_with_what_to_do() {
-        for (error, next) in [
+    fn plaintext_and_missing_certificates_are_reported_with_a_remedy() {
+        for (error, flag) in [
             (rustls::Error::InvalidMessage(InvalidMessage::InvalidContentType), "--tls-cert"),
             (rustls::Error::NoCertificatesPresented, "--tls-client-ca"),
         ] {
-            let told = why(&io::Error::new(io::ErrorKind::InvalidData, error));
-            assert!(told.contains(next), "{told}");
+            let text = describe(&io::Error::new(io::ErrorKind::InvalidData, error));
+            assert!(text.contains(flag), "{text}");
         }
     }
 }

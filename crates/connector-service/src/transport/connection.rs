@@ -1,68 +1,70 @@
-//! One connection, from its preface to its end.
+//! One HTTP/2 connection, after its preface.
 
 use std::{pin::pin, sync::Arc};
 
-use hyper::{server::conn::http2, service::service_fn};
+use http::Request;
+use hyper::{body::Incoming, server::conn::http2, service::service_fn};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_util::sync::CancellationToken;
+use tower::ServiceExt as _;
 use tracing::debug;
 
-use super::{Limits, gate::Gate, peer::Peer};
+use super::{Limits, peer::Peer, response_body::CloseConnection, stack::Stack};
+use crate::error_chain::error_chain;
 
-/// How much of one request HTTP/2 may hold before it is read; the protocol's own default.
+/// Unread bytes of one request that HTTP/2 buffers; the protocol's default.
 const STREAM_WINDOW: u32 = 64 * 1024 - 1;
 
-/// How much of all requests of one connection HTTP/2 may hold before they are read.
+/// Unread bytes of all requests of a connection that HTTP/2 buffers.
 const CONNECTION_WINDOW: u32 = 1024 * 1024;
 
-/// Serves calls until the client leaves. When the connection is old, or a stop is asked for, the client is told to
-/// begin no more calls here (GOAWAY), and those it has may finish.
+/// Serves calls until the client disconnects. At the maximum age and at shutdown the client receives a GOAWAY, and its
+/// calls may finish.
 pub(super) async fn serve(
     stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
     peer: Peer,
-    gate: &Arc<Gate>,
+    stack: &Stack,
     limits: &Limits,
     stop: &CancellationToken,
 ) {
-    let cut = CancellationToken::new();
-    let shared = Arc::new((Arc::clone(gate), peer, cut.clone()));
-    let service = service_fn(move |request| {
-        let shared = Arc::clone(&shared);
-        async move {
-            let (gate, peer, cut) = &*shared;
-            gate.answer(peer, cut, request).await
-        }
+    let close = CancellationToken::new();
+    let (stack, peer, close_extension) =
+        (stack.clone(), Arc::new(peer), CloseConnection(close.clone()));
+    let service = service_fn(move |mut request: Request<Incoming>| {
+        request.extensions_mut().insert(Arc::clone(&peer));
+        request.extensions_mut().insert(close_extension.clone());
+        stack.clone().oneshot(request)
     });
     let mut connection = pin!(builder(limits).serve_connection(TokioIo::new(stream), service));
-    let old = async {
-        match limits.age(fastrand::f64()) {
+    let expired = async {
+        match limits.jittered_age(fastrand::f64()) {
             Some(age) => tokio::time::sleep(age).await,
             None => std::future::pending().await,
         }
     };
-    let ended = tokio::select! {
-        ended = &mut connection => Some(ended),
-        () = cut.cancelled() => Some(Ok(())),
+    let result = tokio::select! {
+        result = &mut connection => Some(result),
+        () = close.cancelled() => Some(Ok(())),
         () = stop.cancelled() => None,
-        () = old => None,
+        () = expired => None,
     };
-    let ended = if let Some(ended) = ended {
-        ended
+    let result = if let Some(result) = result {
+        result
     } else {
         connection.as_mut().graceful_shutdown();
-        // A stop has a grace time of its own, which is shorter.
+        // At shutdown the server's own, shorter drain time applies.
         tokio::select! {
-            ended = connection => ended,
-            () = cut.cancelled() => Ok(()),
+            result = connection => result,
+            () = close.cancelled() => Ok(()),
             () = tokio::time::sleep(limits.connection_age_grace) => {
-                debug!("a connection was cut off: it did not end when it was asked to");
+                debug!("connection closed: its calls outlived the grace period");
                 Ok(())
             }
         }
     };
-    if let Err(error) = ended {
-        debug!(error = crate::error_chain::error_chain(&error), "a connection failed");
+    if let Err(error) = result {
+        debug!(error = error_chain(&error), "connection failed");
     }
 }
 

@@ -1,43 +1,42 @@
-//! How much the gRPC port takes at once.
+//! Limits of the gRPC port.
 
 use std::time::Duration;
 
 const MIB: u64 = 1024 * 1024;
 
-/// How much the gRPC port takes at once.
+/// Limits of the gRPC port.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Limits {
-    /// Connections. One more is closed at once.
+    /// Open connections. Further ones are closed.
     pub connections: usize,
-    /// Connections whose TLS handshake or HTTP/2 preface is not done. One more ends the oldest of them.
+    /// Connections without a complete TLS handshake and HTTP/2 preface. A further one evicts the oldest.
     pub handshakes: usize,
-    /// How long a client may take for both.
+    /// Time for handshake and preface.
     pub handshake_time: Duration,
-    /// Calls open on one connection. A client keeps one more back until an answer has come.
+    /// Concurrent calls per connection. Clients queue further ones.
     pub streams: u32,
-    /// The bytes of a call's headers, as HTTP/2 counts them.
+    /// Size of a call's headers, as HTTP/2 counts it.
     pub header_bytes: u32,
-    /// Calls that run at once.
+    /// Calls served concurrently.
     pub calls: usize,
-    /// Calls that wait for their turn. One more is refused with `RESOURCE_EXHAUSTED`.
+    /// Calls queued beyond those. Further ones are rejected with `RESOURCE_EXHAUSTED`.
     pub queued: usize,
-    /// The bytes of one request. A larger one is refused with `RESOURCE_EXHAUSTED`.
+    /// Size of one request. Larger ones are rejected with `RESOURCE_EXHAUSTED`.
     pub message_bytes: u64,
-    /// The memory of all requests larger than 32 KiB: their bytes while they come in and, counted apart, what they take
-    /// once they are decoded, by an estimate. One more waits for its turn.
+    /// Memory of all requests larger than 32 KiB: their encoded size while they are read and, separately, their estimated
+    /// decoded size. Further requests are queued.
     pub request_bytes: u64,
-    /// How long a request may take to come in.
+    /// Time to receive a request.
     pub request_time: Duration,
-    /// How long an answer may take to be read, before the connection is closed.
+    /// Time for the client to read a response. After it the connection is closed.
     pub answer_time: Duration,
-    /// How long a connection is silent before it is pinged.
+    /// Idle time of a connection before a ping.
     pub ping_after: Duration,
-    /// How long a ping may stay unanswered before the connection is closed.
+    /// Time for the ping's response. After it the connection is closed.
     pub ping_answer: Duration,
-    /// How old a connection gets, give or take a tenth, before its client is asked to open another: that is when
-    /// clients find new replicas. None: as old as it likes.
+    /// Age at which a connection is closed gracefully, ±10 %, so that clients discover new replicas. None: no limit.
     pub connection_age: Option<Duration>,
-    /// How long calls may go on after that.
+    /// Time that calls of such a connection have to finish.
     pub connection_age_grace: Duration,
 }
 
@@ -58,17 +57,16 @@ impl Default for Limits {
             ping_after: Duration::from_secs(30),
             ping_answer: Duration::from_secs(20),
             connection_age: Some(Duration::from_mins(30)),
-            // Longer than a call without a deadline of its own may take.
+            // Longer than the default deadline of calls.
             connection_age_grace: Duration::from_mins(2),
         }
     }
 }
 
 impl Limits {
-    /// The age at which one connection is asked to go, so that those which came together do not go together.
-    /// `chance` is in 0..1.
-    pub(crate) fn age(&self, chance: f64) -> Option<Duration> {
-        self.connection_age.map(|age| age.mul_f64(0.9 + 0.2 * chance))
+    /// Returns the maximum age of one connection, with jitter. `random` is in 0..1.
+    pub(crate) fn jittered_age(&self, random: f64) -> Option<Duration> {
+        self.connection_age.map(|age| age.mul_f64(0.9 + 0.2 * random))
     }
 }
 
@@ -77,16 +75,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_age_of_a_connection_is_within_a_tenth() {
+    fn connection_age_varies_by_a_tenth() {
         let limits =
             Limits { connection_age: Some(Duration::from_secs(1000)), ..Limits::default() };
-        for (chance, seconds) in [(0.0, 900), (0.5, 1000), (1.0, 1100)] {
-            let age = limits.age(chance).unwrap();
+        for (random, seconds) in [(0.0, 900), (0.5, 1000), (1.0, 1100)] {
+            let age = limits.jittered_age(random).unwrap();
             assert!(
                 age.abs_diff(Duration::from_secs(seconds)) < Duration::from_millis(1),
                 "{age:?}"
             );
         }
-        assert_eq!(Limits { connection_age: None, ..limits }.age(0.5), None);
+        assert_eq!(Limits { connection_age: None, ..limits }.jittered_age(0.5), None);
     }
 }

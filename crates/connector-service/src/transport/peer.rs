@@ -1,19 +1,19 @@
-//! Who is at the other end of a connection.
+//! The identity of a client, as proved by its connection.
 
 use rustls::pki_types::CertificateDer;
 
-/// The client, as far as its connection tells.
+/// The client of a connection.
 #[derive(Debug, Default)]
 pub(super) struct Peer {
-    /// The DNS names and URIs of the certificate that it proved to have; none without such a certificate.
+    /// DNS names and URIs of the verified client certificate. None without one.
     pub(super) names: Option<Vec<String>>,
 }
 
 impl Peer {
-    /// The holder of that certificate, which TLS has verified. A common name is no name: RFC 9525 §6.3.
-    pub(super) fn of(certificate: &CertificateDer<'_>) -> Self {
+    /// Reads the names of a certificate that TLS has verified. The common name is ignored (RFC 9525 section 6.3).
+    pub(super) fn from_certificate(certificate: &CertificateDer<'_>) -> Self {
         let names = webpki::EndEntityCert::try_from(certificate).map_or_else(
-            |_unreadable| Vec::new(),
+            |_invalid| Vec::new(),
             |certificate| {
                 certificate
                     .valid_dns_names()

@@ -1,5 +1,5 @@
-//! The first bytes of a connection. hyper waits for them without an end; here they are read within a time, and what
-//! else came is named.
+//! Reads the HTTP/2 connection preface, so that the caller can limit the time for it and report other protocols. hyper
+//! has no timeout for the preface.
 
 use std::{
     io,
@@ -9,48 +9,48 @@ use std::{
 
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, ReadBuf};
 
-/// What every HTTP/2 client sends first (RFC 9113 §3.4).
+/// The first bytes of every HTTP/2 connection (RFC 9113 section 3.4).
 const PREFACE: [u8; 24] = *b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
-/// The first byte of a TLS handshake record (RFC 8446 §5.1).
+/// The first byte of a TLS handshake record (RFC 8446 section 5.1).
 const TLS_HANDSHAKE: u8 = 0x16;
 
-/// Takes the preface off the stream, and gives back a stream on which it can be read again.
+/// Reads the preface. Returns a stream that yields it again.
 ///
 /// # Errors
 ///
-/// What the stream fails with, or `InvalidData` as soon as a byte is not the preface's.
+/// An error of the stream, or `InvalidData` at the first byte that differs from the preface.
 pub(super) async fn read<S: AsyncRead + Unpin>(mut stream: S) -> io::Result<Prefaced<S>> {
-    let mut came = [0; PREFACE.len()];
+    let mut received = [0; PREFACE.len()];
     let mut filled = 0;
-    while let Some(room) = came.get_mut(filled..).filter(|room| !room.is_empty()) {
-        let count = stream.read(room).await?;
+    while let Some(rest) = received.get_mut(filled..).filter(|rest| !rest.is_empty()) {
+        let count = stream.read(rest).await?;
         if count == 0 {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
         filled += count;
-        let came = came.get(..filled).unwrap_or_default();
-        if !PREFACE.starts_with(came) {
-            return Err(io::Error::new(io::ErrorKind::InvalidData, stranger(came)));
+        let received = received.get(..filled).unwrap_or_default();
+        if !PREFACE.starts_with(received) {
+            return Err(io::Error::new(io::ErrorKind::InvalidData, other_protocol(received)));
         }
     }
-    Ok(Prefaced { stream, given: 0 })
+    Ok(Prefaced { stream, replayed: 0 })
 }
 
-/// What the client seems to speak instead.
-fn stranger(came: &[u8]) -> &'static str {
-    match came.first() {
-        Some(&TLS_HANDSHAKE) => "the client speaks TLS, and this port does not",
+/// Names the protocol that the client seems to speak.
+fn other_protocol(received: &[u8]) -> &'static str {
+    match received.first() {
+        Some(&TLS_HANDSHAKE) => "the client speaks TLS, but this port is plaintext",
         Some(byte) if byte.is_ascii_uppercase() => "the client speaks HTTP/1, not gRPC",
         _ => "the client does not speak HTTP/2",
     }
 }
 
-/// A stream whose preface was seen to be there and can be read once more.
+/// A stream that replays its preface.
 #[derive(Debug)]
 pub(super) struct Prefaced<S> {
     stream: S,
-    given: usize,
+    replayed: usize,
 }
 
 impl<S: AsyncRead + Unpin> AsyncRead for Prefaced<S> {
@@ -59,13 +59,13 @@ impl<S: AsyncRead + Unpin> AsyncRead for Prefaced<S> {
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        let rest = PREFACE.get(self.given..).unwrap_or_default();
+        let rest = PREFACE.get(self.replayed..).unwrap_or_default();
         if rest.is_empty() {
             return Pin::new(&mut self.stream).poll_read(cx, buffer);
         }
         let count = rest.len().min(buffer.remaining());
         buffer.put_slice(rest.get(..count).unwrap_or_default());
-        self.given += count;
+        self.replayed += count;
         Poll::Ready(Ok(()))
     }
 }
@@ -104,15 +104,15 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Prefaced<S> {
 mod tests {
     use super::*;
 
-    async fn refused(bytes: &[u8]) -> String {
+    async fn error(bytes: &[u8]) -> String {
         read(bytes).await.unwrap_err().to_string()
     }
 
     #[tokio::test]
-    async fn the_preface_is_checked_and_still_there_to_be_read() {
+    async fn preface_is_checked_and_replayed() {
         let bytes = [PREFACE.as_slice(), b"settings"].concat();
         let mut stream = read(bytes.as_slice()).await.unwrap();
-        // In pieces smaller than it is.
+        // In pieces smaller than the preface.
         let mut first = [0; 10];
         stream.read_exact(&mut first).await.unwrap();
         let mut rest = Vec::new();
@@ -121,10 +121,10 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_stranger_is_told_by_its_first_byte() {
-        assert!(refused(b"\x16\x03\x01").await.contains("speaks TLS"));
-        assert!(refused(b"GET / HTTP/1.1\r\n").await.contains("HTTP/1"));
-        assert!(refused(b"\0").await.contains("does not speak HTTP/2"));
+    async fn other_protocols_are_recognised_by_their_first_byte() {
+        assert!(error(b"\x16\x03\x01").await.contains("speaks TLS"));
+        assert!(error(b"GET / HTTP/1.1\r\n").await.contains("HTTP/1"));
+        assert!(error(b"\0").await.contains("does not speak HTTP/2"));
         assert_eq!(
             read(b"PRI * HT".as_slice()).await.unwrap_err().kind(),
             io::ErrorKind::UnexpectedEof

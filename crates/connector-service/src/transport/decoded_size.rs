@@ -1,25 +1,24 @@
-//! How much memory a message takes once it is decoded, found out before it is.
+//! Estimates the memory of a protobuf message before it is decoded.
 //!
-//! On the wire an empty element of a list takes two bytes; decoded, a Flyte literal takes 456. A list of a million
-//! numbers is 10 MB here and half a gigabyte there, so counting bytes alone would bound nothing.
+//! An empty list element takes two bytes encoded and 456 bytes as a decoded Flyte literal. A list of a million numbers is
+//! 10 MB encoded and 500 MB decoded, so a limit on encoded bytes alone is not enough.
 
-/// What each length-delimited field is taken to weigh beside its bytes. A literal with a number in it is three such
-/// fields, nested; an empty one is one. The estimate is thus right for the former and a third of the latter.
-const FIELD: u64 = 160;
+/// Estimated overhead of a length-delimited field. A literal with a number consists of three nested ones, an empty literal
+/// of one: the estimate is accurate for the former and a third of the latter.
+const FIELD_BYTES: u64 = 160;
 
-/// As deep as the decoder goes.
-const DEEPEST: u32 = 100;
+/// The decoder's recursion limit.
+const MAX_DEPTH: u32 = 100;
 
-/// The bytes that a protobuf message takes in memory, roughly. No schema is needed: whatever can be read as a message is
-/// taken for one. Each byte is looked at once.
-pub(super) fn decoded(message: &[u8]) -> u64 {
+/// Estimates the decoded size of a message, in bytes. Needs no schema: any length-delimited field that parses as a message
+/// counts as one. Linear in the length of the message.
+pub(super) fn estimate(message: &[u8]) -> u64 {
     let bytes = u64::try_from(message.len()).unwrap_or(u64::MAX);
-    bytes.saturating_add(FIELD.saturating_mul(fields(message, DEEPEST)))
+    bytes.saturating_add(FIELD_BYTES.saturating_mul(count_fields(message, MAX_DEPTH)))
 }
 
-/// How many length-delimited fields come before the first byte that cannot be read. What comes before a fault counts: a
-/// decoder too has made room for it when it meets the fault.
-fn fields(message: &[u8], depth: u32) -> u64 {
+/// Counts the length-delimited fields before the first invalid byte. A decoder has allocated them before it fails.
+fn count_fields(message: &[u8], depth: u32) -> u64 {
     let mut count = 0;
     let mut rest = message;
     while let Some((tag, after)) = varint(rest) {
@@ -30,11 +29,11 @@ fn fields(message: &[u8], depth: u32) -> u64 {
                 count += 1;
                 let (inside, after) = after.split_at_checked(usize::try_from(length).ok()?)?;
                 if depth > 0 {
-                    count += fields(inside, depth - 1);
+                    count += count_fields(inside, depth - 1);
                 }
                 Some(after)
             }),
-            // Groups: what is inside follows.
+            // Groups: their fields follow.
             3 | 4 => Some(after),
             5 => after.get(4..),
             _ => None,
@@ -78,39 +77,39 @@ mod tests {
     }
 
     #[test]
-    fn a_list_weighs_what_its_elements_take_in_memory() {
+    fn estimate_of_a_list_is_close_to_its_memory() {
         let real = (size_of::<Literal>() * 10_000) as u64;
-        let numbers = decoded(&collection(&number(), 10_000));
+        let numbers = estimate(&collection(&number(), 10_000));
         assert!((real..2 * real).contains(&numbers), "{numbers} for {real}");
-        // The estimate that is furthest off.
-        let empty = decoded(&collection(&Literal::default(), 10_000));
+        // The least accurate case.
+        let empty = estimate(&collection(&Literal::default(), 10_000));
         assert!((real / 3..real).contains(&empty), "{empty} for {real}");
     }
 
     #[test]
-    fn what_comes_before_a_fault_counts() {
-        let whole = collection(&Literal::default(), 1000);
-        let faulty = [whole.as_slice(), &[0xff; 20]].concat();
-        assert!(decoded(&faulty) >= decoded(&whole));
+    fn fields_before_an_invalid_byte_count() {
+        let valid = collection(&Literal::default(), 1000);
+        let invalid = [valid.as_slice(), &[0xff; 20]].concat();
+        assert!(estimate(&invalid) >= estimate(&valid));
     }
 
     #[test]
-    fn text_weighs_a_few_times_its_bytes_at_most() {
+    fn estimate_of_text_is_less_than_four_times_its_length() {
         let text =
             "The quick brown fox jumps over the lazy dog, {\"and\": [1, 2, 3]}. ".repeat(1000);
         let message = LiteralCollection::default().encode_to_vec().into_iter().chain(text.bytes());
         let bytes: Vec<u8> = message.collect();
-        assert!(decoded(&bytes) < 4 * bytes.len() as u64, "{}", decoded(&bytes));
+        assert!(estimate(&bytes) < 4 * bytes.len() as u64, "{}", estimate(&bytes));
     }
 
     #[test]
-    fn garbage_is_read_to_its_end_and_no_further() {
+    fn arbitrary_bytes_do_not_inflate_the_estimate() {
         for bytes in
             [&[][..], &[0x0a], &[0x0a, 0xff], &[0x0a, 5, 1], &[0x80; 30], &[0x09, 1], &[0x07]]
         {
-            assert!(decoded(bytes) <= bytes.len() as u64 + 2 * FIELD, "{bytes:?}");
+            assert!(estimate(bytes) <= bytes.len() as u64 + 2 * FIELD_BYTES, "{bytes:?}");
         }
-        // As deep as it likes.
+        // Nested beyond the recursion limit.
         let mut deep = Vec::new();
         for _ in 0..300 {
             let mut outer = vec![0x0a];
@@ -118,6 +117,6 @@ mod tests {
             outer.extend(deep);
             deep = outer;
         }
-        assert_eq!(fields(&deep, DEEPEST), 101);
+        assert_eq!(count_fields(&deep, MAX_DEPTH), 101);
     }
 }

@@ -1,4 +1,4 @@
-//! What is made from files, and made anew when they change.
+//! Values parsed from files and reloaded when the files change: TLS configuration and caller tokens.
 
 use std::{
     path::PathBuf,
@@ -21,28 +21,28 @@ pub(super) struct Source {
 }
 
 impl Source {
-    /// The file cannot be used, because of that.
-    pub(super) fn refused(&self, why: impl std::fmt::Display) -> ConfigError {
-        ConfigError::new(self.flag, format!("{} {why}", self.path.display()))
+    /// Returns an error that names flag and file.
+    pub(super) fn error(&self, reason: impl std::fmt::Display) -> ConfigError {
+        ConfigError::new(self.flag, format!("{} {reason}", self.path.display()))
     }
 
     fn read(&self) -> Result<SecretSlice<u8>, ConfigError> {
         std::fs::read(&self.path)
             .map(SecretSlice::from)
-            .map_err(|error| self.refused("cannot be read").with_source(error))
+            .map_err(|error| self.error("cannot be read").with_source(error))
     }
 }
 
-/// Makes it from the files, in the order of the sources.
-type Make<T> = fn(&[(Source, SecretSlice<u8>)]) -> Result<T, ConfigError>;
+/// Parses the files, in the order of the sources.
+type Parse<T> = fn(&[(Source, SecretSlice<u8>)]) -> Result<T, ConfigError>;
 
-/// A value made from files. What cannot be used is told and the value before it is kept.
+/// A value parsed from files. If changed files are invalid, logs an error and keeps the previous value.
 pub(super) struct Reloading<T> {
     sources: Vec<Source>,
-    make: Make<T>,
+    parse: Parse<T>,
     current: watch::Sender<Arc<T>>,
-    /// What the last try was made of; none when a file could not be read. A fault is told once, not at each look.
-    tried: Mutex<Option<[u8; 32]>>,
+    /// Digest of the files of the last attempt, so that an error is logged once. None if a file could not be read.
+    attempted: Mutex<Option<[u8; 32]>>,
 }
 
 impl<T> Reloading<T> {
@@ -51,51 +51,52 @@ impl<T> Reloading<T> {
     /// # Errors
     ///
     /// [`ConfigError`] that names the flag and the file.
-    pub(super) fn open(sources: Vec<Source>, make: Make<T>) -> Result<Self, ConfigError> {
-        let read = read(sources.iter())?;
-        let current = watch::Sender::new(Arc::new(make(&read)?));
-        Ok(Self { sources, make, current, tried: Mutex::new(Some(digest(&read))) })
+    pub(super) fn open(sources: Vec<Source>, parse: Parse<T>) -> Result<Self, ConfigError> {
+        let files = read(sources.iter())?;
+        let current = watch::Sender::new(Arc::new(parse(&files)?));
+        let attempted = Mutex::new(Some(digest(&files)));
+        Ok(Self { sources, parse, current, attempted })
     }
 
-    /// The value of the newest files that could be used.
+    /// Returns the value of the latest valid files.
     pub(super) fn current(&self) -> Arc<T> {
         Arc::clone(&self.current.borrow())
     }
 
-    /// Looks whether the files have changed, and makes the value anew if so. Their content counts, not their time:
-    /// Kubernetes changes a mounted secret by moving a link.
-    fn look(&self) {
-        let read = read(self.sources.iter());
-        let now = read.as_ref().ok().map(|read| digest(read));
-        let mut tried = self.tried.lock().unwrap_or_else(PoisonError::into_inner);
-        if *tried == now {
+    /// Reloads the value if the content of the files has changed. Modification times are unreliable: Kubernetes updates
+    /// a mounted secret by moving a link.
+    fn reload_if_changed(&self) {
+        let files = read(self.sources.iter());
+        let current = files.as_ref().ok().map(|files| digest(files));
+        let mut attempted = self.attempted.lock().unwrap_or_else(PoisonError::into_inner);
+        if *attempted == current {
             return;
         }
-        *tried = now;
-        let files =
+        *attempted = current;
+        let paths =
             self.sources.iter().map(|source| source.path.display().to_string()).collect::<Vec<_>>();
-        match read.and_then(|read| (self.make)(&read)) {
-            Ok(made) => {
-                self.current.send_replace(Arc::new(made));
-                info!(files = files.join(", "), "changed files were read");
+        match files.and_then(|files| (self.parse)(&files)) {
+            Ok(value) => {
+                self.current.send_replace(Arc::new(value));
+                info!(files = paths.join(", "), "changed files reloaded");
             }
             Err(error) => {
                 let error = crate::error_chain::error_chain(&error);
-                error!(error, "changed files cannot be used: what was read before stays in use");
+                error!(error, "changed files are invalid; keeping the previous ones");
             }
         }
     }
 
-    /// Looks again and again.
-    pub(super) async fn follow(self: Arc<Self>, every: Duration)
+    /// Checks the files at this interval. Never completes.
+    pub(super) async fn reload(self: Arc<Self>, interval: Duration)
     where
         T: Send + Sync + 'static,
     {
         loop {
-            tokio::time::sleep(every).await;
+            tokio::time::sleep(interval).await;
             let this = Arc::clone(&self);
-            if let Err(error) = tokio::task::spawn_blocking(move || this.look()).await {
-                error!(%error, "files are no longer looked at for changes");
+            if let Err(error) = tokio::task::spawn_blocking(move || this.reload_if_changed()).await {
+                error!(%error, "files are no longer reloaded");
                 return;
             }
         }
@@ -114,10 +115,10 @@ fn read<'a>(
     sources.map(|source| Ok((source.clone(), source.read()?))).collect()
 }
 
-fn digest(read: &[(Source, SecretSlice<u8>)]) -> [u8; 32] {
+fn digest(files: &[(Source, SecretSlice<u8>)]) -> [u8; 32] {
     let mut digest = Sha256::new();
-    for (_, bytes) in read {
-        // Each by itself, so that no byte can move from one file to the next unseen.
+    for (_, bytes) in files {
+        // A digest per file, so that moving bytes between files changes the result.
         digest.update(Sha256::digest(bytes.expose_secret()));
     }
     digest.finalize().into()
@@ -129,15 +130,15 @@ mod tests {
 
     use super::*;
 
-    /// A number in a file.
-    fn number(read: &[(Source, SecretSlice<u8>)]) -> Result<u32, ConfigError> {
-        let (source, bytes) = &read[0];
+    /// Parses a number.
+    fn number(files: &[(Source, SecretSlice<u8>)]) -> Result<u32, ConfigError> {
+        let (source, bytes) = &files[0];
         let text = String::from_utf8_lossy(bytes.expose_secret()).into_owned();
-        text.parse().map_err(|error| source.refused("is no number").with_source(error))
+        text.parse().map_err(|error| source.error("is not a number").with_source(error))
     }
 
     #[test]
-    fn a_change_is_taken_and_a_bad_one_keeps_the_old() {
+    fn invalid_change_keeps_the_previous_value() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("number");
         fs::write(&path, "1").unwrap();
@@ -148,13 +149,13 @@ mod tests {
                 Some(content) => fs::write(&path, content).unwrap(),
                 None => fs::remove_file(&path).unwrap(),
             }
-            reloading.look();
+            reloading.reload_if_changed();
             assert_eq!(*reloading.current(), expected, "{content:?}");
         }
     }
 
     #[test]
-    fn a_start_without_the_file_names_flag_and_file() {
+    fn missing_file_is_reported_with_its_flag() {
         let source = Source { flag: "--number", path: "/nowhere/number".into() };
         let error = Reloading::open(vec![source], number).unwrap_err();
         assert_eq!(error.to_string(), "--number: /nowhere/number cannot be read");

@@ -1,27 +1,36 @@
-//! Which callers are served.
+//! Layer that authorizes callers by bearer token and client certificate.
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    path::PathBuf,
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
 
 use connector_core::{Error, ErrorKind};
-use http::{HeaderMap, header::AUTHORIZATION};
+use http::{HeaderMap, Request, Response, header::AUTHORIZATION};
 use secrecy::{ExposeSecret as _, SecretSlice};
 use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
+use tonic::body::Body;
+use tower::{Layer, Service, ServiceExt as _};
 
 use super::{
+    HealthAccess,
     peer::Peer,
-    reload::{Reloading, Source},
+    rejection::{Inner, Rejection, ResponseFuture},
+    route::{CallInfo, Route},
+    tls_reload::{Reloading, Source},
 };
-use crate::config_error::ConfigError;
+use crate::{config_error::ConfigError, metrics::Refusal};
 
-/// The flag of the tokens' file.
+/// The flag that names the file of tokens.
 const TOKENS: &str = "--caller-tokens";
 
-/// A shorter token could be guessed.
-const SHORTEST: usize = 16;
+/// Minimum length of a token. Shorter ones can be guessed.
+const MIN_TOKEN_BYTES: usize = 16;
 
-/// Which callers are served. What is set must be met: with tokens and names, a caller needs one of each. The default
-/// serves everybody.
+/// The authorized callers. A caller must meet every requirement that is set. The default has none.
 #[derive(Debug, Clone, Default)]
 pub struct Callers {
     tokens: Option<Arc<Reloading<Tokens>>>,
@@ -29,25 +38,24 @@ pub struct Callers {
 }
 
 impl Callers {
-    /// Asks for a bearer token that is in the file: one a line, blank lines and lines with # left out. The file is read
-    /// again when it changes.
+    /// Requires a bearer token of this file: one per line; blank lines and lines that start with # are skipped. The file is
+    /// reloaded when it changes.
     ///
     /// # Errors
     ///
-    /// [`ConfigError`] when the file cannot be read, holds no token, or one that is too short or that no header can
-    /// carry.
+    /// [`ConfigError`] if the file cannot be read or contains no valid token.
     pub fn with_tokens(self, path: PathBuf) -> Result<Self, ConfigError> {
-        let tokens = Reloading::open(vec![Source { flag: TOKENS, path }], Tokens::read)?;
+        let tokens = Reloading::open(vec![Source { flag: TOKENS, path }], Tokens::parse)?;
         Ok(Self { tokens: Some(Arc::new(tokens)), ..self })
     }
 
-    /// Asks for a client certificate with one of these DNS names or URIs. They are compared as a whole.
+    /// Requires a client certificate with one of these DNS names or URIs. Names must match in full.
     #[must_use]
     pub fn with_names(self, names: impl IntoIterator<Item = String>) -> Self {
         Self { names: Some(names.into_iter().collect()), ..self }
     }
 
-    /// Describes the required credentials, for the log.
+    /// Describes the requirements, for the log.
     pub(crate) fn describe(&self) -> &'static str {
         match (&self.tokens, &self.names) {
             (None, None) => "any",
@@ -59,98 +67,155 @@ impl Callers {
         }
     }
 
-    /// Looks for new tokens again and again.
-    pub(crate) async fn follow(self, every: Duration) {
+    /// Reloads the tokens when their file changes. Never completes.
+    pub(crate) async fn reload(self, interval: Duration) {
         match self.tokens {
-            Some(tokens) => tokens.follow(every).await,
+            Some(tokens) => tokens.reload(interval).await,
             None => std::future::pending().await,
         }
     }
 
-    /// Whether this caller may call.
+    /// Checks one caller.
     ///
     /// # Errors
     ///
-    /// `Unauthenticated` when it is not known who calls, `Forbidden` when it is and they may not.
-    pub(super) fn admit(&self, peer: &Peer, headers: &HeaderMap) -> Result<(), Error> {
+    /// `Unauthenticated` if the caller is unknown, `Forbidden` if it is known and not authorized.
+    fn authorize(&self, peer: Option<&Peer>, headers: &HeaderMap) -> Result<(), Error> {
         if let Some(allowed) = &self.names {
-            named(allowed, peer)?;
+            authorize_name(allowed, peer)?;
         }
         match &self.tokens {
-            Some(tokens) => tokens.current().admit(headers),
+            Some(tokens) => tokens.current().authorize(headers),
             None => Ok(()),
         }
     }
 }
 
-fn named(allowed: &[String], peer: &Peer) -> Result<(), Error> {
-    let Some(names) = &peer.names else {
-        return Err(Error::new(ErrorKind::Unauthenticated, "the caller showed no certificate"));
+fn authorize_name(allowed: &[String], peer: Option<&Peer>) -> Result<(), Error> {
+    let Some(names) = peer.and_then(|peer| peer.names.as_ref()) else {
+        return Err(Error::new(ErrorKind::Unauthenticated, "the caller sent no certificate"));
     };
-    // Names of hosts do not differ by case; the URIs in use here, SPIFFE ids, have none to differ by.
+    // Host names are case-insensitive. The URIs in use, SPIFFE ids, are lower case.
     if names.iter().any(|name| allowed.iter().any(|allowed| allowed.eq_ignore_ascii_case(name))) {
         return Ok(());
     }
-    Err(Error::new(ErrorKind::Forbidden, "the caller's certificate has no name that may call")
-        .with_detail(format!("it has {}", names.join(", "))))
+    Err(Error::new(ErrorKind::Forbidden, "the caller's certificate has no authorized name")
+        .with_detail(format!("its names are {}", names.join(", "))))
 }
 
-/// The tokens that are good, as digests: nothing that could leak stays in memory, and all have one length.
+/// Digests of the valid tokens. The tokens themselves are not kept.
 #[derive(Debug)]
 struct Tokens(Vec<[u8; 32]>);
 
 impl Tokens {
-    fn read(read: &[(Source, SecretSlice<u8>)]) -> Result<Self, ConfigError> {
+    fn parse(files: &[(Source, SecretSlice<u8>)]) -> Result<Self, ConfigError> {
         let mut tokens = Vec::new();
-        for (source, bytes) in read {
+        for (source, bytes) in files {
             for (line, number) in bytes.expose_secret().split(|byte| *byte == b'\n').zip(1..) {
                 let line = line.trim_ascii();
                 if line.is_empty() || line.starts_with(b"#") {
                     continue;
                 }
-                check(line).map_err(|why| source.refused(format_args!("line {number} {why}")))?;
+                check(line)
+                    .map_err(|reason| source.error(format_args!("line {number} {reason}")))?;
                 tokens.push(Sha256::digest(line).into());
             }
             if tokens.is_empty() {
-                return Err(source.refused("holds no token"));
+                return Err(source.error("contains no token"));
             }
         }
         Ok(Self(tokens))
     }
 
-    fn admit(&self, headers: &HeaderMap) -> Result<(), Error> {
+    fn authorize(&self, headers: &HeaderMap) -> Result<(), Error> {
         let Some(token) = headers.get(AUTHORIZATION).and_then(|value| bearer(value.as_bytes()))
         else {
-            return Err(Error::new(ErrorKind::Unauthenticated, "the call carries no bearer token")
-                .with_hint("this server wants one in the `authorization` header"));
+            return Err(Error::new(ErrorKind::Unauthenticated, "the call has no bearer token")
+                .with_hint("send one in the `authorization` header"));
         };
         let digest: [u8; 32] = Sha256::digest(token).into();
-        // All are compared, whichever is the right one.
-        let known =
-            self.0.iter().fold(subtle::Choice::from(0), |known, good| known | good.ct_eq(&digest));
-        if known.into() {
+        // Compares all of them, so that the time does not depend on the match.
+        let is_known =
+            self.0.iter().fold(subtle::Choice::from(0), |known, valid| known | valid.ct_eq(&digest));
+        if is_known.into() {
             Ok(())
         } else {
-            let message = "the call's bearer token is none that this server knows";
-            Err(Error::new(ErrorKind::Unauthenticated, message))
+            Err(Error::new(ErrorKind::Unauthenticated, "the call's bearer token is not valid"))
         }
     }
 }
 
 fn check(token: &[u8]) -> Result<(), String> {
     if !token.iter().all(u8::is_ascii_graphic) {
-        return Err("holds a blank or a character that no header can carry".to_owned());
+        return Err("contains a space or a character that is not allowed in a header".to_owned());
     }
-    if token.len() < SHORTEST {
-        return Err(format!("is shorter than {SHORTEST} characters"));
+    if token.len() < MIN_TOKEN_BYTES {
+        return Err(format!("is shorter than {MIN_TOKEN_BYTES} characters"));
     }
     Ok(())
 }
 
-/// The token after the word, which may be of any case (RFC 7235 §2.1).
+/// Returns the token after the case-insensitive word `Bearer` (RFC 7235 section 2.1).
 fn bearer(value: &[u8]) -> Option<&[u8]> {
     let (word, token) = value.split_at_checked("bearer ".len())?;
     word.eq_ignore_ascii_case(b"bearer ").then(|| token.trim_ascii())
+}
+
+/// Rejects callers that are not authorized.
+#[derive(Debug, Clone)]
+pub(super) struct AuthorizationLayer {
+    callers: Callers,
+    health: HealthAccess,
+}
+
+impl AuthorizationLayer {
+    pub(super) fn new(callers: Callers, health: HealthAccess) -> Self {
+        Self { callers, health }
+    }
+
+    fn authorize<B>(&self, request: &Request<B>) -> Result<(), Rejection> {
+        if CallInfo::of(request).route == Route::Health && self.health == HealthAccess::Open {
+            return Ok(());
+        }
+        let peer = request.extensions().get::<Arc<Peer>>();
+        self.callers.authorize(peer.map(Arc::as_ref), request.headers()).map_err(|error| {
+            let is_known = error.kind() == ErrorKind::Forbidden;
+            let reason = if is_known { Refusal::Forbidden } else { Refusal::Unauthenticated };
+            Rejection { reason, error }
+        })
+    }
+}
+
+impl<S> Layer<S> for AuthorizationLayer {
+    type Service = Authorization<S>;
+
+    fn layer(&self, inner: S) -> Authorization<S> {
+        Authorization { inner, layer: self.clone() }
+    }
+}
+
+/// The service of [`AuthorizationLayer`].
+#[derive(Debug, Clone)]
+pub(super) struct Authorization<S> {
+    inner: S,
+    layer: AuthorizationLayer,
+}
+
+impl<S: Inner<B>, B: Send + 'static> Service<Request<B>> for Authorization<S> {
+    type Response = Response<Body>;
+    type Error = Rejection;
+    type Future = ResponseFuture;
+
+    fn poll_ready(&mut self, _cx: &mut Context<'_>) -> Poll<Result<(), Rejection>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<B>) -> ResponseFuture {
+        match self.layer.authorize(&request) {
+            Ok(()) => Box::pin(self.inner.clone().oneshot(request)),
+            Err(rejection) => Box::pin(std::future::ready(Err(rejection))),
+        }
+    }
 }
 
 #[cfg(test)]
@@ -171,16 +236,16 @@ mod tests {
             .map(|value| (AUTHORIZATION, value.parse().unwrap()))
             .into_iter()
             .collect();
-        callers.admit(peer, &headers).err().map(|error| error.kind())
+        callers.authorize(Some(peer), &headers).err().map(|error| error.kind())
     }
 
     #[test]
-    fn without_a_rule_everybody_is_served() {
+    fn default_authorizes_every_caller() {
         assert_eq!(kind(&Callers::default(), &Peer::default(), None), None);
     }
 
     #[test]
-    fn each_token_of_the_file_is_good_and_no_other() {
+    fn only_tokens_of_the_file_are_valid() {
         let callers = tokens(&format!("# rotated in May\n{OLD}\r\n\n  {NEW}  \n")).unwrap();
         let unauthenticated = Some(ErrorKind::Unauthenticated);
         for (authorization, expected) in [
@@ -203,24 +268,24 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_holds_no_good_token_is_refused_without_showing_it() {
-        for (content, why) in [
-            ("", "holds no token"),
-            ("# nothing\n", "holds no token"),
+    fn file_without_a_valid_token_is_rejected_without_revealing_it() {
+        for (content, reason) in [
+            ("", "contains no token"),
+            ("# nothing\n", "contains no token"),
             ("short-canary", "line 1 is shorter than 16 characters"),
             (
                 "\ncanary with blanks inside",
-                "line 2 holds a blank or a character that no header can carry",
+                "line 2 contains a space or a character that is not allowed in a header",
             ),
         ] {
             let error = tokens(content).unwrap_err().to_string();
-            assert!(error.starts_with("--caller-tokens: /") && error.ends_with(why), "{error}");
+            assert!(error.starts_with("--caller-tokens: /") && error.ends_with(reason), "{error}");
             assert!(!error.contains("canary"), "{error}");
         }
     }
 
     #[test]
-    fn a_name_is_compared_as_a_whole() {
+    fn names_match_in_full() {
         let callers = Callers::default()
             .with_names(["flyte.example", "spiffe://c/ns/flyte"].map(str::to_owned));
         let peer = |names: &[&str]| Peer {
@@ -241,7 +306,7 @@ mod tests {
     }
 
     #[test]
-    fn with_tokens_and_names_both_are_needed() {
+    fn tokens_and_names_are_both_required() {
         let callers = tokens(OLD).unwrap().with_names(["flyte.example".to_owned()]);
         let named = Peer { names: Some(vec!["flyte.example".to_owned()]) };
         let token = format!("Bearer {OLD}");
@@ -254,7 +319,7 @@ mod tests {
     }
 
     #[test]
-    fn debug_shows_no_token() {
+    fn debug_output_contains_no_token() {
         assert!(!format!("{:?}", tokens(OLD).unwrap()).contains(OLD));
     }
 }
