@@ -5,7 +5,10 @@
 
 use std::{collections::BTreeMap, ffi::OsString, fmt, fmt::Write as _, path::PathBuf, sync::Arc};
 
-use connector_service::args::{NotText, VARIABLES as SERVICE_VARIABLES, Variable, path, text};
+use connector_service::{
+    NotText,
+    args::{VARIABLES as SERVICE_VARIABLES, Variable, path, text},
+};
 use secrecy::SecretString;
 
 pub(crate) const INSTANCE: Variable = Variable {

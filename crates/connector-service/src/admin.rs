@@ -1,5 +1,5 @@
-//! The HTTP port: metrics on every path but `/livez`, `/readyz` and, when it is switched on, `/status`, as the Python
-//! server answers on every path (FC §2.7).
+//! The HTTP port: `/livez`, `/readyz`, optionally `/status`, and metrics on every other path, as the Python server has
+//! them on every path (flyte-contract.md#python-metrics).
 
 use std::sync::{
     Arc,
@@ -21,7 +21,7 @@ mod status_page;
 pub(crate) use serve::serve;
 pub(crate) use status_page::StatusPage;
 
-/// Whether new calls should come here.
+/// Whether the server accepts new calls. Clones share the state.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Readiness(Arc<AtomicBool>);
 
@@ -39,29 +39,29 @@ impl Readiness {
 struct Shared {
     metrics: Arc<Metrics>,
     readiness: Readiness,
-    /// None: there is no such page.
+    /// None: `/status` is disabled.
     status: Option<Arc<StatusPage>>,
 }
 
-/// The pages of the port.
+/// Returns the routes of the port.
 pub(crate) fn router(
     metrics: Arc<Metrics>,
     readiness: Readiness,
     status: Option<StatusPage>,
 ) -> Router {
     let shared = Shared { metrics, readiness, status: status.map(Arc::new) };
-    Router::new().fallback(answer).with_state(shared)
+    Router::new().fallback(respond).with_state(shared)
 }
 
-async fn answer(State(shared): State<Shared>, request: Request) -> Response {
+async fn respond(State(shared): State<Shared>, request: Request) -> Response {
     if request.method() != Method::GET {
         return (StatusCode::METHOD_NOT_ALLOWED, [(header::ALLOW, "GET")]).into_response();
     }
     match (request.uri().path(), &shared.status) {
         ("/status", Some(status)) => {
-            let head =
+            let headers =
                 [(header::CONTENT_TYPE, "application/json"), (header::CACHE_CONTROL, "no-store")];
-            (head, status.write(!shared.readiness.get())).into_response()
+            (headers, status.render(!shared.readiness.get())).into_response()
         }
         ("/livez", _) => (StatusCode::OK, "ok\n").into_response(),
         ("/readyz", _) if shared.readiness.get() => (StatusCode::OK, "ok\n").into_response(),
@@ -83,43 +83,43 @@ mod tests {
 
     use super::*;
 
-    async fn ask(router: &Router, method: Method, path: &str) -> Response {
+    async fn send(router: &Router, method: Method, path: &str) -> Response {
         let request = Request::builder().method(method).uri(path).body(Body::empty()).unwrap();
         router.clone().oneshot(request).await.unwrap()
     }
 
     #[tokio::test]
-    async fn readiness_follows_its_switch_and_liveness_does_not() {
+    async fn readiness_changes_and_liveness_does_not() {
         let readiness = Readiness::default();
         let router = router(Arc::new(Metrics::new([])), readiness.clone(), None);
         assert_eq!(
-            ask(&router, Method::GET, "/readyz").await.status(),
+            send(&router, Method::GET, "/readyz").await.status(),
             StatusCode::SERVICE_UNAVAILABLE
         );
         readiness.set(true);
-        assert_eq!(ask(&router, Method::GET, "/readyz").await.status(), StatusCode::OK);
+        assert_eq!(send(&router, Method::GET, "/readyz").await.status(), StatusCode::OK);
         readiness.set(false);
         assert_eq!(
-            ask(&router, Method::GET, "/readyz").await.status(),
+            send(&router, Method::GET, "/readyz").await.status(),
             StatusCode::SERVICE_UNAVAILABLE
         );
-        assert_eq!(ask(&router, Method::GET, "/livez").await.status(), StatusCode::OK);
+        assert_eq!(send(&router, Method::GET, "/livez").await.status(), StatusCode::OK);
     }
 
     #[tokio::test]
-    async fn every_other_path_answers_metrics_and_get_alone_is_allowed() {
+    async fn other_paths_serve_metrics_and_only_get_is_allowed() {
         let router = router(Arc::new(Metrics::new([])), Readiness::default(), None);
         for path in ["/", "/metrics", "/any/where"] {
-            let answer = ask(&router, Method::GET, path).await;
+            let response = send(&router, Method::GET, path).await;
             assert_eq!(
-                answer.headers()[header::CONTENT_TYPE],
+                response.headers()[header::CONTENT_TYPE],
                 "text/plain; version=0.0.4; charset=utf-8",
                 "{path}"
             );
         }
         for method in [Method::POST, Method::HEAD, Method::PUT] {
             assert_eq!(
-                ask(&router, method.clone(), "/metrics").await.status(),
+                send(&router, method.clone(), "/metrics").await.status(),
                 StatusCode::METHOD_NOT_ALLOWED,
                 "{method}"
             );

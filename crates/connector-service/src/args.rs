@@ -8,7 +8,7 @@ use std::{ffi::OsString, path::PathBuf};
 
 use clap::ValueEnum;
 
-use crate::traces;
+use crate::{config_error::NotText, traces};
 
 mod observability;
 mod transport;
@@ -162,14 +162,6 @@ impl ServiceEnvironment {
             rust_log: text(&get, RUST_LOG)?,
         })
     }
-}
-
-/// An environment variable is not valid UTF-8. The value may be a secret and is not kept.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{name} is not valid UTF-8")]
-pub struct NotText {
-    /// The name of the variable.
-    pub name: &'static str,
 }
 
 /// Reads a text variable, trimmed. None if unset or blank.

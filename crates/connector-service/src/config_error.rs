@@ -2,8 +2,6 @@
 
 use std::{error::Error as StdError, fmt};
 
-use crate::args::NotText;
-
 /// A flag or variable has an unusable value. Displays as one line that starts with its name.
 #[derive(Debug)]
 pub struct ConfigError {
@@ -41,6 +39,14 @@ impl StdError for ConfigError {
     fn source(&self) -> Option<&(dyn StdError + 'static)> {
         self.source.as_deref().map(|source| source as &(dyn StdError + 'static))
     }
+}
+
+/// An environment variable is not valid UTF-8. The value may be a secret and is not kept.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{name} is not valid UTF-8")]
+pub struct NotText {
+    /// The name of the variable.
+    pub name: &'static str,
 }
 
 impl From<NotText> for ConfigError {

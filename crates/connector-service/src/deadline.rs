@@ -1,33 +1,32 @@
-//! How long a call may take: the `grpc-timeout` header, less what it takes to answer.
+//! Deadlines of calls: the `grpc-timeout` header minus a margin for the response.
 
 use std::time::{Duration, Instant};
 
 use http::HeaderMap;
 
-/// The header with the caller's patience.
 const HEADER: &str = "grpc-timeout";
-/// No caller waits longer than this; a larger value is taken for it.
-const LONGEST: Duration = Duration::from_hours(24);
+/// Longest timeout. Larger values are capped.
+const MAX_TIMEOUT: Duration = Duration::from_hours(24);
 
-/// When a call must be done. tonic answers an expired call with CANCELLED and drops its handler, so the server
-/// answers before, and the connector is told a time that is earlier still (DESIGN §3.1).
+/// The deadlines of a call. tonic responds to an expired call with CANCELLED and drops its handler, so the server responds
+/// earlier, and the connector's deadline is earlier still.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Deadline {
-    /// When the connector should be done.
+    /// Deadline of the connector.
     pub(crate) connector: Instant,
-    /// When the server answers in its stead.
+    /// Time at which the server responds with an error instead.
     pub(crate) answer: Instant,
 }
 
 impl Deadline {
-    /// The deadline of a call that came at `now`.
+    /// Returns the deadlines of a call that arrived at `now`.
     pub(crate) fn of(headers: &HeaderMap, now: Instant, default_timeout: Duration) -> Self {
         let header = headers.get(HEADER).and_then(|value| value.to_str().ok());
         Self::after(header.and_then(parse).unwrap_or(default_timeout), now)
     }
 
     fn after(timeout: Duration, now: Instant) -> Self {
-        let timeout = timeout.min(LONGEST);
+        let timeout = timeout.min(MAX_TIMEOUT);
         let margin = margin(timeout);
         Self {
             connector: now + timeout.saturating_sub(margin),
@@ -36,7 +35,7 @@ impl Deadline {
     }
 }
 
-/// A tenth of the time, at least 200 ms and at most 1 s, but never more than half of what there is.
+/// Returns a tenth of the timeout within 200 ms and 1 s, but at most half of it.
 fn margin(timeout: Duration) -> Duration {
     (timeout / 10).clamp(Duration::from_millis(200), Duration::from_secs(1)).min(timeout / 2)
 }
@@ -65,7 +64,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_unit_of_grpc_timeout_is_read() {
+    fn every_unit_of_grpc_timeout_is_parsed() {
         for (value, expected) in [
             ("1H", Duration::from_hours(1)),
             ("2M", Duration::from_mins(2)),
@@ -81,7 +80,7 @@ mod tests {
     }
 
     #[test]
-    fn garbage_is_ignored() {
+    fn invalid_value_is_ignored() {
         for value in
             ["", "S", "10", "10s", "-1S", "+1S", "1.5S", "123456789S", "1 S", "10µ", "ten", "10SS"]
         {
@@ -96,7 +95,7 @@ mod tests {
     }
 
     #[test]
-    fn the_margin_is_a_tenth_within_bounds() {
+    fn margin_is_a_tenth_within_bounds() {
         for (timeout, expected) in
             [(100, 50), (300, 150), (1_000, 200), (5_000, 500), (10_000, 1_000), (60_000, 1_000)]
         {
@@ -109,7 +108,7 @@ mod tests {
     }
 
     #[test]
-    fn the_connector_is_done_before_the_server_answers_and_the_server_before_the_caller_leaves() {
+    fn connector_deadline_precedes_the_server_response_and_the_timeout() {
         let now = Instant::now();
         for millis in [1, 100, 1_000, 10_000, 3_600_000] {
             let timeout = Duration::from_millis(millis);
@@ -119,7 +118,7 @@ mod tests {
                 "{millis} ms"
             );
         }
-        // Beyond what an Instant may hold.
+        // Does not overflow an Instant.
         Deadline::after(parse("99999999H").unwrap(), now);
     }
 }

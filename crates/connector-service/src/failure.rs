@@ -5,7 +5,9 @@ use std::{error::Error as StdError, fmt, process::ExitCode};
 use connector_core::RegistryError;
 
 use crate::{
-    args::NotText, config_error::ConfigError, error_chain::error_chain, listen::BindError,
+    config_error::{ConfigError, NotText},
+    error_chain::error_chain,
+    listen::BindError,
     signals::ShutdownSignal,
 };
 

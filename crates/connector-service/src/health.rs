@@ -10,31 +10,32 @@ use tonic_health::{
     server::{HealthReporter, health_reporter},
 };
 
-/// The names under which one may ask; "" is the server as a whole. The Python server has the same (FC §2.3).
+/// Service names that health reports; "" is the whole server. The Python server has the same ones
+/// (flyte-contract.md#python-server).
 const NAMES: [&str; 4] = [ASYNC_CONNECTOR, CONNECTOR_METADATA, HEALTH, ""];
 
-/// Says to the health service how the server is.
+/// Controls the health service.
 #[derive(Debug)]
-pub(crate) struct HealthSwitch(HealthReporter);
+pub(crate) struct HealthControl(HealthReporter);
 
-/// The service, with every name serving.
-pub(crate) async fn serving() -> (HealthSwitch, HealthServer<impl Health>) {
+/// Returns the service, with every name serving.
+pub(crate) async fn serving() -> (HealthControl, HealthServer<impl Health>) {
     let (reporter, service) = health_reporter();
     for name in NAMES {
         reporter.set_service_status(name, ServingStatus::Serving).await;
     }
-    (HealthSwitch(reporter), service)
+    (HealthControl(reporter), service)
 }
 
-impl HealthSwitch {
-    /// Says that nothing new should come. Each name has to be told by itself.
-    pub(crate) async fn not_serving(&self) {
+impl HealthControl {
+    /// Reports `NOT_SERVING` for every name.
+    pub(crate) async fn set_not_serving(&self) {
         for name in NAMES {
             self.0.set_service_status(name, ServingStatus::NotServing).await;
         }
     }
 
-    /// Ends the streams of those who watch: a watch has no end of its own and would hold up a drain.
+    /// Ends all watches, which are endless and would delay shutdown.
     pub(crate) async fn end_watches(&mut self) {
         for name in NAMES {
             self.0.clear_service_status(name).await;

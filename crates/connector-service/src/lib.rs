@@ -70,7 +70,7 @@ mod transport;
 
 pub use args::{LogFormat, ServiceArgs, ServiceEnvironment};
 pub use config::{LogConfig, ServiceConfig};
-pub use config_error::ConfigError;
+pub use config_error::{ConfigError, NotText};
 pub use error_chain::error_chain;
 pub use failure::Failure;
 pub use listen::BindError;

@@ -1,4 +1,4 @@
-//! Binding the two ports, and taking connections from them.
+//! Binds the ports and accepts connections.
 
 use std::{
     io,
@@ -10,19 +10,19 @@ use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::{TcpListener, TcpStream};
 use tracing::{debug, warn};
 
-/// How many connections may wait to be accepted.
+/// Connections queued by the kernel before they are accepted.
 const BACKLOG: i32 = 1024;
 
-/// How long no connection is taken after the system had no room for one.
-const OUT_OF_ROOM: Duration = Duration::from_millis(100);
+/// Pause after a failed accept, such as with too many open files.
+const ACCEPT_RETRY_DELAY: Duration = Duration::from_millis(100);
 
 /// A port could not be bound.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum BindError {
-    /// Somebody else listens there.
+    /// Another process listens on the port.
     #[error(
-        "port {port} is already in use: choose another with {flag}, or stop what listens there"
+        "port {port} is already in use: choose another with {flag}, or stop the process that listens there"
     )]
     Taken {
         /// The port.
@@ -30,28 +30,28 @@ pub enum BindError {
         /// The flag that sets it.
         flag: &'static str,
     },
-    /// `--host` is no interface of this machine.
+    /// `--host` is not an interface of this machine.
     #[error("--host: `{host}` is not an address of this machine")]
     Host {
-        /// What was given.
+        /// The value of `--host`.
         host: String,
-        /// Why.
+        /// The cause.
         source: io::Error,
     },
-    /// Anything else, such as a port that only root may bind.
+    /// Any other error, such as a privileged port.
     #[error("port {port} cannot be bound (see {flag})")]
     Other {
         /// The port.
         port: u16,
         /// The flag that sets it.
         flag: &'static str,
-        /// Why.
+        /// The cause.
         source: io::Error,
     },
 }
 
-/// Binds a port on that interface, or on all: IPv6 and IPv4 together, IPv4 alone where the system has no IPv6.
-/// The port is never shared with another process.
+/// Binds a port on an interface, or on all: IPv6 and IPv4, or IPv4 only if the system has no IPv6. Does not share the port
+/// with other processes.
 pub(crate) async fn bind(
     host: Option<&str>,
     port: u16,
@@ -78,25 +78,24 @@ pub(crate) async fn bind(
     })
 }
 
-/// The next connection. A client that left before it was taken is passed over, and a system without room for one is
-/// given a moment.
+/// Accepts the next connection. Skips clients that have disconnected already, and retries other errors after a pause.
 pub(crate) async fn accept(listener: &TcpListener) -> TcpStream {
     loop {
         match listener.accept().await {
             Ok((stream, _peer)) => return stream,
-            Err(error) if of_the_client(&error) => {
-                debug!(%error, "a client left before its connection was taken");
+            Err(error) if is_client_error(&error) => {
+                debug!(%error, "a client disconnected before its connection was accepted");
             }
             Err(error) => {
-                warn!(%error, "no connection can be taken at this moment");
-                tokio::time::sleep(OUT_OF_ROOM).await;
+                warn!(%error, "cannot accept connections");
+                tokio::time::sleep(ACCEPT_RETRY_DELAY).await;
             }
         }
     }
 }
 
-/// Whether only that one connection is lost. Anything else, such as too many open files, lasts.
-fn of_the_client(error: &io::Error) -> bool {
+/// True if only one connection is lost. Other errors, such as too many open files, persist.
+fn is_client_error(error: &io::Error) -> bool {
     matches!(
         error.kind(),
         io::ErrorKind::ConnectionAborted
@@ -117,7 +116,7 @@ fn open(address: SocketAddr) -> io::Result<TcpListener> {
     if address.is_ipv6() {
         socket.set_only_v6(!address.ip().is_unspecified())?;
     }
-    // Lets a restarted server bind while old connections linger. It does not let two servers share a port.
+    // Allows a restarted server to bind while old connections linger. Two servers still cannot share a port.
     #[cfg(unix)]
     socket.set_reuse_address(true)?;
     socket.bind(&address.into())?;
@@ -126,7 +125,7 @@ fn open(address: SocketAddr) -> io::Result<TcpListener> {
     TcpListener::from_std(socket.into())
 }
 
-/// EAFNOSUPPORT comes when the kernel has no IPv6, EADDRNOTAVAIL when it is switched off.
+/// True for EAFNOSUPPORT (the kernel has no IPv6) and EADDRNOTAVAIL (IPv6 is disabled).
 fn lacks_ipv6(error: &io::Error) -> bool {
     const EAFNOSUPPORT: i32 = if cfg!(target_os = "linux") { 97 } else { 47 };
     error.kind() == io::ErrorKind::AddrNotAvailable || error.raw_os_error() == Some(EAFNOSUPPORT)
@@ -137,7 +136,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn without_a_host_both_families_reach_the_port() {
+    async fn default_host_accepts_ipv4_and_ipv6() {
         let listener = bind(None, 0, "--port").await.unwrap();
         let address = listener.local_addr().unwrap();
         TcpStream::connect((Ipv4Addr::LOCALHOST, address.port())).await.unwrap();
@@ -147,14 +146,14 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_taken_port_names_port_and_flag() {
+    async fn taken_port_is_reported_with_its_flag() {
         let first = bind(None, 0, "--port").await.unwrap();
         let port = first.local_addr().unwrap().port();
         let error = bind(None, port, "--port").await.unwrap_err();
         assert_eq!(
             error.to_string(),
             format!(
-                "port {port} is already in use: choose another with --port, or stop what listens there"
+                "port {port} is already in use: choose another with --port, or stop the process that listens there"
             )
         );
         assert!(matches!(
@@ -164,7 +163,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_host_may_be_a_name_an_address_or_an_address_in_brackets() {
+    async fn host_may_be_a_name_an_address_or_a_bracketed_address() {
         for host in ["localhost", "127.0.0.1"] {
             assert!(
                 bind(Some(host), 0, "--port")
@@ -181,8 +180,8 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_host_elsewhere_is_refused_by_name() {
-        // TEST-NET-1 is nobody's address.
+    async fn host_of_another_machine_is_rejected() {
+        // TEST-NET-1 is reserved for documentation.
         let error = bind(Some("192.0.2.1"), 0, "--port").await.unwrap_err();
         assert_eq!(error.to_string(), "--host: `192.0.2.1` is not an address of this machine");
     }

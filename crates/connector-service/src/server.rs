@@ -20,7 +20,7 @@ use crate::{
     health,
     listen::{BindError, bind},
     metrics::Metrics,
-    service::{AsyncConnector, Calls, ConnectorMetadata, Creations},
+    service::{AsyncConnector, Calls, ConnectorMetadata, CreateDedup},
     signals::ShutdownSignals,
     telemetry::Telemetry,
     transport::{Backlog, HealthAccess, Transport, TransportConfig},
@@ -190,13 +190,13 @@ impl Server {
         let tracker = TaskTracker::new();
         let (mut health, health_service) = health::serving().await;
 
-        let creations = Creations::new(config.abandon_grace);
-        let status = config.status.then(|| StatusPage::now(registry.clone(), tracker.clone()));
+        let dedup = CreateDedup::new(config.abandon_grace);
+        let status = config.status.then(|| StatusPage::new(registry.clone(), tracker.clone()));
         let calls = Calls::new(
             registry.clone(),
             Arc::clone(&metrics),
             tracker.clone(),
-            creations.clone(),
+            dedup.clone(),
             config.default_timeout,
         );
         let mut routes = Routes::default()
@@ -234,12 +234,12 @@ impl Server {
             limits: config.limits,
             default_timeout: config.default_timeout,
         };
-        let backlog = Backlog { all: tracker.clone(), detached: creations.unawaited().clone() };
+        let backlog = Backlog { all: tracker.clone(), detached: dedup.detached().clone() };
         let transport =
             Transport::new(routes, transport, Arc::clone(&metrics), backlog, stop.clone());
         let mut grpc = pin!(transport.serve(grpc));
-        let pages = admin::router(Arc::clone(&metrics), readiness.clone(), status);
-        let mut prometheus = pin!(admin::serve(prometheus, pages));
+        let routes = admin::router(Arc::clone(&metrics), readiness.clone(), status);
+        let mut prometheus = pin!(admin::serve(prometheus, routes));
         readiness.set(true);
 
         tokio::select! {
@@ -250,11 +250,11 @@ impl Server {
 
         info!(calls = tracker.len(), "shutting down: in-flight calls may finish");
         readiness.set(false);
-        health.not_serving().await;
+        health.set_not_serving().await;
         stop.cancel();
         let stopping = Instant::now();
         // Orphans are cancelled while there is still time for it.
-        creations.end_graces(Instant::now() + config.drain_grace.mul_f64(0.8));
+        dedup.end_grace_periods(Instant::now() + config.drain_grace.mul_f64(0.8));
         tracker.close();
         let mut answered = pin!(async {
             tracker.wait().await;

@@ -1,15 +1,18 @@
-//! The gRPC services. Handlers find the connector, translate, and leave the rest to [`call`].
+//! The gRPC services over a registry of connectors.
+//!
+//! Handlers look up the connector and translate between gRPC and `connector_core`. [`call`] does what all calls share:
+//! deadline, log line, metrics. Checks that need no knowledge of the message belong in `transport`.
 
 mod async_connector;
 mod call;
-mod creations;
+mod create_dedup;
+mod guard;
 mod log_stream;
 mod metadata;
-mod outcome;
 #[cfg(test)]
 mod tests;
 
 pub(crate) use async_connector::AsyncConnector;
 pub(crate) use call::Calls;
-pub(crate) use creations::Creations;
+pub(crate) use create_dedup::CreateDedup;
 pub(crate) use metadata::ConnectorMetadata;

@@ -1,4 +1,4 @@
-//! A connector's error as a gRPC status. The second of the two error tables (DESIGN §4).
+//! Converts a connector's error to a gRPC status. The second of the two error tables; the first one is in the connector.
 
 use std::time::Duration;
 
@@ -8,18 +8,18 @@ use tonic_types::{ErrorDetails, StatusExt as _};
 
 use crate::error_chain::error_chain;
 
-/// When a client's retry policy may try again, in milliseconds; negative for never (gRFC A6).
+/// Trailer for retry policies: the delay in milliseconds, negative for no retry (gRFC A6).
 const PUSHBACK: &str = "grpc-retry-pushback-ms";
 
 /// The domain of every `google.rpc.ErrorInfo`.
 const DOMAIN: &str = "flyte-connector";
 
-/// The most bytes of a message. It travels twice in the trailers, once of them in base64, and a C-core client takes
-/// no more than 8 KiB of those.
-const LONGEST_MESSAGE: usize = 2048;
+/// Maximum length of a message, in bytes. The trailers contain it twice, once in base64, and C-core clients accept 8 KiB of
+/// trailers.
+const MAX_MESSAGE_BYTES: usize = 2048;
 
-/// What a kind of error is in gRPC, and the reason in its `ErrorInfo`. The length is that of [`ErrorKind::ALL`], so
-/// a new kind does not compile before it has a row; a test holds the order.
+/// The gRPC code and the `ErrorInfo` reason of each kind. The array length makes a new kind without a row a compile
+/// error.
 pub(crate) const TABLE: [(ErrorKind, Code, &str); ErrorKind::ALL.len()] = [
     (ErrorKind::InvalidTask, Code::InvalidArgument, "INVALID_TASK"),
     (ErrorKind::InvalidMeta, Code::InvalidArgument, "INVALID_META"),
@@ -37,20 +37,20 @@ pub(crate) const TABLE: [(ErrorKind, Code, &str); ErrorKind::ALL.len()] = [
 ];
 
 fn row(kind: ErrorKind) -> (Code, &'static str) {
-    // The table has every kind; what would not be in it is our own fault.
+    // The table has every kind.
     TABLE
         .iter()
         .find(|(entry, ..)| *entry == kind)
         .map_or((Code::Internal, "INTERNAL"), |(_, code, reason)| (*code, *reason))
 }
 
-/// The gRPC code of a kind.
+/// Returns the gRPC code of a kind.
 pub(crate) fn code(kind: ErrorKind) -> Code {
     row(kind).0
 }
 
-/// The error as the caller sees it: message, causes and hint, with `ErrorInfo` and, if it says when to come back,
-/// `RetryInfo`. The detail stays in our own log.
+/// Converts an error for the caller: message, causes and hint, with `ErrorInfo` and, if the error has a retry delay,
+/// `RetryInfo`. The detail is for the log only.
 pub(crate) fn from_error(error: &Error) -> Status {
     let (code, reason) = row(error.kind());
     let mut details = ErrorDetails::new();
@@ -60,23 +60,23 @@ pub(crate) fn from_error(error: &Error) -> Status {
     }
     let mut status = Status::with_error_details(code, message(error), details);
     if error.may_have_started() {
-        // Another replica would find the same work and hand it out, and we, who said that it failed, would stop it after
-        // the grace time. So Flyte's own retry policy must not try this attempt again; Flyte itself starts the next one.
+        // A retry on another replica would return the same task, which this one cancels as an orphan. Flyte starts the
+        // next attempt instead.
         status.metadata_mut().insert(PUSHBACK, (-1).into());
     }
     status
 }
 
-/// What a refused client is told about trying again (gRFC A6).
+/// Instruction for the retry policy of a rejected client (gRFC A6).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Pushback {
-    /// After that time.
+    /// Retry after this delay.
     After(Duration),
-    /// Not at all.
+    /// Do not retry.
     Never,
 }
 
-/// As [`from_error`], with the trailer that the retry policy of a gRPC client obeys.
+/// Converts an error as [`from_error`], with the trailer for retry policies.
 pub(crate) fn pushed_back(error: &Error, pushback: Pushback) -> Status {
     let (mut status, millis) = match pushback {
         Pushback::After(wait) => {
@@ -89,26 +89,26 @@ pub(crate) fn pushed_back(error: &Error, pushback: Pushback) -> Status {
     status
 }
 
-/// Message, causes and hint in one line.
+/// Returns message, causes and hint in one line.
 pub(crate) fn message(error: &Error) -> String {
     let mut text = error_chain(error);
     if let Some(hint) = error.hint() {
-        // Somebody else's words may end a sentence.
+        // A message of a remote service may end with a full stop.
         text.truncate(text.trim_end_matches('.').len());
         text.push_str("; ");
         text.push_str(hint);
     }
-    if text.len() > LONGEST_MESSAGE {
-        let most = LONGEST_MESSAGE - '…'.len_utf8();
+    if text.len() > MAX_MESSAGE_BYTES {
+        let max = MAX_MESSAGE_BYTES - '…'.len_utf8();
         let end =
-            text.char_indices().map(|(at, _)| at).take_while(|at| *at <= most).last().unwrap_or(0);
+            text.char_indices().map(|(at, _)| at).take_while(|at| *at <= max).last().unwrap_or(0);
         text.truncate(end);
         text.push('…');
     }
     text
 }
 
-/// The name of a code as the gRPC documents write it.
+/// Returns the name of a code as in the gRPC documentation.
 pub fn code_name(code: Code) -> &'static str {
     match code {
         Code::Ok => "OK",
@@ -136,12 +136,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_table_has_every_kind_once() {
+    fn table_has_every_kind_once() {
         assert_eq!(TABLE.map(|(kind, ..)| kind), ErrorKind::ALL);
     }
 
     #[test]
-    fn the_codes_are_those_of_the_design() {
+    fn kinds_have_their_grpc_codes() {
         for (kind, expected) in [
             (ErrorKind::InvalidTask, Code::InvalidArgument),
             (ErrorKind::InvalidMeta, Code::InvalidArgument),
@@ -161,13 +161,13 @@ mod tests {
     }
 
     #[test]
-    fn a_sentence_of_somebody_elses_runs_into_the_hint() {
+    fn full_stop_of_the_message_is_dropped_before_the_hint() {
         let error = Error::failed_precondition("Invalid access token.").with_hint("check it");
         assert_eq!(message(&error), "Invalid access token; check it");
     }
 
     #[test]
-    fn a_status_says_what_happened_why_and_what_to_do() {
+    fn status_has_message_cause_and_hint_but_no_detail() {
         let error = Error::failed_precondition("no workspace for the task")
             .with_source("nothing is configured")
             .with_hint("set FLYTE_DATABRICKS_INSTANCE")
@@ -188,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn a_wait_travels_as_retry_info() {
+    fn retry_delay_is_sent_as_retry_info() {
         let error = Error::new(ErrorKind::Exhausted, "too many calls")
             .with_retry_after(Some(Duration::from_secs(7)));
         let status = from_error(&error);
@@ -199,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pushback_travels_as_trailer_and_as_retry_info() {
+    fn pushback_is_sent_as_trailer_and_retry_info() {
         let error = Error::new(ErrorKind::Exhausted, "too many calls");
         let status = pushed_back(&error, Pushback::After(Duration::from_millis(700)));
         assert_eq!(status.code(), Code::ResourceExhausted);
@@ -214,7 +214,7 @@ mod tests {
     }
 
     #[test]
-    fn an_error_after_which_work_may_be_given_up_forbids_another_try_of_the_attempt() {
+    fn error_that_may_have_started_a_task_forbids_a_retry_of_the_attempt() {
         let pushback = |error: &Error| {
             from_error(error)
                 .metadata()
@@ -227,7 +227,7 @@ mod tests {
     }
 
     #[test]
-    fn a_cause_is_not_said_twice() {
+    fn repeated_cause_is_left_out() {
         #[derive(Debug, thiserror::Error)]
         #[error("the host is not allowed")]
         struct Inner;
@@ -237,8 +237,8 @@ mod tests {
     }
 
     #[test]
-    fn a_long_message_is_cut_at_a_character() {
+    fn long_message_is_truncated_at_a_character_boundary() {
         let text = message(&Error::internal("ü".repeat(5000)));
-        assert!(text.len() <= LONGEST_MESSAGE && text.ends_with("ü…"), "{}", text.len());
+        assert!(text.len() <= MAX_MESSAGE_BYTES && text.ends_with("ü…"), "{}", text.len());
     }
 }

@@ -9,6 +9,7 @@
 mod admission;
 mod authorization;
 mod body_limit;
+mod config;
 mod connection;
 mod decoded_size;
 mod limits;
@@ -25,7 +26,7 @@ mod stack;
 mod tls;
 mod tls_reload;
 
-use std::{io, sync::Arc, time::Duration};
+use std::{io, sync::Arc};
 
 use tokio::{
     io::{AsyncRead, AsyncWrite},
@@ -36,11 +37,12 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tonic::service::Routes;
 use tracing::{debug, info};
 
-pub use authorization::Callers;
+pub use authorization::{Callers, HealthAccess};
 pub use limits::Limits;
 pub use tls::{Tls, TlsFiles};
 
 pub(crate) use admission::Backlog;
+pub(crate) use config::TransportConfig;
 pub(crate) use memory::MemoryPermit;
 pub(crate) use route::CallInfo;
 
@@ -51,28 +53,6 @@ use crate::{
     listen::accept,
     metrics::{Metrics, Refusal},
 };
-
-/// Access to the gRPC health service.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
-pub enum HealthAccess {
-    /// Every client; health checkers seldom have a token.
-    #[default]
-    Open,
-    /// Authorized callers.
-    Callers,
-    /// The service is not served.
-    Off,
-}
-
-/// Configuration of the gRPC port.
-#[derive(Debug)]
-pub(crate) struct TransportConfig {
-    pub(crate) tls: Option<Tls>,
-    pub(crate) callers: Callers,
-    pub(crate) health: HealthAccess,
-    pub(crate) limits: Limits,
-    pub(crate) default_timeout: Duration,
-}
 
 /// The gRPC port of one server.
 #[derive(Debug)]
@@ -208,7 +188,9 @@ fn describe(error: &io::Error) -> String {
     let cause = error.get_ref().and_then(|cause| cause.downcast_ref::<rustls::Error>());
     match cause {
         Some(rustls::Error::InvalidMessage(_)) => {
-            format!("{text}; the client sent plaintext: enable TLS on the client or drop --tls-cert")
+            format!(
+                "{text}; the client sent plaintext: enable TLS on the client or drop --tls-cert"
+            )
         }
         Some(rustls::Error::NoCertificatesPresented) => {
             format!("{text}; --tls-client-ca requires a certificate of every client")

@@ -1,5 +1,4 @@
-//! The HTTP port's connections. They are few and short; a stranger must not be able to keep a probe out, for Kubernetes
-//! ends what it cannot probe.
+//! Connections of the HTTP port. Idle peers must not block a probe, because Kubernetes kills a pod whose probes fail.
 
 use std::{convert::Infallible, sync::Arc, time::Duration};
 
@@ -15,34 +14,34 @@ use tower::ServiceExt as _;
 
 use crate::{evicting_set::EvictingSet, listen::accept};
 
-/// Connections at once. One more ends the oldest.
-const CONNECTIONS: usize = 100;
+/// Open connections. A further one evicts the oldest.
+const MAX_CONNECTIONS: usize = 100;
 
-/// How long a client may take for the head of a request, or be idle before the next.
-const HEAD_TIME: Duration = Duration::from_secs(10);
+/// Time to receive the headers of a request, idle time included.
+const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Serves the pages for as long as it is polled.
-pub(crate) async fn serve(listener: TcpListener, pages: Router) -> Infallible {
-    let newest = Arc::new(EvictingSet::new(CONNECTIONS));
-    // They end with this future.
+/// Serves the routes. Never completes.
+pub(crate) async fn serve(listener: TcpListener, routes: Router) -> Infallible {
+    let open = Arc::new(EvictingSet::new(MAX_CONNECTIONS));
+    // Aborted when this future is dropped.
     let mut connections = JoinSet::new();
     loop {
         let stream = accept(&listener).await;
-        connections.spawn(connection(stream, pages.clone(), Arc::clone(&newest)));
+        connections.spawn(connection(stream, routes.clone(), Arc::clone(&open)));
         while connections.try_join_next().is_some() {}
     }
 }
 
-async fn connection(stream: TcpStream, pages: Router, newest: Arc<EvictingSet>) {
-    let guest = newest.insert();
-    let service = service_fn(move |request: Request<Incoming>| pages.clone().oneshot(request));
+async fn connection(stream: TcpStream, routes: Router, open: Arc<EvictingSet>) {
+    let entry = open.insert();
+    let service = service_fn(move |request: Request<Incoming>| routes.clone().oneshot(request));
     let served = http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(HEAD_TIME)
+        .header_read_timeout(HEADER_TIMEOUT)
         .serve_connection(TokioIo::new(stream), service);
     tokio::select! {
-        // A client that breaks off is none of our business.
+        // Errors of the client are irrelevant.
         _ended = served => {}
-        () = guest.evicted() => {}
+        () = entry.evicted() => {}
     }
 }

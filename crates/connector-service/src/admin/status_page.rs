@@ -1,4 +1,4 @@
-//! `/status`: how this process stands, for people.
+//! `/status`: the state of this process as JSON, for people.
 
 use std::time::{Instant, SystemTime};
 
@@ -6,11 +6,11 @@ use connector_core::{ConnectorHandle, Registry};
 use serde::Serialize;
 use tokio_util::task::TaskTracker;
 
-/// What the page is made of.
+/// The sources of the page.
 #[derive(Debug)]
 pub(crate) struct StatusPage {
     registry: Registry,
-    /// What a drain waits for.
+    /// In-flight calls and background tasks.
     calls: TaskTracker,
     started_at: SystemTime,
     started: Instant,
@@ -22,7 +22,7 @@ struct Page<'a> {
     started_at: String,
     uptime_seconds: u64,
     draining: bool,
-    /// Calls that are not answered yet, and tasks that are being created.
+    /// In-flight calls and background tasks.
     in_flight: usize,
     connectors: Vec<ConnectorPage>,
 }
@@ -31,18 +31,18 @@ struct Page<'a> {
 struct ConnectorPage {
     name: &'static str,
     task_types: Vec<String>,
-    /// What the connector says of itself.
+    /// The connector's own report.
     status: serde_json::Value,
 }
 
 impl StatusPage {
-    /// A process that starts now.
-    pub(crate) fn now(registry: Registry, calls: TaskTracker) -> Self {
+    /// Creates the page. The uptime starts now.
+    pub(crate) fn new(registry: Registry, calls: TaskTracker) -> Self {
         Self { registry, calls, started_at: SystemTime::now(), started: Instant::now() }
     }
 
-    /// The page as JSON.
-    pub(crate) fn write(&self, draining: bool) -> String {
+    /// Renders the page.
+    pub(crate) fn render(&self, draining: bool) -> String {
         let page = Page {
             version: env!("CARGO_PKG_VERSION"),
             started_at: seconds(self.started_at).to_string(),
@@ -51,7 +51,7 @@ impl StatusPage {
             in_flight: self.calls.len(),
             connectors: self.registry.connectors().iter().map(connector).collect(),
         };
-        // Strings, numbers and JSON values are always JSON.
+        // Strings, numbers and JSON values always serialize.
         let mut json = serde_json::to_string_pretty(&page).unwrap_or_default();
         json.push('\n');
         json
@@ -66,7 +66,7 @@ fn connector(connector: &ConnectorHandle) -> ConnectorPage {
     }
 }
 
-/// The time to the second; it is written as RFC 3339.
+/// Truncates a time to seconds. The result displays as RFC 3339.
 fn seconds(at: SystemTime) -> prost_types::Timestamp {
     let since = at.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     let seconds = i64::try_from(since.as_secs()).unwrap_or(i64::MAX);

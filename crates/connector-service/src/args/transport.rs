@@ -2,8 +2,8 @@
 
 use std::{ffi::OsString, path::PathBuf};
 
-use super::{NotText, Variable, path, text};
-use crate::transport::HealthAccess;
+use super::{Variable, path, text};
+use crate::{config_error::NotText, transport::HealthAccess};
 
 /// Flags of the gRPC port: TLS, authorization and limits.
 #[derive(Debug, Clone, clap::Args)]

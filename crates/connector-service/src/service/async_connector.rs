@@ -1,4 +1,4 @@
-//! The service that runs tasks.
+//! The gRPC service that creates, gets and deletes tasks.
 
 use std::time::{Duration, SystemTime};
 
@@ -17,13 +17,13 @@ use tracing::Instrument as _;
 
 use super::{
     call::{Call, Calls},
-    creations::{self, Begun},
+    create_dedup::{self, Begun},
+    guard::with_deadline,
     log_stream::{self, LogStream},
-    outcome::guarded,
 };
 use crate::metrics::Operation;
 
-/// The service over a registry.
+/// `AsyncConnectorService` over a registry.
 #[derive(Debug)]
 pub(crate) struct AsyncConnector {
     calls: Calls,
@@ -34,60 +34,61 @@ impl AsyncConnector {
         Self { calls }
     }
 
-    /// The work goes on when its caller is gone or was told that time ran out (DESIGN §3.1), and a drain waits for it.
+    /// Creates a task in the background, so that it continues without its caller (`docs/adr/0003-create-is-detached.md`).
+    /// Shutdown waits for it.
     async fn create(
         &self,
         call: &mut Call,
         request: CreateTaskRequest,
     ) -> Result<CreateTaskResponse, Error> {
         if let Some(execution) = &request.task_execution_metadata {
-            call.names(execution.task_execution_id.as_ref());
+            call.record_attempt(execution.task_execution_id.as_ref());
         }
         let task_type = request
             .template
             .as_ref()
             .map(|task| TaskType::new(task.r#type.as_str(), task.task_type_version));
         let found = call.find(task_type);
-        call.inputs(request.inputs.as_ref().map_or(0, prost::Message::encoded_len));
+        call.observe_inputs(request.inputs.as_ref().map_or(0, prost::Message::encoded_len));
         let (connector, task_type) = found?;
-        let answer_at = call.deadline().answer.into();
-        let caller = match self.calls.creations().begin(request, answer_at).await? {
-            Begun::Joined(caller) => {
-                tracing::info!("the same task is being created already");
-                caller
+        let answer_by = call.deadline().answer.into();
+        let waiter = match self.calls.create_dedup().begin(request, answer_by).await? {
+            Begun::Joined(waiter) => {
+                tracing::info!("joined an identical request in flight");
+                waiter
             }
-            Begun::Started(caller, ticket) => {
+            Begun::Started(waiter, ticket) => {
                 let cx = ticket.context(task_type, call.deadline().connector);
-                let work = creations::carry_out(ticket, connector, cx, call.abandonments());
-                let room = call.room();
+                let work = create_dedup::run(ticket, connector, cx, call.orphan_counter());
+                let memory = call.memory();
                 let work = async move {
                     work.await;
-                    drop(room);
+                    drop(memory);
                 };
                 self.calls.tracker().spawn(work.instrument(call.span()));
-                caller
+                waiter
             }
         };
-        Ok(CreateTaskResponse { resource_meta: caller.answer(answer_at).await? })
+        Ok(CreateTaskResponse { resource_meta: waiter.wait(answer_by).await? })
     }
 }
 
 async fn get(call: &mut Call, request: GetTaskRequest) -> Result<GetTaskResponse, Error> {
     let (connector, task_type) = call.find(request.task_category.map(TaskType::from))?;
-    let cx = later_context(call, task_type)
+    let cx = call_context(call, task_type)
         .with_connection(request.connection.map(Connection::from).unwrap_or_default())
         .with_output_prefix(request.output_prefix);
     let resource =
-        guarded(call.deadline().answer, connector.get(cx, &request.resource_meta)).await?;
-    call.phase(resource.phase);
+        with_deadline(call.deadline().answer, connector.get(cx, &request.resource_meta)).await?;
+    call.set_phase(resource.phase);
     Ok(GetTaskResponse { resource: Some(resource.into()) })
 }
 
 async fn delete(call: &mut Call, request: DeleteTaskRequest) -> Result<DeleteTaskResponse, Error> {
     let (connector, task_type) = call.find(request.task_category.map(TaskType::from))?;
-    let cx = later_context(call, task_type)
+    let cx = call_context(call, task_type)
         .with_connection(request.connection.map(Connection::from).unwrap_or_default());
-    guarded(call.deadline().answer, connector.delete(cx, &request.resource_meta)).await?;
+    with_deadline(call.deadline().answer, connector.delete(cx, &request.resource_meta)).await?;
     Ok(DeleteTaskResponse {})
 }
 
@@ -98,14 +99,16 @@ async fn metrics(
     let (connector, task_type) = call.find(request.task_category.map(TaskType::from))?;
     let start = time("start_time", request.start_time)?;
     let end = time("end_time", request.end_time)?;
-    let asked = MetricsRequest::new(request.queries)
+    let query = MetricsRequest::new(request.queries)
         .with_range(start, end)
         .with_step(request.step.map(step).transpose()?);
-    let cx = later_context(call, task_type);
-    let found =
-        guarded(call.deadline().answer, connector.get_metrics(cx, &request.resource_meta, asked))
-            .await?;
-    let results = found
+    let cx = call_context(call, task_type);
+    let metrics = with_deadline(
+        call.deadline().answer,
+        connector.get_metrics(cx, &request.resource_meta, query),
+    )
+    .await?;
+    let results = metrics
         .into_iter()
         .map(|metric| ExecutionMetricResult {
             data: Some(metric.to_range_query_result()),
@@ -120,16 +123,18 @@ async fn logs(
     request: GetTaskLogsRequest,
 ) -> Result<Vec<GetTaskLogsResponse>, Error> {
     let (connector, task_type) = call.find(request.task_category.map(TaskType::from))?;
-    let asked = LogsRequest::new(request.lines, request.token);
-    let cx = later_context(call, task_type);
-    let page =
-        guarded(call.deadline().answer, connector.get_logs(cx, &request.resource_meta, asked))
-            .await?;
+    let query = LogsRequest::new(request.lines, request.token);
+    let cx = call_context(call, task_type);
+    let page = with_deadline(
+        call.deadline().answer,
+        connector.get_logs(cx, &request.resource_meta, query),
+    )
+    .await?;
     Ok(log_stream::messages(page))
 }
 
-/// The context of a call that brings neither a connection nor an output prefix.
-fn later_context(call: &Call, task_type: TaskType) -> CallContext {
+/// Returns a context without connection and output prefix.
+fn call_context(call: &Call, task_type: TaskType) -> CallContext {
     CallContext::new(task_type).with_deadline(Some(call.deadline().connector))
 }
 
@@ -152,8 +157,8 @@ impl AsyncConnectorService for AsyncConnector {
     ) -> Result<Response<CreateTaskResponse>, Status> {
         let mut call = self.calls.begin(Operation::Create, &request);
         let span = call.span();
-        let answer = self.create(&mut call, request.into_inner()).instrument(span).await;
-        call.answer(answer)
+        let result = self.create(&mut call, request.into_inner()).instrument(span).await;
+        call.respond(result)
     }
 
     async fn get_task(
@@ -162,8 +167,8 @@ impl AsyncConnectorService for AsyncConnector {
     ) -> Result<Response<GetTaskResponse>, Status> {
         let mut call = self.calls.begin(Operation::Get, &request);
         let span = call.span();
-        let answer = get(&mut call, request.into_inner()).instrument(span).await;
-        call.answer(answer)
+        let result = get(&mut call, request.into_inner()).instrument(span).await;
+        call.respond(result)
     }
 
     async fn delete_task(
@@ -172,8 +177,8 @@ impl AsyncConnectorService for AsyncConnector {
     ) -> Result<Response<DeleteTaskResponse>, Status> {
         let mut call = self.calls.begin(Operation::Delete, &request);
         let span = call.span();
-        let answer = delete(&mut call, request.into_inner()).instrument(span).await;
-        call.answer(answer)
+        let result = delete(&mut call, request.into_inner()).instrument(span).await;
+        call.respond(result)
     }
 
     async fn get_task_metrics(
@@ -182,8 +187,8 @@ impl AsyncConnectorService for AsyncConnector {
     ) -> Result<Response<GetTaskMetricsResponse>, Status> {
         let mut call = self.calls.begin(Operation::Metrics, &request);
         let span = call.span();
-        let answer = metrics(&mut call, request.into_inner()).instrument(span).await;
-        call.answer(answer)
+        let result = metrics(&mut call, request.into_inner()).instrument(span).await;
+        call.respond(result)
     }
 
     type GetTaskLogsStream = LogStream;
@@ -194,8 +199,8 @@ impl AsyncConnectorService for AsyncConnector {
     ) -> Result<Response<LogStream>, Status> {
         let mut call = self.calls.begin(Operation::Logs, &request);
         let span = call.span();
-        let answer = logs(&mut call, request.into_inner()).instrument(span).await;
+        let result = logs(&mut call, request.into_inner()).instrument(span).await;
         let in_flight = self.calls.tracker().token();
-        call.answer(answer.map(|messages| LogStream::new(messages, in_flight)))
+        call.respond(result.map(|messages| LogStream::new(messages, in_flight)))
     }
 }

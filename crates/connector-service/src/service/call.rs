@@ -1,4 +1,4 @@
-//! One call from its arrival to its answer: deadline, task type, log line, numbers.
+//! What all calls share, from arrival to response: deadline, lookup of the connector, log line, metrics.
 
 use std::{borrow::Cow, sync::Arc, time::Duration};
 
@@ -12,18 +12,18 @@ use tracing::{Span, field};
 use crate::{
     deadline::Deadline,
     metrics::{Abandoned, Metrics, Operation, UNKNOWN},
-    service::Creations,
+    service::CreateDedup,
     status, traces,
-    transport::{Arrived, Room},
+    transport::{CallInfo, MemoryPermit},
 };
 
-/// What the calls of one server share.
+/// State shared by all calls of a server.
 #[derive(Debug, Clone)]
 pub(crate) struct Calls {
     registry: Registry,
     metrics: Arc<Metrics>,
     tracker: TaskTracker,
-    creations: Creations,
+    create_dedup: CreateDedup,
     default_timeout: Duration,
 }
 
@@ -32,28 +32,27 @@ impl Calls {
         registry: Registry,
         metrics: Arc<Metrics>,
         tracker: TaskTracker,
-        creations: Creations,
+        create_dedup: CreateDedup,
         default_timeout: Duration,
     ) -> Self {
-        Self { registry, metrics, tracker, creations, default_timeout }
+        Self { registry, metrics, tracker, create_dedup, default_timeout }
     }
 
-    /// Every task that is being created.
-    pub(super) fn creations(&self) -> &Creations {
-        &self.creations
+    pub(super) fn create_dedup(&self) -> &CreateDedup {
+        &self.create_dedup
     }
 
-    /// What a drain waits for.
+    /// Returns the tracker of calls and background tasks, which shutdown waits for.
     pub(super) fn tracker(&self) -> &TaskTracker {
         &self.tracker
     }
 
-    /// A call has come. A drain waits until it is answered.
+    /// Begins a call. Shutdown waits for it.
     pub(super) fn begin<T>(&self, operation: Operation, request: &Request<T>) -> Call {
         let started = request
             .extensions()
-            .get::<Arrived>()
-            .map_or_else(Instant::now, |Arrived(at)| (*at).into());
+            .get::<CallInfo>()
+            .map_or_else(Instant::now, |info| info.arrived.into());
         let span = tracing::info_span!(
             "rpc",
             otel.kind = field::Empty,
@@ -64,7 +63,7 @@ impl Calls {
             flyte.run = field::Empty,
             flyte.action = field::Empty,
             flyte.attempt = field::Empty,
-            // The connector fills these in (`connector_core::Connector`).
+            // Recorded by the connector (see `connector_core::Connector`).
             workspace = field::Empty,
             run_id = field::Empty,
             attempts = field::Empty,
@@ -82,35 +81,35 @@ impl Calls {
             task_type: None,
             phase: None,
             span,
-            answered: false,
-            room: request.extensions().get::<Room>().cloned(),
+            responded: false,
+            memory: request.extensions().get::<MemoryPermit>().cloned(),
             _in_flight: self.tracker.token(),
         }
     }
 }
 
-/// A call that is not answered yet. Dropped before it is answered, it counts as one whose caller went away.
+/// A call in progress. Dropped without a response, it counts as cancelled by its caller.
 #[derive(Debug)]
 pub(super) struct Call {
     calls: Calls,
     operation: Operation,
     deadline: Deadline,
     started: Instant,
-    /// Only once a connector was found for it.
+    /// None until a connector is found.
     task_type: Option<TaskType>,
     phase: Option<Phase>,
     span: Span,
-    answered: bool,
-    room: Option<Room>,
+    responded: bool,
+    memory: Option<MemoryPermit>,
     _in_flight: TaskTrackerToken,
 }
 
 impl Call {
-    /// The connector of that task type. From here on the call is counted under it.
+    /// Returns the connector of a task type. Metrics of the call have this task type from now on.
     ///
     /// # Errors
     ///
-    /// `NotFound`, with what this server has.
+    /// `NotFound`, with the task types of this server.
     pub(super) fn find(
         &mut self,
         task_type: Option<TaskType>,
@@ -119,7 +118,7 @@ impl Call {
             return Err(Error::not_found("the request names no task type").with_hint(self.served()));
         };
         let Some(connector) = self.calls.registry.find(&task_type) else {
-            let message = format!("no connector for task type {}", shortened(&task_type));
+            let message = format!("no connector for task type {}", truncated(&task_type));
             return Err(Error::not_found(message).with_hint(self.served()));
         };
         self.span.record("flyte.task_type", task_type.name());
@@ -131,14 +130,14 @@ impl Call {
         let served: Vec<String> =
             self.calls.registry.task_types().map(ToString::to_string).collect();
         if served.is_empty() {
-            "this server has none".to_owned()
+            "this server serves no task type".to_owned()
         } else {
-            format!("this server has {}", served.join(", "))
+            format!("this server serves {}", served.join(", "))
         }
     }
 
-    /// Names the attempt in the log.
-    pub(super) fn names(&self, attempt: Option<&TaskExecutionIdentifier>) {
+    /// Records the attempt in the span.
+    pub(super) fn record_attempt(&self, attempt: Option<&TaskExecutionIdentifier>) {
         let Some(attempt) = attempt else { return };
         self.span.record("flyte.attempt", attempt.retry_attempt);
         let Some(action) = &attempt.node_execution_id else { return };
@@ -149,25 +148,25 @@ impl Call {
         self.span.record("flyte.run", run.name.as_str());
     }
 
-    /// Notes the size of a task's inputs.
-    pub(super) fn inputs(&self, bytes: usize) {
+    /// Observes the size of a task's inputs.
+    pub(super) fn observe_inputs(&self, bytes: usize) {
         self.calls.metrics.inputs(self.label(), bytes);
     }
 
-    /// Counts what becomes of work that nobody got, long after the call.
-    pub(super) fn abandonments(&self) -> impl FnOnce(Abandoned) + Send + 'static {
+    /// Returns a function that counts the fate of an orphan, usable after the call.
+    pub(super) fn orphan_counter(&self) -> impl FnOnce(Abandoned) + Send + 'static {
         let (metrics, task_type) = (Arc::clone(&self.calls.metrics), self.label());
         move |fate| metrics.abandoned(task_type, fate)
     }
 
-    /// Notes the phase that is answered.
-    pub(super) fn phase(&mut self, phase: Phase) {
+    /// Sets the phase for the log line.
+    pub(super) fn set_phase(&mut self, phase: Phase) {
         self.phase = Some(phase);
     }
 
-    /// What its message takes, to be held by work that outlives the call.
-    pub(super) fn room(&self) -> Option<Room> {
-        self.room.clone()
+    /// Returns the memory permit of the request, for background tasks that keep the message.
+    pub(super) fn memory(&self) -> Option<MemoryPermit> {
+        self.memory.clone()
     }
 
     pub(super) fn deadline(&self) -> Deadline {
@@ -178,21 +177,21 @@ impl Call {
         self.span.clone()
     }
 
-    /// Answers the call: one log line, and the numbers.
-    pub(super) fn answer<T>(mut self, answer: Result<T, Error>) -> Result<Response<T>, Status> {
-        self.answered = true;
-        let code = answer.as_ref().map_or_else(|error| status::code(error.kind()), |_| Code::Ok);
-        self.finish(code, answer.as_ref().err());
-        answer.map(Response::new).map_err(|error| status::from_error(&error))
+    /// Ends the call: writes its log line, counts it, and converts the result.
+    pub(super) fn respond<T>(mut self, result: Result<T, Error>) -> Result<Response<T>, Status> {
+        self.responded = true;
+        let code = result.as_ref().map_or_else(|error| status::code(error.kind()), |_| Code::Ok);
+        self.finish(code, result.as_ref().err());
+        result.map(Response::new).map_err(|error| status::from_error(&error))
     }
 
     fn finish(&self, code: Code, error: Option<&Error>) {
-        let took = self.started.elapsed();
-        self.calls.metrics.call(self.operation, self.label(), code, took);
+        let duration = self.started.elapsed();
+        self.calls.metrics.call(self.operation, self.label(), code, duration);
         traces::record_code(&self.span, code);
         let _in_span = self.span.enter();
         let code = status::code_name(code);
-        let duration_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
+        let duration_ms = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
         let phase = self.phase.map(field::debug);
         match error {
             None => {
@@ -230,20 +229,20 @@ impl Call {
 
 impl Drop for Call {
     fn drop(&mut self) {
-        if !self.answered {
+        if !self.responded {
             self.finish(Code::Cancelled, None);
         }
     }
 }
 
-/// A task type that nobody serves may be of any length.
-fn shortened(task_type: &TaskType) -> String {
-    const MOST: usize = 100;
+/// Truncates a task type from a request, which may have any length.
+fn truncated(task_type: &TaskType) -> String {
+    const MAX_CHARS: usize = 100;
     let name = task_type.name();
-    match name.char_indices().nth(MOST) {
+    match name.char_indices().nth(MAX_CHARS) {
         None => task_type.to_string(),
         Some(_) => TaskType::new(
-            name.chars().take(MOST).chain(['…']).collect::<String>(),
+            name.chars().take(MAX_CHARS).chain(['…']).collect::<String>(),
             task_type.version(),
         )
         .to_string(),

@@ -1,5 +1,5 @@
-//! A page of a log as the messages of a stream (FC §1.8): bodies first, then a header with the token of the next
-//! page, if there is one.
+//! Converts a log page into the messages of a stream: bodies first, then a header with the token of the next page, if any
+//! (flyte-contract.md#logs-and-metrics).
 
 use std::{
     pin::Pin,
@@ -20,13 +20,13 @@ use prost::Message as _;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 use tonic::Status;
 
-/// What a Go client takes at most (FC §1.2), less room for what surrounds the lines.
-const MOST_BYTES: usize = 4 * 1024 * 1024 - 1024;
+/// Largest message that a Go client accepts (flyte-contract.md#connection), less the overhead around the lines.
+const MAX_BYTES: usize = 4 * 1024 * 1024 - 1024;
 
-/// What one line may take: its text and what surrounds it.
-const MOST_TEXT: usize = MOST_BYTES - 1024;
+/// Largest text of one line: leaves space for the other fields.
+const MAX_TEXT: usize = MAX_BYTES - 1024;
 
-/// The messages of one page. A drain waits until the last one is taken.
+/// The messages of one page. Shutdown waits until the stream is dropped.
 #[derive(Debug)]
 pub(crate) struct LogStream {
     messages: vec::IntoIter<GetTaskLogsResponse>,
@@ -47,7 +47,7 @@ impl Stream for LogStream {
     }
 }
 
-/// The page as messages, none of them over 4 MiB. There is always a body, if only an empty one.
+/// Returns the page as messages of at most 4 MiB each. There is at least one body, possibly empty.
 pub(super) fn messages(page: LogPage) -> Vec<GetTaskLogsResponse> {
     let mut messages = Vec::new();
     let mut lines = Vec::new();
@@ -55,7 +55,7 @@ pub(super) fn messages(page: LogPage) -> Vec<GetTaskLogsResponse> {
     for line in page.lines.into_iter().flat_map(wire_lines) {
         // A tag, a length of at most four bytes, and the line.
         let size = line.encoded_len() + 5;
-        if bytes + size > MOST_BYTES {
+        if bytes + size > MAX_BYTES {
             messages.push(body(std::mem::take(&mut lines)));
             bytes = 0;
         }
@@ -78,7 +78,7 @@ fn body(lines: Vec<dataplane::LogLine>) -> GetTaskLogsResponse {
     GetTaskLogsResponse { part: Some(Part::Body(body)) }
 }
 
-/// One line, or several when it alone would not fit a message.
+/// Splits a line that exceeds the size of a message.
 fn wire_lines(line: LogLine) -> Vec<dataplane::LogLine> {
     let originator = match line.originator {
         Originator::Unknown => dataplane::LogLineOriginator::Unknown,
@@ -94,11 +94,11 @@ fn wire_lines(line: LogLine) -> Vec<dataplane::LogLine> {
     };
     let mut lines = Vec::new();
     let mut rest = line.message;
-    while rest.len() > MOST_TEXT {
-        let at = (MOST_TEXT - 3..=MOST_TEXT)
+    while rest.len() > MAX_TEXT {
+        let at = (MAX_TEXT - 3..=MAX_TEXT)
             .rev()
             .find(|at| rest.is_char_boundary(*at))
-            .unwrap_or(MOST_TEXT);
+            .unwrap_or(MAX_TEXT);
         let tail = rest.split_off(at);
         lines.push(wire(std::mem::replace(&mut rest, tail)));
     }
@@ -129,12 +129,12 @@ mod tests {
     }
 
     #[test]
-    fn nothing_yet_is_one_empty_body() {
+    fn empty_page_is_one_empty_body() {
         assert_eq!(messages(LogPage::default()), [body(Vec::new())]);
     }
 
     #[test]
-    fn the_token_comes_last_and_only_when_there_is_more() {
+    fn token_is_last_and_absent_on_the_last_page() {
         let page = LogPage { lines: vec![line("a\n")], next_token: Some("t".to_owned()) };
         let sent = messages(page.clone());
         assert_eq!(sent.len(), 2);
@@ -144,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_keeps_its_time_and_its_originator() {
+    fn line_keeps_its_timestamp_and_originator() {
         let at = SystemTime::UNIX_EPOCH + Duration::from_millis(1500);
         let sent = wire_lines(LogLine {
             timestamp: Some(at),
@@ -159,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn no_message_passes_4_mib_and_no_byte_is_lost() {
+    fn messages_stay_below_4_mib_and_contain_every_byte() {
         let mut lines: Vec<LogLine> = (0..200_000)
             .map(|n| line(&format!("line {n} of a long log, with some text\n")))
             .collect();

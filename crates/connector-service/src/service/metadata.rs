@@ -1,5 +1,4 @@
-//! The service that lists the connectors. The executor asks it every 10 s, so its calls are logged for debugging
-//! only.
+//! The gRPC service that lists connectors. The executor calls it every 10 s, so its calls are logged at DEBUG.
 
 use std::{sync::Arc, time::Instant};
 
@@ -14,10 +13,10 @@ use tonic::{Code, Request, Response, Status};
 use crate::{
     metrics::{Metrics, Operation},
     status,
-    transport::Arrived,
+    transport::CallInfo,
 };
 
-/// The service over a registry.
+/// `ConnectorMetadataService` over a registry.
 #[derive(Debug)]
 pub(crate) struct ConnectorMetadata {
     registry: Registry,
@@ -29,32 +28,31 @@ impl ConnectorMetadata {
         Self { registry, metrics }
     }
 
-    /// Counts the answer. There is nothing to wait for, so that no caller can be gone before it.
-    fn answered<T>(
+    /// Counts and logs the call. It never waits, so it cannot be cancelled.
+    fn respond<T>(
         &self,
         operation: Operation,
         arrived: Instant,
-        answer: Result<T, Error>,
+        result: Result<T, Error>,
     ) -> Result<Response<T>, Status> {
-        let code = answer.as_ref().map_or_else(|error| status::code(error.kind()), |_| Code::Ok);
-        let took = arrived.elapsed();
-        self.metrics.metadata_call(operation, code, took);
+        let code = result.as_ref().map_or_else(|error| status::code(error.kind()), |_| Code::Ok);
+        let duration = arrived.elapsed();
+        self.metrics.metadata_call(operation, code, duration);
         tracing::debug!(
             rpc.method = operation.method(),
             rpc.code = status::code_name(code),
-            duration_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
+            duration_ms = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX),
             "call answered"
         );
-        answer.map(Response::new).map_err(|error| status::from_error(&error))
+        result.map(Response::new).map_err(|error| status::from_error(&error))
     }
 }
 
-/// When the call came to the door.
 fn arrival<T>(request: &Request<T>) -> Instant {
-    request.extensions().get::<Arrived>().map_or_else(Instant::now, |Arrived(at)| *at)
+    request.extensions().get::<CallInfo>().map_or_else(Instant::now, |info| info.arrived)
 }
 
-fn listed(connector: &ConnectorHandle) -> Connector {
+fn describe(connector: &ConnectorHandle) -> Connector {
     Connector {
         name: connector.name().to_owned(),
         supported_task_categories: connector.task_types().iter().map(TaskCategory::from).collect(),
@@ -75,16 +73,16 @@ impl ConnectorMetadataService for ConnectorMetadata {
             Error::not_found(format!("no connector is named `{name}`"))
                 .with_hint(format!("this server has {}", known.join(", ")))
         });
-        let answer = found.map(|found| GetConnectorResponse { connector: Some(listed(found)) });
-        self.answered(Operation::GetConnector, arrived, answer)
+        let result = found.map(|found| GetConnectorResponse { connector: Some(describe(found)) });
+        self.respond(Operation::GetConnector, arrived, result)
     }
 
     async fn list_connectors(
         &self,
         request: Request<ListConnectorsRequest>,
     ) -> Result<Response<ListConnectorsResponse>, Status> {
-        let connectors = self.registry.connectors().iter().map(listed).collect();
-        let answer = Ok(ListConnectorsResponse { connectors });
-        self.answered(Operation::ListConnectors, arrival(&request), answer)
+        let connectors = self.registry.connectors().iter().map(describe).collect();
+        let result = Ok(ListConnectorsResponse { connectors });
+        self.respond(Operation::ListConnectors, arrival(&request), result)
     }
 }

@@ -15,10 +15,10 @@ use tokio::{sync::Notify, time::Instant};
 use tokio_util::task::TaskTracker;
 use tonic::{Code, Request};
 
-use super::{AsyncConnector, Calls, Creations};
+use super::{AsyncConnector, Calls, CreateDedup};
 use crate::metrics::{Exposition, Metrics};
 
-/// Answers no call before it is told to.
+/// Responds only when notified.
 #[derive(Debug, Clone, Default)]
 struct Slow {
     go: Arc<Notify>,
@@ -45,7 +45,7 @@ impl Connector for Slow {
     }
 
     async fn delete(&self, cx: CallContext, (): ()) -> Result<(), Error> {
-        // A connector that keeps to the deadline it was told answers by itself.
+        // A connector that observes its deadline responds itself.
         tokio::time::sleep_until(cx.deadline.unwrap().into()).await;
         Ok(())
     }
@@ -63,14 +63,9 @@ fn fixture() -> Fixture {
     let registry = Registry::builder().register(connector.clone()).build().unwrap();
     let metrics = Arc::new(Metrics::new([]));
     let tracker = TaskTracker::new();
-    let creations = Creations::new(Duration::from_secs(30));
-    let calls = Calls::new(
-        registry,
-        Arc::clone(&metrics),
-        tracker.clone(),
-        creations,
-        Duration::from_mins(1),
-    );
+    let dedup = CreateDedup::new(Duration::from_secs(30));
+    let calls =
+        Calls::new(registry, Arc::clone(&metrics), tracker.clone(), dedup, Duration::from_mins(1));
     let client = AsyncConnectorServiceClient::new(AsyncConnectorServiceServer::new(
         AsyncConnector::new(calls),
     ));
@@ -95,14 +90,17 @@ fn get(timeout: Option<Duration>) -> Request<GetTaskRequest> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_connector_that_misses_the_deadline_is_answered_for_before_the_caller_leaves() {
+async fn server_responds_before_the_deadline_if_the_connector_does_not() {
     let mut fixture = fixture();
     for (timeout, least, most) in [(Some(10), 9, 10), (None, 59, 60)] {
         let started = Instant::now();
         let status =
             fixture.client.get_task(get(timeout.map(Duration::from_secs))).await.unwrap_err();
         assert_eq!(status.code(), Code::DeadlineExceeded);
-        assert!(status.message().starts_with("the connector did not answer in time"), "{status:?}");
+        assert!(
+            status.message().starts_with("the connector did not respond in time"),
+            "{status:?}"
+        );
         let took = started.elapsed();
         assert!(
             (Duration::from_secs(least)..Duration::from_secs(most)).contains(&took),
@@ -112,7 +110,7 @@ async fn a_connector_that_misses_the_deadline_is_answered_for_before_the_caller_
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_connector_that_keeps_to_the_deadline_it_was_told_is_heard() {
+async fn response_at_the_connectors_deadline_reaches_the_caller() {
     let delete = DeleteTaskRequest {
         resource_meta: b"null".to_vec(),
         task_category: Some(category()),
@@ -124,7 +122,7 @@ async fn a_connector_that_keeps_to_the_deadline_it_was_told_is_heard() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_create_goes_on_after_its_deadline() {
+async fn create_continues_after_its_deadline() {
     let mut fixture = fixture();
     let template = TaskTemplate { r#type: "slow".to_owned(), ..TaskTemplate::default() };
     let mut request = Request::new(CreateTaskRequest {
@@ -136,14 +134,14 @@ async fn a_create_goes_on_after_its_deadline() {
     assert_eq!(status.code(), Code::DeadlineExceeded);
 
     fixture.tracker.close();
-    assert!(!fixture.tracker.is_empty(), "a drain must wait for it");
+    assert!(!fixture.tracker.is_empty(), "shutdown must wait for it");
     fixture.connector.go.notify_one();
     fixture.connector.created.notified().await;
     fixture.tracker.wait().await;
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_call_that_is_dropped_is_counted_as_cancelled() {
+async fn dropped_call_is_counted_as_cancelled() {
     let mut fixture = fixture();
     let dropped =
         tokio::time::timeout(Duration::from_secs(1), fixture.client.get_task(get(None))).await;
@@ -153,5 +151,5 @@ async fn a_call_that_is_dropped_is_counted_as_cancelled() {
         text.contains(r#"rpcs_total{task_type="slow",method="GetTask",code="CANCELLED"} 1"#),
         "{text}"
     );
-    assert!(fixture.tracker.is_empty(), "a drain must not wait for it");
+    assert!(fixture.tracker.is_empty(), "shutdown must not wait for it");
 }

@@ -16,7 +16,7 @@ use tonic::body::Body;
 use tower::{Layer, Service, ServiceExt as _};
 
 use super::{
-    Limits,
+    limits::Limits,
     permits::{Permit, PermitPool, Permits, semaphore},
     rejection::{Inner, Rejection, ResponseFuture},
     route::{CallInfo, Route},

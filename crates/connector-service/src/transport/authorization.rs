@@ -16,7 +16,6 @@ use tonic::body::Body;
 use tower::{Layer, Service, ServiceExt as _};
 
 use super::{
-    HealthAccess,
     peer::Peer,
     rejection::{Inner, Rejection, ResponseFuture},
     route::{CallInfo, Route},
@@ -135,8 +134,10 @@ impl Tokens {
         };
         let digest: [u8; 32] = Sha256::digest(token).into();
         // Compares all of them, so that the time does not depend on the match.
-        let is_known =
-            self.0.iter().fold(subtle::Choice::from(0), |known, valid| known | valid.ct_eq(&digest));
+        let is_known = self
+            .0
+            .iter()
+            .fold(subtle::Choice::from(0), |known, valid| known | valid.ct_eq(&digest));
         if is_known.into() {
             Ok(())
         } else {
@@ -159,6 +160,18 @@ fn check(token: &[u8]) -> Result<(), String> {
 fn bearer(value: &[u8]) -> Option<&[u8]> {
     let (word, token) = value.split_at_checked("bearer ".len())?;
     word.eq_ignore_ascii_case(b"bearer ").then(|| token.trim_ascii())
+}
+
+/// Access to the gRPC health service.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
+pub enum HealthAccess {
+    /// Every client; health checkers seldom have a token.
+    #[default]
+    Open,
+    /// Authorized callers.
+    Callers,
+    /// The service is not served.
+    Off,
 }
 
 /// Rejects callers that are not authorized.

@@ -12,7 +12,7 @@ use tonic::body::Body;
 use tower::{Layer, Service, ServiceExt as _};
 
 use super::{
-    Limits,
+    limits::Limits,
     permits::{PermitPool, Permits},
     rejection::{Inner, Rejection, ResponseFuture},
     request_body::{MessageReader, RequestBody},

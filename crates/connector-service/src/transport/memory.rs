@@ -8,7 +8,8 @@ use tonic::body::Body;
 use tower::{Layer, Service, ServiceExt as _};
 
 use super::{
-    Limits, decoded_size,
+    decoded_size,
+    limits::Limits,
     permits::{Permit, PermitPool, Permits},
     rejection::{Inner, Rejection, ResponseFuture},
     request_body::RequestBody,

@@ -16,7 +16,9 @@ const UNIT_BYTES: u64 = 1024;
 
 /// A permit of a call. Released with its last clone.
 #[derive(Debug, Clone)]
-pub(crate) struct Permit(#[expect(dead_code, reason = "released on drop")] Arc<OwnedSemaphorePermit>);
+pub(crate) struct Permit(
+    #[expect(dead_code, reason = "released on drop")] Arc<OwnedSemaphorePermit>,
+);
 
 impl From<OwnedSemaphorePermit> for Permit {
     fn from(permit: OwnedSemaphorePermit) -> Self {
@@ -47,7 +49,11 @@ impl PermitPool {
     /// # Errors
     ///
     /// [`Rejection`] at `answer_by` and at shutdown.
-    pub(super) async fn acquire(&self, permits: u32, answer_by: Instant) -> Result<Permit, Rejection> {
+    pub(super) async fn acquire(
+        &self,
+        permits: u32,
+        answer_by: Instant,
+    ) -> Result<Permit, Rejection> {
         let permit = tokio::select! {
             biased;
             () = self.stop.cancelled() => return Err(Rejection::stopping()),

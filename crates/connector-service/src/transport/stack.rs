@@ -9,10 +9,10 @@ use tonic::{body::Body, service::Routes};
 use tower::{ServiceBuilder, util::BoxCloneSyncService};
 
 use super::{
-    TransportConfig,
     admission::{AdmissionLayer, Backlog, ConcurrencyLayer},
     authorization::AuthorizationLayer,
     body_limit::BodyLimitLayer,
+    config::TransportConfig,
     memory::MemoryLayer,
     rejection::{Rejection, RejectionLayer},
     response_body::ResponseBodyLayer,

@@ -95,7 +95,8 @@ impl<T> Reloading<T> {
         loop {
             tokio::time::sleep(interval).await;
             let this = Arc::clone(&self);
-            if let Err(error) = tokio::task::spawn_blocking(move || this.reload_if_changed()).await {
+            if let Err(error) = tokio::task::spawn_blocking(move || this.reload_if_changed()).await
+            {
                 error!(%error, "files are no longer reloaded");
                 return;
             }

@@ -1,4 +1,4 @@
-//! The HTTP port beside the gRPC one.
+//! The HTTP port.
 
 use flyteidl2::connector::{CreateTaskRequest, GetTaskRequest};
 use tokio::{io::AsyncReadExt as _, net::TcpStream};
@@ -6,7 +6,7 @@ use tokio::{io::AsyncReadExt as _, net::TcpStream};
 use crate::scripted::{Act, Meta, category, create, start_scripted};
 
 #[tokio::test]
-async fn calls_are_counted_under_the_python_servers_names() {
+async fn calls_are_counted_under_the_names_of_the_python_server() {
     let (server, _connector) = start_scripted().await;
     let mut tasks = server.tasks();
     tasks.create_task(create(Act::Ok)).await.unwrap();
@@ -37,19 +37,19 @@ async fn calls_are_counted_under_the_python_servers_names() {
 }
 
 #[tokio::test]
-async fn open_metrics_is_given_to_those_who_ask_for_it() {
+async fn open_metrics_is_served_on_request() {
     let (server, _connector) = start_scripted().await;
-    let answer = reqwest::Client::new()
+    let response = reqwest::Client::new()
         .get(format!("http://{}/metrics", server.http))
         .header("accept", "application/openmetrics-text; version=1.0.0,text/plain;q=0.5")
         .send()
         .await
         .unwrap();
     assert_eq!(
-        answer.headers()["content-type"],
+        response.headers()["content-type"],
         "application/openmetrics-text; version=1.0.0; charset=utf-8"
     );
-    let text = answer.text().await.unwrap();
+    let text = response.text().await.unwrap();
     assert!(
         text.contains("# TYPE flyte_connector_requests_success counter\n")
             && text.ends_with("# EOF\n"),
@@ -58,7 +58,7 @@ async fn open_metrics_is_given_to_those_who_ask_for_it() {
 }
 
 #[tokio::test]
-async fn a_serving_server_is_live_and_ready() {
+async fn running_server_is_live_and_ready() {
     let (server, _connector) = start_scripted().await;
     assert_eq!(server.page("/livez").await, (200, "ok\n".to_owned()));
     assert_eq!(server.page("/readyz").await, (200, "ok\n".to_owned()));
@@ -67,26 +67,26 @@ async fn a_serving_server_is_live_and_ready() {
 #[tokio::test]
 async fn other_methods_are_not_allowed() {
     let (server, _connector) = start_scripted().await;
-    let answer = reqwest::Client::new()
+    let response = reqwest::Client::new()
         .post(format!("http://{}/metrics", server.http))
         .send()
         .await
         .unwrap();
     assert_eq!(
-        (answer.status().as_u16(), &answer.headers()["allow"]),
+        (response.status().as_u16(), &response.headers()["allow"]),
         (405, &"GET".parse().unwrap())
     );
 }
 
 #[tokio::test]
-async fn those_who_connect_and_ask_nothing_do_not_keep_a_probe_out() {
+async fn idle_connections_do_not_block_a_probe() {
     let (server, _connector) = start_scripted().await;
     let mut silent = Vec::new();
     for _ in 0..150 {
         silent.push(TcpStream::connect(server.http).await.unwrap());
     }
     assert_eq!(server.page("/livez").await.0, 200);
-    // The first of them had to go.
+    // The first one was evicted.
     let mut nothing = Vec::new();
     let _reset_counts_too = silent[0].read_to_end(&mut nothing).await;
     assert!(nothing.is_empty());
@@ -107,9 +107,9 @@ async fn cancelled_call_is_counted_and_timed() {
         task_category: Some(category()),
         ..GetTaskRequest::default()
     };
-    let caller = tokio::spawn(async move { tasks.get_task(request).await });
+    let call = tokio::spawn(async move { tasks.get_task(request).await });
     connector.0.entered.acquire().await.unwrap().forget();
-    caller.abort();
+    call.abort();
     server.scrape_until(r#"method="GetTask",code="CANCELLED"} 1"#).await;
     let (_, text) = server.page("/metrics").await;
     let seconds = r#"rpc_duration_seconds_count{task_type="scripted",method="GetTask"} 1"#;

@@ -1,4 +1,4 @@
-//! A throw-away certificate authority, files with its certificates, and clients that speak TLS.
+//! A temporary certificate authority, its certificate files, and TLS clients.
 
 use std::{io, net::SocketAddr, path::Path, sync::Arc};
 
@@ -90,12 +90,12 @@ impl Files {
     }
 }
 
-/// What a client trusts and shows.
+/// A TLS client with its trusted authority and its certificate.
 #[derive(Clone)]
 pub struct Client(Arc<ClientConfig>);
 
 impl Client {
-    pub fn new(trusted: &Authority, shown: Option<&Identity>) -> Self {
+    pub fn new(trusted: &Authority, certificate: Option<&Identity>) -> Self {
         let mut roots = RootCertStore::empty();
         roots.add(trusted.0.der().clone()).unwrap();
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
@@ -103,7 +103,7 @@ impl Client {
             .with_safe_default_protocol_versions()
             .unwrap()
             .with_root_certificates(roots);
-        let mut config = match shown {
+        let mut config = match certificate {
             None => builder.with_no_client_auth(),
             Some(identity) => builder
                 .with_client_auth_cert(
@@ -116,14 +116,14 @@ impl Client {
         Self(Arc::new(config))
     }
 
-    /// Shakes hands as far as the client's side goes.
+    /// Performs the client's side of the handshake.
     pub async fn shake(&self, server: SocketAddr) -> io::Result<TlsStream<TcpStream>> {
         let stream = TcpStream::connect(server).await?;
         let name = ServerName::try_from("localhost").unwrap();
         TlsConnector::from(Arc::clone(&self.0)).connect(name, stream).await
     }
 
-    /// The certificate that the server shows.
+    /// Returns the certificate that the server presents.
     pub async fn certificate(&self, server: SocketAddr) -> io::Result<Vec<u8>> {
         let stream = self.shake(server).await?;
         Ok(stream.get_ref().1.peer_certificates().unwrap()[0].to_vec())

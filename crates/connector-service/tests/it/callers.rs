@@ -20,14 +20,14 @@ use tonic_types::StatusExt as _;
 use crate::{
     authority::{Authority, Client, Files},
     scripted::{Act, Meta, Scripted, category},
-    server::{Running, config, start_unmet},
+    server::{Running, config, start_lazy},
 };
 
 const TOKEN: &str = "canary-token-0123456789";
 
 async fn serving(config: ServiceConfig) -> Running {
     let registry = Registry::builder().register(Scripted::new()).build().unwrap();
-    start_unmet(config, registry).await
+    start_lazy(config, registry).await
 }
 
 fn with<T>(message: T, token: Option<&str>) -> Request<T> {
@@ -65,12 +65,12 @@ async fn reflect(channel: Channel, token: Option<&str>) -> Result<(), Status> {
     ServerReflectionClient::new(channel).server_reflection_info(questions).await.map(|_| ())
 }
 
-fn code(answer: Result<(), Status>) -> Code {
-    answer.err().map_or(Code::Ok, |status| status.code())
+fn code(result: Result<(), Status>) -> Code {
+    result.err().map_or(Code::Ok, |status| status.code())
 }
 
 #[tokio::test]
-async fn with_tokens_every_service_but_health_asks_for_one() {
+async fn tokens_are_required_by_every_service_except_health() {
     let file = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(file.path(), TOKEN).unwrap();
     let callers = Callers::default().with_tokens(file.path().to_owned()).unwrap();
@@ -86,13 +86,13 @@ async fn with_tokens_every_service_but_health_asks_for_one() {
         assert_eq!(code(reflect(channel(), token).await), expected, "{token:?}");
         assert_eq!(code(health(channel(), token).await), Code::Ok, "{token:?}");
     }
-    let refusal = get(channel(), None).await.unwrap_err();
-    assert_eq!(refusal.get_details_error_info().unwrap().reason, "UNAUTHENTICATED");
-    assert!(refusal.message().contains("authorization"), "{refusal:?}");
+    let status = get(channel(), None).await.unwrap_err();
+    assert_eq!(status.get_details_error_info().unwrap().reason, "UNAUTHENTICATED");
+    assert!(status.message().contains("authorization"), "{status:?}");
 }
 
 #[tokio::test]
-async fn a_token_is_rotated_without_a_restart() {
+async fn token_is_rotated_without_a_restart() {
     let file = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(file.path(), TOKEN).unwrap();
     let callers = Callers::default().with_tokens(file.path().to_owned()).unwrap();
@@ -100,7 +100,7 @@ async fn a_token_is_rotated_without_a_restart() {
     let server = serving(ServiceConfig { callers, reload_every, ..config() }).await;
     let next = "next-token-0123456789";
     std::fs::write(file.path(), format!("{TOKEN}\n{next}\n")).unwrap();
-    // Ended by the test runner if it never comes.
+    // The test runner ends a hang.
     while get(server.channel.clone(), Some(next)).await.is_err() {}
     get(server.channel.clone(), Some(TOKEN)).await.unwrap();
     std::fs::write(file.path(), next).unwrap();
@@ -109,7 +109,7 @@ async fn a_token_is_rotated_without_a_restart() {
 }
 
 #[tokio::test]
-async fn with_names_a_certificate_of_the_right_authority_is_not_enough() {
+async fn certificate_of_the_right_authority_needs_an_authorized_name() {
     let authority = Authority::new();
     let files = Files::new(&authority.identity(&["localhost"]), Some(&authority));
     let callers = Callers::default()
@@ -129,7 +129,7 @@ async fn with_names_a_certificate_of_the_right_authority_is_not_enough() {
 }
 
 #[tokio::test]
-async fn health_can_be_for_callers_only_or_not_there() {
+async fn health_access_can_be_restricted_or_disabled() {
     let file = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(file.path(), TOKEN).unwrap();
     for (access, without, with) in [

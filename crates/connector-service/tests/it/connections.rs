@@ -1,4 +1,4 @@
-//! What becomes of connections: those that are too many, too slow, too quiet or too old.
+//! Limits of connections: number, handshake time, pings and age.
 
 use std::time::Duration;
 
@@ -9,7 +9,6 @@ use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,
 };
-
 use tonic::Code;
 
 use crate::{
@@ -19,7 +18,7 @@ use crate::{
 };
 
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
-/// A SETTINGS frame that sets nothing.
+/// An empty SETTINGS frame.
 const SETTINGS: &[u8] = &[0, 0, 0, 4, 0, 0, 0, 0, 0];
 
 async fn limited(limits: Limits) -> (Running, Scripted) {
@@ -37,15 +36,15 @@ async fn get(server: &Running, act: Act) -> Result<(), tonic::Status> {
     server.tasks().get_task(request).await.map(|_| ())
 }
 
-/// Reads until the server closes the connection, politely or not.
+/// Reads until the server closes or resets the connection.
 async fn closed(stream: &mut TcpStream) {
     let mut rest = Vec::new();
     let _reset_counts_too = stream.read_to_end(&mut rest).await;
 }
 
 #[tokio::test]
-async fn one_connection_too_many_is_closed_and_a_place_is_free_again_when_one_leaves() {
-    // The channel of the helper has one of the two.
+async fn connection_beyond_the_limit_is_closed_until_another_one_ends() {
+    // The helper's channel is one of the two.
     let limits =
         Limits { connections: 2, handshake_time: Duration::from_hours(1), ..Limits::default() };
     let (server, _connector) = limited(limits).await;
@@ -56,7 +55,7 @@ async fn one_connection_too_many_is_closed_and_a_place_is_free_again_when_one_le
     drop(second);
     loop {
         let stream = TcpStream::connect(server.grpc).await.unwrap();
-        // Refused until the server has seen that the second one left.
+        // Closed until the server has noticed the end of the second one.
         if let Ok((_client, connection)) = h2::client::handshake(stream).await
             && tokio::time::timeout(Duration::from_millis(20), connection).await.is_err()
         {
@@ -66,7 +65,7 @@ async fn one_connection_too_many_is_closed_and_a_place_is_free_again_when_one_le
 }
 
 #[tokio::test]
-async fn a_client_that_says_nothing_is_closed_and_keeps_nobody_out() {
+async fn silent_client_is_closed_and_blocks_no_other() {
     let limits =
         Limits { handshakes: 1, handshake_time: Duration::from_millis(50), ..Limits::default() };
     let (server, _connector) = limited(limits).await;
@@ -79,7 +78,7 @@ async fn a_client_that_says_nothing_is_closed_and_keeps_nobody_out() {
 }
 
 #[tokio::test]
-async fn those_who_never_begin_are_ended_by_those_who_do() {
+async fn unfinished_handshakes_are_evicted_by_newer_ones() {
     let limits =
         Limits { handshakes: 3, handshake_time: Duration::from_hours(1), ..Limits::default() };
     let (server, _connector) = limited(limits).await;
@@ -89,14 +88,14 @@ async fn those_who_never_begin_are_ended_by_those_who_do() {
     }
     let endpoint = tonic::transport::Endpoint::new(format!("http://{}", server.grpc)).unwrap();
     endpoint.connect().await.unwrap();
-    // All but the three that came last, and one more for the client that came after them.
+    // All but the last three, minus one for the client that came after them.
     for stream in &mut silent[..7] {
         closed(stream).await;
     }
 }
 
 #[tokio::test]
-async fn what_is_not_http_2_is_closed_at_once() {
+async fn other_protocols_are_closed_immediately() {
     let limits = Limits { handshake_time: Duration::from_hours(1), ..Limits::default() };
     let (server, _connector) = limited(limits).await;
     for bytes in [&b"\x16\x03\x01\x02\0"[..], b"GET / HTTP/1.1\r\n\r\n"] {
@@ -107,7 +106,7 @@ async fn what_is_not_http_2_is_closed_at_once() {
 }
 
 #[tokio::test]
-async fn a_peer_that_no_longer_answers_pings_is_closed() {
+async fn peer_that_does_not_answer_pings_is_closed() {
     let limits = Limits {
         ping_after: Duration::from_millis(10),
         ping_answer: Duration::from_millis(10),
@@ -117,38 +116,38 @@ async fn a_peer_that_no_longer_answers_pings_is_closed() {
     let mut dead = TcpStream::connect(server.grpc).await.unwrap();
     dead.write_all(&[PREFACE, SETTINGS].concat()).await.unwrap();
     closed(&mut dead).await;
-    // The helper's client answers them.
+    // The helper's client answers pings.
     get(&server, Act::Ok).await.unwrap();
 }
 
 #[tokio::test]
-async fn an_old_connection_is_asked_to_go_and_its_call_is_answered_on_it() {
+async fn old_connection_gets_a_goaway_and_its_call_completes() {
     let limits = Limits { connection_age: Some(Duration::from_millis(20)), ..Limits::default() };
     let (server, connector) = limited(limits).await;
     let stream = TcpStream::connect(server.grpc).await.unwrap();
     let (client, connection) = h2::client::handshake(stream).await.unwrap();
     let mut client = client.ready().await.unwrap();
-    // A task of its own: the server must see a client that reads.
+    // Spawned, so that the client reads meanwhile.
     let connection = tokio::spawn(connection);
-    let (answer, mut body) =
+    let (response, mut body) =
         client.send_request(raw::request(server.grpc, "GetTask"), false).unwrap();
     body.send_data(raw::framed(&waiting()).into(), true).unwrap();
     connector.0.entered.acquire().await.unwrap().forget();
 
-    // No new call can begin once the GOAWAY has come, and the old one goes on.
+    // After the GOAWAY no new call can begin. The old one continues.
     while client.clone().ready().await.is_ok() {
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
     connector.0.go.notify_one();
-    assert_eq!(raw::code(answer.await.unwrap()).await, Code::Ok);
+    assert_eq!(raw::code(response.await.unwrap()).await, Code::Ok);
     drop(client);
     connection.await.unwrap().unwrap();
-    // A client with a resolver goes elsewhere; this one comes back.
+    // A new connection is accepted.
     get(&server, Act::Ok).await.unwrap();
 }
 
 #[tokio::test]
-async fn a_call_that_outlives_the_grace_of_an_old_connection_is_cut_off() {
+async fn call_beyond_the_grace_of_an_old_connection_is_cut_off() {
     let limits = Limits {
         connection_age: Some(Duration::from_millis(20)),
         connection_age_grace: Duration::from_millis(20),

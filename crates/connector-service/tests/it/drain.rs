@@ -1,4 +1,4 @@
-//! What a stop does, in order.
+//! Graceful shutdown.
 
 use std::time::Duration;
 
@@ -19,20 +19,20 @@ use crate::{
     server::{config, start},
 };
 
-/// A frame of HTTP/2 (RFC 9113 §4.1).
+/// A frame of HTTP/2 (RFC 9113 section 4.1).
 fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
     let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
     let stream = stream.to_be_bytes();
     [&length[1..], &[kind, flags], stream.as_slice(), payload].concat()
 }
 
-/// A `GetTask` as frames. No client library opens a stream after a GOAWAY, but one may be on its way when that comes.
+/// Encodes a `GetTask` as frames. Client libraries open no stream after a GOAWAY, but one may be in transit.
 fn call(stream: u32, message: &GetTaskRequest) -> Vec<u8> {
     let text = |text: &str| {
         let length = u8::try_from(text.len()).unwrap();
         [&[length], text.as_bytes()].concat()
     };
-    // By their numbers in HPACK's static table: POST, http, :path, :authority, content-type.
+    // Indexes of HPACK's static table: POST, http, :path, :authority, content-type.
     let head = [
         &[0x83, 0x86, 0x04][..],
         &text("/flyteidl2.connector.AsyncConnectorService/GetTask"),
@@ -46,7 +46,7 @@ fn call(stream: u32, message: &GetTaskRequest) -> Vec<u8> {
 }
 
 #[tokio::test]
-async fn a_new_call_on_an_old_connection_is_sent_elsewhere() {
+async fn call_after_the_goaway_is_rejected() {
     const GOAWAY: u8 = 7;
     let (server, connector) = start_scripted().await;
     let mut stream = TcpStream::connect(server.grpc).await.unwrap();
@@ -82,7 +82,7 @@ fn waiting_get() -> GetTaskRequest {
 }
 
 #[tokio::test]
-async fn calls_in_flight_finish_while_readiness_and_health_say_no() {
+async fn in_flight_calls_complete_while_readiness_and_health_report_not_serving() {
     let (server, connector) = start_scripted().await;
     let mut health = HealthClient::new(server.channel.clone());
     let mut watched = Vec::new();
@@ -109,7 +109,7 @@ async fn calls_in_flight_finish_while_readiness_and_health_say_no() {
 
     connector.0.go.notify_one();
     call.await.unwrap().unwrap();
-    // Watches are ended, not waited for.
+    // Watches are ended.
     for watch in &mut watched {
         assert!(watch.message().await.unwrap().is_none());
     }
@@ -117,7 +117,7 @@ async fn calls_in_flight_finish_while_readiness_and_health_say_no() {
 }
 
 #[tokio::test]
-async fn a_create_whose_caller_has_gone_finishes_too() {
+async fn detached_create_completes_before_the_end() {
     let (server, connector) = start_scripted().await;
     let mut tasks = server.tasks();
     let caller = tokio::spawn(async move { tasks.create_task(create(Act::Wait)).await });
@@ -136,7 +136,7 @@ async fn a_create_whose_caller_has_gone_finishes_too() {
 }
 
 #[tokio::test]
-async fn the_grace_time_ends_a_drain_that_would_not_end() {
+async fn drain_time_ends_a_shutdown_with_a_stuck_call() {
     let connector = Scripted::new();
     let registry = Registry::builder().register(connector.clone()).build().unwrap();
     let server =
@@ -150,7 +150,7 @@ async fn the_grace_time_ends_a_drain_that_would_not_end() {
 }
 
 #[tokio::test]
-async fn an_idle_server_stops_at_once() {
+async fn idle_server_stops_immediately() {
     let (server, _connector) = start_scripted().await;
     server.stop.cancel();
     server.ended.await.unwrap().unwrap();

@@ -1,4 +1,4 @@
-//! The two services over the wire.
+//! The gRPC services over a socket.
 
 use flyteidl2::{
     connector::{
@@ -54,7 +54,7 @@ fn logs(act: Act) -> GetTaskLogsRequest {
     }
 }
 
-/// The five calls with the same act, and how each was answered.
+/// Makes all five calls with one act. Returns their results.
 async fn all_five(server: &Running, act: Act) -> [Result<(), Status>; 5] {
     let mut tasks = server.tasks();
     [
@@ -67,7 +67,7 @@ async fn all_five(server: &Running, act: Act) -> [Result<(), Status>; 5] {
 }
 
 #[tokio::test]
-async fn a_task_goes_through_all_five_calls() {
+async fn task_passes_through_all_five_calls() {
     let (server, connector) = start_scripted().await;
     let mut tasks = server.tasks();
 
@@ -102,7 +102,7 @@ async fn a_task_goes_through_all_five_calls() {
 }
 
 #[tokio::test]
-async fn a_log_page_is_a_body_and_then_a_header_while_there_is_more() {
+async fn log_page_is_a_body_and_a_header_while_there_is_more() {
     let (server, _connector) = start_scripted().await;
     let mut tasks = server.tasks();
     let mut parts = Vec::new();
@@ -122,7 +122,7 @@ async fn a_log_page_is_a_body_and_then_a_header_while_there_is_more() {
 }
 
 #[tokio::test]
-async fn an_unknown_type_or_version_is_not_found_in_all_five_calls() {
+async fn unknown_type_or_version_is_not_found_in_all_five_calls() {
     let (server, _connector) = start_scripted().await;
     let mut tasks = server.tasks();
     for (name, version) in [("spark", 0), ("scripted", 2), ("", 0)] {
@@ -160,7 +160,7 @@ async fn an_unknown_type_or_version_is_not_found_in_all_five_calls() {
 }
 
 #[tokio::test]
-async fn an_empty_request_is_not_found_in_all_five_calls() {
+async fn empty_request_is_not_found_in_all_five_calls() {
     let (server, _connector) = start_scripted().await;
     let mut tasks = server.tasks();
     for status in [
@@ -181,7 +181,7 @@ async fn an_empty_request_is_not_found_in_all_five_calls() {
 }
 
 #[tokio::test]
-async fn meta_that_cannot_be_read_is_an_invalid_argument() {
+async fn undecodable_meta_is_an_invalid_argument() {
     let (server, _connector) = start_scripted().await;
     let mut tasks = server.tasks();
     for meta in [&b""[..], b"{", b"{}", b"\xff", br#"{"act":"nope"}"#] {
@@ -214,7 +214,7 @@ async fn meta_that_cannot_be_read_is_an_invalid_argument() {
 }
 
 #[tokio::test]
-async fn a_window_that_is_no_time_is_an_invalid_argument() {
+async fn invalid_time_range_is_an_invalid_argument() {
     let (server, _connector) = start_scripted().await;
     let step = Some(prost_types::Duration { seconds: -1, nanos: 0 });
     let status = server
@@ -229,7 +229,7 @@ async fn a_window_that_is_no_time_is_an_invalid_argument() {
 }
 
 #[tokio::test]
-async fn a_connectors_error_keeps_its_code_hint_and_wait() {
+async fn error_of_a_connector_keeps_its_code_hint_and_retry_delay() {
     let (server, _connector) = start_scripted().await;
     for answer in all_five(&server, Act::Exhausted).await {
         let status = answer.unwrap_err();
@@ -241,13 +241,13 @@ async fn a_connectors_error_keeps_its_code_hint_and_wait() {
         let status = answer.unwrap_err();
         assert_eq!(
             (status.code(), status.message()),
-            (Code::InvalidArgument, "the task is bad; mend it")
+            (Code::InvalidArgument, "the task is bad; fix it")
         );
     }
 }
 
 #[tokio::test]
-async fn a_panic_is_internal_for_that_call_and_nothing_else() {
+async fn panic_is_internal_for_its_call_only() {
     let (server, _connector) = start_scripted().await;
     for answer in all_five(&server, Act::Panic).await {
         let status = answer.unwrap_err();
@@ -260,10 +260,10 @@ async fn a_panic_is_internal_for_that_call_and_nothing_else() {
 }
 
 #[tokio::test]
-async fn a_message_that_cannot_be_decoded_is_an_error_for_that_call_and_nothing_else() {
+async fn undecodable_message_is_an_error_for_its_call_only() {
     let (server, _connector) = start_scripted().await;
     for method in ["CreateTask", "GetTask", "DeleteTask", "GetTaskMetrics", "GetTaskLogs"] {
-        // Its second field is a number, which no request has there.
+        // Field 2 is a number, unlike in any request.
         let garbage = prost_types::Duration { seconds: 1, nanos: 2 };
         let mut client = tonic::client::Grpc::new(server.channel.clone());
         client.ready().await.unwrap();
@@ -276,7 +276,7 @@ async fn a_message_that_cannot_be_decoded_is_an_error_for_that_call_and_nothing_
 }
 
 #[tokio::test]
-async fn a_message_beyond_the_usual_4_mib_is_taken() {
+async fn message_above_the_default_4_mib_is_accepted() {
     let (server, _connector) = start_scripted().await;
     let text = literal::Value::Scalar(Box::new(flyteidl2::core::Scalar {
         value: Some(scalar::Value::Primitive(flyteidl2::core::Primitive {
@@ -292,13 +292,13 @@ async fn a_message_beyond_the_usual_4_mib_is_taken() {
 }
 
 #[tokio::test]
-async fn a_caller_that_goes_away_does_not_stop_a_create() {
+async fn create_continues_when_its_caller_disconnects() {
     let (server, connector) = start_scripted().await;
     let mut tasks = server.tasks();
     let caller = tokio::spawn(async move { tasks.create_task(create(Act::Wait)).await });
     connector.0.entered.acquire().await.unwrap().forget();
     caller.abort();
-    // The server has noticed.
+    // The server has noticed the disconnect.
     server.scrape_until(r#"flyte_connector_rpcs_total{task_type="scripted",method="CreateTask",code="CANCELLED"} 1"#).await;
     assert_eq!(connector.0.created.available_permits(), 0);
     connector.0.go.notify_one();
@@ -306,7 +306,7 @@ async fn a_caller_that_goes_away_does_not_stop_a_create() {
 }
 
 #[tokio::test]
-async fn the_metadata_service_lists_and_finds_connectors() {
+async fn metadata_service_lists_and_finds_connectors() {
     let (server, _connector) = start_scripted().await;
     let mut metadata = server.metadata();
     let listed =

@@ -1,10 +1,10 @@
-//! gRPC by hand over an h2 client, for what no gRPC client does.
+//! gRPC over a raw h2 client, for requests that no gRPC client sends.
 
 use std::net::SocketAddr;
 
 use tonic::Code;
 
-/// The head of a call.
+/// The headers of a call.
 pub fn request(server: SocketAddr, method: &str) -> http::Request<()> {
     let uri = format!("http://{server}/flyteidl2.connector.AsyncConnectorService/{method}");
     http::Request::post(uri)
@@ -14,24 +14,24 @@ pub fn request(server: SocketAddr, method: &str) -> http::Request<()> {
         .unwrap()
 }
 
-/// A message as gRPC puts it on the wire.
+/// Encodes a message with its length prefix.
 pub fn framed(message: &impl prost::Message) -> Vec<u8> {
     let bytes = message.encode_to_vec();
     let length = u32::try_from(bytes.len()).unwrap().to_be_bytes();
     [&[0], length.as_slice(), &bytes].concat()
 }
 
-/// The code that an answer ends with.
-pub async fn code(mut answer: http::Response<h2::RecvStream>) -> Code {
+/// Returns the status code of a response.
+pub async fn code(mut response: http::Response<h2::RecvStream>) -> Code {
     let of = |headers: &http::HeaderMap| {
         headers.get("grpc-status").map(|code| Code::from_bytes(code.as_bytes()))
     };
-    if let Some(code) = of(answer.headers()) {
+    if let Some(code) = of(response.headers()) {
         return code;
     }
-    while let Some(bytes) = answer.body_mut().data().await {
+    while let Some(bytes) = response.body_mut().data().await {
         let length = bytes.unwrap().len();
-        answer.body_mut().flow_control().release_capacity(length).unwrap();
+        response.body_mut().flow_control().release_capacity(length).unwrap();
     }
-    of(&answer.body_mut().trailers().await.unwrap().unwrap()).unwrap()
+    of(&response.body_mut().trailers().await.unwrap().unwrap()).unwrap()
 }

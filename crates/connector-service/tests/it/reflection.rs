@@ -18,24 +18,24 @@ const SERVICES: [&str; 3] = [
     "grpc.health.v1.Health",
 ];
 
-/// Asks one question of one version, and gives the answer or the status.
-macro_rules! ask {
-    ($version:ident, $server:expr, $question:ident($argument:expr)) => {{
+/// Sends one request of a version. Returns the response or the status.
+macro_rules! send {
+    ($version:ident, $server:expr, $request:ident($argument:expr)) => {{
         let mut client = $version::server_reflection_client::ServerReflectionClient::new(
             $server.channel.clone(),
         );
-        let question =
-            $version::server_reflection_request::MessageRequest::$question($argument.to_owned());
+        let message =
+            $version::server_reflection_request::MessageRequest::$request($argument.to_owned());
         let request = $version::ServerReflectionRequest {
             host: String::new(),
-            message_request: Some(question),
+            message_request: Some(message),
         };
         match client.server_reflection_info(futures_util::stream::iter([request])).await {
-            Ok(answers) => answers
+            Ok(responses) => responses
                 .into_inner()
                 .message()
                 .await
-                .map(|answer| answer.unwrap().message_response.unwrap()),
+                .map(|response| response.unwrap().message_response.unwrap()),
             Err(status) => Err(status),
         }
     }};
@@ -46,17 +46,21 @@ macro_rules! lists_services_and_describes_messages {
         use $version::server_reflection_response::MessageResponse;
         let (server, _connector) = start_scripted().await;
 
-        let answer = ask!($version, server, ListServices("")).unwrap();
-        let MessageResponse::ListServicesResponse(listed) = answer else { panic!("{answer:?}") };
+        let response = send!($version, server, ListServices("")).unwrap();
+        let MessageResponse::ListServicesResponse(listed) = response else {
+            panic!("{response:?}")
+        };
         let names: Vec<&str> = listed.service.iter().map(|service| service.name.as_str()).collect();
         for service in SERVICES {
             assert!(names.contains(&service), "{service} is not in {names:?}");
         }
 
-        let answer =
-            ask!($version, server, FileContainingSymbol("flyteidl2.connector.CreateTaskRequest"))
+        let response =
+            send!($version, server, FileContainingSymbol("flyteidl2.connector.CreateTaskRequest"))
                 .unwrap();
-        let MessageResponse::FileDescriptorResponse(files) = answer else { panic!("{answer:?}") };
+        let MessageResponse::FileDescriptorResponse(files) = response else {
+            panic!("{response:?}")
+        };
         let file = FileDescriptorProto::decode(files.file_descriptor_proto[0].as_slice()).unwrap();
         assert!(file.message_type.iter().any(|message| message.name() == "CreateTaskRequest"));
     }};
@@ -73,8 +77,8 @@ async fn version_1alpha_lists_services_and_describes_messages() {
 }
 
 #[tokio::test]
-async fn it_can_be_switched_off() {
+async fn reflection_can_be_disabled() {
     let registry = Registry::builder().register(Scripted::new()).build().unwrap();
     let server = start(ServiceConfig { reflection: false, ..config() }, registry).await;
-    assert_eq!(ask!(v1, server, ListServices("")).unwrap_err().code(), Code::Unimplemented);
+    assert_eq!(send!(v1, server, ListServices("")).unwrap_err().code(), Code::Unimplemented);
 }

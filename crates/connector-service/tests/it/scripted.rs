@@ -1,5 +1,5 @@
-//! A connector that does what a test tells it. What `create` does is in the task's `config`, what the later calls do
-//! is in the resource meta.
+//! A connector controlled by a test. The task's `config` selects the act of `create`, the resource meta that of later
+//! calls.
 
 use std::{
     sync::{
@@ -27,9 +27,9 @@ use crate::server::{Running, config, start};
 pub enum Act {
     Ok,
     Panic,
-    /// Says that it was entered, then waits to be let go.
+    /// Adds a permit to `entered`, then waits for `go`.
     Wait,
-    /// As `Wait`, for many: counted while it is inside, and let go by permits.
+    /// As `Wait` for many calls: counts them, and waits for permits of `release`.
     Hold,
     Exhausted,
     BadTask,
@@ -46,20 +46,20 @@ impl Meta {
     }
 }
 
-/// The test's side of the connector.
+/// The test's controls of the connector.
 #[derive(Debug)]
 pub struct Script {
-    /// One permit for each call that waits.
+    /// One permit per waiting call.
     pub entered: Semaphore,
-    /// Lets one waiting call go.
+    /// Releases one waiting call.
     pub go: Notify,
-    /// Lets as many calls that are held go as it has permits.
+    /// Releases one held call per permit.
     pub release: Semaphore,
-    /// How many calls are held at this moment.
+    /// Number of held calls.
     pub inside: AtomicUsize,
-    /// How many ever were at once.
+    /// Maximum number of held calls so far.
     pub most_inside: AtomicUsize,
-    /// One permit for each task that was created.
+    /// One permit per created task.
     pub created: Semaphore,
 }
 
@@ -97,7 +97,7 @@ impl Scripted {
             }
             Act::Exhausted => Err(Error::new(ErrorKind::Exhausted, "too many calls")
                 .with_retry_after(Some(std::time::Duration::from_secs(3)))),
-            Act::BadTask => Err(Error::invalid_task("the task is bad").with_hint("mend it")),
+            Act::BadTask => Err(Error::invalid_task("the task is bad").with_hint("fix it")),
         }
     }
 }
@@ -181,7 +181,7 @@ pub fn create(act: Act) -> CreateTaskRequest {
     CreateTaskRequest { template: Some(template), ..CreateTaskRequest::default() }
 }
 
-/// Starts a server with the scripted connector alone.
+/// Starts a server with a scripted connector only.
 pub async fn start_scripted() -> (Running, Scripted) {
     let connector = Scripted::new();
     let registry = Registry::builder().register(connector.clone()).build().unwrap();

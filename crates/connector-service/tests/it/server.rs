@@ -1,4 +1,4 @@
-//! A server in this process, and clients of it.
+//! A server in this process, and its clients.
 
 use std::{
     net::{Ipv4Addr, SocketAddr},
@@ -33,15 +33,15 @@ pub fn config() -> ServiceConfig {
     }
 }
 
-/// Starts a server with that registry.
+/// Starts a server and connects a client.
 pub async fn start(config: ServiceConfig, registry: Registry) -> Running {
-    let running = start_unmet(config, registry).await;
+    let running = start_lazy(config, registry).await;
     let channel = Endpoint::new(format!("http://{}", running.grpc)).unwrap();
     Running { channel: channel.connect().await.unwrap(), ..running }
 }
 
-/// Starts a server whose channel is not connected yet, as it cannot be to one that speaks TLS.
-pub async fn start_unmet(config: ServiceConfig, registry: Registry) -> Running {
+/// Starts a server. Its channel connects lazily, because a plaintext channel cannot connect to a TLS port.
+pub async fn start_lazy(config: ServiceConfig, registry: Registry) -> Running {
     let server = Server::builder(registry).config(config).bind().await.unwrap();
     let (grpc, http) = (server.grpc_address(), server.prometheus_address());
     let stop = CancellationToken::new();
@@ -60,11 +60,11 @@ impl Running {
     }
 
     pub async fn page(&self, path: &str) -> (u16, String) {
-        let answer = reqwest::get(format!("http://{}{path}", self.http)).await.unwrap();
-        (answer.status().as_u16(), answer.text().await.unwrap())
+        let response = reqwest::get(format!("http://{}{path}", self.http)).await.unwrap();
+        (response.status().as_u16(), response.text().await.unwrap())
     }
 
-    /// Scrapes until the text is there. A hang is ended by the test runner.
+    /// Scrapes until the metrics contain the text. The test runner ends a hang.
     pub async fn scrape_until(&self, text: &str) {
         while !self.page("/metrics").await.1.contains(text) {
             tokio::task::yield_now().await;

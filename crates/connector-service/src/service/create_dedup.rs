@@ -1,0 +1,142 @@
+//! Deduplicates `CreateTask` requests and cancels orphaned tasks.
+//!
+//! Identical requests for one attempt share one execution. An execution outlives its callers
+//! (`docs/adr/0003-create-is-detached.md`). When every caller has left, the outcomes of the callers decide:
+//!
+//! - A caller received the task, or disconnected without a response and will retry: the task is kept.
+//! - The callers received an error only: Flyte starts the next attempt and never uses this task. It is an orphan, kept for
+//!   a grace period in case the attempt is requested again, then cancelled.
+//!
+//! The state is bounded, in memory, and only an optimization: another replica may serve the next request.
+//!
+//! [`entries`] holds the state, [`in_flight`] the pure decision, [`waiter`] a caller, [`ticket`] the right to execute, and
+//! [`run`] the execution.
+
+mod entries;
+mod in_flight;
+mod run;
+#[cfg(test)]
+mod tests;
+mod ticket;
+mod waiter;
+
+pub(super) use run::run;
+pub(super) use ticket::Ticket;
+pub(super) use waiter::Waiter;
+
+use std::{sync::Arc, time::Duration};
+
+use connector_core::Error;
+use flyteidl2::connector::CreateTaskRequest;
+use tokio::{
+    sync::{Notify, watch},
+    time::Instant,
+};
+
+use self::{
+    entries::{Entries, Entry, Key, State},
+    in_flight::{InFlight, Outcome, Responses},
+};
+use super::guard::deadline_exceeded;
+use crate::detached::Detached;
+
+/// The task creations that this process knows. Clones share the state.
+#[derive(Debug, Clone)]
+pub(crate) struct CreateDedup(Entries);
+
+/// How a request proceeds.
+#[derive(Debug)]
+pub(super) enum Begun {
+    /// An identical request is in flight; wait for its outcome.
+    Joined(Waiter),
+    /// Execute the request with this ticket.
+    Started(Waiter, Ticket),
+}
+
+impl CreateDedup {
+    /// Creates an empty state. Orphans are kept for `grace`.
+    pub(crate) fn new(grace: Duration) -> Self {
+        Self(Entries::new(grace))
+    }
+
+    /// Begins the shutdown: every grace period ends at `at` or earlier.
+    pub(crate) fn end_grace_periods(&self, at: Instant) {
+        self.0.end_grace_periods(at);
+    }
+
+    /// Returns the count of executions whose callers all have their response.
+    pub(crate) fn detached(&self) -> &Detached {
+        self.0.detached()
+    }
+
+    /// Joins an identical request of the same attempt, or starts. Waits until a different request of the same attempt has
+    /// completed. Claims an orphan of the attempt that is in its grace period.
+    ///
+    /// # Errors
+    ///
+    /// `DeadlineExceeded` if a different request is still in flight at `answer_by`.
+    pub(super) async fn begin(
+        &self,
+        request: CreateTaskRequest,
+        answer_by: Instant,
+    ) -> Result<Begun, Error> {
+        let key = self.0.key(&request);
+        let request = Arc::new(with_sorted_inputs(request));
+        loop {
+            let mut other = match self.try_begin(&key, &request) {
+                Ok(begun) => return Ok(begun),
+                Err(in_flight) => in_flight,
+            };
+            let completed = async { while other.changed().await.is_ok() {} };
+            tokio::time::timeout_at(answer_by, completed)
+                .await
+                .map_err(|_elapsed| deadline_exceeded())?;
+        }
+    }
+
+    /// Joins or starts. Returns the outcome of the different request in flight otherwise.
+    fn try_begin(
+        &self,
+        key: &Key,
+        request: &Arc<CreateTaskRequest>,
+    ) -> Result<Begun, watch::Receiver<Option<Outcome>>> {
+        let mut entries = self.0.lock();
+        let (abandoned, claimed) = match entries.get_mut(key) {
+            None => (0, None),
+            Some(Entry { state: State::InFlight(in_flight), .. }) => {
+                if in_flight.request != *request {
+                    return Err(in_flight.outcome.clone());
+                }
+                in_flight.responses.join();
+                let outcome = in_flight.outcome.clone();
+                return Ok(Begun::Joined(Waiter::new(&self.0, key, outcome)));
+            }
+            Some(Entry { state: State::Grace(claim, orphan), abandoned, .. }) => {
+                claim.cancel();
+                (*abandoned, Some(orphan.clone()))
+            }
+            Some(Entry { state: State::Abandoned, abandoned, .. }) => (*abandoned, None),
+        };
+        let (publish, outcome) = watch::channel(None);
+        let in_flight = InFlight {
+            request: Arc::clone(request),
+            claimed,
+            outcome: outcome.clone(),
+            responses: Responses::of_one_caller(),
+            changed: Arc::new(Notify::new()),
+        };
+        let state = State::InFlight(in_flight);
+        entries.insert(key.clone(), Entry { abandoned, state, touched: Instant::now() });
+        let waiter = Waiter::new(&self.0, key, outcome);
+        let ticket = Ticket::new(&self.0, key, Arc::clone(request), publish, abandoned);
+        Ok(Begun::Started(waiter, ticket))
+    }
+}
+
+/// Sorts the inputs, which arrive in the random order of a Go map (flyte-contract.md#createtask).
+fn with_sorted_inputs(mut request: CreateTaskRequest) -> CreateTaskRequest {
+    if let Some(inputs) = &mut request.inputs {
+        inputs.literals.sort_by(|one, other| one.name.cmp(&other.name));
+    }
+    request
+}

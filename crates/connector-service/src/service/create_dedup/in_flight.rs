@@ -1,0 +1,142 @@
+//! A creation in flight, and the pure decision about its task once all callers have left.
+
+use std::sync::Arc;
+
+use connector_core::Error;
+use flyteidl2::connector::CreateTaskRequest;
+use tokio::sync::{Notify, watch};
+
+/// The outcome of a creation: the resource meta or an error.
+pub(in crate::service) type Outcome = Result<Vec<u8>, Error>;
+
+/// A creation that executes, or whose callers have not all left.
+#[derive(Debug)]
+pub(super) struct InFlight {
+    pub(super) request: Arc<CreateTaskRequest>,
+    /// The orphan that this request has claimed. It is an orphan again if the request fails.
+    pub(super) claimed: Option<Orphan>,
+    pub(super) outcome: watch::Receiver<Option<Outcome>>,
+    pub(super) responses: Responses,
+    /// Notified when a caller leaves.
+    pub(super) changed: Arc<Notify>,
+}
+
+/// A task that no caller received.
+#[derive(Debug, Clone)]
+pub(super) struct Orphan {
+    /// None if it is unknown whether a task exists.
+    pub(super) meta: Option<Vec<u8>>,
+}
+
+/// The response that a caller received.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Response {
+    /// None: the caller disconnected. It retries the same attempt.
+    Disconnected,
+    /// The resource meta.
+    Success,
+    /// An error. Flyte starts the next attempt.
+    Error,
+}
+
+/// What happens to the task.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Fate {
+    /// A caller has it, or may retry, or there is no task.
+    Keep,
+    /// The task is an orphan.
+    Orphan,
+}
+
+/// The responses of all callers that share a creation.
+#[derive(Debug)]
+pub(super) struct Responses {
+    waiting: usize,
+    has_success: bool,
+    has_error: bool,
+}
+
+impl Responses {
+    /// One waiting caller.
+    pub(super) fn of_one_caller() -> Self {
+        Self { waiting: 1, has_success: false, has_error: false }
+    }
+
+    /// Adds a waiting caller.
+    pub(super) fn join(&mut self) {
+        self.waiting += 1;
+    }
+
+    /// Records that a caller has left with this response.
+    pub(super) fn leave(&mut self, response: Response) {
+        self.waiting = self.waiting.saturating_sub(1);
+        match response {
+            Response::Disconnected => {}
+            Response::Success => self.has_success = true,
+            Response::Error => self.has_error = true,
+        }
+    }
+
+    /// Decides about the task. None while a caller waits. A claimed orphan is a task even if the outcome is an error.
+    pub(super) fn fate(&self, outcome: &Outcome, has_claimed: bool) -> Option<Fate> {
+        if self.waiting > 0 {
+            return None;
+        }
+        let may_exist = match outcome {
+            Ok(_) => true,
+            Err(error) => error.may_have_started() || has_claimed,
+        };
+        let is_orphan = may_exist && self.has_error && !self.has_success;
+        Some(if is_orphan { Fate::Orphan } else { Fate::Keep })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use connector_core::ErrorKind;
+
+    use super::*;
+
+    fn fate(responses: &[Response], outcome: &Outcome, has_claimed: bool) -> Option<Fate> {
+        let mut callers = Responses::of_one_caller();
+        for _ in responses.iter().skip(1) {
+            callers.join();
+        }
+        for response in responses {
+            callers.leave(*response);
+        }
+        callers.fate(outcome, has_claimed)
+    }
+
+    #[test]
+    fn task_is_an_orphan_only_if_callers_received_errors_and_no_success() {
+        use Response::{Disconnected, Error as Failed, Success};
+        let started: Outcome = Ok(Vec::new());
+        let rejected: Outcome = Err(Error::invalid_task("x"));
+        let lost: Outcome =
+            Err(Error::new(ErrorKind::Unavailable, "x").with_may_have_started(true));
+        for (responses, outcome, has_claimed, expected) in [
+            (&[Success][..], &started, false, Fate::Keep),
+            (&[Failed], &started, false, Fate::Orphan),
+            (&[Disconnected], &started, false, Fate::Keep),
+            (&[Failed, Disconnected], &started, false, Fate::Orphan),
+            (&[Failed, Success], &started, false, Fate::Keep),
+            (&[Failed], &rejected, false, Fate::Keep),
+            (&[Failed], &rejected, true, Fate::Orphan),
+            (&[Disconnected], &rejected, true, Fate::Keep),
+            (&[Failed], &lost, false, Fate::Orphan),
+            (&[Disconnected], &lost, false, Fate::Keep),
+        ] {
+            let found = fate(responses, outcome, has_claimed);
+            assert_eq!(found, Some(expected), "{responses:?} {outcome:?} {has_claimed}");
+        }
+    }
+
+    #[test]
+    fn nothing_is_decided_while_a_caller_waits() {
+        let mut callers = Responses::of_one_caller();
+        callers.join();
+        callers.leave(Response::Error);
+        assert_eq!(callers.fate(&Ok(Vec::new()), true), None);
+    }
+}

@@ -1,0 +1,182 @@
+//! Executes a creation as a background task, and cancels what it leaves behind.
+
+use std::{
+    mem,
+    time::{Duration, Instant},
+};
+
+use connector_core::{ConnectorHandle, CreateContext, Error, ErrorKind};
+use tokio_util::sync::CancellationToken;
+use tracing::{error, info, warn};
+
+use super::{
+    entries::Entries,
+    ticket::{OrphanedCreate, Ticket},
+};
+use crate::{detached::DetachedGuard, metrics::Abandoned, service::guard, status};
+
+/// Attempts at an operation that fails permanently.
+const MAX_TRIES: u32 = 5;
+
+/// Time to retry an operation that fails transiently. Most outages are shorter.
+const RETRY_FOR: Duration = Duration::from_hours(1);
+
+/// Detached background tasks above which nothing is retried, to bound memory.
+const MAX_RETRYING: usize = 10_000;
+
+/// Longest delay between two attempts.
+const MAX_RETRY_DELAY: Duration = Duration::from_mins(1);
+
+/// Time that the response waits for the first cancellation of earlier attempts.
+const FIRST_CANCEL_WAIT: Duration = Duration::from_secs(3);
+
+/// Time limit of one attempt at cancelling.
+const CANCEL_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Creates the task, responds to all callers, and cancels the task if it is an orphan. Cancels the tasks of earlier
+/// attempts concurrently. `count` receives the fate of an orphan.
+pub(in crate::service) async fn run(
+    ticket: Ticket,
+    connector: ConnectorHandle,
+    mut cx: CreateContext,
+    count: impl FnOnce(Abandoned) + Send,
+) {
+    let retained = without_inputs(&mut cx);
+    let entries = ticket.entries.clone();
+    let cancelled_earlier = CancellationToken::new();
+    let mut guard = entries.detached().guard();
+    let create = create(ticket, &connector, cx, (&retained, &cancelled_earlier, &mut guard), count);
+    let cancel = cancel_earlier_attempts(&entries, &connector, &retained, &cancelled_earlier);
+    tokio::join!(Box::pin(create), Box::pin(cancel));
+}
+
+async fn create(
+    ticket: Ticket,
+    connector: &ConnectorHandle,
+    cx: CreateContext,
+    (retained, cancelled_earlier, guard): (&CreateContext, &CancellationToken, &mut DetachedGuard),
+    count: impl FnOnce(Abandoned) + Send,
+) {
+    let outcome = guard::catch_panic(connector.create(cx)).await;
+    // Waiting is best effort: if the server is killed after the response, the first cancellation is already done.
+    let left = retained.deadline.map(|at| at.saturating_duration_since(Instant::now()));
+    let wait = left.map_or(FIRST_CANCEL_WAIT, |left| (left / 2).min(FIRST_CANCEL_WAIT));
+    drop(tokio::time::timeout(wait, cancelled_earlier.cancelled()).await);
+    let orphan = ticket.settle(outcome).await;
+    guard.detach();
+    let Some(orphan) = orphan else { return };
+    warn!(
+        is_started = orphan.meta.is_some(),
+        "the caller received an error: the task is an orphan and is cancelled after the grace period"
+    );
+    if orphan.wait_for_expiry().await {
+        count(cancel_orphan(connector, retained, &orphan).await);
+    } else {
+        info!("the attempt was requested again: the task is kept");
+        count(Abandoned::Claimed);
+    }
+}
+
+/// Cancels the tasks of earlier attempts, which Flyte no longer uses. Runs immediately, and again after the grace period
+/// for tasks that were being created when their server died.
+async fn cancel_earlier_attempts(
+    entries: &Entries,
+    connector: &ConnectorHandle,
+    retained: &CreateContext,
+    done_once: &CancellationToken,
+) {
+    let attempt = retained.execution.task_execution_id.as_ref().map(|id| id.retry_attempt);
+    if attempt.is_none_or(|attempt| attempt == 0) {
+        done_once.cancel();
+        return;
+    }
+    let cancel = || {
+        let deadline = Instant::now() + CANCEL_TIMEOUT;
+        let cx = retained.clone().with_deadline(Some(deadline));
+        guard::with_deadline(deadline, connector.cancel_earlier_attempts(cx))
+    };
+    let first = cancel().await;
+    done_once.cancel();
+    if let Err(error) = first {
+        info!(error = status::message(&error), "earlier attempts are cancelled later");
+    }
+    entries.sleep_until_stop(entries.grace()).await;
+    let mut retries = Retries::new(entries);
+    while let Err(error) = cancel().await {
+        warn!(
+            tried = retries.failed,
+            error = status::message(&error),
+            "earlier attempts could not be cancelled"
+        );
+        if !retries.wait_after(&error).await {
+            return;
+        }
+    }
+}
+
+async fn cancel_orphan(
+    connector: &ConnectorHandle,
+    retained: &CreateContext,
+    orphan: &OrphanedCreate,
+) -> Abandoned {
+    let mut retries = Retries::new(&orphan.entries);
+    loop {
+        let deadline = Instant::now() + CANCEL_TIMEOUT;
+        let cx = retained.clone().with_deadline(Some(deadline));
+        let cancel = connector.cancel_abandoned(cx, orphan.meta.as_deref());
+        let Err(error) = guard::with_deadline(deadline, cancel).await else {
+            info!("orphan cancelled");
+            return Abandoned::Stopped;
+        };
+        warn!(
+            tried = retries.failed,
+            error = status::message(&error),
+            "orphan could not be cancelled"
+        );
+        if !retries.wait_after(&error).await {
+            break;
+        }
+    }
+    error!("orphan not cancelled: its task may still run");
+    Abandoned::Left
+}
+
+/// Retry policy of cancellations.
+struct Retries<'a> {
+    entries: &'a Entries,
+    since: tokio::time::Instant,
+    failed: u32,
+}
+
+impl<'a> Retries<'a> {
+    fn new(entries: &'a Entries) -> Self {
+        Self { entries, since: tokio::time::Instant::now(), failed: 0 }
+    }
+
+    /// Waits before the next attempt. Returns false if there is none. Transient errors are retried through an outage,
+    /// because no other component cancels the task. At shutdown one more attempt follows immediately.
+    async fn wait_after(&mut self, error: &Error) -> bool {
+        self.failed += 1;
+        let is_transient = matches!(
+            error.kind(),
+            ErrorKind::Exhausted | ErrorKind::Unavailable | ErrorKind::DeadlineExceeded
+        );
+        let is_exhausted =
+            if is_transient { self.since.elapsed() >= RETRY_FOR } else { self.failed >= MAX_TRIES };
+        let is_crowded = self.entries.detached().count() > MAX_RETRYING;
+        if is_exhausted || is_crowded || self.entries.is_stopping() {
+            return false;
+        }
+        let delay = Duration::from_secs(1 << self.failed.min(6)).min(MAX_RETRY_DELAY);
+        self.entries.sleep_until_stop(delay).await;
+        true
+    }
+}
+
+/// Returns the context without its inputs, which can be large and which cancelling does not need.
+fn without_inputs(cx: &mut CreateContext) -> CreateContext {
+    let inputs = mem::take(&mut cx.inputs);
+    let retained = cx.clone();
+    cx.inputs = inputs;
+    retained
+}

@@ -1,0 +1,148 @@
+//! The right to execute a creation, and the orphan that it may leave.
+
+use std::{collections::hash_map, sync::Arc};
+
+use connector_core::{CreateContext, TaskType};
+use flyteidl2::connector::CreateTaskRequest;
+use tokio::{sync::watch, time::Instant};
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    entries::{Entries, Entry, Key, State, forget_oldest},
+    in_flight::{Fate, Orphan, Outcome},
+};
+
+/// The right and the duty to execute one creation.
+#[derive(Debug)]
+pub(in crate::service) struct Ticket {
+    pub(super) entries: Entries,
+    key: Key,
+    request: Arc<CreateTaskRequest>,
+    publish: watch::Sender<Option<Outcome>>,
+    pub(super) abandoned: u32,
+}
+
+/// What [`Ticket::try_settle`] found.
+#[derive(Debug)]
+enum Settled {
+    /// A caller waits.
+    Waiting,
+    /// The task is kept, or there is none.
+    Kept,
+    Orphaned(Orphan),
+}
+
+impl Ticket {
+    pub(super) fn new(
+        entries: &Entries,
+        key: &Key,
+        request: Arc<CreateTaskRequest>,
+        publish: watch::Sender<Option<Outcome>>,
+        abandoned: u32,
+    ) -> Self {
+        Self { entries: entries.clone(), key: key.clone(), request, publish, abandoned }
+    }
+
+    /// Returns the connector's arguments.
+    pub(in crate::service) fn context(
+        &self,
+        task_type: TaskType,
+        deadline: std::time::Instant,
+    ) -> CreateContext {
+        let mut cx = CreateContext::from(self.request.as_ref().clone())
+            .with_abandoned_creates(self.abandoned)
+            .with_deadline(Some(deadline));
+        cx.task_type = task_type;
+        cx
+    }
+
+    /// Publishes the outcome and waits until every caller has left. Returns the orphan, if the task is one.
+    pub(super) async fn settle(self, outcome: Outcome) -> Option<OrphanedCreate> {
+        self.publish.send_replace(Some(outcome.clone()));
+        let changed = match self.entries.lock().get(&self.key) {
+            Some(Entry { state: State::InFlight(in_flight), .. }) => Arc::clone(&in_flight.changed),
+            _ => return None,
+        };
+        let claim = CancellationToken::new();
+        let orphan = loop {
+            let notified = changed.notified();
+            match self.try_settle(&outcome, &claim) {
+                Settled::Waiting => notified.await,
+                Settled::Kept => return None,
+                Settled::Orphaned(orphan) => break orphan,
+            }
+        };
+        let (entries, key) = (self.entries.clone(), self.key.clone());
+        Some(OrphanedCreate { entries, key, claim, meta: orphan.meta })
+    }
+
+    fn try_settle(&self, outcome: &Outcome, claim: &CancellationToken) -> Settled {
+        let mut entries = self.entries.lock();
+        let hash_map::Entry::Occupied(mut entry) = entries.entry(self.key.clone()) else {
+            return Settled::Kept;
+        };
+        let State::InFlight(in_flight) = &mut entry.get_mut().state else { return Settled::Kept };
+        match in_flight.responses.fate(outcome, in_flight.claimed.is_some()) {
+            None => return Settled::Waiting,
+            Some(Fate::Orphan) => {
+                let claimed = in_flight.claimed.take().and_then(|orphan| orphan.meta);
+                let orphan = Orphan { meta: outcome.as_ref().ok().cloned().or(claimed) };
+                entry.get_mut().state = State::Grace(claim.clone(), orphan.clone());
+                return Settled::Orphaned(orphan);
+            }
+            Some(Fate::Keep) if self.abandoned > 0 => entry.get_mut().state = State::Abandoned,
+            Some(Fate::Keep) => {
+                entry.remove();
+            }
+        }
+        Settled::Kept
+    }
+}
+
+/// An orphan in its grace period.
+#[derive(Debug)]
+pub(super) struct OrphanedCreate {
+    pub(super) entries: Entries,
+    key: Key,
+    claim: CancellationToken,
+    /// None if it is unknown whether a task exists.
+    pub(super) meta: Option<Vec<u8>>,
+}
+
+impl OrphanedCreate {
+    /// Waits for the end of the grace period. Returns true if the orphan must be cancelled, false if a request has claimed
+    /// it.
+    pub(super) async fn wait_for_expiry(&self) -> bool {
+        let mut expiry = Instant::now() + self.entries.grace();
+        let mut stop = self.entries.stop();
+        loop {
+            if let Some(stop) = *stop.borrow_and_update() {
+                expiry = expiry.min(stop);
+            }
+            tokio::select! {
+                () = self.claim.cancelled() => return false,
+                () = tokio::time::sleep_until(expiry) => break,
+                Ok(()) = stop.changed() => {}
+            }
+        }
+        let mut entries = self.entries.lock();
+        // A claim takes the same lock, so either the claim or the expiry is first.
+        if self.claim.is_cancelled() {
+            return false;
+        }
+        match entries.entry(self.key.clone()) {
+            hash_map::Entry::Occupied(entry) if matches!(self.key, Key::Anonymous(_)) => {
+                entry.remove();
+            }
+            hash_map::Entry::Occupied(mut entry) => {
+                let entry = entry.get_mut();
+                entry.abandoned = entry.abandoned.saturating_add(1);
+                entry.state = State::Abandoned;
+                entry.touched = Instant::now();
+            }
+            hash_map::Entry::Vacant(_) => {}
+        }
+        forget_oldest(&mut entries);
+        true
+    }
+}
