@@ -101,6 +101,7 @@ impl Step {
                         cargo(sh, &[check.as_slice(), &alone, &lints].concat())?;
                     }
                 }
+                cargo(sh, &["clippy", "--package", "connector-service", "--", "-D", "warnings"])?;
                 // The other steps enable every feature.
                 cargo(
                     sh,

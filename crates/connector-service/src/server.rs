@@ -1,6 +1,11 @@
-//! The server: binds the listeners, assembles the services, and shuts down in order.
+//! The server: binds the listeners, assembles the services, and shuts down gracefully.
 
-use std::{net::SocketAddr, pin::pin, sync::Arc, time::Duration};
+use std::{
+    net::SocketAddr,
+    pin::{Pin, pin},
+    sync::Arc,
+    time::Duration,
+};
 
 use connector_core::Registry;
 use flyteidl2::connector::{
@@ -17,7 +22,7 @@ use crate::{
     admin::{self, Readiness, StatusPage},
     config::ServiceConfig,
     failure::Failure,
-    health,
+    health::{self, HealthControl},
     listen::{BindError, bind},
     metrics::Metrics,
     service::{AsyncConnector, Calls, ConnectorMetadata, CreateDedup},
@@ -176,7 +181,7 @@ impl Server {
 
     /// Serves until `shutdown` completes, then shuts down gracefully.
     ///
-    /// Readiness goes first, then health, then the listener. In-flight calls and detached task creations finish within
+    /// Readiness ends first, then health, then the listener. In-flight calls and background tasks finish within
     /// [`ServiceConfig::drain_grace`]. Metrics stay readable to the end, which waits for a last scrape.
     ///
     /// # Errors
@@ -184,12 +189,10 @@ impl Server {
     /// [`ServeError`] if a service cannot be built.
     pub async fn serve(self, shutdown: impl Future<Output = ()> + Send) -> Result<(), ServeError> {
         let Self { grpc, prometheus, registry, config, .. } = self;
-        let metrics = Metrics::new(registry.task_types()).with_connectors(&registry);
-        let metrics = Arc::new(metrics);
+        let metrics = Arc::new(Metrics::new(registry.task_types()).with_connectors(&registry));
         let readiness = Readiness::default();
         let tracker = TaskTracker::new();
-        let (mut health, health_service) = health::serving().await;
-
+        let (health, health_service) = health::serving().await;
         let dedup = CreateDedup::new(config.abandon_grace);
         let status = config.status.then(|| StatusPage::new(registry.clone(), tracker.clone()));
         let calls = Calls::new(
@@ -199,34 +202,30 @@ impl Server {
             dedup.clone(),
             config.default_timeout,
         );
-        let mut routes = Routes::default()
-            .add_service(
-                AsyncConnectorServiceServer::new(AsyncConnector::new(calls))
-                    .max_decoding_message_size(
-                        usize::try_from(config.limits.message_bytes).unwrap_or(usize::MAX),
-                    )
-                    .max_encoding_message_size(MAX_RESPONSE_BYTES),
-            )
-            .add_service(ConnectorMetadataServiceServer::new(ConnectorMetadata::new(
-                registry,
-                Arc::clone(&metrics),
-            )));
+        let metadata = ConnectorMetadata::new(registry, Arc::clone(&metrics));
+        let mut routes = routes(calls, metadata, &config)?;
         if config.health != HealthAccess::Off {
             routes = routes.add_service(health_service);
         }
-        if config.reflection {
-            routes = routes
-                .add_service(reflection().build_v1().map_err(ServeError::Reflection)?)
-                .add_service(reflection().build_v1alpha().map_err(ServeError::Reflection)?);
-        }
 
-        let stop = CancellationToken::new();
-        // Aborted when this future ends.
+        // Aborted when this future is dropped.
         let mut reloaders = JoinSet::new();
         if let Some(tls) = config.tls.clone() {
             reloaders.spawn(tls.reload(config.reload_every));
         }
         reloaders.spawn(config.callers.clone().reload(config.reload_every));
+
+        let stop = CancellationToken::new();
+        let drain = Drain {
+            readiness: readiness.clone(),
+            health,
+            stop: stop.clone(),
+            dedup: dedup.clone(),
+            tracker: tracker.clone(),
+            metrics: Arc::clone(&metrics),
+            grace: config.drain_grace,
+            last_scrape: config.last_scrape,
+        };
         let transport = TransportConfig {
             tls: config.tls,
             callers: config.callers,
@@ -234,60 +233,92 @@ impl Server {
             limits: config.limits,
             default_timeout: config.default_timeout,
         };
-        let backlog = Backlog { all: tracker.clone(), detached: dedup.detached().clone() };
-        let transport =
-            Transport::new(routes, transport, Arc::clone(&metrics), backlog, stop.clone());
+        let backlog = Backlog { all: tracker, detached: dedup.detached().clone() };
+        let transport = Transport::new(routes, transport, Arc::clone(&metrics), backlog, stop);
         let mut grpc = pin!(transport.serve(grpc));
-        let routes = admin::router(Arc::clone(&metrics), readiness.clone(), status);
-        let mut prometheus = pin!(admin::serve(prometheus, routes));
+        let pages = admin::router(metrics, readiness.clone(), status);
+        let mut http = pin!(admin::serve(prometheus, pages));
         readiness.set(true);
 
         tokio::select! {
-            never = &mut prometheus => match never {},
+            never = &mut http => match never {},
             () = &mut grpc => return Ok(()),
             () = shutdown => {}
         }
+        tokio::select! {
+            never = &mut http => match never {},
+            () = drain.run(grpc) => Ok(()),
+        }
+    }
+}
 
-        info!(calls = tracker.len(), "shutting down: in-flight calls may finish");
-        readiness.set(false);
-        health.set_not_serving().await;
-        stop.cancel();
-        let stopping = Instant::now();
-        // Orphans are cancelled while there is still time for it.
-        dedup.end_grace_periods(Instant::now() + config.drain_grace.mul_f64(0.8));
-        tracker.close();
-        let mut answered = pin!(async {
-            tracker.wait().await;
-            health.end_watches().await;
+/// The graceful shutdown of one server.
+struct Drain {
+    readiness: Readiness,
+    health: HealthControl,
+    stop: CancellationToken,
+    dedup: CreateDedup,
+    tracker: TaskTracker,
+    metrics: Arc<Metrics>,
+    grace: Duration,
+    last_scrape: Duration,
+}
+
+impl Drain {
+    /// Stops accepting calls, and waits for the present ones and a last scrape. `grpc` serves the connections.
+    async fn run(mut self, mut grpc: Pin<&mut (impl Future<Output = ()> + Send)>) {
+        info!(calls = self.tracker.len(), "shutting down: in-flight calls may finish");
+        self.readiness.set(false);
+        self.health.set_not_serving().await;
+        self.stop.cancel();
+        let began = Instant::now();
+        // Leaves time to cancel orphans.
+        self.dedup.end_grace_periods(began + self.grace.mul_f64(0.8));
+        self.tracker.close();
+        let mut completed = pin!(async {
+            self.tracker.wait().await;
+            self.health.end_watches().await;
         });
         let drained = async {
             tokio::select! {
-                () = &mut grpc => answered.await,
-                () = &mut answered => {
+                () = &mut grpc => completed.await,
+                () = &mut completed => {
                     let _open_streams = tokio::time::timeout(STREAM_GRACE, &mut grpc).await;
                 }
             }
         };
-        let ended = async {
-            if tokio::time::timeout(config.drain_grace, drained).await.is_err() {
-                warn!(
-                    calls = tracker.len(),
-                    "stopped: the drain time is over with calls in flight"
-                );
-                return;
-            }
-            let left = config.drain_grace.saturating_sub(stopping.elapsed());
-            let wait = config.last_scrape.min(left);
-            if tokio::time::timeout(wait, metrics.last_scrape()).await.is_err() {
-                info!("no metrics scrape followed the last call");
-            }
-            info!("stopped: all calls are complete");
-        };
-        tokio::select! {
-            () = ended => Ok(()),
-            never = &mut prometheus => match never {},
+        if tokio::time::timeout(self.grace, drained).await.is_err() {
+            warn!(calls = self.tracker.len(), "stopped: the drain time ended with calls in flight");
+            return;
         }
+        let left = self.grace.saturating_sub(began.elapsed());
+        let wait = self.last_scrape.min(left);
+        if tokio::time::timeout(wait, self.metrics.last_scrape()).await.is_err() {
+            info!("no metrics scrape followed the last call");
+        }
+        info!("stopped: all calls are complete");
     }
+}
+
+/// Returns the gRPC services without health.
+fn routes(
+    calls: Calls,
+    metadata: ConnectorMetadata,
+    config: &ServiceConfig,
+) -> Result<Routes, ServeError> {
+    let max_request = usize::try_from(config.limits.message_bytes).unwrap_or(usize::MAX);
+    let tasks = AsyncConnectorServiceServer::new(AsyncConnector::new(calls))
+        .max_decoding_message_size(max_request)
+        .max_encoding_message_size(MAX_RESPONSE_BYTES);
+    let routes = Routes::default()
+        .add_service(tasks)
+        .add_service(ConnectorMetadataServiceServer::new(metadata));
+    if !config.reflection {
+        return Ok(routes);
+    }
+    Ok(routes
+        .add_service(reflection().build_v1().map_err(ServeError::Reflection)?)
+        .add_service(reflection().build_v1alpha().map_err(ServeError::Reflection)?))
 }
 
 async fn sleep_if(time: Option<Duration>) {

@@ -1,7 +1,7 @@
 //! The gRPC port: connections, TLS, and the layers that a call passes before it reaches a service.
 //!
-//! [`stack`] composes the layers and is the place to start. A new check of calls is a layer in a file of its own. Anything
-//! that knows about tasks belongs in `service`.
+//! [`stack`] composes the layers and is the place to start. A new check of calls is a layer with its own file. Code
+//! that knows tasks belongs in `service`.
 //!
 //! The accept loop is our own, not tonic's server: tonic has no limit on connections, no certificate reload and no jitter
 //! on connection age, and closes an old connection without a GOAWAY (`docs/adr/0006-own-connections.md`).

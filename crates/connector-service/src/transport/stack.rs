@@ -1,4 +1,6 @@
 //! The stack of layers between a connection and the services, in the order in which a call meets them.
+//!
+//! Limits on connections, TLS and the preface apply before there is a call; `connection` and the accept loop have them.
 
 use std::{convert::Infallible, sync::Arc};
 

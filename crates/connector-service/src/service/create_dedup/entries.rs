@@ -34,7 +34,7 @@ struct Inner {
     stop: watch::Sender<Option<Instant>>,
 }
 
-/// Identifies what is created.
+/// Identifies a creation.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) enum Key {
     /// An attempt of a task: its encoded execution id and its output prefix.
