@@ -69,7 +69,7 @@ fn invalid_configuration_is_one_line_with_flag_or_variable_and_exit_code_64() {
         (
             "--port 7000 --prometheus_port 7000",
             &[],
-            "--prometheus-port: 7000 is the port of --port already",
+            "--prometheus-port: 7000 is also the value of --port",
         ),
         ("--host 192.0.2.1 --port 0", &[], "--host: `192.0.2.1` is not an address of this machine"),
         ("", &[("LOG_LEVEL", "loud")], "LOG_LEVEL: `loud` is none of"),
@@ -122,7 +122,7 @@ fn port_in_use_is_one_line_and_exit_code_1() {
         let (code, line) = run_failing(&flags, &[]);
         assert_eq!(code, 1, "{line}");
         let expected = format!(
-            "port {port} is already in use: choose another with {flag}, or stop what listens there"
+            "port {port} is already in use: choose another with {flag}, or stop the process that listens there"
         );
         assert_eq!(line, format!("connector-server: {expected}"));
     }

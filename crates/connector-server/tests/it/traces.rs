@@ -223,7 +223,7 @@ async fn unreachable_collector_logs_one_line_and_fails_no_call() {
     process.tasks().await.create_task(create).await.unwrap();
     process.signal("TERM");
     let log = log.join().unwrap();
-    let lines = log.lines().filter(|line| line.contains("spans do not reach the collector"));
+    let lines = log.lines().filter(|line| line.contains("spans cannot be exported"));
     assert_eq!(lines.count(), 1, "{log}");
     assert!(!log.contains("canary"), "{log}");
 }

@@ -34,7 +34,7 @@ async fn caller_tokens_are_not_logged_at_any_level() {
     assert_eq!(get(process.channel().await, Some(TOKEN)).await, Code::NotFound);
     process.wait_for_line("call answered with an error");
     assert_eq!(get(process.channel().await, Some(wrong)).await, Code::Unauthenticated);
-    process.wait_for_line("a call was refused at the door");
+    process.wait_for_line("call rejected by the transport");
     process.signal("TERM");
     let before = std::mem::take(&mut process.log);
     let (code, after) = process.wait();
