@@ -61,7 +61,7 @@ impl ClientPool {
             return Arc::clone(state);
         }
         if hosts.len() >= MAX_HOSTS {
-            // No operator has that many workspaces. Existing clients keep their state.
+            // No operator has more workspaces. Existing clients keep their state.
             hosts.clear();
         }
         let http = if host.is_loopback() { &pool.loopback_http } else { &pool.remote_http };

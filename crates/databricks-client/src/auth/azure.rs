@@ -96,13 +96,13 @@ impl AzureCloud {
 /// A principal of Entra ID.
 #[derive(Debug, Clone)]
 pub(super) struct AzurePrincipal {
-    pub(super) proof: AzureProof,
+    pub(super) method: AzureAuthMethod,
     pub(super) cloud: AzureCloud,
 }
 
 /// How the principal authenticates with Entra ID.
 #[derive(Debug, Clone)]
-pub(super) enum AzureProof {
+pub(super) enum AzureAuthMethod {
     ClientSecret { tenant_id: String, client_id: String, client_secret: ClientSecret },
     WorkloadIdentity { tenant_id: String, client_id: String, subject_token: SubjectToken },
     ManagedIdentity { client_id: Option<String> },
@@ -139,20 +139,20 @@ impl AzurePrincipal {
             ("grant_type", "client_credentials".to_owned()),
             ("resource", resource.to_owned()),
         ];
-        let tenant_id = match &self.proof {
-            AzureProof::ClientSecret { tenant_id, client_id, client_secret } => {
+        let tenant_id = match &self.method {
+            AzureAuthMethod::ClientSecret { tenant_id, client_id, client_secret } => {
                 form.push(("client_id", client_id.clone()));
                 form.push(("client_secret", client_secret.read()?.expose_secret().to_owned()));
                 tenant_id
             }
-            AzureProof::WorkloadIdentity { tenant_id, client_id, subject_token } => {
+            AzureAuthMethod::WorkloadIdentity { tenant_id, client_id, subject_token } => {
                 let kind = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
                 form.push(("client_id", client_id.clone()));
                 form.push(("client_assertion_type", kind.to_owned()));
                 form.push(("client_assertion", subject_token.read()?.expose_secret().to_owned()));
                 tenant_id
             }
-            AzureProof::ManagedIdentity { client_id } => {
+            AzureAuthMethod::ManagedIdentity { client_id } => {
                 return Ok(metadata_request(resource, client_id.as_deref(), endpoints, context));
             }
         };

@@ -46,7 +46,7 @@ impl From<SecretString> for ClientSecret {
     }
 }
 
-/// Secrets in files are identified by their path, whatever the content.
+/// Secrets in files are identified by their path, not by their content.
 impl Hash for ClientSecret {
     fn hash<H: Hasher>(&self, hasher: &mut H) {
         match &self.0 {

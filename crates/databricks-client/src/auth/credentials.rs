@@ -11,7 +11,7 @@ use secrecy::{ExposeSecret as _, SecretString};
 
 use super::{
     AzureCloud, ClientSecret, SubjectToken, TokenEndpoints,
-    azure::{AzurePrincipal, AzureProof},
+    azure::{AzureAuthMethod, AzurePrincipal},
     fetch_context::FetchContext,
     google::GoogleAccount,
     headers::{AuthHeaders, bearer, sensitive},
@@ -77,12 +77,12 @@ impl Credentials {
         client_secret: impl Into<ClientSecret>,
         cloud: AzureCloud,
     ) -> Self {
-        let proof = AzureProof::ClientSecret {
+        let method = AzureAuthMethod::ClientSecret {
             tenant_id: tenant_id.into(),
             client_id: client_id.into(),
             client_secret: client_secret.into(),
         };
-        Self::fetched(name, SourceKind::Azure(AzurePrincipal { proof, cloud }))
+        Self::fetched(name, SourceKind::Azure(AzurePrincipal { method, cloud }))
     }
 
     /// The managed identity of the Azure virtual machine (databricks-api.md#azure). `client_id` selects one of several.
@@ -91,8 +91,8 @@ impl Credentials {
         client_id: Option<String>,
         cloud: AzureCloud,
     ) -> Self {
-        let proof = AzureProof::ManagedIdentity { client_id };
-        Self::fetched(name, SourceKind::Azure(AzurePrincipal { proof, cloud }))
+        let method = AzureAuthMethod::ManagedIdentity { client_id };
+        Self::fetched(name, SourceKind::Azure(AzurePrincipal { method, cloud }))
     }
 
     /// A service principal of Entra ID that trusts the token of a Kubernetes service account (databricks-api.md#azure).
@@ -104,8 +104,8 @@ impl Credentials {
         cloud: AzureCloud,
     ) -> Self {
         let (tenant_id, client_id) = (tenant_id.into(), client_id.into());
-        let proof = AzureProof::WorkloadIdentity { tenant_id, client_id, subject_token };
-        Self::fetched(name, SourceKind::Azure(AzurePrincipal { proof, cloud }))
+        let method = AzureAuthMethod::WorkloadIdentity { tenant_id, client_id, subject_token };
+        Self::fetched(name, SourceKind::Azure(AzurePrincipal { method, cloud }))
     }
 
     /// An ID token of the Google service account of this process, or of one that it may impersonate

@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use super::{
     ClientSecret, SubjectToken, TokenEndpoints,
     access_token::AccessToken,
-    azure::{AzurePrincipal, AzureProof},
+    azure::{AzureAuthMethod, AzurePrincipal},
     fetch_context::FetchContext,
     google::GoogleAccount,
     oauth::{ClientCredentials, TokenExchange},
@@ -46,10 +46,10 @@ impl TokenSource {
                 SubjectToken::File(_) => "file-oidc",
                 SubjectToken::Variable(..) => "env-oidc",
             },
-            SourceKind::Azure(principal) => match principal.proof {
-                AzureProof::ClientSecret { .. } => "azure-client-secret",
-                AzureProof::ManagedIdentity { .. } => "azure-msi",
-                AzureProof::WorkloadIdentity { .. } => "azure-workload-identity",
+            SourceKind::Azure(principal) => match principal.method {
+                AzureAuthMethod::ClientSecret { .. } => "azure-client-secret",
+                AzureAuthMethod::ManagedIdentity { .. } => "azure-msi",
+                AzureAuthMethod::WorkloadIdentity { .. } => "azure-workload-identity",
             },
             SourceKind::Google(_) => "google-id",
         }
@@ -72,7 +72,7 @@ impl TokenSource {
         match &self.kind {
             SourceKind::ClientCredentials(credentials) => Some(&credentials.client_secret),
             SourceKind::Azure(AzurePrincipal {
-                proof: AzureProof::ClientSecret { client_secret, .. },
+                method: AzureAuthMethod::ClientSecret { client_secret, .. },
                 ..
             }) => Some(client_secret),
             _ => None,

@@ -32,7 +32,7 @@ pub(crate) fn workspace_span(host: &Host, method: &Method, endpoint: &str, attem
 }
 
 /// Returns the span of one request to another service. The URL may contain a secret, so the span has only its host and
-/// what is requested, such as `token`.
+/// the kind of request, such as `token`.
 pub(crate) fn other_host_span(method: &Method, what: &str, url: &str) -> Span {
     tracing::trace_span!(
         "http request",

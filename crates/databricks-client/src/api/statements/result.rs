@@ -63,12 +63,12 @@ pub(super) struct ResultReader<'a> {
     client: &'a Client,
     id: &'a str,
     /// The bytes that may still be read.
-    budget: usize,
+    remaining_bytes: usize,
 }
 
 impl<'a> ResultReader<'a> {
     pub(super) fn new(client: &'a Client, id: &'a str) -> Self {
-        Self { client, id, budget: client.settings().max_response_bytes }
+        Self { client, id, remaining_bytes: client.settings().max_response_bytes }
     }
 
     /// Reads all rows. The first chunk is part of the response.
@@ -138,10 +138,10 @@ impl<'a> ResultReader<'a> {
         Ok(())
     }
 
-    /// Reduces the budget.
+    /// Subtracts from the remaining bytes.
     fn consume(&mut self, bytes: usize) -> Result<(), Error> {
         let limit = self.client.settings().max_response_bytes;
-        self.budget = self.budget.checked_sub(bytes).ok_or_else(|| {
+        self.remaining_bytes = self.remaining_bytes.checked_sub(bytes).ok_or_else(|| {
             Error::new(ErrorKind::TooLarge, format!("the result exceeds {limit} bytes"))
         })?;
         Ok(())
@@ -157,6 +157,6 @@ impl<'a> ResultReader<'a> {
         let left = deadline.saturating_duration_since(Instant::now());
         let timeout = left.min(settings.request_timeout);
         let http = self.client.http_for(&host);
-        download(http, link.url.expose(), headers, timeout, self.budget).await
+        download(http, link.url.expose(), headers, timeout, self.remaining_bytes).await
     }
 }
