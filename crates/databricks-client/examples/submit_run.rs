@@ -1,7 +1,8 @@
 //! Submits a run, waits until it ends, and prints its output:
 //! `cargo run -p databricks-client --example submit_run -- <host> <token> <body.json>`.
 //!
-//! The body is that of `runs/submit`. Other users of the machine can see a token on the command line: use a temporary one.
+//! The body is that of `runs/submit`. Other users of the machine can see a token on the command line: use a temporary
+//! one.
 
 use std::{error::Error, io::Write as _, time::Duration};
 

@@ -1,7 +1,7 @@
 //! The REST APIs: request and response types, and the [`Client`](crate::Client) methods that call them.
 //!
-//! One module for each API. Requests contain the caller's JSON unchanged. Responses are parsed leniently: unknown fields
-//! are ignored, unknown enum values are kept, and any field may be absent (databricks-api.md#model-drift).
+//! One module for each API. Requests contain the caller's JSON unchanged. Responses are parsed leniently: unknown
+//! fields are ignored, unknown enum values are kept, and any field may be absent (databricks-api.md#model-drift).
 //!
 //! Does not belong here: retries, rate limits and headers (`client`, `http`), and tokens (`auth`).
 

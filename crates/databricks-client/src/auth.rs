@@ -1,8 +1,8 @@
 //! Authentication: where tokens come from, and the headers that carry them.
 //!
 //! [`Credentials`] is the public type. For each call it returns the `Authorization` header (`headers`). Its token is
-//! either constant or comes from a `token_source`, which sends a `token_request`; `token_cache` keeps one token for each
-//! workspace and refreshes it before it expires. `environment` builds a credential from the standard variables and
+//! either constant or comes from a `token_source`, which sends a `token_request`; `token_cache` keeps one token for
+//! each workspace and refreshes it before it expires. `environment` builds a credential from the standard variables and
 //! profiles of Databricks' own tools.
 //!
 //! Does not belong here: which host may receive a token (`host::policy`), and requests to the APIs (`client`).

@@ -55,8 +55,8 @@ impl Client {
         Self { host_state, limiter, credentials, deadline: None, request_class: None }
     }
 
-    /// Returns a client whose calls end at the deadline, including all attempts and delays. Without a deadline each call
-    /// may take [`ClientPoolBuilder::call_timeout`](crate::ClientPoolBuilder::call_timeout).
+    /// Returns a client whose calls end at the deadline, including all attempts and delays. Without a deadline each
+    /// call may take [`ClientPoolBuilder::call_timeout`](crate::ClientPoolBuilder::call_timeout).
     #[must_use]
     pub fn with_deadline(mut self, deadline: Option<std::time::Instant>) -> Self {
         self.deadline = deadline.map(Instant::from_std);
@@ -179,8 +179,8 @@ impl Client {
                     continue;
                 }
             }
-            // The gateway did not forward the request, so it had no effect. Only version 2.2 falls back, so this happens
-            // once.
+            // The gateway did not forward the request, so it had no effect. Only version 2.2 falls back, so this
+            // happens once.
             if request.is_versioned()
                 && error.is_unknown_api_version()
                 && self.host_state.fall_back(version)
@@ -305,8 +305,8 @@ impl Client {
     }
 }
 
-/// Removes the credential's secrets from an error body, and the headers that were sent: the cache may have replaced their
-/// token meanwhile.
+/// Removes the credential's secrets from an error body, and the headers that were sent: the cache may have replaced
+/// their token meanwhile.
 fn redact(text: &str, credentials: &Credentials, sent: &AuthHeaders) -> String {
     credentials.redact(&sent.redact(text))
 }
@@ -316,8 +316,8 @@ fn error_to_report(last: Error, previous: Option<Error>, is_cut_short: bool) -> 
     previous.filter(|_| is_cut_short && last.is_client_timeout()).unwrap_or(last)
 }
 
-/// True if another attempt is worth the wait. Only writes wait for a host that is down: a failed submission costs a task
-/// attempt, whereas a read is repeated anyway.
+/// True if another attempt is worth the wait. Only writes wait for a host that is down: a failed submission costs a
+/// task attempt, whereas a read is repeated anyway.
 fn is_worth_retrying(error: &Error, class: RequestClass) -> bool {
     match error.kind() {
         ErrorKind::Throttled => false,

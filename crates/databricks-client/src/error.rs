@@ -1,7 +1,7 @@
 //! The error of a failed call.
 //!
-//! Maps each response of Databricks to an [`ErrorKind`] and decides which errors are transient. Parsing of error bodies is
-//! in `body`. The decision to retry belongs to `http::retry`.
+//! Maps each response of Databricks to an [`ErrorKind`] and decides which errors are transient. Parsing of error bodies
+//! is in `body`. The decision to retry belongs to `http::retry`.
 
 mod body;
 

@@ -2,8 +2,8 @@
 
 use crate::{Host, HostPolicy, error::ErrorBody};
 
-/// Checks a host. An accepted text parses to the same host again, and the default policy allows only Databricks names on
-/// port 443.
+/// Checks a host. An accepted text parses to the same host again, and the default policy allows only Databricks names
+/// on port 443.
 pub fn host(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else { return };
     let Ok(host) = Host::parse(text) else { return };

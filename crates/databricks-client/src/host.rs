@@ -22,8 +22,8 @@ const DATABRICKS_SUFFIXES: [&str; 6] = [
 
 const HTTPS_PORT: u16 = 443;
 
-/// The maximum length of a DNS name and of a label, in bytes (RFC 1035, section 2.3.4). Bounds the memory for hosts, which
-/// tasks choose.
+/// The maximum length of a DNS name and of a label, in bytes (RFC 1035, section 2.3.4). Bounds the memory for hosts,
+/// which tasks choose.
 const MAX_NAME: usize = 253;
 const MAX_LABEL: usize = 63;
 

@@ -165,8 +165,8 @@ impl ClientPoolBuilder {
         self
     }
 
-    /// Allows external links of statement results to these hosts, in addition to cloud storage and the workspace. No token
-    /// is sent there.
+    /// Allows external links of statement results to these hosts, in addition to cloud storage and the workspace. No
+    /// token is sent there.
     #[must_use]
     pub fn external_link_hosts(mut self, hosts: impl IntoIterator<Item = HostPattern>) -> Self {
         self.settings.external_link_hosts.extend(hosts);

@@ -57,8 +57,8 @@ impl Client {
         Ok(listing.map(|listing| listing.files))
     }
 
-    /// Reads a range of a file, of at most [`MAX_READ_BYTES`]. Fewer bytes at the end of the file, and none after it. None
-    /// if the file does not exist.
+    /// Reads a range of a file, of at most [`MAX_READ_BYTES`]. Fewer bytes at the end of the file, and none after it.
+    /// None if the file does not exist.
     ///
     /// # Errors
     ///

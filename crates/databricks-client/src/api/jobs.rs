@@ -56,8 +56,8 @@ impl Client {
         Ok(self.call::<Submitted>(&request).await?.run_id)
     }
 
-    /// Returns a run with all its tasks. Version 2.2 returns 100 tasks per page (databricks-api.md#runs-get). If there are
-    /// more pages than a run can have, [`Run::next_page_token`] is set.
+    /// Returns a run with all its tasks. Version 2.2 returns 100 tasks per page (databricks-api.md#runs-get). If there
+    /// are more pages than a run can have, [`Run::next_page_token`] is set.
     ///
     /// # Errors
     ///

@@ -4,8 +4,8 @@ use std::fmt;
 
 use serde::{Deserialize, Deserializer, de};
 
-/// Deserializes a 64-bit integer from a JSON number or a decimal string (databricks-api.md#common-rules). Never converts
-/// through a double.
+/// Deserializes a 64-bit integer from a JSON number or a decimal string (databricks-api.md#common-rules). Never
+/// converts through a double.
 pub(super) fn int64<'de, D: Deserializer<'de>>(deserializer: D) -> Result<i64, D::Error> {
     struct Visitor;
 

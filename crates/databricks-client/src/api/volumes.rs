@@ -61,8 +61,8 @@ impl Client {
         Ok(Some(files))
     }
 
-    /// Reads a range of a file below `/Volumes`. Fewer bytes at the end of the file, and none after it. None if the file
-    /// does not exist.
+    /// Reads a range of a file below `/Volumes`. Fewer bytes at the end of the file, and none after it. None if the
+    /// file does not exist.
     ///
     /// # Errors
     ///

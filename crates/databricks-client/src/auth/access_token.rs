@@ -6,7 +6,8 @@ use http::HeaderName;
 use secrecy::SecretString;
 use tokio::time::Instant;
 
-/// How long before its end a token counts as expired. Workspaces reject a token with 30 s left (databricks-api.md#oauth).
+/// How long before its end a token counts as expired. Workspaces reject a token with 30 s left
+/// (databricks-api.md#oauth).
 const EXPIRY_MARGIN: Duration = Duration::from_secs(40);
 
 /// The longest time before its end at which a token is refreshed.

@@ -58,8 +58,8 @@ impl Credentials {
         Self::fetched(name, SourceKind::ClientCredentials(credentials))
     }
 
-    /// Token federation: exchanges a token of another identity provider (databricks-api.md#oauth). `client_id` is that of
-    /// the service principal; absent if the whole account trusts the issuer.
+    /// Token federation: exchanges a token of another identity provider (databricks-api.md#oauth). `client_id` is that
+    /// of the service principal; absent if the whole account trusts the issuer.
     pub fn token_federation(
         name: impl Into<String>,
         client_id: Option<String>,
@@ -168,8 +168,8 @@ impl Credentials {
     ///
     /// # Errors
     ///
-    /// If no token could be fetched: `Unauthenticated` if it was denied, otherwise a transient kind. `Config` if a header
-    /// cannot contain the token.
+    /// If no token could be fetched: `Unauthenticated` if it was denied, otherwise a transient kind. `Config` if a
+    /// header cannot contain the token.
     pub(crate) async fn headers(&self, context: FetchContext<'_>) -> Result<AuthHeaders, Error> {
         let name = &self.0.name;
         match &self.0.kind {

@@ -1,5 +1,5 @@
-//! Credentials from the standard environment variables and the configuration profile of Databricks' own tools. The order of
-//! precedence is that of Databricks' SDKs (databricks-api.md#credential-order).
+//! Credentials from the standard environment variables and the configuration profile of Databricks' own tools. The
+//! order of precedence is that of Databricks' SDKs (databricks-api.md#credential-order).
 
 use std::{collections::BTreeMap, fmt, sync::Arc};
 
@@ -65,13 +65,13 @@ const AUTH_TYPES: [&str; 8] = [
 type Attributes = BTreeMap<&'static str, String>;
 
 impl EnvironmentCredentials {
-    /// Reads the variables, and the profile if `DATABRICKS_CONFIG_PROFILE` or `DATABRICKS_CONFIG_FILE` is set. Variables
-    /// take precedence. `name` is the name of the credential.
+    /// Reads the variables, and the profile if `DATABRICKS_CONFIG_PROFILE` or `DATABRICKS_CONFIG_FILE` is set.
+    /// Variables take precedence. `name` is the name of the credential.
     ///
     /// # Errors
     ///
-    /// [`EnvironmentError`] if the profile cannot be read, if an attribute is missing, or if there are several credentials
-    /// and `DATABRICKS_AUTH_TYPE` selects none.
+    /// [`EnvironmentError`] if the profile cannot be read, if an attribute is missing, or if there are several
+    /// credentials and `DATABRICKS_AUTH_TYPE` selects none.
     pub fn read(name: &str, environment: &Environment) -> Result<Self, EnvironmentError> {
         let variable = |name: &str| {
             let value = environment(name)?.trim().to_owned();

@@ -1,5 +1,5 @@
-//! Parsing of `.databrickscfg`, the configuration profiles of Databricks' own tools (databricks-api.md#credential-order).
-//! Pure.
+//! Parsing of `.databrickscfg`, the configuration profiles of Databricks' own tools
+//! (databricks-api.md#credential-order). Pure.
 
 use std::collections::BTreeMap;
 

@@ -1,5 +1,5 @@
-//! A token of another identity provider, which is exchanged for a Databricks token. Read again for each exchange, since a
-//! projected token is replaced while the process runs (databricks-api.md#oauth).
+//! A token of another identity provider, which is exchanged for a Databricks token. Read again for each exchange, since
+//! a projected token is replaced while the process runs (databricks-api.md#oauth).
 
 use std::{fmt, fs::File, io::Read as _, path::PathBuf, sync::Arc};
 

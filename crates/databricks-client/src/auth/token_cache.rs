@@ -1,5 +1,5 @@
-//! The tokens of one credential, one for each workspace. Concurrent calls share one fetch; a stale token is refreshed in
-//! the background.
+//! The tokens of one credential, one for each workspace. Concurrent calls share one fetch; a stale token is refreshed
+//! in the background.
 
 use std::{
     collections::HashMap,

@@ -91,8 +91,8 @@ impl<'a> TokenRequest<'a> {
     ///
     /// # Errors
     ///
-    /// `Unauthenticated` if the endpoint denies the token, otherwise a transient kind. Errors quote only the error fields
-    /// of the response.
+    /// `Unauthenticated` if the endpoint denies the token, otherwise a transient kind. Errors quote only the error
+    /// fields of the response.
     pub(super) async fn fetch_token(self) -> Result<AccessToken, Error> {
         let sent_at = Instant::now();
         let url = self.url.clone();

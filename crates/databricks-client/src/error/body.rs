@@ -110,8 +110,8 @@ impl ErrorBody {
             || self.code.as_deref() == Some("COULD_NOT_ACQUIRE_LOCK")
     }
 
-    /// True if the body reports that the run does not exist (databricks-api.md#missing-runs). Only these texts count, since a
-    /// gateway may also return 404.
+    /// True if the body reports that the run does not exist (databricks-api.md#missing-runs). Only these texts count,
+    /// since a gateway may also return 404.
     pub(crate) fn is_run_not_found(&self) -> bool {
         self.message.as_ref().is_some_and(|message| {
             let after = |start: &str| message.split_once(start).map(|(_, rest)| rest);

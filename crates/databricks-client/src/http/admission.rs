@@ -195,8 +195,8 @@ impl Drop for AdmittedRequest<'_> {
     }
 }
 
-/// Returns what the result of a request says about the host. Connection errors, timeouts and 5xx responses are failures.
-/// Any other response is a sign of health, including 429 and 501.
+/// Returns what the result of a request says about the host. Connection errors, timeouts and 5xx responses are
+/// failures. Any other response is a sign of health, including 429 and 501.
 fn health(outcome: &Result<Response, Error>, timeout: Duration) -> Health {
     let Err(error) = outcome else { return Health::Healthy };
     match (error.status(), error.kind()) {

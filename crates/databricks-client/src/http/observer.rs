@@ -1,4 +1,5 @@
-//! Observation of calls: events as they happen, and snapshots without I/O. Neither contains a secret, a query or a body.
+//! Observation of calls: events as they happen, and snapshots without I/O. Neither contains a secret, a query or a
+//! body.
 
 use std::{
     fmt,

@@ -7,8 +7,8 @@ use super::backoff::Backoff;
 /// The share of the remaining time that an attempt may take if another may follow.
 const ATTEMPT_SHARE: f64 = 0.6;
 
-/// The share of the remaining time that a call may wait for its rate limit. A request that is sent at the last moment is
-/// cut off, and its effect is unknown.
+/// The share of the remaining time that a call may wait for its rate limit. A request that is sent at the last moment
+/// is cut off, and its effect is unknown.
 const RATE_LIMIT_SHARE: f64 = 0.6;
 
 /// The minimum timeout of an attempt, if that much time remains. A shorter one would fail at a slow workspace.
@@ -84,8 +84,8 @@ impl RetryPolicy {
         is_within_limits.then_some(delay)
     }
 
-    /// Returns the timeout of an attempt. Leaves time for another attempt if one may follow, so that a lost request does
-    /// not use up the caller's deadline.
+    /// Returns the timeout of an attempt. Leaves time for another attempt if one may follow, so that a lost request
+    /// does not use up the caller's deadline.
     pub(crate) fn attempt_timeout(
         &self,
         request_timeout: Duration,

@@ -11,7 +11,8 @@ use crate::{Error, Host};
 
 /// Provides the headers that propagate the current trace context.
 pub trait TracePropagator: fmt::Debug + Send + Sync {
-    /// Returns headers for the current span, such as `traceparent` (W3C Trace Context). Empty if the span is not sampled.
+    /// Returns headers for the current span, such as `traceparent` (W3C Trace Context). Empty if the span is not
+    /// sampled.
     fn headers(&self) -> Vec<(&'static str, String)>;
 }
 

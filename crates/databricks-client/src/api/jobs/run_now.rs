@@ -19,8 +19,8 @@ impl RunNow {
         Self { body, idempotency_token: None }
     }
 
-    /// Sets the idempotency token, of at most 64 characters (databricks-api.md#idempotency-token). Databricks returns the
-    /// existing run for a token that it has seen before.
+    /// Sets the idempotency token, of at most 64 characters (databricks-api.md#idempotency-token). Databricks returns
+    /// the existing run for a token that it has seen before.
     #[must_use]
     pub fn with_idempotency_token(mut self, token: impl Into<String>) -> Self {
         self.idempotency_token = Some(token.into());

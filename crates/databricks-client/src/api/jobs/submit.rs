@@ -15,8 +15,8 @@ pub struct SubmitRun {
 }
 
 impl SubmitRun {
-    /// Creates a submission with the idempotency token of the body, if it has one. Without a token it is not retried, since
-    /// a lost response may have started a run.
+    /// Creates a submission with the idempotency token of the body, if it has one. Without a token it is not retried,
+    /// since a lost response may have started a run.
     pub fn new(mut body: Map<String, Value>) -> Self {
         let idempotency_token = match body.remove("idempotency_token") {
             Some(Value::String(token)) if !token.is_empty() => Some(token),
@@ -31,8 +31,8 @@ impl SubmitRun {
         self.with_idempotency_token(format!("{:032x}", fastrand::u128(..)))
     }
 
-    /// Sets the idempotency token, of at most 64 characters (databricks-api.md#idempotency-token). Databricks returns the
-    /// existing run for a token that it has seen before, so the token must be specific to the run.
+    /// Sets the idempotency token, of at most 64 characters (databricks-api.md#idempotency-token). Databricks returns
+    /// the existing run for a token that it has seen before, so the token must be specific to the run.
     #[must_use]
     pub fn with_idempotency_token(mut self, token: impl Into<String>) -> Self {
         self.idempotency_token = Some(token.into());

@@ -1,7 +1,7 @@
 //! The rate limiter of one host and one credential.
 //!
-//! A request needs a token of its class, a slot of its class and one of all slots. Waiters of a class are served in order
-//! of arrival: only the first waits for a token and slots.
+//! A request needs a token of its class, a slot of its class and one of all slots. Waiters of a class are served in
+//! order of arrival: only the first waits for a token and slots.
 
 use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},

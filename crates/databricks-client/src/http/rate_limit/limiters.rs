@@ -25,8 +25,8 @@ impl RateLimiters {
         Self { policy, by_identity: Mutex::default() }
     }
 
-    /// Returns the limiter of a credential, given the hash of its secret. If too many credentials are in use, some share
-    /// one.
+    /// Returns the limiter of a credential, given the hash of its secret. If too many credentials are in use, some
+    /// share one.
     pub(crate) fn get(&self, identity: u64, credential: &str, now: Instant) -> Arc<RateLimiter> {
         let mut limiters = self.lock();
         if let Some(limiter) = limiters.get(&identity) {

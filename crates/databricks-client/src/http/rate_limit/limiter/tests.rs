@@ -382,12 +382,15 @@ proptest::proptest! {
         burst in 1_u32..10,
         events in proptest::collection::vec(event(), 0..400),
     ) {
-        let mut runtime = tokio::runtime::Builder::new_current_thread();
-        runtime.enable_time().start_paused(true).build().unwrap().block_on(async {
+        let simulation = async {
             let limiter = limiter(max_in_flight, per_second, burst);
-            let mut simulation =
-                Simulation { limiter, waiting: Vec::new(), in_flight: Vec::new(), started: [0.0; 2] };
+            let (waiting, in_flight) = (Vec::new(), Vec::new());
+            let mut simulation = Simulation { limiter, waiting, in_flight, started: [0.0; 2] };
             simulation.run(events, (max_in_flight as usize, per_second, burst)).await
-        })?;
+        };
+        let mut runtime = tokio::runtime::Builder::new_current_thread();
+        let runtime = runtime.enable_time().start_paused(true).build().unwrap();
+        // Without the task budget of tokio, which would make ready futures pending.
+        runtime.block_on(tokio::task::unconstrained(simulation))?;
     }
 }
