@@ -122,7 +122,7 @@ async fn call_without_deadline_has_the_default_timeout() {
     let cx = with_token("dapi-canary").with_deadline(None);
     let resource = harness.connector.get(cx, meta(&address, "7")).await.unwrap();
     assert_eq!(resource.phase, Phase::Running);
-    assert!(resource.message.contains("no answer within 0.2 s"), "{}", resource.message);
+    assert!(resource.message.contains("no response within 0.2 s"), "{}", resource.message);
 }
 
 #[tokio::test]
