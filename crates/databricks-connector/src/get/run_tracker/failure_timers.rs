@@ -103,11 +103,12 @@ mod tests {
     ) -> FailureResponse {
         let start = Instant::now();
         let mut timers = FailureTimers::default();
-        let record = |&(failure, seconds): &(PollFailure, u64)| {
+        let mut response = None;
+        for &(failure, seconds) in failures {
             let now = start + Duration::from_secs(seconds);
-            timers.record(failure, grace_periods, Phase::Initializing, now)
-        };
-        failures.iter().map(record).last().unwrap()
+            response = Some(timers.record(failure, grace_periods, Phase::Initializing, now));
+        }
+        response.unwrap()
     }
 
     fn kept(seconds: u64) -> FailureResponse {
