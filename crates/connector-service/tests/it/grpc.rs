@@ -152,7 +152,7 @@ async fn unknown_type_or_version_is_not_found_in_all_five_calls() {
             };
             assert_eq!(
                 status.message(),
-                format!("{expected}; this server has scripted (version 0), scripted (version 1)")
+                format!("{expected}; this server serves scripted (version 0), scripted (version 1)")
             );
             assert_eq!(status.get_details_error_info().unwrap().reason, "NOT_FOUND");
         }
@@ -174,7 +174,7 @@ async fn empty_request_is_not_found_in_all_five_calls() {
         assert!(
             status
                 .message()
-                .starts_with("the request names no task type; this server has scripted"),
+                .starts_with("the request names no task type; this server serves scripted"),
             "{status:?}"
         );
     }
