@@ -113,14 +113,14 @@ pub struct DatabricksArgs {
     /// Sustained read requests per second, for each workspace and credential of this replica. Allows bursts of twice
     /// as many.
     ///
-    /// Databricks allows about 100 reads per second in a workspace, for all clients together. After a 429 response the
-    /// rate is halved; it recovers by a twentieth of its value per second.
+    /// A workspace is reported to allow 100 reads per second for all clients together. After a 429 response the rate is
+    /// halved; it recovers by a twentieth of its value per second.
     #[arg(long, value_name = "N", default_value_t = 50, value_parser = positive(), global = true)]
     pub reads_per_second: u32,
 
     /// Sustained write requests (submit, cancel, upload) per second, likewise.
     ///
-    /// Databricks allows about 35 submissions per second in a workspace.
+    /// A workspace is reported to allow 35 submissions per second.
     #[arg(long, value_name = "N", default_value_t = 20, value_parser = positive(), global = true)]
     pub writes_per_second: u32,
 

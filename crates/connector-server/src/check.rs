@@ -91,7 +91,7 @@ mod tests {
         assert_eq!(
             report(&[absent]).lines().skip(1).collect::<Vec<_>>(),
             [
-                "team-a/databricks-token  dbc-1.cloud.databricks.com  -           -    -",
+                "team-a/databricks-token  dbc-1.cloud.databricks.com  -           -         -",
                 "team-a/databricks-token: there is no such Secret",
             ]
         );

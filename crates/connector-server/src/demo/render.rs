@@ -49,7 +49,11 @@ impl Format {
 pub(super) fn event(event: &Event, previous: Option<&Resource>, format: Format) -> Vec<String> {
     let paragraphs = match &event.response {
         Response::Created(created) => created_lines(created),
-        Response::Status(resource) if previous == Some(resource) => return Vec::new(),
+        Response::Status(resource)
+            if previous.is_some_and(|previous| is_same(previous, resource)) =>
+        {
+            return Vec::new();
+        }
         Response::Status(resource) => status_lines(resource, previous, format),
         Response::Logs(lines) if lines.is_empty() => vec!["no lines".to_owned()],
         Response::Logs(lines) => lines.clone(),
@@ -91,6 +95,11 @@ fn created_lines(created: &Created) -> Vec<String> {
             "idempotency token {idempotency_token_prefix}…: a repeated CreateTask returns the same run"
         ),
     ]
+}
+
+/// True if phase, message and links are equal. Other fields are not printed.
+fn is_same(a: &Resource, b: &Resource) -> bool {
+    a.phase == b.phase && a.message == b.message && a.log_links == b.log_links
 }
 
 /// Returns phase, message and the links that `previous` does not have.
@@ -159,6 +168,7 @@ mod tests {
     use std::time::Duration;
 
     use flyteidl2::core::TaskLog;
+    use prost_types::Struct;
 
     use super::{
         super::{event::Call, outcome::Expected},
@@ -197,7 +207,8 @@ mod tests {
                 "                      https://localhost:1/#job/2/run/3",
             ]
         );
-        let repeated = render(Response::Status(running.clone()), Some(&running), FORMAT);
+        let repeated = Resource { custom_info: Some(Struct::default()), ..running.clone() };
+        let repeated = render(Response::Status(repeated), Some(&running), FORMAT);
         assert_eq!(repeated, Vec::<String>::new());
     }
 

@@ -19,7 +19,6 @@ mod cli;
 mod dashboards;
 mod databricks;
 mod demo;
-mod eventually;
 mod fault_matrix;
 #[path = "../../../../fixtures/requests.rs"]
 mod fixtures;
@@ -44,6 +43,8 @@ mod workspace;
 #[allow(dead_code, reason = "shared")]
 #[path = "../../../connector-service/tests/it/authority.rs"]
 mod authority;
+#[path = "../../../connector-service/tests/it/eventually.rs"]
+mod eventually;
 #[allow(dead_code, reason = "shared")]
 #[path = "../../../connector-service/tests/it/raw.rs"]
 mod raw;

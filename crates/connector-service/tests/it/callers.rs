@@ -19,6 +19,7 @@ use tonic_types::StatusExt as _;
 
 use crate::{
     authority::{Authority, Client, Files},
+    eventually::until,
     scripted::{Act, Meta, Scripted, category},
     server::{Running, config, start_lazy},
 };
@@ -100,11 +101,16 @@ async fn token_is_rotated_without_a_restart() {
     let server = serving(ServiceConfig { callers, reload_every, ..config() }).await;
     let next = "next-token-0123456789";
     std::fs::write(file.path(), format!("{TOKEN}\n{next}\n")).unwrap();
-    // The test runner ends a hang.
-    while get(server.channel.clone(), Some(next)).await.is_err() {}
+    until("the new token is accepted", async || {
+        get(server.channel.clone(), Some(next)).await.is_ok()
+    })
+    .await;
     get(server.channel.clone(), Some(TOKEN)).await.unwrap();
     std::fs::write(file.path(), next).unwrap();
-    while get(server.channel.clone(), Some(TOKEN)).await.is_ok() {}
+    until("the old token is rejected", async || {
+        get(server.channel.clone(), Some(TOKEN)).await.is_err()
+    })
+    .await;
     get(server.channel.clone(), Some(next)).await.unwrap();
 }
 

@@ -14,6 +14,7 @@ use tonic_health::pb::{
 };
 
 use crate::{
+    eventually::until,
     raw,
     scripted::{Act, Meta, Scripted, category, create, start_scripted},
     server::{config, start},
@@ -126,9 +127,7 @@ async fn detached_create_completes_before_the_end() {
     server.scrape_until(r#"method="CreateTask",code="CANCELLED"} 1"#).await;
 
     server.stop.cancel();
-    while server.page("/readyz").await.0 != 503 {
-        tokio::task::yield_now().await;
-    }
+    until("the server is not ready", async || server.page("/readyz").await.0 == 503).await;
     assert!(!server.ended.is_finished());
     connector.0.go.notify_one();
     server.ended.await.unwrap().unwrap();

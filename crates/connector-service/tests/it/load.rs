@@ -14,6 +14,7 @@ use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
 use tonic_types::StatusExt as _;
 
 use crate::{
+    eventually::until,
     raw,
     scripted::{Act, Meta, Scripted, category, create},
     server::{Running, config, start},
@@ -203,8 +204,10 @@ async fn too_much_unfinished_work_blocks_create_and_no_other_call() {
     assert_eq!(rejected.code(), Code::ResourceExhausted, "{rejected:?}");
     get(&server, Act::Ok).await.unwrap();
     connector.0.release.add_permits(5);
-    // Succeeds once the background tasks are complete.
-    while server.tasks().create_task(create(Act::Ok)).await.is_err() {}
+    until("the detached creations are done", async || {
+        server.tasks().create_task(create(Act::Ok)).await.is_ok()
+    })
+    .await;
 }
 
 #[tokio::test]

@@ -16,6 +16,7 @@ mod authority;
 mod callers;
 mod connections;
 mod drain;
+mod eventually;
 mod grpc;
 mod load;
 mod raw;

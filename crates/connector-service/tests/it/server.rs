@@ -15,6 +15,8 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tonic::transport::{Channel, Endpoint};
 
+use crate::eventually::until;
+
 pub struct Running {
     pub channel: Channel,
     pub grpc: SocketAddr,
@@ -64,10 +66,8 @@ impl Running {
         (response.status().as_u16(), response.text().await.unwrap())
     }
 
-    /// Scrapes until the metrics contain the text. The test runner ends a hang.
+    /// Scrapes until the metrics contain the text.
     pub async fn scrape_until(&self, text: &str) {
-        while !self.page("/metrics").await.1.contains(text) {
-            tokio::task::yield_now().await;
-        }
+        until(text, async || self.page("/metrics").await.1.contains(text)).await;
     }
 }
