@@ -14,6 +14,7 @@ mod transport;
 
 /// Configuration of a [`Server`](crate::Server). Every value of these types is valid.
 #[derive(Debug, Clone)]
+#[expect(clippy::struct_excessive_bools, reason = "independent switches")]
 pub struct ServiceConfig {
     /// Interface to listen on, as an address or a name. None: all interfaces, IPv4 and IPv6.
     pub host: Option<String>,

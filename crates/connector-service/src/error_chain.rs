@@ -23,7 +23,7 @@ mod tests {
 
     #[derive(Debug, thiserror::Error)]
     #[error("{0}")]
-    struct Step(&'static str, #[source] Option<Box<Step>>);
+    struct Step(&'static str, #[source] Option<Box<Self>>);
 
     #[test]
     fn repeated_and_empty_causes_are_left_out() {

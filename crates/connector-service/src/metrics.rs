@@ -246,7 +246,7 @@ impl Metrics {
         self.refused.get_or_create(&RefusedLabels { reason: reason.label() }).inc();
     }
 
-    /// Records the size of the inputs of a CreateTask call.
+    /// Records the size of the inputs of a `CreateTask` call.
     pub(crate) fn inputs(&self, task_type: Cow<'static, str>, bytes: usize) {
         #[expect(clippy::cast_precision_loss, reason = "a message has at most 64 MiB")]
         self.input_bytes.get_or_create(&TaskTypeLabel { task_type }).observe(bytes as f64);

@@ -152,7 +152,9 @@ async fn unknown_type_or_version_is_not_found_in_all_five_calls() {
             };
             assert_eq!(
                 status.message(),
-                format!("{expected}; this server serves scripted (version 0), scripted (version 1)")
+                format!(
+                    "{expected}; this server serves scripted (version 0), scripted (version 1)"
+                )
             );
             assert_eq!(status.get_details_error_info().unwrap().reason, "NOT_FOUND");
         }
