@@ -4,7 +4,7 @@
 //! that knows tasks belongs in `service`.
 //!
 //! The accept loop is our own, not tonic's server: tonic has no limit on connections, no certificate reload and no jitter
-//! on connection age, and closes an old connection without a GOAWAY (`docs/adr/0006-own-connections.md`).
+//! on connection age, and closes an old connection without a GOAWAY (`docs/adr/0006-own-accept-loop.md`).
 
 mod admission;
 mod authorization;

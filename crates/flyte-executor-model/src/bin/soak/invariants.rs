@@ -94,7 +94,7 @@ impl TaskRecord {
             && self.creates(self.finished.attempt).any(|call| call.outcome.is_err() && !call.stored)
     }
 
-    /// Returns what is wrong with the end of the task.
+    /// Returns the violated invariant of the finished task, if any.
     fn violation(&self) -> Option<String> {
         let Finished { status, end, attempt, .. } = &self.finished;
         match status {
