@@ -205,15 +205,15 @@ async fn invalid_requests_add_no_series() {
     for number in 1..=60 {
         let mut request = create_request("40_executor_first_attempt");
         let template = request.template.as_mut().unwrap();
-        template.r#type = format!("unknown-{number}\"\n}} 1");
+        template.r#type = format!("invented-{number}\"\n}} 1");
         tasks.create_task(request).await.unwrap_err();
-        let host = format!("unknown-{number}.example.com");
+        let host = format!("invented-{number}.example.com");
         let meta = json!({"databricks_instance": host, "run_id": number.to_string()});
         get(&server, meta.to_string().as_bytes(), TIMEOUT).await;
-        let name = format!("unknown-{number}");
+        let name = format!("invented-{number}");
         server.metadata().get_connector(GetConnectorRequest { name }).await.unwrap_err();
         let (_, text) = server.page("/metrics").await;
-        assert!(!text.contains("unknown"), "{text}");
+        assert!(!text.contains("invented"), "{text}");
         sizes.push(text.lines().count());
     }
     assert_eq!(sizes[0], sizes[59], "{sizes:?}");

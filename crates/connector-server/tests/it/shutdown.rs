@@ -31,7 +31,7 @@ async fn signal_ends_readiness_and_lets_calls_finish() {
     assert!(call.await.unwrap(), "the task was not created");
     let (code, rest) = process.wait();
     assert_eq!(code, Some(0), "{rest}");
-    assert!(rest.contains("stopped: every call was answered"), "{rest}");
+    assert!(rest.contains("stopped: all calls are complete"), "{rest}");
     assert_eq!(workspace.emulator.runs().len(), 1);
 }
 
@@ -61,7 +61,7 @@ async fn second_signal_ends_the_process_immediately() {
         let (code, rest) = process.wait();
         assert_eq!(code, Some(expected), "{rest}");
         assert!(
-            rest.contains(&format!("stopped at once by a second signal, SIG{second}")),
+            rest.contains(&format!("shutdown aborted by a second signal, SIG{second}")),
             "{rest}"
         );
         assert!(!call.await.unwrap());
