@@ -18,25 +18,25 @@ fn report(checks: &[WorkspaceCheck]) -> String {
         vec![["NAME", "WORKSPACE", "CREDENTIAL", "IDENTITY", "CAN SUBMIT"].map(str::to_owned)];
     let mut errors = Vec::new();
     for check in checks {
-        let (identity, error) = match &check.who {
+        let (identity, error) = match &check.identity {
             Identity::Known(who) => (who.as_str(), None),
-            Identity::Refused(error) => ("rejected", Some(error)),
+            Identity::Rejected(error) => ("rejected", Some(error)),
             Identity::Unknown(error) => ("unknown", Some(error)),
         };
-        let can_submit = match &check.may_submit {
+        let can_submit = match &check.can_submit {
             Ok(true) => "yes",
             Ok(false) => "no",
             Err(_) => "unknown",
         };
-        let is_absent = check.is_dispensable;
+        let is_absent = check.is_optional;
         rows.push([
             check.name.clone(),
             check.host.clone(),
             check.kind.to_owned(),
             if is_absent && error.is_some() { "-" } else { identity }.to_owned(),
-            if is_absent && check.may_submit.is_err() { "-" } else { can_submit }.to_owned(),
+            if is_absent && check.can_submit.is_err() { "-" } else { can_submit }.to_owned(),
         ]);
-        let submit_error = check.may_submit.as_ref().err().filter(|error| *error != "not asked");
+        let submit_error = check.can_submit.as_ref().err().filter(|error| *error != "not asked");
         let described = error.into_iter().chain(submit_error);
         errors.extend(described.map(|error| format!("{}: {error}", check.name)));
     }
@@ -56,19 +56,19 @@ mod tests {
             name: "prod".to_owned(),
             host: "dbc-1.cloud.databricks.com".to_owned(),
             kind: "oauth-m2m",
-            who: Identity::Known("someone@example.com".to_owned()),
-            may_submit: Ok(true),
-            is_dispensable: false,
+            identity: Identity::Known("someone@example.com".to_owned()),
+            can_submit: Ok(true),
+            is_optional: false,
         };
         let bad = WorkspaceCheck {
             name: "dev".to_owned(),
-            who: Identity::Refused("the token was rejected".to_owned()),
-            may_submit: Err("not asked".to_owned()),
+            identity: Identity::Rejected("the token was rejected".to_owned()),
+            can_submit: Err("not asked".to_owned()),
             ..good.clone()
         };
         let unreachable = WorkspaceCheck {
             name: "old".to_owned(),
-            who: Identity::Unknown("no connection".to_owned()),
+            identity: Identity::Unknown("no connection".to_owned()),
             ..bad.clone()
         };
         assert_eq!(
@@ -83,8 +83,8 @@ mod tests {
         let absent = WorkspaceCheck {
             name: "team-a/databricks-token".to_owned(),
             kind: "-",
-            who: Identity::Unknown("there is no such Secret".to_owned()),
-            is_dispensable: true,
+            identity: Identity::Unknown("there is no such Secret".to_owned()),
+            is_optional: true,
             ..bad
         };
         assert!(absent.is_good());

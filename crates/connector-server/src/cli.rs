@@ -103,7 +103,7 @@ impl Summary {
             credential: match (&config.access_token, &config.access_token_file) {
                 (Some(_), _) => environment::ACCESS_TOKEN.name.to_owned(),
                 (None, Some(file)) => file.display().to_string(),
-                (None, None) => match config.workspaces.credentials() {
+                (None, None) => match config.workspaces.credential_count() {
                     0 => "none: set by each task".to_owned(),
                     1 => "1 configured credential".to_owned(),
                     count => format!("{count} configured credentials"),

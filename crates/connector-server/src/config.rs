@@ -110,7 +110,7 @@ fn databricks(
         cluster_tags: !args.no_cluster_tags,
         require_error_file: args.require_error_file,
         calls: CallLimits {
-            at_once: count(args.calls_at_once),
+            max_concurrent: count(args.calls_at_once),
             reads_per_second: count(args.reads_per_second),
             writes_per_second: count(args.writes_per_second),
         },
@@ -236,8 +236,11 @@ mod tests {
             "--reads-per-second 1 --writes-per-second 2 --calls-at-once 3 --refusal-patience 4 \
              --vanished-patience 5 --unreachable-patience 6 --call-timeout 7 --jobs-api 2.1",
         );
-        let calls =
-            [config.calls.reads_per_second, config.calls.writes_per_second, config.calls.at_once];
+        let calls = [
+            config.calls.reads_per_second,
+            config.calls.writes_per_second,
+            config.calls.max_concurrent,
+        ];
         assert_eq!(calls.map(NonZeroU32::get), [1, 2, 3]);
         assert_eq!(config.refusal_patience, Duration::from_secs(4));
         assert_eq!(config.vanished_patience, Duration::from_secs(5));

@@ -8,7 +8,7 @@ mod kubernetes;
 use std::sync::Arc;
 
 use connector_service::ConfigError;
-use databricks_connector::{NamespaceSecrets, SecretAccess, SecretNamespaces};
+use databricks_connector::{SecretAccess, SecretNamespaces, SecretReader};
 
 use crate::environment;
 
@@ -42,12 +42,12 @@ fn namespaces(listed: &[String]) -> Result<Option<SecretNamespaces>, ConfigError
 }
 
 #[cfg(feature = "kubernetes")]
-fn reader() -> Result<Arc<dyn NamespaceSecrets>, ConfigError> {
+fn reader() -> Result<Arc<dyn SecretReader>, ConfigError> {
     Ok(Arc::new(kubernetes::KubernetesSecrets::from_environment().map_err(invalid)?))
 }
 
 #[cfg(not(feature = "kubernetes"))]
-fn reader() -> Result<Arc<dyn NamespaceSecrets>, ConfigError> {
+fn reader() -> Result<Arc<dyn SecretReader>, ConfigError> {
     Err(invalid(
         "this binary was built without Kubernetes support; build it with `--features kubernetes`"
             .to_owned(),

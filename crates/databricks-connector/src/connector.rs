@@ -9,14 +9,14 @@ use connector_core::{
 use prometheus_client::registry::Registry;
 
 use crate::{
-    config::{Config, ConfigError, Settings},
-    context::{Context, host_of},
+    config::{Config, ConfigError, settings::Settings},
+    context::Context,
     create,
-    credentials::{self, WorkspaceCheck},
-    delete::{self, Stopped},
+    credentials::check::{self, WorkspaceCheck},
+    delete::{self, orphans},
     get, logs, metrics,
     run_meta::RunMeta,
-    telemetry::{Orphan, Workspaces, call_log, gauges::Gauges, status::Status},
+    telemetry::{WorkspaceSnapshot, call_log, gauges::Gauges, status::Status},
 };
 
 /// Runs Flyte tasks of type `databricks` as Databricks job runs.
@@ -35,14 +35,14 @@ impl DatabricksConnector {
         Ok(Self { context: Arc::new(Context::new(Settings::try_from(config)?)) })
     }
 
-    /// Returns a handle on the called workspaces. Take it before the connector moves into a registry.
-    pub fn workspaces(&self) -> Workspaces {
-        Workspaces::new(self.context.settings.pool.clone())
+    /// Returns the state of the client of each called workspace, ordered by host. Does no I/O and contains no secret.
+    pub fn workspace_snapshots(&self) -> Vec<WorkspaceSnapshot> {
+        self.context.settings.pool.snapshots()
     }
 
     /// Checks each of the connector's own credentials at its workspace. Starts no run.
     pub async fn check(&self) -> Vec<WorkspaceCheck> {
-        credentials::check_all(&self.context).await
+        check::all(&self.context).await
     }
 }
 
@@ -78,17 +78,7 @@ impl Connector for DatabricksConnector {
         cx: CreateContext,
         meta: Option<RunMeta>,
     ) -> Result<(), Error> {
-        match meta {
-            Some(meta) => {
-                let host = host_of(&meta)?;
-                let stopped = delete::run(&self.context, &CallContext::from(cx), &meta).await?;
-                if stopped == Stopped::Cancelled {
-                    self.context.orphan_cancelled(&host, meta.run_id, Orphan::Abandoned);
-                }
-                Ok(())
-            }
-            None => create::abandoned(&self.context, &cx).await,
-        }
+        orphans::cancel_abandoned(&self.context, cx, meta).await
     }
 
     async fn get(&self, cx: CallContext, meta: RunMeta) -> Result<Resource, Error> {
@@ -100,7 +90,7 @@ impl Connector for DatabricksConnector {
     }
 
     async fn cancel_earlier_attempts(&self, cx: CreateContext) -> Result<(), Error> {
-        create::cancel_earlier_attempts(&self.context, &cx).await
+        orphans::cancel_earlier_attempts(&self.context, &cx).await
     }
 
     async fn get_metrics(

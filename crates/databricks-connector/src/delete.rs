@@ -1,16 +1,18 @@
-//! Stops a run. Flyte repeats a failing delete for ever, so only what somebody must mend is an error (DESIGN §3.1).
+//! Cancels runs: the run of a task that Flyte deletes here, runs that Flyte does not wait for in [`orphans`].
+//!
+//! Flyte repeats a failed delete for ever (flyte-contract.md#deletetask), so only a fault that a person can still fix is an error.
 
 pub(crate) mod orphans;
 
 use std::time::Instant;
 
 use connector_core::{CallContext, Error, ErrorKind};
-use databricks_client::{Client, Credentials, ErrorKind as Client_, Host, RunId};
+use databricks_client::{Client, ErrorKind as ClientErrorKind, Host, RunId};
 use tracing::{info, warn};
 
 use crate::{
-    context::{Context, host_of, no_credentials},
-    credentials::namespace_secret::NoSecret,
+    context::{Context, host_of_run},
+    credentials::error::CredentialError,
     error,
     get::{
         phase,
@@ -19,31 +21,30 @@ use crate::{
     run_meta::RunMeta,
 };
 
-/// What became of a run that was to be stopped.
+/// The result of stopping a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Stopped {
-    /// Databricks took the cancel.
+    /// Databricks accepted the cancel.
     Cancelled,
-    /// There was nothing to stop.
-    WasOver,
-    /// It may still be alive, and nobody can mend that.
-    GivenUp,
+    /// The run had ended, or does not exist.
+    AlreadyEnded,
+    /// The run may still be alive, and no further call can cancel it.
+    Abandoned,
 }
 
-/// Cancels the run, unless it is over.
+/// Cancels the run unless it has ended.
 ///
 /// # Errors
 ///
-/// `InvalidMeta`; whatever keeps the run from being cancelled. Refused credentials, and a host that is not allowed
-/// (`Forbidden`), are an error for the operator's patience only: nobody can mend a revoked token of a task, nor does an
-/// operator who has closed a workspace open it for its last tasks.
+/// `InvalidMeta`; the error that prevents the cancel. A rejected credential or host is an error only during the grace
+/// period (`--refusal-patience`), because a revoked token of a task may never be replaced.
 pub(crate) async fn run(
     context: &Context,
     cx: &CallContext,
     meta: &RunMeta,
 ) -> Result<Stopped, Error> {
-    let host = host_of(meta)?;
-    let stopped = stop(context, cx, meta, host.clone()).await?;
+    let host = host_of_run(meta)?;
+    let stopped = stop(context, cx, meta, &host).await?;
     context.run_tracker.record_delete(&host, meta.run_id);
     Ok(stopped)
 }
@@ -52,105 +53,94 @@ async fn stop(
     context: &Context,
     cx: &CallContext,
     meta: &RunMeta,
-    host: Host,
+    host: &Host,
 ) -> Result<Stopped, Error> {
     let run_id = meta.run_id;
-    if context.run_tracker.has_ended(&host, run_id) {
-        return Ok(Stopped::WasOver);
+    if context.run_tracker.has_ended(host, run_id) {
+        return Ok(Stopped::AlreadyEnded);
     }
-    if let Err(refused) = context.permit(&host) {
-        return patient(context, &host, run_id, refused);
+    if let Err(forbidden) = context.permit(host) {
+        return rejected(context, host, run_id, forbidden);
     }
-    let own = context.own_credentials(&host, meta);
-    let credentials = match context.credentials_of(&host, cx, meta).await {
-        Ok(Some(credentials)) => credentials,
-        Ok(None) => return patient(context, &host, run_id, no_credentials(&host)),
-        Err(no) => return without_secret(context, cx, &host, run_id, own, no).await,
+    let credentials = &context.settings.credentials;
+    let own = credentials.own_for_run(host, meta);
+    let credentials = match credentials.for_run(host, cx, meta, None).await {
+        Ok(credentials) => credentials,
+        Err(CredentialError { is_transient, error }) => {
+            if let Some(own) = own {
+                info!(%host, %run_id, %error, "trying the connector's own credential instead");
+                match cancel(&context.client(host, own, cx.deadline), run_id).await {
+                    Err(error) if is_rejection(&error) => {}
+                    other => return other,
+                }
+            }
+            return if is_transient { Err(error) } else { rejected(context, host, run_id, error) };
+        }
     };
     let is_own = own.as_ref().is_some_and(|own| own.name() == credentials.name());
-    let first = cancel(&context.client(&host, credentials, cx.deadline), run_id).await;
+    let first = cancel(&context.client(host, credentials, cx.deadline), run_id).await;
     let outcome = match (first, own) {
-        (Err(error), Some(own)) if is_refusal(&error) && !is_own => {
-            info!(%host, %run_id, "the task's credential was refused; the connector's own is tried");
-            cancel(&context.client(&host, own, cx.deadline), run_id).await
+        (Err(error), Some(own)) if is_rejection(&error) && !is_own => {
+            info!(%host, %run_id, %error, "the task's credential was rejected; trying the connector's own");
+            cancel(&context.client(host, own, cx.deadline), run_id).await
         }
         (outcome, _) => outcome,
     };
     match outcome {
-        Err(error) if is_refusal(&error) => patient(context, &host, run_id, error),
-        // Flyte would repeat it for ever, long after the operator's patience has ended.
-        Err(error) if context.run_tracker.grace_period_expired(&host, run_id) => {
-            warn!(%host, %run_id, %error, "the run was given up, could not be cancelled either, and may still be alive");
-            context.settings.telemetry.metrics.cancel_failed();
-            Ok(Stopped::GivenUp)
+        Err(error) if is_rejection(&error) => rejected(context, host, run_id, error),
+        // The task has failed already. An error here would be repeated for ever.
+        Err(error) if context.run_tracker.grace_period_expired(host, run_id) => {
+            Ok(abandon(context, host, run_id, &error))
         }
         other => other,
     }
 }
 
-/// The Secret of the run gives no credential. The connector's own may do; if not, what counts is how the Secret stands.
-async fn without_secret(
-    context: &Context,
-    cx: &CallContext,
-    host: &Host,
-    run_id: RunId,
-    own: Option<Credentials>,
-    no: NoSecret,
-) -> Result<Stopped, Error> {
-    if let Some(own) = own {
-        info!(%host, %run_id, error = %no.error, "the connector's own credential is tried instead");
-        match cancel(&context.client(host, own, cx.deadline), run_id).await {
-            Err(error) if is_refusal(&error) => {}
-            other => return other,
-        }
-    }
-    match no.trouble {
-        PollFailure::Rejected => patient(context, host, run_id, no.error),
-        PollFailure::Transient | PollFailure::NotFound => Err(no.error),
-    }
-}
-
-fn is_refusal(error: &Error) -> bool {
+fn is_rejection(error: &Error) -> bool {
     matches!(error.kind(), ErrorKind::Unauthenticated | ErrorKind::Forbidden)
 }
 
-/// Cancels with one credential. A refused cancel is decided by a read: the run may be over.
+/// Cancels with one credential. If Databricks rejects the cancel, reads the run, which may have ended.
 async fn cancel(client: &Client, run_id: RunId) -> Result<Stopped, Error> {
     let host = client.host();
-    let refused = match client.cancel_run(run_id).await {
+    let failed = match client.cancel_run(run_id).await {
         Ok(()) => {
             info!(%host, %run_id, "cancel accepted");
             return Ok(Stopped::Cancelled);
         }
-        Err(refused) => refused,
+        Err(failed) => failed,
     };
-    match refused.kind() {
-        Client_::RunNotFound => return Ok(Stopped::WasOver),
-        // Databricks answered, and did not cancel.
-        Client_::Invalid | Client_::Conflict | Client_::NotFound => {}
-        _ => return Err(error::from_client("cancelling the run", refused)),
+    match failed.kind() {
+        ClientErrorKind::RunNotFound => return Ok(Stopped::AlreadyEnded),
+        // Databricks answered without cancelling.
+        ClientErrorKind::Invalid | ClientErrorKind::Conflict | ClientErrorKind::NotFound => {}
+        _ => return Err(error::from_client("cancelling the run", failed)),
     }
     match client.get_run(run_id).await {
-        Ok(run) if phase::has_ended(&run) => Ok(Stopped::WasOver),
-        Err(error) if error.kind() == Client_::RunNotFound => Ok(Stopped::WasOver),
-        Ok(_) | Err(_) => Err(error::from_client("cancelling the run", refused)),
+        Ok(run) if phase::has_ended(&run) => Ok(Stopped::AlreadyEnded),
+        Err(error) if error.kind() == ClientErrorKind::RunNotFound => Ok(Stopped::AlreadyEnded),
+        Ok(_) | Err(_) => Err(error::from_client("cancelling the run", failed)),
     }
 }
 
-/// A refused credential is an error while somebody may still mend it, and OK with a warning afterwards.
-fn patient(context: &Context, host: &Host, run_id: RunId, error: Error) -> Result<Stopped, Error> {
+/// Answers a rejected credential or host: an error during the grace period, and success with a warning afterwards.
+fn rejected(context: &Context, host: &Host, run_id: RunId, error: Error) -> Result<Stopped, Error> {
+    let grace_periods = context.settings.grace_periods;
+    let now = Instant::now();
     match context.run_tracker.record_failure(
         host,
         run_id,
         PollFailure::Rejected,
-        context.settings.grace_periods,
-        Instant::now(),
+        grace_periods,
+        now,
     ) {
         FailureResponse::KeepPhase { .. } => Err(error),
-        FailureResponse::FailTask { elapsed, .. } => {
-            warn!(%host, %run_id, seconds = elapsed.as_secs(), %error, "the run could not be cancelled and may still be alive");
-            context.settings.telemetry.metrics.cancel_failed();
-            Ok(Stopped::GivenUp)
-        }
+        FailureResponse::FailTask { .. } => Ok(abandon(context, host, run_id, &error)),
     }
+}
+
+fn abandon(context: &Context, host: &Host, run_id: RunId, error: &Error) -> Stopped {
+    warn!(%host, %run_id, %error, "the run could not be cancelled and may still be alive");
+    context.settings.telemetry.metrics.cancel_failed();
+    Stopped::Abandoned
 }

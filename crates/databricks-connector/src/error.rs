@@ -1,14 +1,14 @@
-//! The client's errors as the connector's: the only place where one becomes the other.
+//! Translates the client's errors into the connector's, and renders errors as text. Nothing else does either.
 
 #![deny(clippy::wildcard_enum_match_arm)]
 
 use connector_core::{Error, ErrorKind};
 use databricks_client::ErrorKind as Client;
 
-/// The core kind of each client kind. `docs/reference/errors.md` shows it.
+/// Returns the core kind of a client kind. `docs/reference/errors.md` lists them.
 pub(crate) fn kind_of(kind: Client) -> ErrorKind {
     match kind {
-        // Databricks read the request and refused what it says.
+        // Databricks read the request and rejected its content.
         Client::Invalid => ErrorKind::InvalidTask,
         Client::Unauthenticated => ErrorKind::Unauthenticated,
         Client::Forbidden => ErrorKind::Forbidden,
@@ -16,22 +16,22 @@ pub(crate) fn kind_of(kind: Client) -> ErrorKind {
         Client::Conflict | Client::Config => ErrorKind::FailedPrecondition,
         Client::RateLimited | Client::Throttled => ErrorKind::Exhausted,
         Client::Timeout => ErrorKind::DeadlineExceeded,
-        // An answer that cannot be read comes from something between us and the workspace.
+        // An unreadable answer comes from something between the connector and the workspace.
         Client::Connect
         | Client::Unavailable
         | Client::HostDown
         | Client::Decode
         | Client::TooLarge => ErrorKind::Unavailable,
-        // The enum is non-exhaustive across crates; a test walks every kind there is.
+        // The enum is non-exhaustive across crates. A test covers every kind.
         _ => ErrorKind::Internal,
     }
 }
 
-/// What to do next, where it is known.
+/// Returns the remedy, where one is known.
 fn hint_of(error: &databricks_client::Error) -> Option<&'static str> {
     let kind = error.kind();
     let text = error.to_string();
-    // Databricks answers 403 for a token that it does not know, in these words.
+    // Databricks answers an unknown token with 403 and these words (databricks-api.md#further-facts).
     if kind == Client::Unauthenticated || text.contains("Invalid access token") {
         Some("check that the token is valid for this workspace and has not expired")
     } else if kind == Client::Forbidden {
@@ -40,17 +40,17 @@ fn hint_of(error: &databricks_client::Error) -> Option<&'static str> {
         )
     } else if kind == Client::Connect && text.contains("UnknownIssuer") {
         Some(
-            "if the workspace or a proxy before it has a private authority, the operator can name its certificate in SSL_CERT_FILE",
+            "if the workspace or a proxy in front of it uses a private certificate authority, the operator can name its certificate in SSL_CERT_FILE",
         )
     } else {
         None
     }
 }
 
-/// The error of a call, with what was being done in front.
-pub(crate) fn from_client(doing: &str, error: databricks_client::Error) -> Error {
+/// Translates the error of a call. `action` names the call, such as `reading the run`.
+pub(crate) fn from_client(action: &str, error: databricks_client::Error) -> Error {
     let hint = hint_of(&error);
-    let translated = Error::new(kind_of(error.kind()), format!("{doing} failed"))
+    let translated = Error::new(kind_of(error.kind()), format!("{action} failed"))
         .with_retry_after(error.retry_after())
         .with_source(error);
     match hint {
@@ -59,16 +59,20 @@ pub(crate) fn from_client(doing: &str, error: databricks_client::Error) -> Error
     }
 }
 
-/// The error of a call with its causes and what to do next, in one line.
-pub(crate) fn told(error: &databricks_client::Error) -> String {
-    let text = with_causes(error);
-    match hint_of(error) {
-        Some(hint) => format!("{}; {hint}", text.trim_end_matches('.')),
-        None => text,
+/// Renders the error of a call with its causes and its hint in one line.
+pub(crate) fn one_line(error: &databricks_client::Error) -> String {
+    with_hint(with_causes(error), hint_of(error))
+}
+
+/// Appends a hint to a message.
+pub(crate) fn with_hint(message: String, hint: Option<&str>) -> String {
+    match hint {
+        Some(hint) => format!("{}; {hint}", message.trim_end_matches('.')),
+        None => message,
     }
 }
 
-/// The error and its causes in one line.
+/// Renders an error and its causes in one line.
 pub(crate) fn with_causes(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
@@ -84,9 +88,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_kind_of_the_client_has_a_kind_of_its_own_choice() {
+    fn every_client_kind_is_mapped_explicitly() {
         for kind in Client::ALL {
-            assert_ne!(kind_of(kind), ErrorKind::Internal, "{kind:?} is in no row of the table");
+            assert_ne!(kind_of(kind), ErrorKind::Internal, "{kind:?} is not in the table");
         }
     }
 }

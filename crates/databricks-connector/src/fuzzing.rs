@@ -1,5 +1,5 @@
-//! What must hold of anything that comes from outside. The fuzz targets in `fuzz/` call this, and this crate's own tests
-//! replay what they found.
+//! Properties that hold for every input. The fuzz targets in `fuzz/` call these functions, and the tests here replay the
+//! corpus.
 
 use connector_core::{CreateContext, Phase, Resource};
 use databricks_client::{
@@ -11,12 +11,12 @@ use flyteidl2::connector::CreateTaskRequest;
 use prost::Message as _;
 
 use crate::{
-    config::run_defaults::RunDefaults,
-    context::host_of,
+    config::{Entrypoint, run_defaults::RunDefaults},
+    context::host_of_run,
     create::{
-        submission::{self, Choices, Submission},
-        tags::Cloud,
-        workload::Entrypoint,
+        cluster_tags::Cloud,
+        flyte_task::FlyteTask,
+        submission::{self, Plan, SubmissionSettings},
     },
     get::{
         links, phase,
@@ -26,31 +26,35 @@ use crate::{
     task::DatabricksTask,
 };
 
-/// Characters of the longest message, with some room for what is put around it.
+/// Characters of the longest message, with a margin for its prefix and suffix.
 const MAX_MESSAGE: usize = 4_200;
 
-/// A request to create a task, up to the first packet: a plan, or an error.
+/// Plans the submission of a request. Every plan has an idempotency token.
 pub fn create(bytes: &[u8]) {
     let Ok(wire) = CreateTaskRequest::decode(bytes) else { return };
     let cx = CreateContext::from(wire);
-    let Ok(task) = DatabricksTask::parse(&cx) else { return };
+    let (Ok(task), Ok(flyte)) = (DatabricksTask::parse(&cx), FlyteTask::of(&cx)) else { return };
     for entrypoint in [Entrypoint::Git, Entrypoint::Workspace] {
         let defaults = RunDefaults::default();
-        let choices = Choices { entrypoint, tags: Some(Cloud::Unknown), defaults: &defaults };
-        let Ok(plan) = submission::plan(&task, &cx, choices) else { continue };
-        let script = plan.needs_script().then(|| "/Workspace/script.py".to_owned());
-        let token = match plan.submission(script) {
-            Submission::Submit(run) => run.idempotency_token().map(str::len),
-            Submission::RunNow(run) => run.idempotency_token().map(str::len),
+        let settings =
+            SubmissionSettings { entrypoint, tags: Some(Cloud::Unknown), defaults: &defaults };
+        let Ok(plan) = submission::plan(&task, &flyte, settings) else { continue };
+        let script = || Some("/Workspace/script.py".to_owned());
+        let token = match plan {
+            Plan::RunNow(job) => job.idempotency_token().map(str::len),
+            Plan::AsWritten(run) => run.idempotency_token().map(str::len),
+            Plan::FlyteFunction(function) => {
+                function.into_submission(script()).idempotency_token().map(str::len)
+            }
         };
-        assert_eq!(token, Some(64), "every submission can be sent again");
+        assert_eq!(token, Some(64), "every submission has an idempotency token");
     }
 }
 
-/// The resource meta of a later call.
+/// Reads a resource meta. Meta that was read can be written and read again, without its token.
 pub fn resource_meta(bytes: &[u8]) {
     let Ok(meta) = serde_json::from_slice::<RunMeta>(bytes) else { return };
-    let Ok(_host) = host_of(&meta) else { return };
+    let Ok(_host) = host_of_run(&meta) else { return };
     let again =
         serde_json::to_vec(&meta).and_then(|written| serde_json::from_slice::<RunMeta>(&written));
     assert!(again.is_ok(), "meta that was read can be written and read again");
@@ -60,13 +64,13 @@ pub fn resource_meta(bytes: &[u8]) {
     assert!(again.auth_token.is_none(), "a token is never written");
 }
 
-/// A run, the output of one, or a cluster, as a workspace or anything before it might answer.
+/// Reads a run, its output or a cluster. Every run has a phase and bounded messages.
 pub fn run_answer(bytes: &[u8]) {
     let output = serde_json::from_slice::<RunOutput>(bytes).ok();
     let cluster = serde_json::from_slice::<Cluster>(bytes).ok();
     let Ok(run) = serde_json::from_slice::<Run>(bytes) else { return };
     for user_failures in [phase::UserFailures::Retryable, phase::UserFailures::Permanent] {
-        // There is no phase that must not be sent; what is left to show is that one comes at all.
+        // Any phase is valid: the call must only return.
         phase::run_progress(&run).phase(user_failures);
     }
     let mut failed: Vec<FailedTask<'_>> = reason::failed_tasks(&run)
@@ -80,17 +84,17 @@ pub fn run_answer(bytes: &[u8]) {
         [reason::of_failure(&run, &failed, 0, cluster.as_ref()), reason::of_waiting((&run).into())]
     {
         assert!(message.chars().count() <= MAX_MESSAGE, "messages are bounded");
-        assert!(!message.contains('\u{1b}'), "terminals are not driven from afar");
+        assert!(!message.contains('\u{1b}'), "messages contain no escape sequences");
     }
     if let (Ok(host), Ok(run_id)) = (Host::parse("dbc-1.cloud.databricks.com"), "7".parse()) {
-        let told = links::add(Resource::new(Phase::Running), &host, run_id, &run);
-        assert!(told.links.iter().all(|link| !link.name.is_empty()), "links merge by name");
+        let resource = links::add(Resource::new(Phase::Running), &host, run_id, &run);
+        assert!(resource.links.iter().all(|link| !link.name.is_empty()), "links merge by name");
     }
 }
 
 #[cfg(test)]
 mod tests {
-    /// Feeds every file of that folder to the target.
+    /// Passes every file of that folder to the target.
     fn replay(folder: &str, target: fn(&[u8])) {
         let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").join(folder);
         let mut replayed = 0;
@@ -102,18 +106,18 @@ mod tests {
     }
 
     #[test]
-    fn requests_of_the_corpus_are_planned_or_refused() {
+    fn corpus_of_requests_is_planned_or_rejected() {
         replay("fuzz/corpus/create", super::create);
         replay("fixtures/requests", super::create);
     }
 
     #[test]
-    fn resource_meta_of_the_corpus_is_read_or_refused() {
+    fn corpus_of_resource_meta_is_read_or_rejected() {
         replay("fuzz/corpus/resource_meta", super::resource_meta);
     }
 
     #[test]
-    fn runs_of_the_corpus_have_a_phase_and_a_bounded_reason() {
+    fn corpus_of_runs_has_phases_and_bounded_reasons() {
         replay("fuzz/corpus/run_answer", super::run_answer);
     }
 }

@@ -22,7 +22,8 @@ use databricks_client::{Client, ErrorKind, Host, RunId, jobs::Run};
 use tracing::{info, warn};
 
 use crate::{
-    context::{Context, host_of, no_credentials},
+    context::{Context, host_of_run},
+    credentials::error::CredentialError,
     get::{
         phase::Progress,
         run_tracker::failure_timers::{FailureResponse, PollFailure},
@@ -43,19 +44,17 @@ pub(crate) async fn resource(
     cx: &CallContext,
     meta: &RunMeta,
 ) -> Result<Resource, Error> {
-    let host = host_of(meta)?;
+    let host = host_of_run(meta)?;
     let run_id = meta.run_id;
     let failed = |failure, error: &Error| Ok(poll_failed(context, &host, run_id, failure, error));
-    if let Err(error) = context.permit(&host) {
-        return failed(PollFailure::Rejected, &error);
-    }
-    let credentials = match context.credentials_of(&host, cx, meta).await {
-        Ok(Some(credentials)) => credentials,
-        Ok(None) => return failed(PollFailure::Rejected, &no_credentials(&host)),
-        Err(no) => return failed(no.trouble, &no.error),
+    let client = match context.client_for_run(&host, cx, meta, None).await {
+        Ok(client) => client,
+        Err(CredentialError { is_transient: true, error }) => {
+            return failed(PollFailure::Transient, &error);
+        }
+        Err(CredentialError { error, .. }) => return failed(PollFailure::Rejected, &error),
     };
-    context.run_tracker.remember_credentials(&host, run_id, &credentials, Instant::now());
-    let client = context.client(&host, credentials, cx.deadline);
+    context.run_tracker.remember_credentials(&host, run_id, client.credentials(), Instant::now());
     match client.get_run(run_id).await {
         Ok(run) => Ok(poll_succeeded(context, &client, cx, meta, &run).await),
         Err(error) => {
@@ -151,11 +150,7 @@ fn poll_failed(
 
 /// Returns the error with its causes and its hint on one line.
 fn error_line(error: &Error) -> String {
-    let text = crate::error::with_causes(error);
-    match error.hint() {
-        Some(hint) => format!("{}; {hint}", text.trim_end_matches('.')),
-        None => text,
-    }
+    crate::error::with_hint(crate::error::with_causes(error), error.hint())
 }
 
 /// Formats a duration in one unit.

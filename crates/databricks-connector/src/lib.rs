@@ -1,9 +1,13 @@
-//! The Databricks connector: runs Flyte tasks as Databricks job runs, and tells the truth about them.
+//! The Databricks connector: runs Flyte tasks as Databricks job runs.
 //!
-//! It translates between two vocabularies and holds no transport of its own. [`create::submission`] turns a task into the body of
-//! a run submission, [`get::phase`] turns the state of a run into a Flyte phase, [`get::reason`] says why; these are pure.
-//! [`connector`], [`get`] and [`delete`] are the thin shells that call Databricks. [`get::run_tracker`] is what this process
-//! remembers, and never what another replica needs.
+//! It translates between the two vocabularies and has no transport.
+//!
+//! - [`connector`] implements [`connector_core::Connector`]; [`context`] is the shared state, and resolves the host,
+//!   credential and client of a call.
+//! - The verbs: [`create`] submits a task, [`get`] turns a run into a Flyte phase, [`delete`] cancels runs, [`logs`] and
+//!   [`metrics`] read them. Verbs depend on `context`, never on `connector`.
+//! - The nouns: [`config`] is what the operator sets, [`task`] what the user wrote, [`run_meta`] what Flyte stores between
+//!   calls, [`credentials`] which credential a call uses, [`telemetry`] what is counted and logged.
 //!
 //! ```
 //! use connector_core::Registry;
@@ -47,16 +51,15 @@ pub mod telemetry;
 pub use databricks_client::{TokenEndpoints, TracePropagator};
 
 pub use config::{
-    CallLimits, Config, ConfigError, ConfigField, JobsApi, Workspaces, WorkspacesError,
+    CallLimits, Config, ConfigError, ConfigField, Entrypoint, JobsApi,
     run_defaults::{RunDefaults, RunDefaultsError},
+    workspaces::{Workspaces, WorkspacesError},
 };
 pub use connector::DatabricksConnector;
-pub use create::workload::Entrypoint;
 pub use credentials::{
-    Identity, WorkspaceCheck,
+    check::{Identity, WorkspaceCheck},
     namespace_secret::{
-        NamespaceSecrets, SecretAccess, SecretContent, SecretNamespaces, SecretReading,
-        SecretTrouble,
+        SecretAccess, SecretContent, SecretError, SecretFuture, SecretNamespaces, SecretReader,
     },
 };
 pub use get::phase::UserFailures;

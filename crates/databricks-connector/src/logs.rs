@@ -27,13 +27,8 @@ pub(crate) mod token;
 use std::time::{Instant, SystemTime};
 
 use connector_core::{CallContext, Error, LogPage, LogsRequest};
-use databricks_client::Client;
 
-use crate::{
-    context::{Context, host_of, no_credentials},
-    error,
-    run_meta::RunMeta,
-};
+use crate::{context::Context, error, run_meta::RunMeta};
 
 /// Returns one page of the run's log. Pages of an active run may be empty and have a token; the last page has none.
 ///
@@ -51,7 +46,7 @@ pub(crate) async fn page(
     let settings = &context.settings;
     let (host, run_id) = (meta.databricks_instance.as_str(), meta.run_id);
     let mut cursor = settings.log_tokens.cursor(host, run_id, &request.token)?;
-    let client = client_of_run(context, cx, meta).await?;
+    let client = context.client_without_connection(cx, meta).await?;
     let (lines, is_last) = match client.get_run(run_id).await {
         Ok(run) => {
             let session = session::ReadSession {
@@ -82,22 +77,4 @@ async fn delay_empty_page(context: &Context, cx: &CallContext) {
     let left = cx.deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()) / 2);
     let delay = context.settings.logs.empty_page_delay;
     tokio::time::sleep(left.map_or(delay, |left| left.min(delay))).await;
-}
-
-/// Returns the client for a call that carries no connection: it uses the connector's own credential, else the one last
-/// used for the run.
-pub(crate) async fn client_of_run(
-    context: &Context,
-    cx: &CallContext,
-    meta: &RunMeta,
-) -> Result<Client, Error> {
-    let host = host_of(meta)?;
-    context.permit(&host)?;
-    let credentials = context
-        .credentials_of(&host, cx, meta)
-        .await
-        .map_err(|no| no.error)?
-        .or_else(|| context.run_tracker.credentials(&host, meta.run_id, Instant::now()))
-        .ok_or_else(|| no_credentials(&host))?;
-    Ok(context.client(&host, credentials, cx.deadline))
 }

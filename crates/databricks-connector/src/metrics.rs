@@ -27,7 +27,7 @@ use self::{
     window::{ClippedWindow, Window, since_epoch},
 };
 
-use crate::{config::warehouse::Warehouse, context::Context, error, logs, run_meta::RunMeta};
+use crate::{config::warehouse::Warehouse, context::Context, error, run_meta::RunMeta};
 
 /// Bounds the reads for metrics that were not requested by name.
 const OPTIONAL_READ_TIMEOUT: Duration = Duration::from_secs(5);
@@ -87,7 +87,7 @@ pub(crate) async fn of_run(
         }
         Ok(warehouse) => Some(warehouse),
     };
-    let client = logs::client_of_run(context, cx, meta).await?;
+    let client = context.client_without_connection(cx, meta).await?;
     let run = client
         .get_run(meta.run_id)
         .await

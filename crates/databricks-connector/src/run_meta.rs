@@ -1,35 +1,35 @@
-//! What identifies a run between calls.
+//! The resource meta: what identifies a run between calls.
 
 use databricks_client::RunId;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use crate::{credentials::namespace_secret::SecretName, get::declared_outputs::DeclaredOutputs};
 
-/// The resource meta: exactly the two keys of the Python plugin, so that either server can take over the other's
-/// runs (DESIGN §3.3). Work that the plugin could not have run adds what it declares to return.
+/// The resource meta of a run. It has exactly the two keys of the Python plugin whenever the plugin can read the run, so that
+/// either server can take over the other's runs (flyte-contract.md#python-requests). Other keys hold names, never secrets.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct RunMeta {
-    /// The workspace, as [`databricks_client::Host`] writes it.
+    /// The workspace, as [`databricks_client::Host`] formats it.
     pub(crate) databricks_instance: String,
-    /// The run; a decimal string on the wire.
+    /// The run. On the wire it is a decimal string.
     #[serde(serialize_with = "as_text", deserialize_with = "from_text_or_number")]
     pub(crate) run_id: RunId,
-    /// The token that the v1 plugin wrote here in clear. Read for its runs, never written.
+    /// The token that the v1 plugin stored in clear text. Read for its runs, never written.
     #[serde(default, skip_serializing, deserialize_with = "v1_token")]
     pub(crate) auth_token: Option<secrecy::SecretString>,
-    /// Which credential started the run, where later calls could not tell: a name, never a value.
+    /// The name of the credential that started the run, if later calls need it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) credential: Option<CredentialRef>,
-    /// The declared outputs of work that is not a function of Flyte's runtime; that work writes no files.
+    /// The declared outputs of a workload other than a Flyte function, which writes no files.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) outputs: Option<DeclaredOutputs>,
 }
 
-/// A credential by its names.
+/// A credential by name.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum CredentialRef {
-    /// What the operator calls it in the file of workspaces.
+    /// Its name in the file of workspaces.
     Workspace(String),
     /// A Kubernetes Secret.
     Secret(SecretName),
@@ -40,12 +40,10 @@ impl RunMeta {
         Self { databricks_instance, run_id, auth_token: None, credential: None, outputs: None }
     }
 
-    /// The same for a run whose credential later calls could not tell.
     pub(crate) fn with_credential(self, credential: Option<CredentialRef>) -> Self {
         Self { credential, ..self }
     }
 
-    /// The same for work that is not a function of Flyte's runtime.
     pub(crate) fn with_outputs(self, outputs: Option<DeclaredOutputs>) -> Self {
         Self { outputs, ..self }
     }
@@ -63,7 +61,7 @@ fn from_text_or_number<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Run
 fn v1_token<'de, D: Deserializer<'de>>(
     deserializer: D,
 ) -> Result<Option<secrecy::SecretString>, D::Error> {
-    // Whatever else stands there is ignored, as any unknown key is.
+    // Other types are ignored like unknown keys.
     let value = serde_json::Value::deserialize(deserializer)?;
     Ok(value
         .as_str()
@@ -76,7 +74,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_bytes_are_those_of_the_python_plugin() {
+    fn meta_equals_that_of_python_plugin() {
         let meta =
             RunMeta::new("dbc.cloud.databricks.com".to_owned(), "455644833".parse().unwrap());
         let written = serde_json::to_value(&meta).unwrap();
@@ -87,7 +85,7 @@ mod tests {
     }
 
     #[test]
-    fn meta_of_either_server_is_read() {
+    fn meta_of_either_server_is_accepted() {
         for text in [
             r#"{"databricks_instance": "h", "run_id": "9007199254740993"}"#,
             r#"{"databricks_instance": "h", "run_id": 9007199254740993, "unknown": []}"#,
@@ -101,7 +99,7 @@ mod tests {
     }
 
     #[test]
-    fn the_token_of_the_v1_plugin_is_read_and_neither_shown_nor_written() {
+    fn token_of_v1_plugin_is_read_and_never_shown_or_written() {
         let text = r#"{"databricks_instance": "h", "run_id": "1", "auth_token": "dapi-canary"}"#;
         let meta: RunMeta = serde_json::from_str(text).unwrap();
         assert!(meta.auth_token.is_some());
@@ -110,7 +108,7 @@ mod tests {
     }
 
     #[test]
-    fn a_run_id_that_is_not_a_number_is_refused() {
+    fn run_id_that_is_not_a_number_is_rejected() {
         for id in [
             "\"\"",
             "\"x\"",

@@ -1,4 +1,6 @@
-//! Reads the task's `custom` section: what the user asked of Databricks.
+//! What the user wrote: the task's `custom` section, and the names of the attempt that runs it.
+//!
+//! How this becomes a run of Databricks belongs in `create`.
 
 pub(crate) mod execution;
 pub(crate) mod integers;
@@ -7,19 +9,17 @@ pub(crate) mod json;
 use connector_core::{CreateContext, Error};
 use serde_json::{Map, Value};
 
-/// The `custom` section of a Databricks task, as the Python plugin writes it (FC §3).
+/// The `custom` section of a Databricks task, as the Python plugin writes it (flyte-contract.md#task-side).
 #[derive(Debug, Clone, Default)]
 pub(crate) struct DatabricksTask {
-    /// `databricksConf`: the body of a run submission, as far as the user wrote it.
+    /// `databricksConf`: the body of a run submission, possibly incomplete.
     pub(crate) conf: Map<String, Value>,
     /// `databricksInstance`: the workspace, when the task names one.
     pub(crate) instance: Option<String>,
-    /// `databricksTokenSecret`: the Secret of the task's namespace that holds its credential, when the task names one.
+    /// `databricksTokenSecret`: the Secret in the task's namespace that holds its credential, when the task names one.
     pub(crate) token_secret: Option<String>,
-    /// `sparkConf`.
-    pub(crate) spark_conf: Map<String, Value>,
-    /// `hadoopConf`.
-    pub(crate) hadoop_conf: Map<String, Value>,
+    spark_conf: Map<String, Value>,
+    hadoop_conf: Map<String, Value>,
 }
 
 impl DatabricksTask {
@@ -39,7 +39,7 @@ impl DatabricksTask {
             }
             Some(value) => json::object(value, "databricksConf")?,
         };
-        // The v1 plugin took these beside the configuration (FC §4.2).
+        // The v1 plugin took these beside the configuration (flyte-contract.md#connector-v1).
         for key in ["notebookPath", "notebookBaseParameters"] {
             if let Some(value) = json::take_given(&mut custom, key) {
                 conf.entry(key).or_insert(value);
@@ -58,5 +58,21 @@ impl DatabricksTask {
             spark_conf: json::optional_object(custom.remove("sparkConf"), "sparkConf")?,
             hadoop_conf: json::optional_object(custom.remove("hadoopConf"), "hadoopConf")?,
         })
+    }
+
+    /// Returns `sparkConf` laid over `hadoopConf`, whose keys get the prefix `spark.hadoop.`.
+    ///
+    /// # Errors
+    ///
+    /// `InvalidTask` for a value that is not a scalar.
+    pub(crate) fn spark_conf(&self) -> Result<Map<String, Value>, Error> {
+        let text = |map: &Map<String, Value>, field| {
+            json::text_map(Some(Value::Object(map.clone())), field)
+        };
+        let hadoop = text(&self.hadoop_conf, "hadoopConf")?.into_iter();
+        let mut merged: Map<String, Value> =
+            hadoop.map(|(key, value)| (format!("spark.hadoop.{key}"), value)).collect();
+        merged.extend(text(&self.spark_conf, "sparkConf")?);
+        Ok(merged)
     }
 }

@@ -2,7 +2,7 @@
 
 use std::{fmt, time::Duration};
 
-use databricks_connector::{NamespaceSecrets, SecretContent, SecretReading, SecretTrouble};
+use databricks_connector::{SecretContent, SecretError, SecretFuture, SecretReader};
 use http::{Request, StatusCode};
 use k8s_openapi::ByteString;
 use kube::{
@@ -67,9 +67,9 @@ impl KubernetesSecrets {
         Ok(Self { source, client: OnceCell::new() })
     }
 
-    async fn client(&self) -> Result<&Client, SecretTrouble> {
+    async fn client(&self) -> Result<&Client, SecretError> {
         let lasting = |error: &dyn fmt::Display| {
-            SecretTrouble::Lasting(format!("cannot connect to the API server: {error}"))
+            SecretError::Permanent(format!("cannot connect to the API server: {error}"))
         };
         let connect = async || {
             let mut config = match &self.source {
@@ -91,20 +91,16 @@ impl KubernetesSecrets {
     }
 
     /// Avoids `Client::request`, which logs bodies that it cannot parse.
-    async fn get(
-        &self,
-        namespace: &str,
-        name: &str,
-    ) -> Result<Option<SecretContent>, SecretTrouble> {
+    async fn get(&self, namespace: &str, name: &str) -> Result<Option<SecretContent>, SecretError> {
         let passing = |error: &dyn fmt::Display| {
-            SecretTrouble::Passing(format!("the API server does not respond: {error}"))
+            SecretError::Transient(format!("the API server does not respond: {error}"))
         };
         let request = Request::get(format!("/api/v1/namespaces/{namespace}/secrets/{name}"))
             .body(Body::empty())
             .map_err(|error| passing(&error))?;
         let result = self.client().await?.send(request).await;
         let response = result.map_err(|error| match error {
-            kube::Error::Auth(error) => SecretTrouble::Lasting(format!(
+            kube::Error::Auth(error) => SecretError::Permanent(format!(
                 "the connector cannot authenticate to the API server: {error}"
             )),
             error => passing(&error),
@@ -114,11 +110,11 @@ impl KubernetesSecrets {
             StatusCode::NOT_FOUND => return Ok(None),
             status @ (StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) => {
                 let why = format!("the API server denied access ({})", status.as_u16());
-                return Err(SecretTrouble::Lasting(why));
+                return Err(SecretError::Permanent(why));
             }
             status => {
                 let why = format!("the API server returned status {}", status.as_u16());
-                return Err(SecretTrouble::Passing(why));
+                return Err(SecretError::Transient(why));
             }
         }
         let body = axum::body::Body::new(response.into_body());
@@ -128,10 +124,10 @@ impl KubernetesSecrets {
 }
 
 /// Parses a Secret. Drops parser errors, which may quote the content.
-fn parse(body: &[u8]) -> Result<SecretContent, SecretTrouble> {
-    let lasting = |why: &str| SecretTrouble::Lasting(why.to_owned());
+fn parse(body: &[u8]) -> Result<SecretContent, SecretError> {
+    let lasting = |why: &str| SecretError::Permanent(why.to_owned());
     let secret: Secret = serde_json::from_slice(body).map_err(|_quoting| {
-        SecretTrouble::Passing("the API server returned something other than a Secret".to_owned())
+        SecretError::Transient("the API server returned something other than a Secret".to_owned())
     })?;
     if secret.kind == SERVICE_ACCOUNT_TOKEN {
         return Err(lasting("it holds a service account token, which is not sent to Databricks"));
@@ -149,8 +145,8 @@ fn parse(body: &[u8]) -> Result<SecretContent, SecretTrouble> {
     })
 }
 
-impl NamespaceSecrets for KubernetesSecrets {
-    fn read<'a>(&'a self, namespace: &'a str, name: &'a str) -> SecretReading<'a> {
+impl SecretReader for KubernetesSecrets {
+    fn read<'a>(&'a self, namespace: &'a str, name: &'a str) -> SecretFuture<'a> {
         Box::pin(self.get(namespace, name))
     }
 }
@@ -180,7 +176,7 @@ mod tests {
     #[test]
     fn service_account_token_is_rejected() {
         let body = br#"{"type":"kubernetes.io/service-account-token","data":{"token":"ZGFwaS0x"}}"#;
-        assert!(matches!(parse(body), Err(SecretTrouble::Lasting(_))));
+        assert!(matches!(parse(body), Err(SecretError::Permanent(_))));
     }
 
     #[test]

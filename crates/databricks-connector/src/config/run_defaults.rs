@@ -1,4 +1,4 @@
-//! What the operator gives every run that does not say otherwise.
+//! Run-level keys that the operator sets for runs that do not set them.
 
 use std::{error::Error as StdError, fmt, str::FromStr};
 
@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 
 use crate::task::json::{is_given, type_name};
 
-/// What a value has to be.
+/// The expected type of a value.
 #[derive(Debug, Clone, Copy)]
 enum Shape {
     Text,
@@ -16,49 +16,49 @@ enum Shape {
     Switch,
 }
 
-/// One key of a run (DA §1.1).
+/// One key of a run (databricks-api.md#runs-submit).
 #[derive(Debug, Clone, Copy)]
 struct Setting {
     key: &'static str,
     shape: Shape,
-    /// Whether `run-now` takes it too; whatever else a saved job has is the job's own (DA §1.7).
-    of_jobs: bool,
+    /// True if `run-now` accepts it too (databricks-api.md#run-now).
+    is_accepted_by_run_now: bool,
 }
 
 const fn setting(key: &'static str, shape: Shape) -> Setting {
-    Setting { key, shape, of_jobs: false }
+    Setting { key, shape, is_accepted_by_run_now: false }
 }
 
-/// The keys that say who pays for a run, who may see it, and who hears of it. What a run does is the task's own affair.
+/// The keys for billing, permissions, notifications and scheduling. What a run does is up to the task.
 const SETTINGS: [Setting; 11] = [
     setting("access_control_list", Shape::Objects),
     setting("budget_policy_id", Shape::Text),
     setting("email_notifications", Shape::Object),
     setting("health", Shape::Object),
     setting("notification_settings", Shape::Object),
-    Setting { key: "performance_target", shape: Shape::Text, of_jobs: true },
-    Setting { key: "duration_target", shape: Shape::Text, of_jobs: true },
-    Setting { key: "queue", shape: Shape::Switch, of_jobs: true },
+    Setting { key: "performance_target", shape: Shape::Text, is_accepted_by_run_now: true },
+    Setting { key: "duration_target", shape: Shape::Text, is_accepted_by_run_now: true },
+    Setting { key: "queue", shape: Shape::Switch, is_accepted_by_run_now: true },
     setting("run_as", Shape::Object),
     setting("usage_policy_id", Shape::Text),
     setting("webhook_notifications", Shape::Object),
 ];
 
-/// Run-level keys of the Jobs API with the operator's values, such as `access_control_list` or `queue`. A task that
-/// gives such a key itself keeps its own value, whole.
+/// Run-level keys of the Jobs API with the operator's values, such as `access_control_list` or `queue`. A value that a task
+/// sets itself is kept unchanged.
 ///
 /// ```
 /// use databricks_connector::RunDefaults;
 ///
 /// let defaults: RunDefaults = r#"{"queue": {"enabled": true}, "budget_policy_id": "b-1"}"#.parse()?;
-/// let refused = r#"{"queue": true}"#.parse::<RunDefaults>().unwrap_err();
-/// assert_eq!(refused.to_string(), "`queue` must be an object, but is a boolean");
+/// let error = r#"{"queue": true}"#.parse::<RunDefaults>().unwrap_err();
+/// assert_eq!(error.to_string(), "`queue` must be an object, but is a boolean");
 /// # Ok::<(), databricks_connector::RunDefaultsError>(())
 /// ```
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct RunDefaults(Map<String, Value>);
 
-/// What is wrong with a text that should hold [`RunDefaults`]. It names the place, never a value.
+/// Why a text is not [`RunDefaults`]. Contains the place and no value.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RunDefaultsError(String);
 
@@ -73,7 +73,7 @@ impl StdError for RunDefaultsError {}
 impl FromStr for RunDefaults {
     type Err = RunDefaultsError;
 
-    /// Reads a JSON object.
+    /// Parses a JSON object.
     fn from_str(text: &str) -> Result<Self, RunDefaultsError> {
         let value: Value = serde_json::from_str(text).map_err(|error| {
             let (line, column) = (error.line(), error.column());
@@ -89,7 +89,7 @@ impl FromStr for RunDefaults {
             let Some(setting) = SETTINGS.iter().find(|setting| setting.key == key) else {
                 let known = SETTINGS.map(|setting| setting.key).join(", ");
                 return Err(RunDefaultsError(format!(
-                    "`{key}` cannot be given to every run; what can is {known}"
+                    "`{key}` cannot be set for every run; the possible keys are {known}"
                 )));
             };
             check(setting.shape, key, value)?;
@@ -127,25 +127,25 @@ fn check(shape: Shape, path: &str, value: &Value) -> Result<(), RunDefaultsError
 }
 
 impl RunDefaults {
-    /// Adds to a submitted run what its task did not give.
+    /// Adds the keys that a submitted run lacks.
     pub(crate) fn complete_run(&self, body: &mut Map<String, Value>) {
         self.complete(body, |_setting| true);
     }
 
-    /// The same for a run of a saved job, which takes fewer keys.
+    /// Adds the keys that a run of a saved job lacks and can have.
     pub(crate) fn complete_job_run(&self, body: &mut Map<String, Value>) {
-        self.complete(body, |setting| setting.of_jobs);
+        self.complete(body, |setting| setting.is_accepted_by_run_now);
     }
 
     fn complete(&self, body: &mut Map<String, Value>, takes: impl Fn(&Setting) -> bool) {
-        // Both name the one policy that pays; the task's choice of it is not to be mixed with the operator's.
+        // Both name the one policy that is billed, so the task's choice excludes the operator's.
         let policies = ["budget_policy_id", "usage_policy_id"];
         let has_policy = policies.iter().any(|key| body.get(*key).is_some_and(is_given));
         for setting in SETTINGS.iter().filter(|setting| takes(setting)) {
             let key = setting.key;
-            let is_taken = body.get(key).is_some_and(|value| !value.is_null())
+            let is_set = body.get(key).is_some_and(|value| !value.is_null())
                 || (has_policy && policies.contains(&key));
-            if let Some(value) = self.0.get(key).filter(|_| !is_taken) {
+            if let Some(value) = self.0.get(key).filter(|_| !is_set) {
                 body.insert(key.to_owned(), value.clone());
             }
         }
@@ -158,7 +158,7 @@ mod tests {
 
     use super::*;
 
-    fn refused(text: &str) -> String {
+    fn rejected(text: &str) -> String {
         text.parse::<RunDefaults>().unwrap_err().to_string()
     }
 
@@ -170,8 +170,8 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_used_is_told_with_its_place() {
-        for (text, told) in [
+    fn invalid_value_is_rejected_with_its_place() {
+        for (text, message) in [
             ("{", "is not JSON: line 1, column 1"),
             ("[]", "must be a JSON object, but is a list"),
             (
@@ -190,27 +190,30 @@ mod tests {
             (r#"{"run_as": "me"}"#, "`run_as` must be an object, but is a string"),
             (r#"{"budget_policy_id": 7}"#, "`budget_policy_id` must be a string, but is a number"),
         ] {
-            assert_eq!(refused(text), told, "{text}");
+            assert_eq!(rejected(text), message, "{text}");
         }
-        let told = refused(r#"{"tasks": []}"#);
-        assert!(told.starts_with("`tasks` cannot be given to every run; what can is access_"));
+        let message = rejected(r#"{"tasks": []}"#);
+        assert!(
+            message
+                .starts_with("`tasks` cannot be set for every run; the possible keys are access_")
+        );
     }
 
     #[test]
-    fn a_value_of_the_task_is_kept_whole_and_null_counts_as_none() {
+    fn value_of_task_is_kept_and_null_counts_as_none() {
         let defaults = json!({"queue": {"enabled": true}, "run_as": {"group_name": "etl"}});
         assert_eq!(
             completed(&defaults, &json!({"queue": {"enabled": false}, "run_as": null})),
             json!({"queue": {"enabled": false}, "run_as": {"group_name": "etl"}})
         );
-        // An empty list says that nobody else may see the run.
+        // An empty list keeps the run private.
         let shared = json!({"access_control_list": [{"group_name": "all"}]});
         let private = json!({"access_control_list": []});
         assert_eq!(completed(&shared, &private), private);
     }
 
     #[test]
-    fn the_tasks_policy_is_not_mixed_with_the_operators() {
+    fn policy_of_task_excludes_policy_of_operator() {
         let defaults = json!({"budget_policy_id": "ours"});
         let own = json!({"usage_policy_id": "theirs"});
         assert_eq!(completed(&defaults, &own), own);

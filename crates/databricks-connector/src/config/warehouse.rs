@@ -1,25 +1,25 @@
-//! SQL warehouses that the operator names, one for a workspace. Pure.
+//! The SQL warehouses that the operator names, at most one for each workspace. Pure.
 
 use std::collections::BTreeMap;
 
 use databricks_client::Host;
 use serde::Deserialize;
 
-/// The longest id that is taken; Databricks' own have 16 characters.
+/// The longest accepted id. Ids of Databricks have 16 characters.
 const MAX_ID: usize = 64;
 
-/// How the rows of a statement come.
+/// How the rows of a statement are delivered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum SqlResults {
-    /// Inside of the workspace's answers.
+    /// In the workspace's answers.
     #[default]
     Inline,
-    /// From the workspace's storage, which has to be reached.
+    /// From the workspace's storage, which must be reachable.
     Links,
 }
 
-/// A warehouse that statements are run at.
+/// A SQL warehouse.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Warehouse {
     pub(crate) id: String,
@@ -27,11 +27,11 @@ pub(crate) struct Warehouse {
 }
 
 impl Warehouse {
-    /// The warehouse of that id.
+    /// Validates the id.
     ///
     /// # Errors
     ///
-    /// What is wrong with the id.
+    /// The reason why the id is invalid.
     pub(crate) fn new(id: &str, results: SqlResults) -> Result<Self, &'static str> {
         let id = id.trim();
         let is_id = (1..=MAX_ID).contains(&id.len())
@@ -46,7 +46,7 @@ impl Warehouse {
     }
 }
 
-/// The warehouse of each workspace that has one.
+/// The warehouses by workspace.
 pub(crate) type Warehouses = BTreeMap<Host, Warehouse>;
 
 #[cfg(test)]
@@ -54,7 +54,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_id_is_taken_and_a_path_is_not() {
+    fn id_is_accepted_and_path_is_rejected() {
         let id = |text| Warehouse::new(text, SqlResults::Inline).map(|warehouse| warehouse.id);
         assert_eq!(id(" 1234567890abcdef\n").as_deref(), Ok("1234567890abcdef"));
         for text in ["", "/sql/1.0/warehouses/1234567890abcdef", "a b", "ü", &"a".repeat(65)] {

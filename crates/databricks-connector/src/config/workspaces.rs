@@ -1,18 +1,21 @@
-//! Several workspaces in one TOML file, each with its credential and its rules. It names files and variables that hold
-//! secrets, and never holds one.
+//! The file of workspaces: TOML with a credential and rules for each workspace. It names files and variables that hold
+//! secrets, and contains none itself.
 
 use std::{fmt, fs, path::PathBuf, sync::Arc};
 
 use databricks_client::{
     AzureCloud, ClientSecret, Credentials, Environment, EnvironmentCredentials, Host,
-    InvalidAzureEnvironment, SubjectToken,
+    InvalidAzureEnvironment, SubjectToken, clean_secret,
 };
 use indexmap::IndexMap;
 use secrecy::SecretString;
 use serde::Deserialize;
 
 use super::warehouse::{SqlResults, Warehouse, Warehouses};
-use crate::credentials::{OwnCredential, OwnCredentials, bearer};
+use crate::credentials::{
+    own::{OwnCredential, OwnCredentials},
+    task::bearer,
+};
 
 /// The workspaces that the operator lists.
 #[derive(Debug, Clone, Default)]
@@ -20,13 +23,13 @@ pub struct Workspaces {
     pub(crate) own: OwnCredentials,
     /// The workspace of tasks that name none.
     pub(crate) default: Option<Host>,
-    /// Every host of the file, with a credential or without.
+    /// All hosts of the file, with or without a credential.
     pub(crate) hosts: Vec<Host>,
-    /// The SQL warehouses of those that have one.
+    /// The SQL warehouses, by workspace.
     pub(crate) warehouses: Warehouses,
 }
 
-/// Why the file cannot be used: where, and what to do. It quotes nothing of the file but names.
+/// Why the file cannot be used: the place, and the remedy. Quotes only names from the file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WorkspacesError(String);
 
@@ -43,7 +46,7 @@ impl std::error::Error for WorkspacesError {}
 struct File {
     default: Option<String>,
     #[serde(default)]
-    // In the order of the file, which decides between several for one host.
+    // In the order of the file: the first entry of a host wins.
     workspace: IndexMap<String, Entry>,
 }
 
@@ -55,7 +58,7 @@ struct Entry {
     projects: Vec<String>,
     #[serde(default)]
     domains: Vec<String>,
-    /// The id of a SQL warehouse, for what system tables tell of a run.
+    /// The id of the SQL warehouse that reads system tables.
     sql_warehouse: Option<String>,
     #[serde(default)]
     sql_results: SqlResults,
@@ -110,7 +113,7 @@ enum Auth {
 }
 
 impl Workspaces {
-    /// Reads the text of the file. `environment` gives the variables that it names.
+    /// Parses the text of the file. `environment` returns the values of the variables that it names.
     ///
     /// # Errors
     ///
@@ -119,7 +122,7 @@ impl Workspaces {
         let file: File = toml::from_str(text).map_err(|error| {
             let start = error.span().map_or(0, |span| span.start);
             let line = text.bytes().take(start).filter(|byte| *byte == b'\n').count() + 1;
-            // The error's own text quotes the line, which may hold a token that somebody pasted.
+            // The error's `Display` quotes the line, which may contain a pasted token.
             WorkspacesError(format!("line {line}: {}", error.message()))
         })?;
         let mut workspaces = Self::default();
@@ -155,12 +158,12 @@ impl Workspaces {
 }
 
 impl Workspaces {
-    /// The same with what the standard variables say (DA §4.4), after the file's own: for `DATABRICKS_HOST`, else for
-    /// `instance`. A credential that no host goes with is left alone.
+    /// Adds the credential of the standard variables (databricks-api.md#credential-order), for `DATABRICKS_HOST`, else for
+    /// `instance`. Entries of the file win. Ignores a credential without a host.
     ///
     /// # Errors
     ///
-    /// [`WorkspacesError`] when two kinds of credential are there, or one that lacks something.
+    /// [`WorkspacesError`] when the variables hold two kinds of credential, or an incomplete one.
     pub fn with_standard_variables(
         mut self,
         environment: &Environment,
@@ -177,7 +180,7 @@ impl Workspaces {
                 self.default.get_or_insert_with(|| host.clone());
                 Some(host)
             }
-            // Whether that one is an address is told elsewhere.
+            // `Settings` rejects an invalid one.
             None => instance.and_then(|instance| Host::parse(instance).ok()),
         };
         let Some(host) = host else { return Ok(self) };
@@ -193,12 +196,12 @@ impl Workspaces {
         Ok(self)
     }
 
-    /// How many credentials there are.
-    pub fn credentials(&self) -> usize {
+    /// Returns the number of credentials.
+    pub fn credential_count(&self) -> usize {
         self.own.iter().count()
     }
 
-    /// The connector's own token, for each of those hosts, before all others.
+    /// Adds the connector's own token for each of those hosts. It wins over all others.
     pub(crate) fn with_token(&mut self, name: &str, hosts: Vec<Host>, credentials: &Credentials) {
         let mut own = OwnCredentials::default();
         for host in hosts {
@@ -296,8 +299,8 @@ impl Auth {
     }
 }
 
-/// A secret from the file or the variable that is named, of which there is exactly one. A file is read again each time;
-/// it must be good from the start, when somebody is there to see that it is not.
+/// Returns the secret in a file or a variable, of which exactly one must be named. A file is read again at each use; it is
+/// checked now so that errors appear at the start.
 fn secret(
     file: Option<&PathBuf>,
     variable: Option<&String>,
@@ -311,10 +314,10 @@ fn secret(
         }
         _ => return Err("give either `client_secret_file` or `client_secret_env`".to_owned()),
     };
-    match (text.trim(), file) {
-        ("", _) => Err("the client secret is empty".to_owned()),
-        (_, Some(file)) => Ok(ClientSecret::file(file)),
-        (text, None) => Ok(SecretString::from(text.to_owned()).into()),
+    match (clean_secret(&text), file) {
+        (None, _) => Err("the client secret is empty".to_owned()),
+        (Some(_), Some(file)) => Ok(ClientSecret::file(file)),
+        (Some(secret), None) => Ok(secret.into()),
     }
 }
 
@@ -329,7 +332,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_of_the_file_comes_first_whatever_it_is_called() {
+    fn entries_keep_order_of_file() {
         let entry = |name| {
             format!(
                 "[workspace.{name}]\nhost = \"h\"\nauth = {{ type = \"pat\", token_env = \"SECRET\" }}\n"
@@ -341,7 +344,7 @@ mod tests {
     }
 
     #[test]
-    fn every_kind_of_credential_can_be_written_down() {
+    fn every_kind_of_credential_is_parsed() {
         for (auth, kind) in [
             ("type = \"pat\"\ntoken_env = \"SECRET\"", "pat"),
             ("type = \"pat\"\ntoken_file = \"/f\"", "pat"),
@@ -374,24 +377,24 @@ mod tests {
     }
 
     #[test]
-    fn a_workspace_may_have_a_warehouse() {
+    fn warehouse_of_workspace_is_parsed() {
         let text = "[workspace.a]\nhost = \"a.cloud.databricks.com\"\nsql_warehouse = \"12ab\"\nsql_results = \"links\"\n\
                     [workspace.b]\nhost = \"b.cloud.databricks.com\"\n";
         let found = parse(text).unwrap().warehouses;
-        let told: Vec<_> =
+        let warehouses: Vec<_> =
             found.iter().map(|(host, it)| (host.as_str(), it.id.as_str(), it.results)).collect();
-        assert_eq!(told, [("a.cloud.databricks.com", "12ab", SqlResults::Links)]);
+        assert_eq!(warehouses, [("a.cloud.databricks.com", "12ab", SqlResults::Links)]);
     }
 
     #[test]
-    fn what_is_wrong_is_told_by_place_and_without_what_stands_there() {
+    fn error_names_place_and_quotes_no_value() {
         let head = "[workspace.prod]\nhost = \"dbc-1.cloud.databricks.com\"\n";
         for (text, expected) in [
             (format!("{head}token = \"dapi-canary\"\n"), "line 3: unknown field `token`"),
             (format!("{head}auth = {{ type = \"basic\" }}\n"), "unknown variant `basic`"),
             (
                 format!("{head}auth = {{ type = \"azure-msi\", environment = \"usgov\" }}\n"),
-                "workspace `prod`: `environment` is none of Azure's clouds",
+                "workspace `prod`: `environment` is not an Azure cloud",
             ),
             (
                 format!("{head}auth = {{ type = \"pat\" }}\n"),

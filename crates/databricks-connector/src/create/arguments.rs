@@ -1,37 +1,62 @@
-//! Completes the arguments of Flyte's runtime (`a0`), which arrive with gaps (FC §0.6).
+//! The arguments of Flyte's runtime (`a0`): renders their template variables and adds the options that the executor
+//! leaves out (flyte-contract.md#createtask).
 
-use std::collections::BTreeMap;
+use connector_core::Error;
 
+use super::{container::Container, template_variables::Variables};
 use crate::task::execution::Execution;
-
-/// Values of template variables by name: in lower case, but for the names of inputs, `inputs.<as the task wrote it>`.
-pub(crate) type Variables = BTreeMap<String, String>;
 
 /// The first argument of Flyte's runtime.
 const RUNTIME: &str = "a0";
 
-/// The arguments with variables rendered and with what the runtime needs and the executor leaves out.
+/// Returns the container's arguments, rendered and completed.
 ///
-/// `--run-base-dir --org --project --domain` follow `a0` directly, in the order of the SDK's own local mode (FC §4.1).
-/// None is added that is there already, or whose value nobody knows. Other programs' arguments are only rendered.
-pub(crate) fn complete(
-    args: &[String],
+/// # Errors
+///
+/// `InvalidTask` when there are none; `FailedPrecondition` for a variable of a pod template without a known value.
+pub(crate) fn of_runtime(
+    container: &Container,
     execution: &Execution,
     variables: &Variables,
-) -> Vec<String> {
+) -> Result<Vec<String>, Error> {
+    if container.args.is_empty() {
+        return Err(Error::invalid_task(
+            "the task has no container arguments to start Flyte's runtime with",
+        )
+        .with_hint(
+            "run a Flyte function, or set a task type such as `notebook_task` in `databricks_conf`",
+        ));
+    }
+    if let Some(template) = &container.pod_template
+        && let Some(variable) = first_unknown(&container.args, variables)
+    {
+        return Err(Error::failed_precondition(format!(
+            "the pod template `{template}` uses the variable `{variable}`, whose value the connector does not know"
+        ))
+        .with_hint("run the task without a pod template, or write the value into the template's arguments"));
+    }
+    Ok(complete(&container.args, execution, variables))
+}
+
+/// Renders the variables and adds missing options.
+///
+/// `--run-base-dir --org --project --domain` follow `a0`, in the order of the SDK's local mode
+/// (flyte-contract.md#entrypoint-v2). An option that is present, or whose value is not known, is not added. Arguments of
+/// other programs are only rendered.
+fn complete(args: &[String], execution: &Execution, variables: &Variables) -> Vec<String> {
     let mut complete: Vec<String> = args.iter().map(|arg| render(arg, variables)).collect();
     if complete.first().is_none_or(|first| first != RUNTIME) {
         return complete;
     }
     let mut missing = Vec::new();
-    for (flag, value) in [
+    for (option, value) in [
         ("--run-base-dir", &execution.run_base),
         ("--org", &execution.org),
         ("--project", &execution.project),
         ("--domain", &execution.domain),
     ] {
-        if !value.is_empty() && !is_set(&complete, flag) {
-            missing.push(flag.to_owned());
+        if !value.is_empty() && !is_set(&complete, option) {
+            missing.push(option.to_owned());
             missing.push(value.clone());
         }
     }
@@ -39,30 +64,30 @@ pub(crate) fn complete(
     complete
 }
 
-/// Whether the flag is among the options. What follows the resolver is the resolver's own.
-fn is_set(args: &[String], flag: &str) -> bool {
-    args.iter()
-        .take_while(|arg| *arg != "--resolver")
-        .any(|arg| arg == flag || arg.strip_prefix(flag).is_some_and(|rest| rest.starts_with('=')))
+/// True if the option is set. Arguments after `--resolver` belong to the resolver.
+fn is_set(args: &[String], option: &str) -> bool {
+    args.iter().take_while(|arg| *arg != "--resolver").any(|arg| {
+        arg == option || arg.strip_prefix(option).is_some_and(|rest| rest.starts_with('='))
+    })
 }
 
-/// Whether one of the arguments is to name the inputs.
-pub(crate) fn names_inputs(args: &[String]) -> bool {
+/// True if an argument names the file or the folder of the inputs.
+pub(crate) fn name_inputs(args: &[String]) -> bool {
     args.iter()
         .flat_map(|arg| names(arg))
         .any(|name| matches!(key_of(name).as_str(), "input" | "inputprefix"))
 }
 
-/// The first variable that is not known. Arguments of a container may hold braces of their own, which the executor has
-/// looked at already; those of a pod template have been looked at by nobody.
-pub(crate) fn first_unknown(args: &[String], variables: &Variables) -> Option<String> {
+/// Returns the first variable without a known value. Used for pod templates only: the executor has rendered a container's
+/// arguments, so braces that remain there are text.
+fn first_unknown(args: &[String], variables: &Variables) -> Option<String> {
     args.iter()
         .flat_map(|arg| names(arg))
         .find(|name| !variables.contains_key(&key_of(name)))
         .map(str::to_owned)
 }
 
-/// The names of the variables in a text, as they are written.
+/// Returns the names of the variables in a text, as written.
 fn names(text: &str) -> impl Iterator<Item = &str> {
     let mut rest = text;
     std::iter::from_fn(move || {
@@ -77,7 +102,7 @@ fn names(text: &str) -> impl Iterator<Item = &str> {
     })
 }
 
-/// Case matters in the names of inputs alone (FC §1.3).
+/// Returns the key of a name in [`Variables`]. Only names of inputs are case-sensitive (flyte-contract.md#createtask).
 fn key_of(name: &str) -> String {
     match name.split_once('.') {
         Some((kind, input)) if kind.eq_ignore_ascii_case("inputs") => format!("inputs.{input}"),
@@ -85,9 +110,8 @@ fn key_of(name: &str) -> String {
     }
 }
 
-/// Replaces `{{.name}}`, in any case and with spaces inside the braces, by the value of the variable. Unknown names
-/// stay as they are.
-pub(crate) fn render(text: &str, variables: &Variables) -> String {
+/// Replaces `{{.name}}`, in any case and with spaces inside the braces, by the variable's value. Unknown names stay.
+fn render(text: &str, variables: &Variables) -> String {
     let mut rendered = String::with_capacity(text.len());
     let mut rest = text;
     while let Some((before, opened)) = rest.split_once("{{") {
@@ -113,6 +137,7 @@ pub(crate) fn render(text: &str, variables: &Variables) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::create::template_variables;
 
     fn execution() -> Execution {
         Execution {
@@ -129,11 +154,15 @@ mod tests {
     #[track_caller]
     fn check(args: &str, expected: &str) {
         let args: Vec<String> = args.split(' ').map(str::to_owned).collect();
-        assert_eq!(complete(&args, &execution(), &execution().variables()).join(" "), expected);
+        assert_eq!(
+            complete(&args, &execution(), &template_variables::of_container(&execution()))
+                .join(" "),
+            expected
+        );
     }
 
     #[test]
-    fn what_the_executor_leaves_out_follows_the_command() {
+    fn missing_options_follow_command() {
         check(
             "a0 --inputs i --run-name {{.runName}} --name {{.actionName}} --resolver x",
             "a0 --run-base-dir s3://b/r1/ --org local --project p --domain d --inputs i --run-name r1 --name a0 --resolver x",
@@ -141,14 +170,14 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_given_twice() {
+    fn present_options_are_not_added() {
         let full = "a0 --run-base-dir b --org=o --project p --domain d --name n";
         check(full, full);
         check("a0 --org o", "a0 --run-base-dir s3://b/r1/ --project p --domain d --org o");
     }
 
     #[test]
-    fn an_argument_of_the_resolver_is_not_an_option_of_the_runtime() {
+    fn arguments_of_resolver_are_not_options_of_runtime() {
         check(
             "a0 --resolver r --org mod",
             "a0 --run-base-dir s3://b/r1/ --org local --project p --domain d --resolver r --org mod",
@@ -156,18 +185,18 @@ mod tests {
     }
 
     #[test]
-    fn other_programs_are_only_rendered() {
+    fn arguments_of_other_programs_are_only_rendered() {
         check("main.py {{.RunName}} --x", "main.py r1 --x");
     }
 
     #[test]
-    fn an_unknown_value_adds_nothing() {
+    fn unknown_value_adds_no_option() {
         let args = ["a0".to_owned(), "--name".to_owned()];
         assert_eq!(complete(&args, &Execution::default(), &Variables::new()), args);
     }
 
     #[test]
-    fn arguments_that_name_the_inputs_are_known() {
+    fn arguments_that_name_inputs_are_recognised() {
         for (arg, names) in [
             ("{{.input}}", true),
             ("--inputs={{ .Input }}", true),
@@ -176,13 +205,13 @@ mod tests {
             ("input", false),
             ("{{.outputPrefix}}", false),
         ] {
-            assert_eq!(names_inputs(&["a0".to_owned(), arg.to_owned()]), names, "{arg}");
+            assert_eq!(name_inputs(&["a0".to_owned(), arg.to_owned()]), names, "{arg}");
         }
     }
 
     #[test]
-    fn the_first_unknown_variable_is_named() {
-        let variables = execution().variables();
+    fn first_unknown_variable_is_named() {
+        let variables = template_variables::of_container(&execution());
         let first = |arg: &str| first_unknown(&["a0".to_owned(), arg.to_owned()], &variables);
         assert_eq!(first("{{.runName}}"), None);
         assert_eq!(first("x{{ .Inputs.n }}"), Some("Inputs.n".to_owned()));
@@ -190,7 +219,7 @@ mod tests {
     }
 
     #[test]
-    fn the_name_of_an_input_is_taken_to_the_letter_and_its_value_is_no_template() {
+    fn input_names_are_case_sensitive_and_values_are_not_rendered_again() {
         let variables =
             Variables::from([("inputs.Day".to_owned(), "{{.runName}} {{.other}}".to_owned())]);
         let arg = "{{ .INPUTS.Day }}".to_owned();
@@ -203,7 +232,7 @@ mod tests {
     #[test]
     fn unknown_variables_and_stray_braces_stay() {
         let execution = execution();
-        let variables = execution.variables();
+        let variables = template_variables::of_container(&execution);
         for text in [
             "{{.other}}",
             "{{",

@@ -1,43 +1,46 @@
-//! Where the work runs: a cluster of its own, one that is there, serverless, or wherever the kind of work runs.
+//! The compute of a single task: a new or existing cluster, serverless, or what the workload brings.
 
 use connector_core::Error;
 use serde_json::{Map, Value, json};
 
-use crate::{
-    create::{flyte_function::FlyteSide, serverless, workload::Work},
-    task::json,
-};
+use super::flyte_task::FlyteTask;
+use crate::task::json;
 
-/// The compute that the user chose.
-#[derive(Debug, Clone, PartialEq)]
+/// The key of the environment that is added when the user names none.
+const DEFAULT_ENVIRONMENT_KEY: &str = "default";
+
+/// The version of the environment that is added: Python 3.11, which Flyte's runtime supports.
+const DEFAULT_ENVIRONMENT_VERSION: &str = "2";
+
+/// The kind of compute that the user chose.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Compute {
-    /// `new_cluster`: made for this run.
-    NewCluster(Map<String, Value>),
-    /// `existing_cluster_id`: already there.
-    ExistingCluster(String),
-    /// No cluster at all.
+    /// `new_cluster`: created for this run.
+    NewCluster,
+    /// `existing_cluster_id`.
+    ExistingCluster,
     Serverless,
-    /// The work brings or needs none: a SQL warehouse, a pipeline, another job.
-    OfTheWork,
+    /// The workload names or needs none: a SQL warehouse, a pipeline, another job.
+    OfWorkload,
 }
 
 impl Compute {
-    /// Takes the compute out of the user's keys.
+    /// Decides which compute the user's keys mean, and removes empty ones.
     ///
-    /// Serverless is asked for by `serverless: true`, by `environment_key` or `environments`, or by `compute`.
+    /// Serverless is chosen by `serverless: true`, `environment_key`, `environments` or `compute`.
     ///
     /// # Errors
     ///
-    /// `InvalidTask` when there is none and the work needs one, or more than one.
-    pub(crate) fn take(
+    /// `InvalidTask` for more than one kind, for none when the workload needs one, or for a field of the wrong type.
+    pub(crate) fn choose(
         run: &mut Map<String, Value>,
         task: &mut Map<String, Value>,
-        work: &Work,
+        is_needed: bool,
     ) -> Result<Self, Error> {
         let serverless = match run.remove("serverless") {
             None | Some(Value::Null) => None,
             Some(Value::Bool(flag)) => Some(flag),
-            Some(other) => return Err(json::wrong("serverless", "a boolean", &other)),
+            Some(other) => return Err(json::wrong_type("serverless", "a boolean", &other)),
         };
         let new_cluster = json::take_given(task, "new_cluster");
         let existing = json::take_given(task, "existing_cluster_id");
@@ -47,121 +50,124 @@ impl Compute {
             )
             .with_hint("keep one of them in `databricks_conf`"));
         }
-        let wants_environment = ["environment_key", "compute"]
-            .iter()
-            .any(|key| task.get(*key).is_some_and(json::is_given))
-            || run.get("environments").is_some_and(json::is_given);
+        let has_environment = json::has(task, "environment_key")
+            || json::has(task, "compute")
+            || json::has(run, "environments");
         match (new_cluster, existing) {
-            (Some(_), Some(_)) => Err(Error::invalid_task("the task names both `new_cluster` and `existing_cluster_id`")
-                .with_hint("keep one of them in `databricks_conf`")),
-            (Some(cluster), None) => Ok(Self::NewCluster(json::object(cluster, "new_cluster")?)),
-            (None, Some(Value::String(id))) => Ok(Self::ExistingCluster(id)),
-            (None, Some(other)) => Err(json::wrong("existing_cluster_id", "a string", &other)),
-            (None, None) if serverless == Some(true) || (serverless.is_none() && wants_environment) => Ok(Self::Serverless),
-            (None, None) if !work.needs_compute() => Ok(Self::OfTheWork),
+            (Some(_), Some(_)) => Err(Error::invalid_task(
+                "the task names both `new_cluster` and `existing_cluster_id`",
+            )
+            .with_hint("keep one of them in `databricks_conf`")),
+            (Some(cluster @ Value::Object(_)), None) => {
+                task.insert("new_cluster".to_owned(), cluster);
+                Ok(Self::NewCluster)
+            }
+            (Some(other), None) => Err(json::wrong_type("new_cluster", "an object", &other)),
+            (None, Some(id @ Value::String(_))) => {
+                task.insert("existing_cluster_id".to_owned(), id);
+                Ok(Self::ExistingCluster)
+            }
+            (None, Some(other)) => {
+                Err(json::wrong_type("existing_cluster_id", "a string", &other))
+            }
+            (None, None) if serverless.unwrap_or(has_environment) => Ok(Self::Serverless),
+            (None, None) if !is_needed => Ok(Self::OfWorkload),
             (None, None) => Err(Error::invalid_task("the task names no compute").with_hint(
                 "add `new_cluster` or `existing_cluster_id` to `databricks_conf`, or `serverless: true`",
             )),
         }
     }
 
-    /// Whether the task's environment can be given by the compute itself.
-    pub(crate) fn carries_environment(&self) -> bool {
-        matches!(self, Self::NewCluster(_))
-    }
-
-    /// Writes the compute into the user's keys, completed with what Flyte knows: the image, the Spark and Hadoop
-    /// configuration, the environment. What the user wrote for the cluster wins, but for the environment,
-    /// where the container's own variables win as they do in the Python plugin (FC §2.9).
-    ///
-    /// # Errors
-    ///
-    /// `InvalidTask` when a field has the wrong type.
-    pub(crate) fn write(
-        self,
-        run: &mut Map<String, Value>,
-        task: &mut Map<String, Value>,
-        work: &Work,
-        flyte: &FlyteSide<'_>,
-    ) -> Result<(), Error> {
-        match self {
-            Self::OfTheWork => {}
-            Self::Serverless => serverless::write(run, task, work, flyte)?,
-            Self::ExistingCluster(id) => {
-                task.insert("existing_cluster_id".to_owned(), Value::String(id));
-            }
-            Self::NewCluster(cluster) => {
-                task.insert("new_cluster".to_owned(), Value::Object(completed(cluster, flyte)?));
-            }
-        }
-        Ok(())
+    /// True if the compute itself sets the task's environment variables.
+    pub(crate) fn carries_environment(self) -> bool {
+        self == Self::NewCluster
     }
 }
 
-fn completed(
-    mut cluster: Map<String, Value>,
-    flyte: &FlyteSide<'_>,
-) -> Result<Map<String, Value>, Error> {
-    if let Some(image) = docker_image(cluster.remove("docker_image"), flyte) {
-        cluster.insert("docker_image".to_owned(), image);
-    }
-    let maps = [
-        ("spark_conf", flyte.spark_conf(cluster.remove("spark_conf"))?),
-        ("spark_env_vars", flyte.cluster_environment(cluster.remove("spark_env_vars"))?),
-    ];
-    for (key, map) in maps {
-        if !map.is_empty() {
-            cluster.insert(key.to_owned(), Value::Object(map));
-        }
-    }
-    Ok(cluster)
-}
-
-/// The image of a new cluster: the task's where the user says nothing, or says only who may pull it. A null or `{}` says
-/// that there is none: many workspaces take no images at all, and a notebook needs none.
-fn docker_image(users_own: Option<Value>, flyte: &FlyteSide<'_>) -> Option<Value> {
-    let image = flyte.container.image.as_deref();
-    match users_own {
-        None => image.map(|image| json!({ "url": image })),
-        Some(Value::Object(mut own)) if !own.is_empty() => {
-            if let Some(image) = image
-                && !own.get("url").is_some_and(json::is_given)
-            {
-                own.insert("url".to_owned(), Value::String(image.to_owned()));
-            }
-            Some(Value::Object(own))
-        }
-        Some(other) => Some(other).filter(json::is_given),
-    }
-}
-
-/// Adds the tags that lead back to Flyte to every cluster that a run makes: those of its tasks, of what they repeat, and
-/// the shared ones. Nothing else of them is touched.
+/// Adds the image, the Spark settings and the environment variables to the task's new cluster. The user's own values for
+/// the cluster win, except that the container's variables win as in the Python plugin
+/// (flyte-contract.md#python-requests).
 ///
 /// # Errors
 ///
-/// `InvalidTask` when the user's own tags have the wrong type.
-pub(crate) fn tag_clusters(
-    run: &mut Map<String, Value>,
-    flyte: &FlyteSide<'_>,
+/// `InvalidTask` when a field has the wrong type.
+pub(crate) fn complete_cluster(
+    task: &mut Map<String, Value>,
+    mut spark_conf: Map<String, Value>,
+    flyte: &FlyteTask,
 ) -> Result<(), Error> {
-    for key in ["tasks", "job_clusters"] {
-        for owner in run.get_mut(key).and_then(Value::as_array_mut).into_iter().flatten() {
-            tag_cluster(owner, flyte)?;
-            if let Some(repeated) = owner.pointer_mut("/for_each_task/task") {
-                tag_cluster(repeated, flyte)?;
-            }
+    let Some(cluster) = task.get_mut("new_cluster").and_then(Value::as_object_mut) else {
+        return Ok(());
+    };
+    if let Some(image) = docker_image(cluster.remove("docker_image"), flyte) {
+        cluster.insert("docker_image".to_owned(), image);
+    }
+    spark_conf.extend(json::text_map(cluster.remove("spark_conf"), "new_cluster.spark_conf")?);
+    let mut variables =
+        json::text_map(cluster.remove("spark_env_vars"), "new_cluster.spark_env_vars")?;
+    for (name, value) in &flyte.environment {
+        if flyte.container.environment.contains_key(name) || !variables.contains_key(name) {
+            variables.insert(name.clone(), Value::String(value.clone()));
+        }
+    }
+    for (key, map) in [("spark_conf", spark_conf), ("spark_env_vars", variables)] {
+        if !map.is_empty() {
+            cluster.insert(key.to_owned(), Value::Object(map));
         }
     }
     Ok(())
 }
 
-fn tag_cluster(owner: &mut Value, flyte: &FlyteSide<'_>) -> Result<(), Error> {
-    if let Some(cluster) = owner.get_mut("new_cluster").and_then(Value::as_object_mut) {
-        let tags = flyte.tags(cluster.remove("custom_tags"))?;
-        if !tags.is_empty() {
-            cluster.insert("custom_tags".to_owned(), Value::Object(tags));
+/// Returns the image of a new cluster: the container's, unless the user names another. A null or `{}` means no image:
+/// many workspaces accept none, and a notebook needs none.
+fn docker_image(users_image: Option<Value>, flyte: &FlyteTask) -> Option<Value> {
+    let image = flyte.container.image.as_deref();
+    match users_image {
+        None => image.map(|image| json!({ "url": image })),
+        Some(Value::Object(mut users)) if !users.is_empty() => {
+            if let Some(image) = image
+                && !json::has(&users, "url")
+            {
+                users.insert("url".to_owned(), Value::String(image.to_owned()));
+            }
+            Some(Value::Object(users))
         }
+        Some(other) => Some(other).filter(json::is_given),
     }
+}
+
+/// Gives a serverless task its environment: the user's, else one with Flyte's runtime as its dependency
+/// (databricks-api.md#further-facts).
+///
+/// # Errors
+///
+/// `InvalidTask` when a field has the wrong type.
+pub(crate) fn add_serverless_environment(
+    run: &mut Map<String, Value>,
+    task: &mut Map<String, Value>,
+    runtime_requirement: &str,
+) -> Result<(), Error> {
+    let mut environments = match run.remove("environments") {
+        None | Some(Value::Null) => Vec::new(),
+        Some(Value::Array(environments)) => environments,
+        Some(other) => return Err(json::wrong_type("environments", "a list", &other)),
+    };
+    let key_of = |environment: &Value| {
+        environment.get("environment_key").and_then(Value::as_str).map(str::to_owned)
+    };
+    let key = json::optional_text(task.remove("environment_key"), "environment_key")?
+        .or_else(|| environments.first().and_then(key_of))
+        .unwrap_or_else(|| DEFAULT_ENVIRONMENT_KEY.to_owned());
+    if !environments.iter().any(|environment| key_of(environment).as_ref() == Some(&key)) {
+        environments.push(json!({
+            "environment_key": key,
+            "spec": {
+                "environment_version": DEFAULT_ENVIRONMENT_VERSION,
+                "dependencies": [runtime_requirement],
+            },
+        }));
+    }
+    task.insert("environment_key".to_owned(), Value::String(key));
+    run.insert("environments".to_owned(), Value::Array(environments));
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! What the task would run in a container: image, arguments, environment.
+//! The container of a task: image, arguments, environment.
 
 use std::collections::BTreeMap;
 
@@ -6,24 +6,23 @@ use connector_core::{CreateContext, Error, value};
 use flyteidl2::core::{K8sPod, task_template::Target};
 use serde_json::Value;
 
-use crate::create::arguments;
-
 /// The container of a task, or the primary container of its pod template.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Container {
     pub(crate) image: Option<String>,
     pub(crate) args: Vec<String>,
     pub(crate) environment: BTreeMap<String, String>,
-    /// The name of the pod template, when that is where it comes from; its arguments arrive unrendered (FC §1.3).
+    /// The name of the pod template that the container is from. Its arguments arrive unrendered
+    /// (flyte-contract.md#createtask).
     pub(crate) pod_template: Option<String>,
 }
 
 impl Container {
-    /// The container of the request's task; empty when the task has none.
+    /// Returns the container of the request's task, or an empty one when the task has none.
     ///
     /// # Errors
     ///
-    /// `InvalidTask` for a pod template without its primary container, or with one that cannot be read.
+    /// `InvalidTask` for a pod template that cannot be read, or that lacks its primary container.
     pub(crate) fn of(cx: &CreateContext) -> Result<Self, Error> {
         match &cx.template.target {
             Some(Target::Container(container)) => Ok(Self {
@@ -57,9 +56,7 @@ impl Container {
             .find(|container| container.get("name").and_then(Value::as_str) == Some(&primary))
             .ok_or_else(|| {
                 Error::invalid_task(format!("the task's pod template has no container `{primary}`"))
-                    .with_hint(
-                        "name the primary container of the pod template as the template says",
-                    )
+                    .with_hint("set the primary container name of the pod template to one of its containers")
             })?;
         let args =
             container.get("args").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
@@ -69,7 +66,7 @@ impl Container {
         Ok(Self {
             image: container.get("image").and_then(Value::as_str).and_then(given),
             args: args.iter().filter_map(Value::as_str).map(str::to_owned).collect(),
-            // A value that the pod would read from elsewhere, such as a Secret, cannot be had outside of it.
+            // A value that the pod reads from elsewhere, such as a Secret, is not available outside the pod.
             environment: environment
                 .iter()
                 .filter_map(|pair| {
@@ -88,18 +85,13 @@ impl Container {
         })
     }
 
-    /// The pod template whose arguments name the inputs. For a container the executor has written and named them.
-    pub(crate) fn reads_inputs_of(&self) -> Option<&str> {
-        self.pod_template.as_deref().filter(|_| arguments::names_inputs(&self.args))
-    }
-
-    /// Whether the arguments carry a pickled function instead of an archive of code.
+    /// True if the arguments have a pickled function instead of a code bundle.
     pub(crate) fn has_pickle(&self) -> bool {
         self.args.iter().any(|arg| arg == "--pkl")
     }
 
-    /// Whether the arguments carry an archive of code.
-    pub(crate) fn has_archive(&self) -> bool {
+    /// True if the arguments have a code bundle.
+    pub(crate) fn has_bundle(&self) -> bool {
         self.args.iter().any(|arg| arg == "--tgz")
     }
 }

@@ -1,116 +1,122 @@
-//! What Flyte says of a task's surroundings: its container, its variables, its Spark settings, who it is.
+//! The `spark_python_task` that runs a Flyte function: which entrypoint starts it, and with which arguments.
 
-use connector_core::{CreateContext, Error};
-use serde_json::{Map, Value};
+use connector_core::Error;
+use serde_json::{Map, Value, json};
 
-use crate::{
-    create::{arguments::Variables, container::Container, input_variables, tags},
-    task::{DatabricksTask, execution::Execution, json},
-};
+use super::{arguments, compute::Compute, flyte_task::FlyteTask};
+use crate::{config::Entrypoint, task::json};
 
-/// Variables whose values Flyte's runtime gets as arguments too (FC §8.2).
-const CARRIED_BY_ARGUMENTS: [&str; 4] = ["RUN_NAME", "ACTION_NAME", "_U_RUN_BASE", "_U_ORG_NAME"];
+/// The repository, commit and file of the entrypoint that the Python plugin pins (flyte-contract.md#entrypoint-v2).
+const ENTRYPOINT_REPOSITORY: &str = "https://github.com/flyteorg/flytetools";
+const ENTRYPOINT_PROVIDER: &str = "gitHub";
+const ENTRYPOINT_COMMIT: &str = "194364210c47c49ce66c419e8fb68d6f9c06fd7e";
+const ENTRYPOINT_FILE: &str = "flyteplugins/databricks/entrypoint.py";
 
-/// What Flyte says of a task's surroundings.
+/// A `spark_python_task`, complete except for its `python_file`.
 #[derive(Debug)]
-pub(crate) struct FlyteSide<'a> {
-    pub(crate) container: Container,
-    pub(crate) execution: Execution,
-    cx: &'a CreateContext,
-    task: &'a DatabricksTask,
-    /// Tags for new clusters; none when the operator switched them off.
-    tags: Option<tags::Cloud>,
+pub(crate) struct PythonTask {
+    pub(crate) fields: Map<String, Value>,
+    pub(crate) file: PythonFile,
+    /// The pod template whose arguments name the inputs, which must be written before the run starts.
+    pub(crate) pod_template: Option<String>,
 }
 
-impl<'a> FlyteSide<'a> {
-    pub(crate) fn of(
-        cx: &'a CreateContext,
-        task: &'a DatabricksTask,
-        tags: Option<tags::Cloud>,
+/// The Python file that starts Flyte's runtime.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum PythonFile {
+    /// A path that is known now: the user's file, or one in a repository.
+    Path(String),
+    /// The connector's script. Its path is known once it is in the workspace.
+    Uploaded,
+}
+
+impl PythonTask {
+    /// Builds the task around the user's `spark_python_task`, which is empty when the connector chooses the file. Adds the
+    /// repository of the entrypoint to the run where needed.
+    ///
+    /// # Errors
+    ///
+    /// `InvalidTask` when the task has no arguments for Flyte's runtime, or a field of the wrong type;
+    /// `FailedPrecondition` for a pod template that cannot be rendered.
+    pub(crate) fn build(
+        mut users_task: Map<String, Value>,
+        run: &mut Map<String, Value>,
+        compute: Compute,
+        flyte: &FlyteTask,
+        configured: Entrypoint,
     ) -> Result<Self, Error> {
-        Ok(Self { container: Container::of(cx)?, execution: Execution::of(cx), cx, task, tags })
-    }
-
-    /// Hadoop's keys under `spark.hadoop.`, then Spark's, then the user's own for the cluster: the last one wins.
-    pub(crate) fn spark_conf(&self, users_own: Option<Value>) -> Result<Map<String, Value>, Error> {
-        let hadoop =
-            json::text_map(Some(Value::Object(self.task.hadoop_conf.clone())), "hadoopConf")?;
-        let mut merged: Map<String, Value> =
-            hadoop.into_iter().map(|(key, value)| (format!("spark.hadoop.{key}"), value)).collect();
-        merged.extend(json::text_map(
-            Some(Value::Object(self.task.spark_conf.clone())),
-            "sparkConf",
-        )?);
-        merged.extend(json::text_map(users_own, "new_cluster.spark_conf")?);
-        Ok(merged)
-    }
-
-    /// The variables of the task: the request's, then the container's, which win.
-    pub(crate) fn environment(&self) -> Map<String, Value> {
-        let pairs =
-            self.cx.execution.environment_variables.iter().chain(&self.container.environment);
-        pairs.map(|(key, value)| (key.clone(), Value::String(value.clone()))).collect()
-    }
-
-    /// Whether the task has variables that no argument of the runtime carries.
-    pub(crate) fn has_variables_of_its_own(&self) -> bool {
-        self.environment().keys().any(|key| !CARRIED_BY_ARGUMENTS.contains(&key.as_str()))
-    }
-
-    /// The variables of a new cluster: the request's, then the user's own for the cluster, then the container's.
-    pub(crate) fn cluster_environment(
-        &self,
-        users_own: Option<Value>,
-    ) -> Result<Map<String, Value>, Error> {
-        let text = |(key, value): (&String, &String)| (key.clone(), Value::String(value.clone()));
-        let mut merged: Map<String, Value> =
-            self.cx.execution.environment_variables.iter().map(text).collect();
-        merged.extend(json::text_map(users_own, "new_cluster.spark_env_vars")?);
-        merged.extend(self.container.environment.iter().map(text));
-        Ok(merged)
-    }
-
-    /// Tags that lead from a cluster back to its Flyte run; the user's own win.
-    pub(crate) fn tags(&self, users_own: Option<Value>) -> Result<Map<String, Value>, Error> {
-        let users_own = json::text_map(users_own, "new_cluster.custom_tags")?;
-        Ok(match self.tags {
-            None => users_own,
-            Some(cloud) => tags::merged(cloud, &self.execution, &self.task_name(), users_own),
-        })
-    }
-
-    /// Values of the variables that stand unrendered in the arguments.
-    pub(crate) fn variables(&self) -> Variables {
-        if self.container.pod_template.is_some() {
-            let mut variables =
-                self.execution.pod_variables(&self.cx.output_prefix, &self.cx.execution.namespace);
-            variables.extend(input_variables::variables(&self.cx.inputs));
-            variables
-        } else {
-            self.execution.variables()
+        let container = &flyte.container;
+        let mut parameters =
+            arguments::of_runtime(container, &flyte.execution, &flyte.template_variables)?;
+        // For a plain container the executor has already written the inputs.
+        let pod_template =
+            container.pod_template.clone().filter(|_| arguments::name_inputs(&container.args));
+        let users_file =
+            json::optional_text(users_task.remove("python_file"), "spark_python_task.python_file")?;
+        let has_repository = json::has(run, "git_source");
+        let file = match users_file {
+            Some(file) => PythonFile::Path(file),
+            None if !has_repository && is_script_needed(compute, flyte, configured) => {
+                if !compute.carries_environment() {
+                    parameters.splice(0..0, environment_options(flyte));
+                }
+                PythonFile::Uploaded
+            }
+            None => PythonFile::Path(ENTRYPOINT_FILE.to_owned()),
+        };
+        let source = json::optional_text(users_task.remove("source"), "spark_python_task.source")?
+            .unwrap_or_else(|| file.source().to_owned());
+        if source == "GIT" && !has_repository {
+            run.insert(
+                "git_source".to_owned(),
+                json!({
+                    "git_url": ENTRYPOINT_REPOSITORY,
+                    "git_provider": ENTRYPOINT_PROVIDER,
+                    "git_commit": ENTRYPOINT_COMMIT,
+                }),
+            );
         }
+        users_task.insert("source".to_owned(), Value::String(source));
+        users_task.insert("parameters".to_owned(), json!(parameters));
+        Ok(Self { fields: users_task, file, pod_template })
     }
 
-    /// The name of the task.
-    pub(crate) fn task_name(&self) -> String {
-        self.cx
-            .template
-            .id
-            .as_ref()
-            .map(|id| id.name.clone())
-            .filter(|name| !name.is_empty())
-            .unwrap_or_else(|| "task".to_owned())
+    /// Returns the task with its `python_file`. `script` is the path of the connector's script, if it is needed.
+    pub(crate) fn into_value(self, script: Option<String>) -> Value {
+        let Self { mut fields, file, .. } = self;
+        let path = match file {
+            PythonFile::Path(path) => path,
+            PythonFile::Uploaded => script.unwrap_or_default(),
+        };
+        fields.insert("python_file".to_owned(), Value::String(path));
+        Value::Object(fields)
     }
+}
 
-    /// The requirement that installs Flyte's runtime, at the version of the SDK that made the task.
-    pub(crate) fn runtime_requirement(&self) -> String {
-        let runtime =
-            self.cx.template.metadata.as_ref().and_then(|metadata| metadata.runtime.as_ref());
-        let version = runtime.map(|runtime| runtime.version.as_str()).unwrap_or_default();
-        let is_release = version.split('.').count() >= 2
-            && version
-                .split('.')
-                .all(|part| part.bytes().all(|b| b.is_ascii_digit()) && !part.is_empty());
-        if is_release { format!("flyte=={version}") } else { "flyte".to_owned() }
+/// True if the connector's script is configured, or if the entrypoint from the repository cannot run the function: without
+/// a cluster, with a pickled function or no code bundle, or with variables that only the script passes on
+/// (flyte-contract.md#entrypoint-v2).
+fn is_script_needed(compute: Compute, flyte: &FlyteTask, configured: Entrypoint) -> bool {
+    let container = &flyte.container;
+    configured == Entrypoint::Workspace
+        || compute == Compute::Serverless
+        || container.has_pickle()
+        || !container.has_bundle()
+        || (!compute.carries_environment() && flyte.has_variables_beyond_arguments())
+}
+
+/// The environment variables as options of the connector's script, for compute that cannot carry them.
+fn environment_options(flyte: &FlyteTask) -> impl Iterator<Item = String> {
+    flyte.environment.iter().flat_map(|(key, value)| ["--env".to_owned(), format!("{key}={value}")])
+}
+
+impl PythonFile {
+    /// Returns the `source` of the file. Repository paths are relative; workspace paths are absolute, and cloud paths have
+    /// a scheme (databricks-api.md#task-types).
+    fn source(&self) -> &'static str {
+        match self {
+            Self::Path(path) if !path.starts_with('/') && !path.contains(":/") => "GIT",
+            Self::Path(_) | Self::Uploaded => "WORKSPACE",
+        }
     }
 }

@@ -1,4 +1,4 @@
-//! Single inputs as text, for arguments that name them: `{{.inputs.day}}`.
+//! The template variables of single inputs, such as `{{.inputs.day}}`: literals as text.
 
 use flyteidl2::{
     core::{Literal, literal, primitive, scalar},
@@ -6,9 +6,9 @@ use flyteidl2::{
 };
 use prost_types::Timestamp;
 
-/// The variables of the inputs that Flyte itself would write for a container, as it writes them: numbers, text, truth
-/// values, times, the addresses of files and folders, and lists of those. Others have no text, and a duration none that
-/// stays the same from one release of Flyte to the next.
+/// Returns a variable for each input that Flyte renders for containers, with the same text: numbers, strings, booleans,
+/// times, the addresses of files and folders, and lists of these. Other literals have no text. Durations are left out
+/// because their text differs between releases of Flyte.
 pub(crate) fn variables(inputs: &Inputs) -> impl Iterator<Item = (String, String)> {
     inputs.literals.iter().filter_map(|input| {
         Some((format!("inputs.{}", input.name), text_of(input.value.as_ref()?)?))
@@ -42,8 +42,8 @@ fn text_of_primitive(primitive: &primitive::Value) -> Option<String> {
     }
 }
 
-/// The shortest digits that mean the number, as Go writes them: with an exponent of two digits or more when that is
-/// below -4 or above 20.
+/// Formats a float as Go does: the shortest digits that identify it, with an exponent of at least two digits when the
+/// exponent is below -4 or above 20.
 fn text_of_float(number: f64) -> String {
     if number.is_infinite() {
         return if number > 0.0 { "+Inf" } else { "-Inf" }.to_owned();
@@ -59,7 +59,7 @@ fn text_of_float(number: f64) -> String {
     }
 }
 
-/// RFC 3339 in UTC, with as many digits after the second as it takes.
+/// Formats a time as RFC 3339 in UTC without trailing zeros.
 fn text_of_time(time: &Timestamp) -> String {
     let text = time.to_string();
     match text.strip_suffix('Z') {
@@ -98,7 +98,7 @@ mod tests {
     }
 
     #[test]
-    fn what_has_one_text_is_written_and_the_rest_is_left_out() {
+    fn literals_with_text_become_variables_and_others_are_left_out() {
         let file = scalar::Value::Blob(Blob { uri: "s3://b/x".to_owned(), ..Blob::default() });
         let duration = primitive::Value::Duration(prost_types::Duration::default());
         let number = |n| primitive(primitive::Value::Integer(n));
@@ -132,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn floats_are_written_as_go_writes_them() {
+    fn floats_are_formatted_as_in_go() {
         for (number, text) in [
             (0.25, "0.25"),
             (1.0, "1"),
@@ -152,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn times_are_written_in_utc_with_no_more_digits_than_they_have() {
+    fn times_are_formatted_in_utc_without_trailing_zeros() {
         for (seconds, nanos, text) in [
             (0, 0, "1970-01-01T00:00:00Z"),
             (1_577_934_245, 500_000_000, "2020-01-02T03:04:05.5Z"),

@@ -1,66 +1,57 @@
-//! The mark by which a run says which attempt it is for, so that a run that nobody waits for can be found (DESIGN §3.1).
-//! Pure.
+//! The run tag: text in a run's name or description that identifies the attempt the run is for. Pure.
+//!
+//! Orphans are found by it (`crate::delete::orphans`).
 
 use std::fmt;
 
-use connector_core::CreateContext;
 use databricks_client::jobs::Run;
 use serde_json::{Map, Value};
-use sha2::{Digest, Sha256};
 
+use super::digest::{length_prefixed, sha256_hex};
 use crate::task::{execution::Execution, json};
 
-/// Hexadecimal characters of the action's hash.
-const HASH: usize = 16;
+/// Hexadecimal characters of the action's digest.
+const DIGEST_LENGTH: usize = 16;
 
-/// One attempt of one action of one Flyte installation, such as `[flyte:0123456789abcdef:2]`. The run of an attempt whose
-/// earlier run was given up says how often that was: `[flyte:0123456789abcdef:2.1]`.
+/// One run of one attempt of one action of one Flyte installation, such as `[flyte:0123456789abcdef:2]`. After abandoned
+/// runs of the same attempt their number follows: `[flyte:0123456789abcdef:2.1]`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct RunTag {
     action: String,
     /// Counts from 1, as Flyte's own label does.
-    pub(crate) attempt: u32,
-    /// How many runs of this attempt were given up before this one.
+    attempt: u32,
+    /// Abandoned runs of this attempt before this one.
     abandoned: u32,
 }
 
 impl RunTag {
-    /// The mark of a request; none when it names no execution.
+    /// Returns the tag of an attempt, or `None` when the request names no execution.
     ///
-    /// The place of the outputs is part of it, but for the folder of the attempt, because it differs between Flyte
-    /// installations that share a workspace (FC §1.4).
-    pub(crate) fn of(cx: &CreateContext, execution: &Execution) -> Option<Self> {
+    /// The output prefix without the attempt's folder is part of the digest, because it differs between Flyte
+    /// installations that share a workspace (flyte-contract.md#task-execution-metadata).
+    pub(crate) fn of(execution: &Execution) -> Option<Self> {
         if !execution.is_identified {
             return None;
         }
-        let prefix = cx.output_prefix.trim_end_matches('/');
-        let place = prefix.rsplit_once('/').map_or(prefix, |(place, _attempt)| place);
-        let mut hash = Sha256::new();
-        for part in [
+        let prefix = execution.output_prefix.trim_end_matches('/');
+        let folder = prefix.rsplit_once('/').map_or(prefix, |(folder, _attempt)| folder);
+        let mut action = sha256_hex(&length_prefixed(&[
             &execution.org,
             &execution.project,
             &execution.domain,
             &execution.run,
             &execution.action,
-            place,
-        ] {
-            hash.update((part.len() as u64).to_be_bytes());
-            hash.update(part.as_bytes());
-        }
-        let action = hash
-            .finalize()
-            .iter()
-            .take(HASH / 2)
-            .fold(String::with_capacity(HASH), |text, byte| text + &format!("{byte:02x}"));
-        let attempt = execution.retry_attempt.saturating_add(1);
-        Some(Self { action, attempt, abandoned: cx.abandoned_creates })
+            folder,
+        ]));
+        action.truncate(DIGEST_LENGTH);
+        Some(Self { action, attempt: execution.attempt(), abandoned: execution.abandoned })
     }
 
-    /// The mark in a text, if it has one.
+    /// Returns the tag in a text, if the text has one.
     fn find(text: &str) -> Option<Self> {
-        let (_, marked) = text.rsplit_once("[flyte:")?;
-        let (marked, _) = marked.split_once(']')?;
-        let (action, attempt) = marked.split_once(':')?;
+        let (_, tag) = text.rsplit_once("[flyte:")?;
+        let (tag, _) = tag.split_once(']')?;
+        let (action, attempt) = tag.split_once(':')?;
         let (attempt, abandoned) = attempt.split_once('.').unwrap_or((attempt, "0"));
         Some(Self {
             action: action.to_owned(),
@@ -69,28 +60,28 @@ impl RunTag {
         })
     }
 
-    /// Puts the mark into the description of the first task, where the user named the run and described no task.
-    pub(crate) fn describe(&self, run: &mut Map<String, Value>) {
-        let task = run.get_mut("tasks").and_then(|tasks| tasks.pointer_mut("/0"));
-        if let Some(Value::Object(task)) = task
-            && !task.get("description").is_some_and(json::is_given)
-        {
+    /// Writes the tag into the description of a task that has none.
+    pub(crate) fn describe(&self, task: &mut Map<String, Value>) {
+        if !json::has(task, "description") {
             task.insert("description".to_owned(), Value::String(self.to_string()));
         }
     }
 
-    /// Whether the run is for the same action, and for this attempt or an earlier one. A run that took the place of one
-    /// that this attempt gave up is neither: a look that comes late must not find it.
-    pub(crate) fn is_up_to_here(&self, run: &Run) -> bool {
-        let described = run.tasks.iter().filter_map(|task| task.description.as_deref());
-        run.run_name.as_deref().into_iter().chain(described).filter_map(Self::find).any(|found| {
-            found.action == self.action
-                && (found.attempt, found.abandoned) <= (self.attempt, self.abandoned)
-        })
+    /// True if the run is for the same action, and for the same or an earlier attempt.
+    ///
+    /// A run that replaced the abandoned run of this tag is newer than the tag: a late search must not find it.
+    pub(crate) fn covers(&self, run: &Run) -> bool {
+        let descriptions = run.tasks.iter().filter_map(|task| task.description.as_deref());
+        run.run_name.as_deref().into_iter().chain(descriptions).filter_map(Self::find).any(
+            |found| {
+                found.action == self.action
+                    && (found.attempt, found.abandoned) <= (self.attempt, self.abandoned)
+            },
+        )
     }
 
-    /// The mark of the last run that the attempt before can have; none for the first.
-    pub(crate) fn before(&self) -> Option<Self> {
+    /// Returns the latest possible tag of the previous attempt, or `None` for the first attempt.
+    pub(crate) fn previous_attempt(&self) -> Option<Self> {
         (self.attempt > 1).then(|| Self {
             attempt: self.attempt - 1,
             abandoned: u32::MAX,
@@ -116,17 +107,17 @@ mod tests {
     use super::*;
     use crate::fixtures::create_context;
 
-    /// The mark of that attempt, which counts from 1 here.
-    fn marker(attempt: u32) -> RunTag {
+    /// The tag of that attempt, counted from 1.
+    fn tag(attempt: u32) -> RunTag {
         let mut cx = create_context("40_executor_first_attempt");
         cx.execution.task_execution_id.as_mut().unwrap().retry_attempt = attempt - 1;
         let place = cx.output_prefix.strip_suffix("/1").unwrap();
         cx.output_prefix = format!("{place}/{attempt}");
-        RunTag::of(&cx, &Execution::of(&cx)).unwrap()
+        RunTag::of(&Execution::of(&cx)).unwrap()
     }
 
-    fn named(marker: &RunTag) -> Run {
-        run(json!({"run_name": format!("flyte t (p/d/r/a0) {marker}")}))
+    fn named(tag: &RunTag) -> Run {
+        run(json!({"run_name": format!("flyte t (p/d/r/a0) {tag}")}))
     }
 
     fn run(value: Value) -> Run {
@@ -134,55 +125,55 @@ mod tests {
     }
 
     #[test]
-    fn attempts_of_one_action_share_the_hash_and_count_from_one() {
-        let (first, second) = (marker(1), marker(2));
+    fn attempts_of_one_action_share_digest_and_count_from_one() {
+        let (first, second) = (tag(1), tag(2));
         assert_eq!((first.attempt, second.attempt), (1, 2));
         assert_eq!(first.action, second.action);
-        assert!(second.before().unwrap().is_up_to_here(&named(&first)));
-        assert!(!second.before().unwrap().is_up_to_here(&named(&second)));
-        assert_eq!(first.before(), None);
+        assert!(second.previous_attempt().unwrap().covers(&named(&first)));
+        assert!(!second.previous_attempt().unwrap().covers(&named(&second)));
+        assert_eq!(first.previous_attempt(), None);
         assert_eq!(RunTag::find(&format!("x {second} y")), Some(second));
     }
 
     #[test]
-    fn a_run_that_took_the_place_of_another_says_so() {
-        let first = marker(1);
+    fn run_that_replaces_abandoned_run_is_newer() {
+        let first = tag(1);
         let again = RunTag { abandoned: 1, ..first.clone() };
         assert!(first.to_string().ends_with(":1]") && again.to_string().ends_with(":1.1]"));
         assert_eq!(RunTag::find(&again.to_string()), Some(again.clone()));
-        assert!(!first.is_up_to_here(&named(&again)));
-        assert!(again.is_up_to_here(&named(&first)));
-        assert!(marker(2).before().unwrap().is_up_to_here(&named(&again)));
+        assert!(!first.covers(&named(&again)));
+        assert!(again.covers(&named(&first)));
+        assert!(tag(2).previous_attempt().unwrap().covers(&named(&again)));
     }
 
     #[test]
-    fn another_action_or_another_installation_has_another_hash() {
+    fn other_action_or_installation_has_other_digest() {
         let cx = create_context("40_executor_first_attempt");
-        let base = marker(1);
+        let base = tag(1);
         let mut elsewhere = cx.clone();
         elsewhere.output_prefix = cx.output_prefix.replacen("s3://", "gs://", 1);
         let mut action = cx.clone();
         action.execution.environment_variables.insert("ACTION_NAME".to_owned(), "a7".to_owned());
         for other in [elsewhere, action] {
-            assert_ne!(RunTag::of(&other, &Execution::of(&other)).unwrap().action, base.action);
+            assert_ne!(RunTag::of(&Execution::of(&other)).unwrap().action, base.action);
         }
         let mut unnamed = cx;
         unnamed.execution = flyteidl2::connector::TaskExecutionMetadata::default();
-        assert_eq!(RunTag::of(&unnamed, &Execution::of(&unnamed)), None);
+        assert_eq!(RunTag::of(&Execution::of(&unnamed)), None);
     }
 
     #[test]
-    fn a_run_is_found_by_its_name_or_by_the_description_of_a_task() {
-        let [first, second, third] = [1, 2, 3].map(marker);
-        assert!(second.is_up_to_here(&named(&first)));
-        assert!(second.is_up_to_here(&named(&second)));
-        assert!(!second.is_up_to_here(&named(&third)));
+    fn run_is_found_by_name_or_by_task_description() {
+        let [first, second, third] = [1, 2, 3].map(tag);
+        assert!(second.covers(&named(&first)));
+        assert!(second.covers(&named(&second)));
+        assert!(!second.covers(&named(&third)));
         let described = run(
             json!({"run_name": "nightly", "tasks": [{"task_key": "t", "description": first.to_string()}]}),
         );
-        assert!(second.is_up_to_here(&described));
+        assert!(second.covers(&described));
         for strange in ["", "[flyte:", "[flyte:x]", "[flyte:x:y]", "[flyte:0123456789abcdef:1]"] {
-            assert!(!second.is_up_to_here(&run(json!({ "run_name": strange }))), "{strange}");
+            assert!(!second.covers(&run(json!({ "run_name": strange }))), "{strange}");
         }
     }
 }

@@ -1,37 +1,40 @@
-//! A Flyte task as the body of `runs/submit` or `run-now`. Pure: the same request gives the same body.
+//! The submission of a task: the body of `runs/submit` or `run-now`. Pure: the same request gives the same body.
+//!
+//! What runs is decided in `workload`, where it runs in `compute`, how a Flyte function starts in `flyte_function`.
 
-use connector_core::{CreateContext, Error};
+use connector_core::Error;
 use databricks_client::jobs::{RunNow, SubmitRun};
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
+use super::{
+    cluster_tags::{self, AttemptTags, Cloud},
+    compute::{self, Compute},
+    flyte_function::{PythonFile, PythonTask},
+    flyte_task::FlyteTask,
+    idempotency,
+    run_tag::RunTag,
+    workload::Workload,
+};
 use crate::{
-    config::run_defaults::RunDefaults,
-    create::{
-        compute::{self, Compute},
-        flyte_function::FlyteSide,
-        idempotency,
-        run_tag::RunTag,
-        tags,
-        workload::{Entrypoint, Work},
-    },
+    config::{Entrypoint, run_defaults::RunDefaults},
     task::{DatabricksTask, integers, json},
 };
 
-/// The largest body that the Jobs API takes, in bytes (DA §1.0).
+/// The largest body that the Jobs API accepts, in bytes (databricks-api.md#common-rules).
 const MAX_BODY_BYTES: usize = 10 * 1024 * 1024;
 
 /// The largest token and path that are added to a body, in bytes.
 const ADDED_BYTES: usize = 1024;
 
-/// The largest list or map of parameters of a run-now, in bytes of JSON (DA §1.2).
+/// The largest list or map of parameters of a run-now, in bytes of JSON (databricks-api.md#task-types).
 const MAX_PARAMETER_BYTES: usize = 10_000;
 
-/// The name of the only task of a run that the user did not lay out.
+/// The key of a single task that the user did not name.
 const TASK_KEY: &str = "flyte_task";
 
-/// Keys of one task of a run, other than the task types, which all end in `_task` (DA §1.2 `SubmitTask`). What a run
-/// and its tasks share, such as `timeout_seconds`, stays with the run.
-const TASK_LEVEL: [&str; 15] = [
+/// Keys of one task, other than the task types, which all end in `_task` (databricks-api.md#task-types). Keys that a run
+/// and its tasks share, such as `timeout_seconds`, stay with the run.
+const TASK_KEYS: [&str; 15] = [
     "compute",
     "depends_on",
     "description",
@@ -49,218 +52,225 @@ const TASK_LEVEL: [&str; 15] = [
     "task_key",
 ];
 
-/// Keys of one task that the connector alone understands; Databricks never sees them.
-const OF_THE_CONNECTOR: [&str; 4] =
+/// Keys of a single task that only the connector understands. They are never sent.
+const CONNECTOR_KEYS: [&str; 4] =
     ["serverless", "python_file", "notebookPath", "notebookBaseParameters"];
 
-/// What the operator decides of every submission.
+/// The operator's settings for submissions.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Choices<'a> {
-    /// Which entrypoint starts Flyte's runtime, where either can.
+pub(crate) struct SubmissionSettings<'a> {
+    /// The entrypoint that starts Flyte's runtime, where either can.
     pub(crate) entrypoint: Entrypoint,
-    /// The rules for tags on new clusters; none when tags are switched off.
-    pub(crate) tags: Option<tags::Cloud>,
-    /// What every run gets that does not say otherwise.
+    /// The cloud whose rules for cluster tags apply; `None` adds no tags.
+    pub(crate) tags: Option<Cloud>,
+    /// Run-level keys for runs that do not set them.
     pub(crate) defaults: &'a RunDefaults,
 }
 
-/// A submission that lacks at most the path of the connector's own script.
+/// A planned submission.
 #[derive(Debug)]
-pub(crate) struct Plan {
-    body: Map<String, Value>,
-    token: String,
-    is_job: bool,
-    needs_script: bool,
-    is_runtime: bool,
-    inputs_for: Option<String>,
-}
-
-/// What is sent.
-#[derive(Debug)]
-pub(crate) enum Submission {
-    Submit(SubmitRun),
+#[expect(clippy::large_enum_variant, reason = "one value per call")]
+pub(crate) enum Plan {
+    /// Run a saved job.
     RunNow(RunNow),
+    /// Submit the user's own workload as written.
+    AsWritten(SubmitRun),
+    /// Submit the Flyte function.
+    FlyteFunction(FunctionRun),
 }
 
-/// Plans the submission of a task. Everything that the user wrote into `databricksConf` is kept, unknown keys included.
+/// The run of a Flyte function, complete except for the path of an uploaded script.
+#[derive(Debug)]
+pub(crate) struct FunctionRun {
+    run: Map<String, Value>,
+    task: Map<String, Value>,
+    python: PythonTask,
+    token: String,
+}
+
+/// Plans the submission of a task. Keeps everything that the user wrote into `databricksConf`, unknown keys included.
 ///
 /// # Errors
 ///
 /// `InvalidTask` that names what to add or change; `FailedPrecondition` for a pod template that cannot be rendered.
 pub(crate) fn plan(
     task: &DatabricksTask,
-    cx: &CreateContext,
-    choices: Choices<'_>,
+    flyte: &FlyteTask,
+    settings: SubmissionSettings<'_>,
 ) -> Result<Plan, Error> {
-    let flyte = FlyteSide::of(cx, task, choices.tags)?;
-    integers::refuse_inexact(&task.conf)?;
-    let (mut run, submit_task) = split(task.conf.clone());
+    integers::reject_inexact(&task.conf)?;
+    let (mut run, mut task_keys) = split(task.conf.clone());
     let users_token = json::optional_text(run.remove("idempotency_token"), "idempotency_token")?;
-    let token = idempotency::token(cx, &flyte.execution, users_token.as_deref());
+    let token = idempotency::token(&flyte.execution, users_token.as_deref());
+
     if let Some(job_id) = json::take_given(&mut run, "job_id") {
-        refuse_stray_task_keys(&run, &submit_task, "job_id")?;
+        reject_stray_task_keys(&run, &task_keys, "job_id")?;
         run.insert("job_id".to_owned(), integers::job_id(&job_id)?);
-        choices.defaults.complete_job_run(&mut run);
-        bound_parameters(&run)?;
-        bound_body(&run)?;
-        return Ok(Plan {
-            body: run,
-            token,
-            is_job: true,
-            needs_script: false,
-            is_runtime: false,
-            inputs_for: None,
-        });
+        settings.defaults.complete_job_run(&mut run);
+        reject_large_parameters(&run)?;
+        reject_large_body(&[&run])?;
+        return Ok(Plan::RunNow(RunNow::new(run).with_idempotency_token(token)));
     }
-    let mut plan = if run.get("tasks").is_some_and(json::is_given) {
-        refuse_stray_task_keys(&run, &submit_task, "tasks")?;
-        Plan {
-            body: run,
-            token,
-            is_job: false,
-            needs_script: false,
-            is_runtime: false,
-            inputs_for: None,
+
+    let added = Added::to_runs_of(flyte, settings);
+    if json::has(&run, "tasks") {
+        reject_stray_task_keys(&run, &task_keys, "tasks")?;
+        let mut tasks = run.remove("tasks").unwrap_or_default();
+        let objects = tasks.as_array_mut().into_iter().flatten().filter_map(Value::as_object_mut);
+        added.complete(&mut run, objects)?;
+        run.insert("tasks".to_owned(), tasks);
+        reject_large_body(&[&run])?;
+        return Ok(Plan::AsWritten(SubmitRun::new(run).with_idempotency_token(token)));
+    }
+
+    let workload = Workload::take(&mut run, &mut task_keys)?;
+    let compute = Compute::choose(&mut run, &mut task_keys, workload.needs_compute())?;
+    match compute {
+        Compute::NewCluster => {
+            compute::complete_cluster(&mut task_keys, task.spark_conf()?, flyte)?;
         }
-    } else {
-        one_task(run, submit_task, token, &flyte, choices.entrypoint)?
+        Compute::Serverless if workload.needs_environment() => {
+            let requirement = &flyte.runtime_requirement;
+            compute::add_serverless_environment(&mut run, &mut task_keys, requirement)?;
+        }
+        Compute::Serverless | Compute::ExistingCluster | Compute::OfWorkload => {}
+    }
+    if !json::has(&task_keys, "task_key") {
+        task_keys.insert("task_key".to_owned(), Value::String(TASK_KEY.to_owned()));
+    }
+    let Workload::FlyteFunction(users_task) = workload else {
+        added.complete(&mut run, [&mut task_keys])?;
+        run.insert("tasks".to_owned(), json!([task_keys]));
+        reject_large_body(&[&run])?;
+        return Ok(Plan::AsWritten(SubmitRun::new(run).with_idempotency_token(token)));
     };
-    let body = &mut plan.body;
-    compute::tag_clusters(body, &flyte)?;
-    integers::write_job_ids(body)?;
-    let marker = RunTag::of(cx, &flyte.execution);
-    if body.get("run_name").is_some_and(json::is_given) {
-        if let Some(marker) = marker {
-            marker.describe(body);
-        }
-    } else {
-        body.insert("run_name".to_owned(), Value::String(run_name(&flyte, marker.as_ref())));
-    }
-    if let Some(seconds) = timeout_seconds(cx)
-        && body.get("timeout_seconds").is_none_or(Value::is_null)
-    {
-        body.insert("timeout_seconds".to_owned(), Value::from(seconds));
-    }
-    choices.defaults.complete_run(body);
-    bound_body(body)?;
-    Ok(plan)
+    let python = PythonTask::build(users_task, &mut run, compute, flyte, settings.entrypoint)?;
+    added.complete(&mut run, [&mut task_keys])?;
+    reject_large_body(&[&run, &task_keys, &python.fields])?;
+    Ok(Plan::FlyteFunction(FunctionRun { run, task: task_keys, python, token }))
 }
 
-/// A body that is too large is refused by its size, with room for what is added last: the token, and the path of the
-/// connector's own script.
-fn bound_body(body: &Map<String, Value>) -> Result<(), Error> {
-    let size = serde_json::to_vec(body).map_or(0, |bytes| bytes.len()).saturating_add(ADDED_BYTES);
+impl FunctionRun {
+    /// True if the connector's script must be in the workspace before the run starts.
+    pub(crate) fn needs_script(&self) -> bool {
+        self.python.file == PythonFile::Uploaded
+    }
+
+    /// Returns the pod template whose arguments name the inputs, which must be written before the run starts.
+    pub(crate) fn pod_template_with_inputs(&self) -> Option<&str> {
+        self.python.pod_template.as_deref()
+    }
+
+    /// Returns the submission. `script` is the path of the connector's script, if it is needed.
+    pub(crate) fn into_submission(self, script: Option<String>) -> SubmitRun {
+        let Self { mut run, mut task, python, token } = self;
+        task.insert("spark_python_task".to_owned(), python.into_value(script));
+        run.insert("tasks".to_owned(), json!([task]));
+        SubmitRun::new(run).with_idempotency_token(token)
+    }
+}
+
+/// What the connector adds to every submitted run.
+struct Added<'a> {
+    tags: AttemptTags,
+    run_tag: Option<RunTag>,
+    run_name: String,
+    timeout_seconds: Option<i64>,
+    defaults: &'a RunDefaults,
+}
+
+impl<'a> Added<'a> {
+    fn to_runs_of(flyte: &FlyteTask, settings: SubmissionSettings<'a>) -> Self {
+        let run_tag = RunTag::of(&flyte.execution);
+        Self {
+            run_name: run_name(flyte, run_tag.as_ref()),
+            run_tag,
+            tags: settings
+                .tags
+                .map(|cloud| cluster_tags::of_attempt(cloud, &flyte.execution, &flyte.name))
+                .unwrap_or_default(),
+            timeout_seconds: flyte.timeout_seconds,
+            defaults: settings.defaults,
+        }
+    }
+
+    /// Completes the run and its tasks. The user's own values win.
+    fn complete<'m>(
+        self,
+        run: &mut Map<String, Value>,
+        tasks: impl IntoIterator<Item = &'m mut Map<String, Value>>,
+    ) -> Result<(), Error> {
+        // A run that the user named has its tag in the description of its first task.
+        let mut description = self.run_tag.as_ref().filter(|_| json::has(run, "run_name"));
+        for task in tasks {
+            cluster_tags::tag_clusters(task, &self.tags)?;
+            integers::write_job_ids(task)?;
+            if let Some(run_tag) = description.take() {
+                run_tag.describe(task);
+            }
+        }
+        let shared = run.get_mut("job_clusters").and_then(Value::as_array_mut);
+        for cluster in shared.into_iter().flatten().filter_map(Value::as_object_mut) {
+            cluster_tags::tag_clusters(cluster, &self.tags)?;
+        }
+        if !json::has(run, "run_name") {
+            run.insert("run_name".to_owned(), Value::String(self.run_name));
+        }
+        if let Some(seconds) = self.timeout_seconds
+            && run.get("timeout_seconds").is_none_or(Value::is_null)
+        {
+            run.insert("timeout_seconds".to_owned(), Value::from(seconds));
+        }
+        self.defaults.complete_run(run);
+        Ok(())
+    }
+}
+
+/// Rejects a body that is too large, leaving room for what is added later: the token and the path of the connector's script.
+fn reject_large_body(parts: &[&Map<String, Value>]) -> Result<(), Error> {
+    let bytes = |part: &&Map<String, Value>| serde_json::to_vec(part).map_or(0, |json| json.len());
+    let size = parts.iter().map(bytes).sum::<usize>().saturating_add(ADDED_BYTES);
     if size > MAX_BODY_BYTES {
         return Err(Error::invalid_task(format!(
-            "the job has {size} bytes, more than the {MAX_BODY_BYTES} that Databricks takes"
+            "the job has {size} bytes, more than the {MAX_BODY_BYTES} that Databricks accepts"
         ))
         .with_hint("make the configuration or the arguments of the task smaller"));
     }
     Ok(())
 }
 
-/// The run of a single task, which the connector puts together from the user's keys.
-fn one_task(
-    mut run: Map<String, Value>,
-    mut task: Map<String, Value>,
-    token: String,
-    flyte: &FlyteSide<'_>,
-    entrypoint: Entrypoint,
-) -> Result<Plan, Error> {
-    let mut work = Work::take(&mut run, &mut task)?;
-    let compute = Compute::take(&mut run, &mut task, &work)?;
-    let carries_environment = compute.carries_environment();
-    if !run.get("git_source").is_some_and(json::is_given) {
-        work.choose_entrypoint(
-            entrypoint,
-            carries_environment,
-            compute != Compute::Serverless,
-            flyte,
-        );
-    }
-    let (needs_script, is_runtime) = (work.needs_script(), work.is_runtime());
-    let inputs_for = flyte.container.reads_inputs_of().filter(|_| is_runtime).map(str::to_owned);
-    compute.write(&mut run, &mut task, &work, flyte)?;
-    work.write(&mut run, &mut task, flyte, carries_environment)?;
-    if !task.get("task_key").is_some_and(json::is_given) {
-        task.insert("task_key".to_owned(), Value::String(TASK_KEY.to_owned()));
-    }
-    run.insert("tasks".to_owned(), Value::Array(vec![Value::Object(task)]));
-    Ok(Plan { body: run, token, is_job: false, needs_script, is_runtime, inputs_for })
-}
-
-impl Plan {
-    /// Whether the connector's own script must be in the workspace before the run starts.
-    pub(crate) fn needs_script(&self) -> bool {
-        self.needs_script
-    }
-
-    /// The name of the pod template that needs the inputs to be written before the run starts.
-    pub(crate) fn inputs_for(&self) -> Option<&str> {
-        self.inputs_for.as_deref()
-    }
-
-    /// Whether Flyte's runtime does the work, and so writes outputs or an error.
-    pub(crate) fn is_runtime(&self) -> bool {
-        self.is_runtime
-    }
-
-    /// What is sent, with the path of the connector's own script where it is needed.
-    pub(crate) fn submission(self, script: Option<String>) -> Submission {
-        let Self { mut body, token, is_job, needs_script, .. } = self;
-        if is_job {
-            return Submission::RunNow(RunNow::new(body).with_idempotency_token(token));
-        }
-        if needs_script
-            && let Some(path) = script
-            && let Some(file) = body
-                .get_mut("tasks")
-                .and_then(|tasks| tasks.pointer_mut("/0/spark_python_task/python_file"))
-        {
-            *file = Value::String(path);
-        }
-        Submission::Submit(SubmitRun::new(body).with_idempotency_token(token))
-    }
-}
-
-/// The task's own limit, when it has one. A part of a second more is better than a limit that is too early.
-fn timeout_seconds(cx: &CreateContext) -> Option<i64> {
-    let timeout = cx.template.metadata.as_ref()?.timeout.as_ref()?;
-    Some(timeout.seconds + i64::from(timeout.nanos > 0)).filter(|seconds| *seconds > 0)
-}
-
-/// Parts the user's keys into those of the run and those of its task.
+/// Splits the user's keys into those of the run and those of its task.
 fn split(conf: Map<String, Value>) -> (Map<String, Value>, Map<String, Value>) {
     conf.into_iter().partition(|(key, _)| {
         let key = key.as_str();
-        !(key.ends_with("_task") || TASK_LEVEL.contains(&key))
+        !(key.ends_with("_task") || TASK_KEYS.contains(&key))
     })
 }
 
-/// The user laid out `tasks`, or names a job, and wrote keys of a single task beside it: nobody can say what they mean.
-fn refuse_stray_task_keys(
+/// Rejects keys of a single task beside `tasks` or `job_id`, because their meaning is ambiguous.
+fn reject_stray_task_keys(
     run: &Map<String, Value>,
     task: &Map<String, Value>,
     beside: &str,
 ) -> Result<(), Error> {
-    let ours = OF_THE_CONNECTOR.iter().filter_map(|key| run.get_key_value(*key));
-    match task.iter().chain(ours).find(|(_, value)| json::is_given(value)) {
+    let connector_keys = CONNECTOR_KEYS.iter().filter_map(|key| run.get_key_value(*key));
+    match task.iter().chain(connector_keys).find(|(_, value)| json::is_given(value)) {
         None => Ok(()),
         Some((key, _)) => {
             Err(Error::invalid_task(format!("`databricks_conf` has both `{beside}` and `{key}`"))
-                .with_hint(format!("move `{key}` into the tasks of `{beside}`, or leave it out")))
+                .with_hint(format!("move `{key}` into the tasks of `{beside}`, or remove it")))
         }
     }
 }
 
-/// Parameters of a run-now are bounded, each kind by itself.
-fn bound_parameters(run: &Map<String, Value>) -> Result<(), Error> {
+/// Rejects lists or maps of run-now parameters that are too large.
+fn reject_large_parameters(run: &Map<String, Value>) -> Result<(), Error> {
     let is_parameters = |key: &str| key.ends_with("_params") || key == "job_parameters";
     for (key, value) in run.iter().filter(|(key, _)| is_parameters(key)) {
         let size = value.to_string().len();
         if size > MAX_PARAMETER_BYTES {
             return Err(Error::invalid_task(format!(
-                "`{key}` has {size} bytes, more than the {MAX_PARAMETER_BYTES} that Databricks takes"
+                "`{key}` has {size} bytes, more than the {MAX_PARAMETER_BYTES} that Databricks accepts"
             ))
             .with_hint("put large values into a file and pass its path"));
         }
@@ -268,10 +278,9 @@ fn bound_parameters(run: &Map<String, Value>) -> Result<(), Error> {
     Ok(())
 }
 
-/// A name that leads from the Databricks page back to the Flyte run.
-fn run_name(flyte: &FlyteSide<'_>, marker: Option<&RunTag>) -> String {
-    let task = flyte.task_name();
-    let execution = &flyte.execution;
+/// Returns a name that leads from the Databricks page back to the Flyte run.
+fn run_name(flyte: &FlyteTask, run_tag: Option<&RunTag>) -> String {
+    let (task, execution) = (&flyte.name, &flyte.execution);
     if execution.run.is_empty() {
         return format!("flyte {task}");
     }
@@ -279,8 +288,8 @@ fn run_name(flyte: &FlyteSide<'_>, marker: Option<&RunTag>) -> String {
         "flyte {task} ({}/{}/{}/{})",
         execution.project, execution.domain, execution.run, execution.action
     );
-    match marker {
-        Some(marker) => format!("{name} {marker}"),
+    match run_tag {
+        Some(run_tag) => format!("{name} {run_tag}"),
         None => name,
     }
 }

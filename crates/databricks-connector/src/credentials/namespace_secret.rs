@@ -1,145 +1,133 @@
-//! The Kubernetes Secret of a task's namespace, as the credential of its runs: only in namespaces that the operator
-//! lists, read once at a time, and forgotten soon.
-//!
-//! Who reads it is behind [`NamespaceSecrets`], so that nothing here knows of Kubernetes.
+//! The Kubernetes Secret of a task's namespace as the credential of its runs. Only namespaces that the operator lists are
+//! read; what was read is cached for a short time.
 
 mod name;
-mod step;
+mod reader;
 
 use std::{
-    collections::{BTreeSet, HashMap},
-    fmt,
-    pin::Pin,
+    collections::HashMap,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
 use connector_core::{Error, ErrorKind};
-use databricks_client::Credentials;
+use databricks_client::{Credentials, clean_secret};
 use secrecy::{ExposeSecret as _, SecretString};
 use tokio::time::Instant;
+use tracing::warn;
 
+use super::error::CredentialError;
+
+use name::InvalidName;
 pub(crate) use name::SecretName;
-pub(crate) use step::{of_run, of_task};
+pub use reader::{
+    SecretAccess, SecretContent, SecretError, SecretFuture, SecretNamespaces, SecretReader,
+};
 
-use crate::get::run_tracker::failure_timers::PollFailure;
-
-/// The Secret of tasks that name none (FC §4.2).
+/// The Secret of tasks that name none (flyte-contract.md#connector-v1).
 const DEFAULT_NAME: &str = "databricks-token";
 
-/// How long what was read is used.
-const LIFE: Duration = Duration::from_secs(30);
+/// How long a Secret is cached.
+const LIFETIME: Duration = Duration::from_secs(30);
 
-/// How long a failure to read is told without another try, so that an API server in trouble is not overrun.
-const LIFE_OF_TROUBLE: Duration = Duration::from_secs(2);
+/// How long a failed read is cached, to limit the load on an API server that fails.
+const FAILURE_LIFETIME: Duration = Duration::from_secs(2);
 
-/// How long one read may take.
-const PATIENCE: Duration = Duration::from_secs(5);
+/// The time limit of one read.
+const TIMEOUT: Duration = Duration::from_secs(5);
 
-/// How many Secrets are remembered. A task chooses the name, so there must be an end.
+/// The most Secrets in the cache. Tasks choose the names.
 const MAX_SECRETS: usize = 1_000;
 
-/// What a Secret holds for us. A key that is absent, or blank, is none.
-#[derive(Debug, Clone, Default)]
-pub struct SecretContent {
-    /// The key `token`.
-    pub token: Option<SecretString>,
-    /// The key `client_id`.
-    pub client_id: Option<SecretString>,
-    /// The key `client_secret`.
-    pub client_secret: Option<SecretString>,
-}
-
-/// Why a Secret could not be read: a clause that names neither the Secret nor what it holds.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum SecretTrouble {
-    /// It passes by itself.
-    Passing(String),
-    /// Somebody has to mend something, such as a Role.
-    Lasting(String),
-}
-
-/// A Secret, as it comes. None: there is no such Secret.
-pub type SecretReading<'a> =
-    Pin<Box<dyn Future<Output = Result<Option<SecretContent>, SecretTrouble>> + Send + 'a>>;
-
-/// Whoever reads Secrets.
-pub trait NamespaceSecrets: fmt::Debug + Send + Sync {
-    /// The Secret of that name in that namespace. Both are valid names of Kubernetes.
-    fn read<'a>(&'a self, namespace: &'a str, name: &'a str) -> SecretReading<'a>;
-}
-
-/// The namespaces whose Secrets may be used.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum SecretNamespaces {
-    /// These.
-    Listed(BTreeSet<String>),
-    /// All of them.
-    Every,
-}
-
-impl fmt::Display for SecretNamespaces {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Listed(names) => {
-                f.write_str(&names.iter().map(String::as_str).collect::<Vec<_>>().join(", "))
-            }
-            Self::Every => f.write_str("every namespace"),
-        }
-    }
-}
-
-impl SecretNamespaces {
-    fn contain(&self, namespace: &str) -> bool {
-        match self {
-            Self::Listed(names) => names.contains(namespace),
-            Self::Every => true,
-        }
-    }
-}
-
-/// The Secrets that may be used, and who reads them.
-#[derive(Debug, Clone)]
-pub struct SecretAccess {
-    /// Who reads them.
-    pub reader: Arc<dyn NamespaceSecrets>,
-    /// Of which namespaces.
-    pub namespaces: SecretNamespaces,
-}
-
-/// A Secret that gives no credential.
-#[derive(Debug, Clone)]
-pub(crate) struct NoSecret {
-    pub(crate) trouble: PollFailure,
-    pub(crate) error: Error,
-}
-
-/// The Secrets as credentials, with what was read last.
+/// A cache of credentials from Secrets.
 #[derive(Debug)]
 pub(crate) struct SecretCredentials {
     access: SecretAccess,
     slots: Mutex<HashMap<SecretName, Arc<Slot>>>,
 }
 
-/// One Secret. The lock is held while it is read, so that it is read once for everybody who asks.
-type Slot = tokio::sync::Mutex<Option<Held>>;
+/// The cache entry of one Secret. It is locked during a read, so that concurrent callers share the read.
+type Slot = tokio::sync::Mutex<Option<Cached>>;
 
-/// What came of the last read.
+/// The result of the last read.
 #[derive(Debug)]
-struct Held {
+struct Cached {
     since: Instant,
-    found: Result<Option<(SecretContent, Credentials)>, NoSecret>,
+    result: Result<Option<(SecretContent, Credentials)>, CredentialError>,
 }
 
-impl Held {
+impl Cached {
     fn is_fresh(&self, now: Instant) -> bool {
-        let life = if self.found.is_ok() { LIFE } else { LIFE_OF_TROUBLE };
-        now.saturating_duration_since(self.since) < life
+        let lifetime = if self.result.is_ok() { LIFETIME } else { FAILURE_LIFETIME };
+        now.saturating_duration_since(self.since) < lifetime
     }
 
-    fn credentials(&self) -> Result<Option<Credentials>, NoSecret> {
-        self.found.clone().map(|found| found.map(|(_, credentials)| credentials))
+    fn credentials(&self) -> Result<Option<Credentials>, CredentialError> {
+        self.result.clone().map(|found| found.map(|(_, credentials)| credentials))
     }
+}
+
+/// Returns the credential from the Secret of a new task's namespace, or `None` if the operator allows none there or the
+/// task names none and the default one does not exist.
+///
+/// # Errors
+///
+/// `InvalidTask` for an invalid name; `FailedPrecondition` or `Forbidden` for a Secret that the task names and that is
+/// missing, unreadable or empty; `Unavailable` for one that cannot be read now.
+pub(super) async fn of_task(
+    secrets: Option<&SecretCredentials>,
+    named: Option<&str>,
+    namespace: &str,
+    deadline: Option<std::time::Instant>,
+) -> Result<Option<(Credentials, SecretName)>, Error> {
+    let Some(secrets) =
+        secrets.filter(|secrets| !namespace.is_empty() && secrets.may_use(namespace))
+    else {
+        if let Some(secret) = named {
+            warn!(
+                namespace,
+                secret,
+                "ignoring the Secret that the task names: FLYTE_DATABRICKS_SECRET_NAMESPACES does not list its namespace"
+            );
+        }
+        return Ok(None);
+    };
+    let secret =
+        SecretName::new(namespace, named.unwrap_or(DEFAULT_NAME)).map_err(
+            |invalid| {
+                match invalid {
+            InvalidName::Name => Error::invalid_task(format!(
+                "the task's `databricksTokenSecret`: {invalid}"
+            ))
+            .with_hint(
+                "give the name of a Secret in the task's own namespace, such as `databricks-token`",
+            ),
+            InvalidName::Namespace => {
+                Error::invalid_request(format!("the task's execution: {invalid}"))
+            }
+        }
+            },
+        )?;
+    match secrets.of(&secret, deadline).await {
+        Ok(Some(credentials)) => Ok(Some((credentials, secret))),
+        Ok(None) if named.is_some() => Err(missing(&secret).error),
+        Ok(None) => Ok(None),
+        Err(failed) => Err(failed.error),
+    }
+}
+
+/// Returns the credential from the Secret that a run was started with.
+///
+/// # Errors
+///
+/// [`CredentialError`] when it does not exist any more, or has no credential.
+pub(super) async fn of_run(
+    secrets: Option<&SecretCredentials>,
+    secret: &SecretName,
+    deadline: Option<std::time::Instant>,
+) -> Result<Credentials, CredentialError> {
+    let Some(secrets) = secrets else { return Err(not_listed(secret)) };
+    secrets.of(secret, deadline).await?.ok_or_else(|| missing(secret))
 }
 
 impl SecretCredentials {
@@ -147,8 +135,8 @@ impl SecretCredentials {
         Self { access, slots: Mutex::default() }
     }
 
-    /// The Secret that tasks use which name none, of each namespace that is listed; none where every namespace is.
-    pub(crate) fn by_default(&self) -> Vec<SecretName> {
+    /// Returns the default Secret of each listed namespace. Empty when all namespaces are allowed.
+    pub(crate) fn defaults(&self) -> Vec<SecretName> {
         match &self.access.namespaces {
             SecretNamespaces::Listed(names) => names
                 .iter()
@@ -158,62 +146,57 @@ impl SecretCredentials {
         }
     }
 
-    /// Whether the operator lets Secrets of that namespace be used.
-    pub(crate) fn may_use(&self, namespace: &str) -> bool {
+    /// True if the operator allows the Secrets of that namespace.
+    fn may_use(&self, namespace: &str) -> bool {
         self.access.namespaces.contain(namespace)
     }
 
-    /// The credential in that Secret; none when there is no such Secret.
+    /// Returns the credential from a Secret, or `None` if the Secret does not exist.
     ///
     /// # Errors
     ///
-    /// [`NoSecret`] for a namespace that is not listed, a Secret that cannot be read, or one without a usable key.
+    /// [`CredentialError`] for a namespace that is not listed, or a Secret that is unreadable or has no usable key.
     pub(crate) async fn of(
         &self,
         secret: &SecretName,
         deadline: Option<std::time::Instant>,
-    ) -> Result<Option<Credentials>, NoSecret> {
+    ) -> Result<Option<Credentials>, CredentialError> {
         if !self.may_use(secret.namespace()) {
             return Err(not_listed(secret));
         }
-        let time = deadline
+        let timeout = deadline
             .map(|deadline| deadline.saturating_duration_since(std::time::Instant::now()) / 2)
-            .map_or(PATIENCE, |half| half.min(PATIENCE));
+            .map_or(TIMEOUT, |half| half.min(TIMEOUT));
         let slot = self.slot(secret);
-        tokio::time::timeout(time, self.read(&slot, secret)).await.unwrap_or_else(|_elapsed| {
-            let why = format!("no answer came within {:.1} s", time.as_secs_f64());
-            Err(unreadable(secret, SecretTrouble::Passing(why)))
-        })
+        tokio::time::timeout(timeout, self.read(&slot, secret))
+            .await
+            .unwrap_or_else(|_elapsed| Err(unreadable(secret, timed_out(timeout))))
     }
 
     async fn read(
         &self,
         slot: &Slot,
         secret: &SecretName,
-    ) -> Result<Option<Credentials>, NoSecret> {
-        let mut held = slot.lock().await;
-        if let Some(held) = held.as_ref().filter(|held| held.is_fresh(Instant::now())) {
-            return held.credentials();
+    ) -> Result<Option<Credentials>, CredentialError> {
+        let mut cached = slot.lock().await;
+        if let Some(cached) = cached.as_ref().filter(|cached| cached.is_fresh(Instant::now())) {
+            return cached.credentials();
         }
-        let last = held.take().and_then(|held| held.found.ok().flatten());
-        let read = tokio::time::timeout(
-            PATIENCE,
-            self.access.reader.read(secret.namespace(), secret.name()),
-        );
-        let read = read.await.unwrap_or_else(|_elapsed| {
-            let why = format!("no answer came within {} s", PATIENCE.as_secs());
-            Err(SecretTrouble::Passing(why))
-        });
-        let found = match read {
+        let last = cached.take().and_then(|cached| cached.result.ok().flatten());
+        let read = self.access.reader.read(secret.namespace(), secret.name());
+        let read = tokio::time::timeout(TIMEOUT, read)
+            .await
+            .unwrap_or_else(|_elapsed| Err(timed_out(TIMEOUT)));
+        let result = match read {
             Ok(None) => Ok(None),
             Ok(Some(content)) => {
                 renewed(last, content, secret).map(Some).ok_or_else(|| unusable(secret))
             }
-            Err(trouble) => Err(unreadable(secret, trouble)),
+            Err(failed) => Err(unreadable(secret, failed)),
         };
-        let now = Held { since: Instant::now(), found };
+        let now = Cached { since: Instant::now(), result };
         let credentials = now.credentials();
-        *held = Some(now);
+        *cached = Some(now);
         credentials
     }
 
@@ -224,10 +207,12 @@ impl SecretCredentials {
         }
         if slots.len() >= MAX_SECRETS {
             let now = Instant::now();
-            // One that is being read is in use.
+            // A locked slot is being read.
             slots.retain(|_, slot| {
-                slot.try_lock().map_or(true, |held| {
-                    held.as_ref().is_some_and(|held| held.is_fresh(now) && held.found.is_ok())
+                slot.try_lock().map_or(true, |cached| {
+                    cached
+                        .as_ref()
+                        .is_some_and(|cached| cached.is_fresh(now) && cached.result.is_ok())
                 })
             });
         }
@@ -238,7 +223,7 @@ impl SecretCredentials {
     }
 }
 
-/// The credential of that content. The same content keeps its credential, and with it the tokens that were minted.
+/// Returns the credential of that content. Unchanged content keeps its credential, and with it the cached tokens.
 fn renewed(
     last: Option<(SecretContent, Credentials)>,
     content: SecretContent,
@@ -251,19 +236,12 @@ fn renewed(
 }
 
 fn credentials_in(content: &SecretContent, secret: &SecretName) -> Option<Credentials> {
-    let SecretContent { token, client_id, client_secret } = content;
-    if let Some(token) = token.as_ref().and_then(given) {
+    let clean = |value: &Option<SecretString>| clean_secret(value.as_ref()?.expose_secret());
+    if let Some(token) = clean(&content.token) {
         return Some(Credentials::personal_access_token(secret.to_string(), token));
     }
-    let (id, client_secret) =
-        (client_id.as_ref().and_then(given)?, client_secret.as_ref().and_then(given)?);
+    let (id, client_secret) = (clean(&content.client_id)?, clean(&content.client_secret)?);
     Some(Credentials::oauth_m2m(secret.to_string(), id.expose_secret(), client_secret))
-}
-
-/// A value is often stored with a line ending, which no header may hold.
-fn given(value: &SecretString) -> Option<SecretString> {
-    let text = value.expose_secret().trim();
-    (!text.is_empty()).then(|| SecretString::from(text.to_owned()))
 }
 
 fn is_same(one: &SecretContent, other: &SecretContent) -> bool {
@@ -275,49 +253,49 @@ fn is_same(one: &SecretContent, other: &SecretContent) -> bool {
     keys(one) == keys(other)
 }
 
-fn unreadable(secret: &SecretName, trouble: SecretTrouble) -> NoSecret {
-    match trouble {
-        SecretTrouble::Passing(why) => NoSecret {
-            trouble: PollFailure::Transient,
+fn timed_out(timeout: Duration) -> SecretError {
+    SecretError::Transient(format!("no answer came within {:.1} s", timeout.as_secs_f64()))
+}
+
+fn unreadable(secret: &SecretName, failed: SecretError) -> CredentialError {
+    match failed {
+        SecretError::Transient(why) => CredentialError {
+            is_transient: true,
             error: Error::new(
                 ErrorKind::Unavailable,
                 format!("{secret} could not be read: {why}"),
             ),
         },
-        SecretTrouble::Lasting(why) => NoSecret {
-            trouble: PollFailure::Rejected,
-            error: Error::failed_precondition(format!("{secret} could not be read: {why}")).with_hint(
+        SecretError::Permanent(why) => CredentialError::permanent(
+            Error::failed_precondition(format!("{secret} could not be read: {why}")).with_hint(
                 "the connector's service account needs a Role that lets it `get` this Secret; docs/deploy.md has one",
             ),
-        },
-    }
-}
-
-fn unusable(secret: &SecretName) -> NoSecret {
-    NoSecret {
-        trouble: PollFailure::Rejected,
-        error: Error::failed_precondition(format!("{secret} holds no credential")).with_hint(
-            "give it the key `token`, or the keys `client_id` and `client_secret`; blank ones count as none",
         ),
     }
 }
 
-/// The Secret that a task or a run names is not there.
-fn missing(secret: &SecretName) -> NoSecret {
-    NoSecret {
-        trouble: PollFailure::Rejected,
-        error: Error::failed_precondition(format!("there is no {}", secret.bare()))
-            .with_hint("create it with the key `token`, or with `client_id` and `client_secret`"),
-    }
+fn unusable(secret: &SecretName) -> CredentialError {
+    CredentialError::permanent(
+        Error::failed_precondition(format!("{secret} holds no credential")).with_hint(
+            "give it the key `token`, or the keys `client_id` and `client_secret`; blank ones count as none",
+        ),
+    )
 }
 
-/// The operator does not let it be used.
-fn not_listed(secret: &SecretName) -> NoSecret {
-    NoSecret {
-        trouble: PollFailure::Rejected,
-        error: Error::new(ErrorKind::Forbidden, format!("{secret} may not be used"))
+/// A Secret that a task or a run names does not exist.
+fn missing(secret: &SecretName) -> CredentialError {
+    CredentialError::permanent(
+        Error::failed_precondition(format!("there is no {}", secret.bare()))
+            .with_hint("create it with the key `token`, or with `client_id` and `client_secret`"),
+    )
+}
+
+/// The operator does not allow the namespace.
+fn not_listed(secret: &SecretName) -> CredentialError {
+    CredentialError::permanent(
+        Error::new(ErrorKind::Forbidden, format!("{secret} may not be used"))
             .with_hint("the operator can add the namespace to FLYTE_DATABRICKS_SECRET_NAMESPACES"),
-    }
+    )
 }
 
 #[cfg(test)]

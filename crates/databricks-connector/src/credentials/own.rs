@@ -1,30 +1,30 @@
-//! The connector's own credentials, each for one workspace and perhaps for some projects and domains alone. Pure.
+//! The connector's own credentials, each for one workspace, and optionally only for some projects and domains. Pure.
 
 use databricks_client::{Credentials, Host, TokenEndpoints};
 
-/// One credential of the connector, and the only host that it is sent to.
+/// One credential of the connector. It is sent only to its host.
 #[derive(Debug, Clone)]
 pub(crate) struct OwnCredential {
-    /// What the operator calls it.
+    /// The operator's name for it.
     pub(crate) name: String,
     pub(crate) host: Host,
-    /// The projects whose tasks may use it; all when empty.
+    /// The projects whose tasks may use it. Empty allows all.
     pub(crate) projects: Vec<String>,
-    /// The domains likewise.
+    /// The domains whose tasks may use it. Empty allows all.
     pub(crate) domains: Vec<String>,
     pub(crate) credentials: Credentials,
 }
 
 impl OwnCredential {
     fn admits(&self, project: &str, domain: &str) -> bool {
-        let names = |list: &[String], wanted: &str| {
-            list.is_empty() || list.iter().any(|name| name == wanted)
+        let contains = |list: &[String], name: &str| {
+            list.is_empty() || list.iter().any(|allowed| allowed == name)
         };
-        names(&self.projects, project) && names(&self.domains, domain)
+        contains(&self.projects, project) && contains(&self.domains, domain)
     }
 }
 
-/// All of them, in the order in which they are tried.
+/// All own credentials, in order of precedence.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct OwnCredentials(Vec<OwnCredential>);
 
@@ -33,12 +33,12 @@ impl OwnCredentials {
         self.0.push(own);
     }
 
-    /// The same credentials with other authorities than the clouds' own.
-    pub(crate) fn with_token_endpoints(&mut self, authorities: &TokenEndpoints) {
-        // Credentials that share their tokens go on to do so when nothing changes.
-        if *authorities != TokenEndpoints::default() {
+    /// Replaces the token endpoints of the clouds.
+    pub(crate) fn with_token_endpoints(&mut self, endpoints: &TokenEndpoints) {
+        // A replaced credential no longer shares its token cache with its clones.
+        if *endpoints != TokenEndpoints::default() {
             for own in &mut self.0 {
-                own.credentials = own.credentials.clone().with_token_endpoints(authorities.clone());
+                own.credentials = own.credentials.clone().with_token_endpoints(endpoints.clone());
             }
         }
     }
@@ -51,7 +51,7 @@ impl OwnCredentials {
         self.0.iter().filter(move |own| own.host == *host)
     }
 
-    /// The credential for a task of that project and domain.
+    /// Returns the credential for a task of that project and domain.
     pub(crate) fn for_task<'a>(
         &'a self,
         host: &'a Host,
@@ -61,8 +61,8 @@ impl OwnCredentials {
         self.of_host(host).find(|own| own.admits(project, domain))
     }
 
-    /// The credential for a run: the named one, else the first one for that host. Later calls carry no project
-    /// (FC §1.5).
+    /// Returns the credential for a run: the named one, else the first one for that host. Calls about a run contain no
+    /// project (flyte-contract.md#gettask).
     pub(crate) fn for_run<'a>(
         &'a self,
         host: &'a Host,
@@ -72,13 +72,13 @@ impl OwnCredentials {
         named.or_else(|| self.of_host(host).next())
     }
 
-    /// Whether later calls must be told which one it was.
+    /// True if its host has several credentials, so that the resource meta must name it.
     pub(crate) fn is_one_of_several(&self, own: &OwnCredential) -> bool {
         self.of_host(&own.host).nth(1).is_some()
     }
 
-    /// Whether there is any for that host.
-    pub(crate) fn knows(&self, host: &Host) -> bool {
+    /// True if there is a credential for that host.
+    pub(crate) fn has_host(&self, host: &Host) -> bool {
         self.of_host(host).next().is_some()
     }
 }
@@ -99,7 +99,7 @@ mod tests {
     }
 
     #[test]
-    fn rules_choose_for_a_task_and_the_name_for_a_run() {
+    fn projects_choose_for_task_and_name_chooses_for_run() {
         let all = OwnCredentials(vec![
             own("a", "one.cloud.databricks.com", &["team-a"], &[]),
             own("prod", "one.cloud.databricks.com", &["team-b"], &["production"]),

@@ -1,4 +1,4 @@
-//! What a task brings itself.
+//! The credentials that tasks bring in their connection.
 
 use std::{
     collections::HashMap,
@@ -8,23 +8,23 @@ use std::{
 };
 
 use connector_core::Connection;
-use databricks_client::Credentials;
+use databricks_client::{Credentials, clean_secret};
 use secrecy::{ExposeSecret, SecretString};
 
-/// The secret under which a task brings its token (FC §3).
+/// The secret that holds a task's token (flyte-contract.md#task-side).
 const TOKEN: &str = "databricks_token";
 
-/// The secrets under which a task brings a service principal.
+/// The secrets that hold a task's service principal.
 const CLIENT_ID: &str = "databricks_client_id";
 const CLIENT_SECRET: &str = "databricks_client_secret";
 
-/// How many service principals of tasks keep their minted tokens.
+/// The most service principals whose tokens are cached.
 const MAX_PRINCIPALS: usize = 1_000;
 
-/// The longest id and secret that are remembered, in bytes together. Real ones have about a hundred.
+/// The longest id and secret that are cached, in bytes together. Real ones have about a hundred.
 const MAX_PRINCIPAL: usize = 4 * 1024;
 
-/// The credentials that tasks bring. A service principal keeps its minted token between the calls of a task.
+/// Reads credentials from connections. Caches service principals, so that the calls of a task share tokens.
 #[derive(Default)]
 pub(crate) struct TaskCredentials {
     key: RandomState,
@@ -32,8 +32,8 @@ pub(crate) struct TaskCredentials {
 }
 
 impl TaskCredentials {
-    /// The credential of a call: the task's token, else its service principal. A JSON null arrives as an empty secret,
-    /// which counts as none (FC §1.3).
+    /// Returns the task's token, else its service principal. A JSON null arrives as an empty secret, which counts as none
+    /// (flyte-contract.md#createtask).
     pub(crate) fn of(&self, connection: &Connection) -> Option<Credentials> {
         let token = connection.secret(TOKEN);
         token
@@ -42,20 +42,20 @@ impl TaskCredentials {
     }
 
     fn principal(&self, connection: &Connection) -> Option<Credentials> {
-        let part =
-            |name| Some(connection.secret(name)?.expose_secret().trim()).filter(|s| !s.is_empty());
+        let part = |name| clean_secret(connection.secret(name)?.expose_secret());
         let (id, secret) = (part(CLIENT_ID)?, part(CLIENT_SECRET)?);
+        let id = id.expose_secret();
         let credentials = || {
             Credentials::oauth_m2m(
                 "the task's secrets `databricks_client_id` and `databricks_client_secret`",
                 id,
-                SecretString::from(secret.to_owned()),
+                secret.clone(),
             )
         };
-        if id.len() + secret.len() > MAX_PRINCIPAL {
+        if id.len() + secret.expose_secret().len() > MAX_PRINCIPAL {
             return Some(credentials());
         }
-        let identity = self.key.hash_one((id, secret));
+        let identity = self.key.hash_one((id, secret.expose_secret()));
         let mut principals = self.principals.lock().unwrap_or_else(PoisonError::into_inner);
         if principals.len() >= MAX_PRINCIPALS && !principals.contains_key(&identity) {
             principals.clear();
@@ -70,16 +70,9 @@ impl fmt::Debug for TaskCredentials {
     }
 }
 
-/// The token that the v1 plugin stored with its run.
-pub(crate) fn of_v1_meta(token: Option<&SecretString>) -> Option<Credentials> {
-    bearer("the token that the v1 plugin stored with the run", token?)
-}
-
-/// A token is often stored with a line ending, which no header may hold.
+/// Returns a token as a credential, or `None` if it is blank.
 pub(crate) fn bearer(name: &str, token: &SecretString) -> Option<Credentials> {
-    let token = token.expose_secret().trim();
-    (!token.is_empty())
-        .then(|| Credentials::personal_access_token(name, SecretString::from(token.to_owned())))
+    Some(Credentials::personal_access_token(name, clean_secret(token.expose_secret())?))
 }
 
 #[cfg(test)]
@@ -94,7 +87,7 @@ mod tests {
     }
 
     #[test]
-    fn a_token_comes_before_a_principal_and_blanks_count_as_none() {
+    fn token_wins_over_principal_and_blanks_count_as_none() {
         let principal = [("databricks_client_id", "i"), ("databricks_client_secret", "s")];
         assert_eq!(name(&[]), None);
         assert_eq!(name(&[("databricks_token", " \n")]), None);
@@ -107,17 +100,17 @@ mod tests {
     }
 
     #[test]
-    fn a_principal_is_remembered_unless_it_is_as_large_as_none_is() {
+    fn principal_is_cached_unless_it_is_too_large() {
         let credentials = TaskCredentials::default();
-        let remembered = |secret: &str| {
+        let cached = |secret: &str| {
             let connection = Connection::new()
                 .with_secret(CLIENT_ID, SecretString::from("i"))
                 .with_secret(CLIENT_SECRET, SecretString::from(secret.to_owned()));
             assert_eq!(credentials.of(&connection).unwrap().auth_type(), "oauth-m2m");
             credentials.principals.lock().unwrap().len()
         };
-        assert_eq!(remembered(&"s".repeat(1_000_000)), 0);
-        assert_eq!(remembered("s"), 1);
-        assert_eq!(remembered("s"), 1);
+        assert_eq!(cached(&"s".repeat(1_000_000)), 0);
+        assert_eq!(cached("s"), 1);
+        assert_eq!(cached("s"), 1);
     }
 }

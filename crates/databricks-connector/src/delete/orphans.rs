@@ -1,51 +1,132 @@
-//! Cancels runs that belong to nobody: those of earlier attempts, and those whose submission was never answered
-//! (DESIGN §3.1).
+//! Orphans: runs that Flyte does not wait for. They are the runs of earlier attempts of an action, and the run of a creation
+//! that was answered with an error or not at all.
+//!
+//! A run is an orphan if its run tag says that it belongs to the same action and to an attempt that is over
+//! ([`RunTag::covers`]).
 
-use databricks_client::{Client, Error, RunId, jobs::ListRuns};
+use std::time::Instant;
+
+use connector_core::{CallContext, CreateContext, Error};
+use databricks_client::{Client, Host, RunId, jobs::ListRuns};
 use tracing::{info, warn};
 
-use crate::create::run_tag::RunTag;
+use super::{Stopped, run as stop};
+use crate::{
+    context::{Context, host_of_run},
+    create::run_tag::RunTag,
+    error,
+    run_meta::RunMeta,
+    task::{DatabricksTask, execution::Execution},
+    telemetry::Orphan,
+};
 
-/// Pages of active runs that are looked through, at 24 runs a page.
+/// The most pages of active runs that are searched.
 const MAX_PAGES: usize = 20;
 
-/// Runs on a page: inside every statement about the limit (DA §1.5).
-const PAGE: u32 = 24;
+/// Runs on a page: within every documented limit (databricks-api.md#runs-list).
+const PAGE_SIZE: u32 = 24;
 
-/// Cancels the active runs of that action, up to that attempt, tells of each, and says how many.
+/// Cancels the run of an abandoned creation. Without the meta, which the answer of Databricks gives, the run is searched
+/// for.
 ///
 /// # Errors
 ///
-/// The first failure to list; else the first one to cancel, once all the others are cancelled: a run that cannot be
-/// cancelled shields no other.
-pub(crate) async fn cancel_runs_up_to(
+/// The error that prevents the search or the cancel.
+pub(crate) async fn cancel_abandoned(
+    context: &Context,
+    cx: CreateContext,
+    meta: Option<RunMeta>,
+) -> Result<(), Error> {
+    let Some(meta) = meta else { return find_abandoned(context, &cx).await };
+    let host = host_of_run(&meta)?;
+    if stop(context, &CallContext::from(cx), &meta).await? == Stopped::Cancelled {
+        record(context, &host, meta.run_id, Orphan::Abandoned);
+    }
+    Ok(())
+}
+
+async fn find_abandoned(context: &Context, cx: &CreateContext) -> Result<(), Error> {
+    let task = DatabricksTask::parse(cx)?;
+    let execution = Execution::of(cx);
+    let (client, _) = context.client_for_task(cx, &task, &execution).await?;
+    let host = client.host();
+    let Some(run_tag) = RunTag::of(&execution) else {
+        warn!(%host, "the run of an abandoned creation cannot be found: the request names no execution");
+        return Ok(());
+    };
+    let cancelled = cancel_active(context, &client, &run_tag, Orphan::Abandoned)
+        .await
+        .map_err(|error| error::from_client("searching the run of an abandoned creation", error))?;
+    if cancelled == 0 {
+        info!(%host, %run_tag, "no run was found for an abandoned creation");
+    }
+    Ok(())
+}
+
+/// Cancels active runs of earlier attempts of the same action. Does nothing for a first attempt.
+///
+/// # Errors
+///
+/// The error that prevents the search or a cancel.
+pub(crate) async fn cancel_earlier_attempts(
+    context: &Context,
+    cx: &CreateContext,
+) -> Result<(), Error> {
+    let execution = Execution::of(cx);
+    let Some(previous) = RunTag::of(&execution).and_then(|run_tag| run_tag.previous_attempt())
+    else {
+        return Ok(());
+    };
+    let task = DatabricksTask::parse(cx)?;
+    let (client, _) = context.client_for_task(cx, &task, &execution).await?;
+    cancel_active(context, &client, &previous, Orphan::EarlierAttempt)
+        .await
+        .map_err(|error| error::from_client("searching runs of earlier attempts", error))?;
+    Ok(())
+}
+
+/// Cancels the active runs that the tag covers, and returns how many.
+///
+/// # Errors
+///
+/// The first failed list; else the first failed cancel, after all other runs were cancelled.
+async fn cancel_active(
+    context: &Context,
     client: &Client,
-    marker: &RunTag,
-    cancelled: impl Fn(RunId),
-) -> Result<usize, Error> {
+    run_tag: &RunTag,
+    orphan: Orphan,
+) -> Result<usize, databricks_client::Error> {
+    let host = client.host();
     let mut list = ListRuns {
         active_only: true,
         expand_tasks: true,
         run_type: Some("SUBMIT_RUN".to_owned()),
-        limit: Some(PAGE),
+        limit: Some(PAGE_SIZE),
         ..ListRuns::default()
     };
-    let (mut number, mut failed) = (0, None);
+    let (mut cancelled, mut failed) = (0, None);
     for _ in 0..MAX_PAGES {
         let page = client.list_runs(&list).await?;
-        for run in page.runs.iter().filter(|run| marker.is_up_to_here(run)) {
+        for run in page.runs.iter().filter(|run| run_tag.covers(run)) {
             let Some(run_id) = run.run_id else { continue };
             if let Err(error) = client.cancel_run(run_id).await {
                 failed.get_or_insert(error);
                 continue;
             }
-            number += 1;
-            cancelled(run_id);
-            info!(host = %client.host(), %run_id, %marker, "a run that belongs to nobody was cancelled");
+            cancelled += 1;
+            record(context, host, run_id, orphan);
+            info!(%host, %run_id, %run_tag, "orphaned run cancelled");
         }
-        let Some(next) = page.next() else { return failed.map_or(Ok(number), Err) };
+        let Some(next) = page.next() else { return failed.map_or(Ok(cancelled), Err) };
         list.page_token = Some(next.to_owned());
     }
-    warn!(host = %client.host(), pages = MAX_PAGES, %marker, "there are more active runs than are looked through");
-    failed.map_or(Ok(number), Err)
+    warn!(%host, pages = MAX_PAGES, %run_tag, "the search for orphaned runs stopped at its page limit");
+    failed.map_or(Ok(cancelled), Err)
+}
+
+/// Counts a cancelled orphan once: a run that is still terminating can be found again.
+fn record(context: &Context, host: &Host, run_id: RunId, orphan: Orphan) {
+    if context.run_tracker.record_orphan(host, run_id, Instant::now()) {
+        context.settings.telemetry.metrics.orphan_cancelled(orphan);
+    }
 }

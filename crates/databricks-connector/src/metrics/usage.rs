@@ -14,7 +14,7 @@ use databricks_client::{
 use super::{series::MachineUsage, window::ClippedWindow};
 use crate::{
     config::warehouse::{SqlResults, Warehouse},
-    context::{Context, host_of},
+    context::{Context, host_of_run},
     error,
     run_meta::RunMeta,
 };
@@ -63,7 +63,7 @@ pub(super) fn warehouse_of<'a>(
     context: &'a Context,
     meta: &RunMeta,
 ) -> Result<&'a Warehouse, Error> {
-    let host = host_of(meta)?;
+    let host = host_of_run(meta)?;
     context.settings.warehouses.get(&host).ok_or_else(|| {
         let message = format!("CPU and memory metrics of runs at {host} need a SQL warehouse, and none is configured");
         Error::failed_precondition(message).with_hint(

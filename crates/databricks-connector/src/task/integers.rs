@@ -1,33 +1,35 @@
-//! Whole numbers that a user wrote. A `Struct` holds doubles, so that one of 2^53 or more has lost its last digits before
-//! it gets here, and as the id of a job it may be that of another job. Nobody could tell, so it is refused. Pure.
+//! Integers that a user wrote. A `Struct` holds doubles, so an integer of 2^53 or more has lost its last digits on the way
+//! here and may be the id of another job. Pure.
 
 use connector_core::Error;
 use serde_json::{Map, Value};
 
-/// The first number of which a double does not tell whether it was meant.
-const FIRST_UNSURE: u64 = 1 << 53;
+/// The smallest integer that a double may have rounded.
+const FIRST_INEXACT: u64 = 1 << 53;
 
+/// Rejects integers that a double may have rounded.
+///
 /// # Errors
 ///
-/// `InvalidTask` that names the first number that may not be the one that was written.
-pub(crate) fn refuse_inexact(conf: &Map<String, Value>) -> Result<(), Error> {
-    conf.iter().try_for_each(|(key, value)| refuse(value, key))
+/// `InvalidTask` that names the first one.
+pub(crate) fn reject_inexact(conf: &Map<String, Value>) -> Result<(), Error> {
+    conf.iter().try_for_each(|(key, value)| reject(value, key))
 }
 
-fn refuse(value: &Value, path: &str) -> Result<(), Error> {
+fn reject(value: &Value, path: &str) -> Result<(), Error> {
     match value {
         Value::Object(fields) => {
-            fields.iter().try_for_each(|(key, value)| refuse(value, &format!("{path}.{key}")))
+            fields.iter().try_for_each(|(key, value)| reject(value, &format!("{path}.{key}")))
         }
         Value::Array(items) => items
             .iter()
             .enumerate()
-            .try_for_each(|(index, value)| refuse(value, &format!("{path}[{index}]"))),
+            .try_for_each(|(index, value)| reject(value, &format!("{path}[{index}]"))),
         Value::Number(number)
-            if number.as_i64().is_some_and(|number| number.unsigned_abs() >= FIRST_UNSURE) =>
+            if number.as_i64().is_some_and(|number| number.unsigned_abs() >= FIRST_INEXACT) =>
         {
             Err(Error::invalid_task(format!(
-                "`{path}` is a number of so many digits that the last ones are lost on the way here"
+                "`{path}` has too many digits for a number: the last ones are lost in transit"
             ))
             .with_hint(format!("write `{path}` as text, in quotation marks")))
         }
@@ -35,11 +37,11 @@ fn refuse(value: &Value, path: &str) -> Result<(), Error> {
     }
 }
 
-/// The id of a job, from a number or from text.
+/// Returns the id of a job as a number, from a number or text.
 ///
 /// # Errors
 ///
-/// `InvalidTask` for what is no id.
+/// `InvalidTask` for anything that is not an id.
 pub(crate) fn job_id(value: &Value) -> Result<Value, Error> {
     let number = match value {
         Value::Number(number) => number.as_u64(),
@@ -52,20 +54,23 @@ pub(crate) fn job_id(value: &Value) -> Result<Value, Error> {
     })
 }
 
-/// Turns the ids of jobs that tasks start into numbers, as the API has them, where they are text.
+/// Converts a job id in a `run_job_task` from text to a number, which the API requires. Also in the task that a
+/// `for_each_task` repeats.
 ///
 /// # Errors
 ///
-/// `InvalidTask` for text that is no id.
-pub(crate) fn write_job_ids(run: &mut Map<String, Value>) -> Result<(), Error> {
-    for task in run.get_mut("tasks").and_then(Value::as_array_mut).into_iter().flatten() {
-        for path in ["/run_job_task/job_id", "/for_each_task/task/run_job_task/job_id"] {
-            if let Some(id) = task.pointer_mut(path).filter(|id| id.is_string()) {
-                *id = job_id(id)?;
-            }
-        }
+/// `InvalidTask` for text that is not an id.
+pub(crate) fn write_job_ids(task: &mut Map<String, Value>) -> Result<(), Error> {
+    if let Some(id) = task.get_mut("run_job_task").and_then(|job| job.get_mut("job_id"))
+        && id.is_string()
+    {
+        *id = job_id(id)?;
     }
-    Ok(())
+    let repeated = task.get_mut("for_each_task").and_then(|repeated| repeated.get_mut("task"));
+    match repeated.and_then(Value::as_object_mut) {
+        Some(repeated) => write_job_ids(repeated),
+        None => Ok(()),
+    }
 }
 
 #[cfg(test)]
@@ -79,7 +84,7 @@ mod tests {
     }
 
     #[test]
-    fn a_number_that_may_be_another_one_is_refused_by_its_place() {
+    fn inexact_integer_is_rejected_by_its_path() {
         for (conf, place) in [
             (json!({"job_id": 21_840_679_011_320_555_i64}), Some("`job_id`")),
             (
@@ -92,7 +97,7 @@ mod tests {
                 None,
             ),
         ] {
-            match (refuse_inexact(&map(&conf)), place) {
+            match (reject_inexact(&map(&conf)), place) {
                 (Ok(()), None) => {}
                 (Err(error), Some(place)) => assert!(error.to_string().contains(place), "{error}"),
                 (outcome, _) => panic!("{conf}: {outcome:?}"),
@@ -101,7 +106,7 @@ mod tests {
     }
 
     #[test]
-    fn an_id_is_a_positive_number_or_its_text() {
+    fn job_id_is_positive_number_or_its_text() {
         assert_eq!(job_id(&json!(7)).unwrap(), json!(7));
         assert_eq!(
             job_id(&json!(" 21840679011320555 ")).unwrap(),
@@ -115,14 +120,20 @@ mod tests {
     }
 
     #[test]
-    fn ids_of_jobs_that_tasks_start_become_numbers() {
-        let mut run = map(&json!({"tasks": [
-            {"run_job_task": {"job_id": "21840679011320555"}},
-            {"for_each_task": {"task": {"run_job_task": {"job_id": 7}}}},
-            {"notebook_task": {"base_parameters": {"job_id": "x"}}},
-        ]}));
-        write_job_ids(&mut run).unwrap();
-        assert_eq!(run["tasks"][0]["run_job_task"]["job_id"], json!(21_840_679_011_320_555_i64));
-        assert_eq!(run["tasks"][1]["for_each_task"]["task"]["run_job_task"]["job_id"], json!(7));
+    fn job_ids_of_run_job_tasks_become_numbers() {
+        for (mut task, path) in [
+            (json!({"run_job_task": {"job_id": "7"}}), "/run_job_task/job_id"),
+            (
+                json!({"for_each_task": {"task": {"run_job_task": {"job_id": "7"}}}}),
+                "/for_each_task/task/run_job_task/job_id",
+            ),
+        ] {
+            write_job_ids(task.as_object_mut().unwrap()).unwrap();
+            assert_eq!(task.pointer(path), Some(&json!(7)));
+        }
+        let other = json!({"notebook_task": {"base_parameters": {"job_id": "x"}}});
+        let mut task = map(&other);
+        write_job_ids(&mut task).unwrap();
+        assert_eq!(Value::Object(task), other);
     }
 }

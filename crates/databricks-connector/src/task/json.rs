@@ -1,17 +1,17 @@
-//! Reads JSON that a user wrote, with errors that name the field.
+//! Readers for JSON that a user wrote. Their errors name the field and never repeat its value, which may be a secret.
 
 use connector_core::Error;
 use serde_json::{Map, Value};
 
-/// The value as an object.
+/// Returns the value as an object.
 pub(crate) fn object(value: Value, field: &str) -> Result<Map<String, Value>, Error> {
     match value {
         Value::Object(object) => Ok(object),
-        other => Err(wrong(field, "an object", &other)),
+        other => Err(wrong_type(field, "an object", &other)),
     }
 }
 
-/// The value as an object; null and absent are empty.
+/// Returns the value as an object; null and absent give an empty one.
 pub(crate) fn optional_object(
     value: Option<Value>,
     field: &str,
@@ -22,18 +22,18 @@ pub(crate) fn optional_object(
     }
 }
 
-/// The value as text; null, absent and blank are none.
+/// Returns the value as trimmed text; null, absent and blank give `None`.
 pub(crate) fn optional_text(value: Option<Value>, field: &str) -> Result<Option<String>, Error> {
     match value {
         None | Some(Value::Null) => Ok(None),
         Some(Value::String(text)) => {
             Ok(Some(text.trim().to_owned()).filter(|text| !text.is_empty()))
         }
-        Some(other) => Err(wrong(field, "a string", &other)),
+        Some(other) => Err(wrong_type(field, "a string", &other)),
     }
 }
 
-/// Whether the user wrote something there: null, `{}`, `[]` and "" are nothing.
+/// True unless the value is null, `{}`, `[]` or blank text.
 pub(crate) fn is_given(value: &Value) -> bool {
     match value {
         Value::Null => false,
@@ -44,12 +44,18 @@ pub(crate) fn is_given(value: &Value) -> bool {
     }
 }
 
-/// Takes what the user wrote under this key; null and empty values count as nothing.
+/// True if the object has a value under this key that [`is_given`].
+pub(crate) fn has(object: &Map<String, Value>, key: &str) -> bool {
+    object.get(key).is_some_and(is_given)
+}
+
+/// Removes the value under this key and returns it if it [`is_given`].
 pub(crate) fn take_given(object: &mut Map<String, Value>, key: &str) -> Option<Value> {
     object.remove(key).filter(is_given)
 }
 
-/// A map of strings: scalars become text, because the API takes strings alone there (DA §1.2 `spark_conf`).
+/// Returns the value as a map of strings. Scalars become text, because the API takes only strings in such maps
+/// (databricks-api.md#task-types).
 pub(crate) fn text_map(value: Option<Value>, field: &str) -> Result<Map<String, Value>, Error> {
     optional_object(value, field)?
         .into_iter()
@@ -59,19 +65,19 @@ pub(crate) fn text_map(value: Option<Value>, field: &str) -> Result<Map<String, 
                 Value::Bool(flag) => flag.to_string(),
                 Value::Number(number) => number.to_string(),
                 Value::Null => String::new(),
-                other => return Err(wrong(&format!("{field}.{key}"), "a string", &other)),
+                other => return Err(wrong_type(&format!("{field}.{key}"), "a string", &other)),
             };
             Ok((key, Value::String(text)))
         })
         .collect()
 }
 
-/// The field holds something of another type. The value itself is not repeated: it may be a secret.
-pub(crate) fn wrong(field: &str, wanted: &str, got: &Value) -> Error {
-    Error::invalid_task(format!("`{field}` must be {wanted}, but is {}", type_name(got)))
+/// The error for a field of the wrong type.
+pub(crate) fn wrong_type(field: &str, expected: &str, actual: &Value) -> Error {
+    Error::invalid_task(format!("`{field}` must be {expected}, but is {}", type_name(actual)))
 }
 
-/// What kind of value it is, for people.
+/// Returns the name of the value's type with its article.
 pub(crate) fn type_name(value: &Value) -> &'static str {
     match value {
         Value::Null => "null",

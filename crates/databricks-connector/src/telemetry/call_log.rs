@@ -1,4 +1,4 @@
-//! What the server's log line of a call says of Databricks: the workspace, the run, and how many requests it took.
+//! Fields of the server's log line for a call: workspace, run, and the number of requests to Databricks.
 
 use std::cell::Cell;
 
@@ -6,39 +6,39 @@ use databricks_client::{Host, RunId};
 use tracing::Span;
 
 tokio::task_local! {
-    /// The requests of the call that this task works on.
+    /// The requests of the call that runs in this task.
     static REQUESTS: Cell<u32>;
 }
 
-/// Notes in the span of the call how many requests the work sends, also when it is dropped before its end.
+/// Records the number of requests that `work` sends in the span of the call, even if `work` is dropped.
 pub(crate) async fn counting<T>(work: impl Future<Output = T>) -> T {
     let counted = async {
-        let _note = Note(Span::current());
+        let _recorder = Recorder(Span::current());
         work.await
     };
-    // On the heap: every future of a caller would carry it otherwise.
+    // Boxed: otherwise it would enlarge the future of every caller.
     Box::pin(REQUESTS.scope(Cell::new(0), counted)).await
 }
 
-/// A request was sent. Those that are sent for nobody in particular belong to no call.
+/// Counts a request. Requests outside of a call are not counted.
 pub(crate) fn one_more_request() {
-    // An error says that no call is worked on here.
+    // An error means that this task runs no call.
     let _outside = REQUESTS.try_with(|requests| requests.set(requests.get().saturating_add(1)));
 }
 
-/// Notes the workspace.
+/// Records the workspace.
 pub(crate) fn workspace(host: &Host) {
     Span::current().record("workspace", host.as_str());
 }
 
-/// Notes the run.
+/// Records the run.
 pub(crate) fn run(run_id: RunId) {
     Span::current().record("run_id", tracing::field::display(run_id));
 }
 
-struct Note(Span);
+struct Recorder(Span);
 
-impl Drop for Note {
+impl Drop for Recorder {
     fn drop(&mut self) {
         let _outside = REQUESTS.try_with(|requests| self.0.record("attempts", requests.get()));
     }

@@ -78,7 +78,7 @@ impl Status {
     pub(crate) fn of(context: &Context) -> Self {
         let settings = &context.settings;
         let mut own: BTreeMap<&Host, Vec<String>> = BTreeMap::new();
-        for credential in settings.own.iter() {
+        for credential in settings.credentials.own.iter() {
             own.entry(&credential.host).or_default().push(credential.name.clone());
         }
         if let Some(host) = &settings.default_host {

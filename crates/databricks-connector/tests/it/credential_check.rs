@@ -3,8 +3,8 @@
 use std::{collections::BTreeSet, fs, path::Path, sync::Arc};
 
 use databricks_connector::{
-    Config, DatabricksConnector, Identity, NamespaceSecrets, SecretAccess, SecretContent,
-    SecretNamespaces, SecretReading, SecretTrouble, TokenEndpoints, WorkspaceCheck, Workspaces,
+    Config, DatabricksConnector, Identity, SecretAccess, SecretContent, SecretError, SecretFuture,
+    SecretNamespaces, SecretReader, TokenEndpoints, WorkspaceCheck, Workspaces,
 };
 use databricks_emulator::Emulator;
 use jsonwebtoken::{Algorithm, EncodingKey, Header, jwk::Jwk};
@@ -113,7 +113,7 @@ async fn every_credential_type_is_checked_by_name() {
     for (check, (name, kind, _)) in checks.iter().zip(kinds) {
         assert!(check.is_good(), "{check:?}");
         assert_eq!((check.name.as_str(), check.kind), (name, kind));
-        assert_eq!(check.may_submit, Ok(true));
+        assert_eq!(check.can_submit, Ok(true));
     }
 }
 
@@ -131,8 +131,8 @@ async fn rejected_credential_is_reported_without_its_secret() {
 #[derive(Debug)]
 struct Cluster;
 
-impl NamespaceSecrets for Cluster {
-    fn read<'a>(&'a self, namespace: &'a str, name: &'a str) -> SecretReading<'a> {
+impl SecretReader for Cluster {
+    fn read<'a>(&'a self, namespace: &'a str, name: &'a str) -> SecretFuture<'a> {
         assert_eq!(name, "databricks-token");
         let given = |text: &str| Some(SecretString::from(text.to_owned()));
         let found = match namespace {
@@ -144,7 +144,7 @@ impl NamespaceSecrets for Cluster {
                 client_secret: given(SECRET),
                 ..SecretContent::default()
             })),
-            "forbidden" => Err(SecretTrouble::Lasting("403: no Role".to_owned())),
+            "forbidden" => Err(SecretError::Permanent("403: no Role".to_owned())),
             _ => Ok(None),
         };
         Box::pin(async move { found })
@@ -178,6 +178,6 @@ async fn secrets_of_listed_namespaces_are_checked_at_the_default_workspace() {
             ("with-token/databricks-token", "pat", true),
         ]
     );
-    let Identity::Unknown(why) = &checks[1].who else { panic!("{checks:?}") };
+    let Identity::Unknown(why) = &checks[1].identity else { panic!("{checks:?}") };
     assert!(why.contains("no Role") && why.contains("forbidden"), "{why}");
 }

@@ -9,8 +9,8 @@ use std::{
 
 use connector_core::{Connector, CreateContext, ErrorKind, Phase, value};
 use databricks_connector::{
-    Config, NamespaceSecrets, RunMeta, SecretAccess, SecretContent, SecretNamespaces,
-    SecretReading, SecretTrouble,
+    Config, RunMeta, SecretAccess, SecretContent, SecretError, SecretFuture, SecretNamespaces,
+    SecretReader,
 };
 use databricks_emulator::Emulator;
 use secrecy::SecretString;
@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 
 use crate::harness::{Harness, TOKEN, call, stored, with_token};
 
-type Answer = Result<Option<SecretContent>, SecretTrouble>;
+type Answer = Result<Option<SecretContent>, SecretError>;
 
 /// Fake cluster: Secrets by `namespace/name`. All others do not exist.
 #[derive(Debug, Default)]
@@ -37,8 +37,8 @@ impl Cluster {
     }
 }
 
-impl NamespaceSecrets for Cluster {
-    fn read<'a>(&'a self, namespace: &'a str, name: &'a str) -> SecretReading<'a> {
+impl SecretReader for Cluster {
+    fn read<'a>(&'a self, namespace: &'a str, name: &'a str) -> SecretFuture<'a> {
         let path = format!("{namespace}/{name}");
         let answer = self.secrets.lock().unwrap().get(&path).cloned().unwrap_or(Ok(None));
         self.asked.lock().unwrap().push(path);
@@ -55,7 +55,7 @@ fn token(value: &str) -> SecretContent {
 async fn start(own: Option<&str>) -> (Harness, Arc<Cluster>) {
     let cluster = Arc::new(Cluster::default());
     let namespaces = SecretNamespaces::Listed(BTreeSet::from(["team-a".to_owned()]));
-    let reader = Arc::clone(&cluster) as Arc<dyn NamespaceSecrets>;
+    let reader = Arc::clone(&cluster) as Arc<dyn SecretReader>;
     let harness = Harness::with(|config| Config {
         access_token: own.map(|own| SecretString::from(own.to_owned())),
         namespace_secrets: Some(SecretAccess { reader, namespaces }),
@@ -175,8 +175,8 @@ async fn no_secret_is_read_for_a_disallowed_host() {
 #[tokio::test]
 async fn failing_api_server_is_an_error_for_create_and_a_message_for_get() {
     for (trouble, kind) in [
-        (SecretTrouble::Passing("it is down".to_owned()), ErrorKind::Unavailable),
-        (SecretTrouble::Lasting("it is forbidden".to_owned()), ErrorKind::FailedPrecondition),
+        (SecretError::Transient("it is down".to_owned()), ErrorKind::Unavailable),
+        (SecretError::Permanent("it is forbidden".to_owned()), ErrorKind::FailedPrecondition),
     ] {
         let (harness, cluster) = start(Some(TOKEN)).await;
         cluster.set("team-a/databricks-token", Err(trouble.clone()));
@@ -191,7 +191,7 @@ async fn failing_api_server_is_an_error_for_create_and_a_message_for_get() {
         .unwrap();
         let resource = harness.get(&meta).await;
         assert_eq!(resource.phase, Phase::Running);
-        let (SecretTrouble::Passing(why) | SecretTrouble::Lasting(why)) = &trouble;
+        let (SecretError::Transient(why) | SecretError::Permanent(why)) = &trouble;
         let words =
             format!("the Secret databricks-token of namespace team-a could not be read: {why}");
         assert!(resource.message.contains(&words), "{}", resource.message);
@@ -204,7 +204,7 @@ async fn delete_without_its_secret_uses_the_connectors_own_credential() {
     cluster.set("team-a/databricks-token", Ok(Some(token(TOKEN))));
     let meta = own.connector.create(task(&own, "team-a", None)).await.unwrap();
     // Another process, without memory of the run, whose API server is down.
-    let down = Err(SecretTrouble::Passing("it is down".to_owned()));
+    let down = Err(SecretError::Transient("it is down".to_owned()));
     let (other, cluster) = connector_for(&own.emulator, Some(TOKEN));
     cluster.set("team-a/databricks-token", down.clone());
     other.delete(call(), elsewhere(&meta)).await.unwrap();
@@ -220,7 +220,7 @@ fn connector_for(
     own: Option<&str>,
 ) -> (databricks_connector::DatabricksConnector, Arc<Cluster>) {
     let cluster = Arc::new(Cluster::default());
-    let reader = Arc::clone(&cluster) as Arc<dyn NamespaceSecrets>;
+    let reader = Arc::clone(&cluster) as Arc<dyn SecretReader>;
     let config = Config {
         instance: Some(emulator.http_url()),
         access_token: own.map(|own| SecretString::from(own.to_owned())),

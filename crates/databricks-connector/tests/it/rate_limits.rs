@@ -71,12 +71,11 @@ async fn status_429_without_retry_after_is_retried_within_the_call() {
     let harness = Harness::with(|config| Config { observer: Some(observer), ..config }).await;
     let run = harness.started(running()).await;
     harness.emulator.answer_next(Endpoint::GetRun, CannedResponse::json(429, ""), 2);
-    let (before, sent) =
-        (requests(&harness), harness.connector.workspaces().snapshots()[0].attempts);
+    let (before, sent) = (requests(&harness), harness.connector.workspace_snapshots()[0].attempts);
     let resource = harness.get(&run).await;
     assert!(!resource.message.contains("the run could not be read"), "{}", resource.message);
     assert_eq!(requests(&harness) - before, 3);
-    let snapshot = harness.connector.workspaces().snapshots().remove(0);
+    let snapshot = harness.connector.workspace_snapshots().remove(0);
     assert_eq!((snapshot.attempts - sent, snapshot.retries), (3, 2));
     assert_eq!(snapshot.circuit_breaker, CircuitBreakerState::Closed);
     let statuses = seen.0.lock().unwrap();

@@ -101,6 +101,6 @@ async fn check_reports_the_identity_of_each_credential_and_starts_nothing() {
     let checks = harness.connector.check().await;
     assert_eq!(checks.len(), 2);
     assert!(checks.iter().all(databricks_connector::WorkspaceCheck::is_good), "{checks:?}");
-    assert_eq!(checks[0].who, Identity::Known("someone@example.com".to_owned()));
+    assert_eq!(checks[0].identity, Identity::Known("someone@example.com".to_owned()));
     assert!(harness.emulator.runs().is_empty());
 }

@@ -1,13 +1,13 @@
 """Starts Flyte's runtime on Databricks, and fails when the user's code failed.
 
-The Flyte connector for Databricks keeps this file in the workspace, in the home of whoever submits the run, and
-names it as the `python_file` of a `spark_python_task`. Its name tells its content: do not edit it there.
+The Flyte connector for Databricks uploads this file to the workspace home of the principal that submits the run, and
+names it as the `python_file` of a `spark_python_task`. The file name contains a digest of the content: do not edit it.
 
     flyte_entrypoint.py [--env KEY=VALUE]... a0 <arguments of Flyte's runtime>
 
-It sets the variables, removes an `error.pb` that an earlier attempt left behind, and calls the `a0` of the `flyte`
-that is installed here. That one reports a failure of the user's code by writing `error.pb` and ends well; this one
-reads the file, prints it, and ends with an error, so that Databricks calls the run failed.
+It sets the environment variables, removes the `error.pb` of an earlier attempt, and calls the `a0` of the installed
+`flyte`. When the user's code fails, `a0` writes `error.pb` and exits with 0. This script reads the file, prints it and
+exits with an error, so that Databricks marks the run as failed.
 """
 
 from __future__ import annotations
@@ -28,35 +28,35 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import click
 
-# What Flyte's executor writes for the path of a checkpoint that there is none of: two quote characters.
+# The path that Flyte's executor writes for a missing checkpoint: two quote characters.
 NO_CHECKPOINT = '""'
 
 
 class Stop(Exception):
-    """Ends the run as failed, with one line that says why."""
+    """Fails the run with a one-line reason."""
 
 
 def main(argv: list[str]) -> None:
-    """Runs the task that the arguments tell of.
+    """Runs the task that the arguments describe.
 
-    Returns without a word after a success: Databricks takes even `sys.exit(0)` for a failure in some runtimes. A
-    failure is the text of a `SystemExit`, which Python prints as its last line and Databricks shows as the error.
+    Returns normally after a success: some Databricks runtimes treat even `sys.exit(0)` as a failure. A failure is the
+    text of a `SystemExit`, which Python prints as its last line and Databricks shows as the error.
     """
     reason = None
     try:
         variables, arguments = split(argv)
-        # Flyte reads some of them while it is imported, so they come first.
+        # Flyte reads some variables at import time, so they are set first.
         os.environ.update(variables)
         outside_event_loops(lambda: run(arguments))
     except Stop as stop:
         reason = str(stop)
-    # Out here nothing is being handled: a notebook would print that along.
+    # Outside of the `except` block, so that a notebook does not print the handled exception too.
     if reason is not None:
         sys.exit(reason)
 
 
 def split(argv: list[str]) -> tuple[dict[str, str], list[str]]:
-    """The variables, and the arguments of Flyte's runtime without their first, which is its name."""
+    """Splits the command line into variables and the arguments of Flyte's runtime, without the leading `a0`."""
     variables: dict[str, str] = {}
     rest = list(argv)
     while rest[:1] == ["--env"]:
@@ -72,7 +72,7 @@ def split(argv: list[str]) -> tuple[dict[str, str], list[str]]:
 
 
 def without_quotes(arguments: list[str]) -> list[str]:
-    """The same arguments, but for no checkpoint an empty path: Flyte would look for one of two quote characters."""
+    """Replaces the path of a missing checkpoint by an empty one: Flyte would search a checkpoint named `""`."""
     flags = ["", *arguments]
     return [
         "" if argument == NO_CHECKPOINT and flag in ("--prev-checkpoint", "-p") else argument
@@ -81,7 +81,7 @@ def without_quotes(arguments: list[str]) -> list[str]:
 
 
 def outside_event_loops(work: Callable[[], None]) -> None:
-    """Does the work in a thread of its own when an event loop runs here already, as it does in a notebook's kernel."""
+    """Calls `work`, in a separate thread if this thread runs an event loop, as in a notebook kernel."""
     if not has_event_loop():
         work()
         return
@@ -90,7 +90,7 @@ def outside_event_loops(work: Callable[[], None]) -> None:
     def catching() -> None:
         try:
             work()
-        except BaseException as error:  # it is raised again below, in the thread that waits
+        except BaseException as error:  # raised again below, in the waiting thread
             raised.append(error)
 
     thread = threading.Thread(target=catching, name="flyte-a0", daemon=True)
@@ -101,7 +101,7 @@ def outside_event_loops(work: Callable[[], None]) -> None:
 
 
 def has_event_loop() -> bool:
-    """Whether this thread runs an event loop."""
+    """True if this thread runs an event loop."""
     try:
         asyncio.get_running_loop()
     except RuntimeError:
@@ -110,7 +110,7 @@ def has_event_loop() -> bool:
 
 
 def run(arguments: list[str]) -> None:
-    """Runs Flyte's runtime between the removal of the old error file and the reading of the new one."""
+    """Removes the old error file, runs Flyte's runtime and reads the new error file."""
     runtime = installed_runtime()
     context = parsed(runtime, arguments)
     outputs = context.params["outputs_path"]
@@ -118,7 +118,7 @@ def run(arguments: list[str]) -> None:
     let_faulthandler_be()
     with working_folder(context.params), import_paths(context.params), arguments_of_process(arguments), context:
         raised = invoked(runtime, context)
-    # The runtime can write the file and raise as well; the file has the reason.
+    # The runtime can write the file and also raise. The file contains the reason.
     stop_for_error_file(outputs, raised)
     if raised:
         traceback.print_exception(type(raised), raised, raised.__traceback__)
@@ -126,18 +126,18 @@ def run(arguments: list[str]) -> None:
 
 
 def invoked(runtime: click.Command, context: click.Context) -> BaseException | None:
-    """Calls the runtime, and returns what it raised but for a good end."""
+    """Calls the runtime and returns what it raised, or None after a success."""
     try:
         runtime.invoke(context)
     except SystemExit as ended:
         return ended if ended.code else None
-    except Exception as error:  # whatever it is
+    except Exception as error:
         return error
     return None
 
 
 def installed_runtime() -> click.Command:
-    """The command behind the console script `a0` of the installed flyte."""
+    """Returns the command of the console script `a0` of the installed flyte."""
     try:
         flyte = metadata.distribution("flyte")
     except metadata.PackageNotFoundError:
@@ -148,11 +148,11 @@ def installed_runtime() -> click.Command:
     for script in flyte.entry_points:
         if script.group == "console_scripts" and script.name == "a0":
             return script.load()
-    raise Stop(f"flyte_entrypoint: flyte {flyte.version}, which is installed here, has no `a0`: it takes flyte 2")
+    raise Stop(f"flyte_entrypoint: the installed flyte {flyte.version} has no `a0`: flyte 2 is required")
 
 
 def let_faulthandler_be() -> None:
-    """Keeps Flyte from registering a dump of its threads where that would raise: without a file behind stderr."""
+    """Prevents Flyte from registering a thread dump when stderr has no file, which would raise."""
     try:
         sys.stderr.fileno()
     except (AttributeError, OSError):
@@ -162,21 +162,21 @@ def let_faulthandler_be() -> None:
 
 
 def parsed(runtime: click.Command, arguments: list[str]) -> click.Context:
-    """The arguments as the runtime's own command line reads them, with what it takes from variables."""
+    """Parses the arguments with the runtime's own command line, including values from variables."""
     import click
 
     try:
         return runtime.make_context("a0", list(arguments))
     except click.ClickException as wrong:
-        raise Stop(f"flyte_entrypoint: a0 does not take these arguments: {wrong.format_message()}") from None
+        raise Stop(f"flyte_entrypoint: a0 rejects these arguments: {wrong.format_message()}") from None
 
 
 @contextlib.contextmanager
 def working_folder(params: dict[str, Any]) -> Iterator[None]:
-    """A fresh folder to work in, when the code is to be unpacked into the current one.
+    """Changes to a new working folder if the code is unpacked into the current one.
 
-    In a pod the current folder is the task's alone. Here it can be shared with other runs of the same cluster, or be
-    the folder of this file.
+    In a pod only the task uses the current folder. Here other runs of the cluster can share it, or it can be the folder
+    of this file.
     """
     unpacked = params.get("tgz") or params.get("pkl")
     if not unpacked or os.path.isabs(params.get("dest") or "."):
@@ -194,7 +194,7 @@ def working_folder(params: dict[str, Any]) -> Iterator[None]:
 
 @contextlib.contextmanager
 def import_paths(params: dict[str, Any]) -> Iterator[None]:
-    """The folders of `_F_SYS_PATH` on the import path, which the runtime itself adds only when it unpacks code."""
+    """Adds the folders of `_F_SYS_PATH` to the import path. The runtime adds them only when it unpacks code."""
     before = list(sys.path)
     if not (params.get("tgz") or params.get("pkl")):
         folders = os.environ.get("_F_SYS_PATH", "").split(":")
@@ -207,7 +207,7 @@ def import_paths(params: dict[str, Any]) -> Iterator[None]:
 
 @contextlib.contextmanager
 def arguments_of_process(arguments: list[str]) -> Iterator[None]:
-    """`sys.argv` as the task finds it in a pod."""
+    """Sets `sys.argv` as in a pod."""
     before = sys.argv
     sys.argv = ["a0", *arguments]
     try:
@@ -217,24 +217,24 @@ def arguments_of_process(arguments: list[str]) -> Iterator[None]:
 
 
 def filesystem(path: str) -> Any:
-    """Flyte's own way to the store that holds the path, with Flyte's settings for it."""
+    """Returns Flyte's file system for the path, with Flyte's settings."""
     from flyte import storage
 
     return storage.get_underlying_filesystem(path=path)
 
 
 def remove(path: str) -> None:
-    """Removes a file that may not be there."""
+    """Removes a file if it exists."""
     try:
         filesystem(path).rm_file(path)
     except FileNotFoundError:
         pass
-    except Exception as error:  # the task may run well without
-        warn(f"cannot remove {path}, in case an earlier attempt left it: {first_line(str(error))}")
+    except Exception as error:  # the task can still succeed
+        warn(f"cannot remove {path} of an earlier attempt: {first_line(str(error))}")
 
 
 def read(path: str) -> bytes | None:
-    """The content of a file; none when there is no such file."""
+    """Returns the content of a file, or None if it does not exist."""
     try:
         return filesystem(path).cat_file(path)
     except FileNotFoundError:
@@ -242,11 +242,11 @@ def read(path: str) -> bytes | None:
 
 
 def stop_for_error_file(outputs: str, raised: BaseException | None) -> None:
-    """Prints the error file, when there is one, and stops with its summary."""
+    """Prints the error file, if there is one, and stops with its summary."""
     path = posixpath.join(outputs, "error.pb")
     try:
         content = read(path)
-    except Exception as unreadable:  # a store may refuse to say that a file is missing
+    except Exception as unreadable:  # a store can reject reads of missing files
         if raised or has_outputs(outputs):
             return
         raise Stop(f"flyte_entrypoint: cannot read {path}: {first_line(str(unreadable))}") from None
@@ -261,26 +261,26 @@ def stop_for_error_file(outputs: str, raised: BaseException | None) -> None:
 
 
 def summary(code: str, message: str) -> str:
-    """One line: the code and the first line of the message, or the line of a traceback in it that says both."""
+    """Returns the last line of a traceback that has the code, else the code and the first line of the message."""
     last_of_traceback = (line.strip() for line in message.splitlines() if line.startswith(f"{code}: "))
     return next(last_of_traceback, f"{code}: {first_line(message)}")
 
 
 def has_outputs(outputs: str) -> bool:
-    """Whether the runtime wrote what it writes after a success only."""
+    """True if the runtime wrote its outputs, which it does only after a success."""
     try:
         return read(posixpath.join(outputs, "outputs.pb")) is not None
-    except Exception:  # then nothing is known
+    except Exception:
         return False
 
 
 def first_line(text: str) -> str:
-    """The first line that is not empty."""
+    """Returns the first line that is not blank."""
     return next((line.strip() for line in text.splitlines() if line.strip()), "(no message)")
 
 
 def warn(text: str) -> None:
-    """Says something that ends nothing."""
+    """Prints a warning."""
     print(f"flyte_entrypoint: warning: {text}", file=sys.stderr, flush=True)
 
 

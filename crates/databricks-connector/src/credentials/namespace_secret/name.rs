@@ -1,10 +1,10 @@
-//! The names of a Secret. They become part of an address, so nothing else than a name gets through.
+//! The names of a Secret. They become part of a URL, so anything but a valid name is rejected.
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// A Secret by its namespace and its name, both as Kubernetes allows them. `Display` is how the log calls it.
+/// A Secret, by its namespace and name, both valid in Kubernetes.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(try_from = "Names")]
 pub(crate) struct SecretName {
@@ -18,9 +18,9 @@ struct Names {
     name: String,
 }
 
-/// What is no name of Kubernetes. It does not say the text, which anybody may have written.
+/// A text that is not a name of Kubernetes. Does not contain the text, which any task can choose.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum BadName {
+pub(crate) enum InvalidName {
     #[error("the namespace is not a name of Kubernetes")]
     Namespace,
     #[error("the name of the Secret is not a name of Kubernetes")]
@@ -28,15 +28,17 @@ pub(crate) enum BadName {
 }
 
 impl SecretName {
+    /// Validates the names.
+    ///
     /// # Errors
     ///
-    /// [`BadName`] for anything but a DNS label as the namespace and a DNS subdomain as the name.
-    pub(crate) fn new(namespace: &str, name: &str) -> Result<Self, BadName> {
+    /// [`InvalidName`] for anything but a DNS label as the namespace and a DNS subdomain as the name.
+    pub(crate) fn new(namespace: &str, name: &str) -> Result<Self, InvalidName> {
         if namespace.len() > 63 || !is_label(namespace) {
-            return Err(BadName::Namespace);
+            return Err(InvalidName::Namespace);
         }
         if name.len() > 253 || !name.split('.').all(is_label) {
-            return Err(BadName::Name);
+            return Err(InvalidName::Name);
         }
         Ok(Self { namespace: namespace.to_owned(), name: name.to_owned() })
     }
@@ -49,21 +51,21 @@ impl SecretName {
         &self.name
     }
 
-    /// The same without an article.
+    /// Formats the Secret without an article.
     pub(crate) fn bare(&self) -> String {
         format!("Secret {} in namespace {}", self.name, self.namespace)
     }
 }
 
 impl TryFrom<Names> for SecretName {
-    type Error = BadName;
+    type Error = InvalidName;
 
-    fn try_from(names: Names) -> Result<Self, BadName> {
+    fn try_from(names: Names) -> Result<Self, InvalidName> {
         Self::new(&names.namespace, &names.name)
     }
 }
 
-/// Small letters, digits, and dashes within.
+/// True for lowercase letters, digits and inner dashes.
 fn is_label(text: &str) -> bool {
     let alphanumeric = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
     let bytes = text.as_bytes();
@@ -83,25 +85,25 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_names_of_kubernetes_get_through() {
+    fn only_valid_kubernetes_names_are_accepted() {
         for (namespace, name) in [("team-a", "databricks-token"), ("1", "a.b.c"), ("x", "0")] {
             let secret = SecretName::new(namespace, name).unwrap();
             assert_eq!((secret.namespace(), secret.name()), (namespace, name));
         }
         let long = "a".repeat(64);
         for namespace in ["", "a.b", "A", "a/b", "..", "-a", "a-", "a b", "ä", long.as_str()] {
-            assert_eq!(SecretName::new(namespace, "x"), Err(BadName::Namespace), "{namespace}");
+            assert_eq!(SecretName::new(namespace, "x"), Err(InvalidName::Namespace), "{namespace}");
         }
         let long = "a".repeat(254);
         for name in
             ["", "..", "../x", "a/b", "a?b", "a%2fb", "a..b", ".a", "A", "a_b", long.as_str()]
         {
-            assert_eq!(SecretName::new("x", name), Err(BadName::Name), "{name}");
+            assert_eq!(SecretName::new("x", name), Err(InvalidName::Name), "{name}");
         }
     }
 
     #[test]
-    fn a_stored_name_is_checked_when_it_is_read() {
+    fn stored_name_is_validated_when_read() {
         let read = |text: &str| serde_json::from_str::<SecretName>(text);
         let good = r#"{"namespace":"team-a","name":"databricks-token"}"#;
         let secret = read(good).unwrap();

@@ -1,15 +1,15 @@
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 
 use super::*;
 
-type Answer = Result<Option<SecretContent>, SecretTrouble>;
+type Answer = Result<Option<SecretContent>, SecretError>;
 
-/// Answers in turn, each after a second, and the last one for ever.
+/// Answers in turn, each after a second. Repeats the last answer.
 #[derive(Debug)]
 struct Scripted(Mutex<(VecDeque<Answer>, u32)>);
 
-impl NamespaceSecrets for Scripted {
-    fn read<'a>(&'a self, _namespace: &'a str, _name: &'a str) -> SecretReading<'a> {
+impl SecretReader for Scripted {
+    fn read<'a>(&'a self, _namespace: &'a str, _name: &'a str) -> SecretFuture<'a> {
         let mut state = self.0.lock().unwrap();
         state.1 += 1;
         let answer = match state.0.len() {
@@ -33,11 +33,11 @@ impl World {
         let reader = Arc::new(Scripted(Mutex::new((answers.into_iter().collect(), 0))));
         let namespaces = SecretNamespaces::Listed(BTreeSet::from(["team-a".to_owned()]));
         let access =
-            SecretAccess { reader: Arc::clone(&reader) as Arc<dyn NamespaceSecrets>, namespaces };
+            SecretAccess { reader: Arc::clone(&reader) as Arc<dyn SecretReader>, namespaces };
         Self { secrets: SecretCredentials::new(access), reader }
     }
 
-    async fn ask(&self) -> Result<Option<Credentials>, NoSecret> {
+    async fn credentials(&self) -> Result<Option<Credentials>, CredentialError> {
         self.secrets.of(&secret("team-a"), None).await
     }
 
@@ -64,9 +64,10 @@ fn principal(id: &str, client_secret: &str) -> SecretContent {
 }
 
 #[tokio::test(start_paused = true)]
-async fn those_who_ask_at_once_share_one_read() {
+async fn concurrent_callers_share_one_read() {
     let world = World::new([Ok(Some(token("t")))]);
-    let (one, two, three) = tokio::join!(world.ask(), world.ask(), world.ask());
+    let (one, two, three) =
+        tokio::join!(world.credentials(), world.credentials(), world.credentials());
     for found in [one, two, three] {
         assert_eq!(
             found.unwrap().unwrap().name(),
@@ -77,57 +78,57 @@ async fn those_who_ask_at_once_share_one_read() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_change_is_seen_after_half_a_minute() {
+async fn change_is_seen_after_cache_lifetime() {
     let world = World::new([Ok(Some(token("old"))), Ok(None), Ok(Some(principal("id", "s")))]);
-    assert_eq!(world.ask().await.unwrap().unwrap().auth_type(), "pat");
+    assert_eq!(world.credentials().await.unwrap().unwrap().auth_type(), "pat");
     tokio::time::advance(Duration::from_secs(29)).await;
-    assert!(world.ask().await.unwrap().is_some());
+    assert!(world.credentials().await.unwrap().is_some());
     assert_eq!(world.reads(), 1);
     tokio::time::advance(Duration::from_secs(1)).await;
-    assert!(world.ask().await.unwrap().is_none());
-    tokio::time::advance(LIFE).await;
-    assert_eq!(world.ask().await.unwrap().unwrap().auth_type(), "oauth-m2m");
+    assert!(world.credentials().await.unwrap().is_none());
+    tokio::time::advance(LIFETIME).await;
+    assert_eq!(world.credentials().await.unwrap().unwrap().auth_type(), "oauth-m2m");
 }
 
 #[tokio::test(start_paused = true)]
-async fn trouble_is_told_by_its_kind_and_soon_asked_about_again() {
-    let passing = SecretTrouble::Passing("it is down".to_owned());
-    let lasting = SecretTrouble::Lasting("forbidden".to_owned());
-    let world = World::new([Err(passing), Err(lasting), Ok(Some(token("t")))]);
-    for (trouble, kind, words) in [
-        (PollFailure::Transient, ErrorKind::Unavailable, "it is down"),
-        (PollFailure::Rejected, ErrorKind::FailedPrecondition, "forbidden"),
+async fn failures_are_classified_and_read_again_soon() {
+    let transient = SecretError::Transient("it is down".to_owned());
+    let permanent = SecretError::Permanent("forbidden".to_owned());
+    let world = World::new([Err(transient), Err(permanent), Ok(Some(token("t")))]);
+    for (is_transient, kind, words) in [
+        (true, ErrorKind::Unavailable, "it is down"),
+        (false, ErrorKind::FailedPrecondition, "forbidden"),
     ] {
-        let no = world.ask().await.unwrap_err();
-        assert_eq!((no.trouble, no.error.kind()), (trouble, kind));
-        assert!(no.error.to_string().contains(words), "{}", no.error);
+        let failed = world.credentials().await.unwrap_err();
+        assert_eq!((failed.is_transient, failed.error.kind()), (is_transient, kind));
+        assert!(failed.error.to_string().contains(words), "{}", failed.error);
         let reads = world.reads();
-        assert!(world.ask().await.is_err());
-        assert_eq!(world.reads(), reads, "a failure is not repeated at once");
-        tokio::time::advance(LIFE_OF_TROUBLE).await;
+        assert!(world.credentials().await.is_err());
+        assert_eq!(world.reads(), reads, "a failure is cached");
+        tokio::time::advance(FAILURE_LIFETIME).await;
     }
-    assert!(world.ask().await.unwrap().is_some());
+    assert!(world.credentials().await.unwrap().is_some());
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_has_no_time_does_not_wait_for_the_read() {
+async fn expired_deadline_does_not_wait_for_read() {
     let world = World::new([Ok(Some(token("t")))]);
     let deadline = std::time::Instant::now();
-    let no = world.secrets.of(&secret("team-a"), Some(deadline)).await.unwrap_err();
-    assert_eq!(no.trouble, PollFailure::Transient);
+    let failed = world.secrets.of(&secret("team-a"), Some(deadline)).await.unwrap_err();
+    assert!(failed.is_transient);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_namespace_that_is_not_listed_is_not_read() {
+async fn unlisted_namespace_is_not_read() {
     let world = World::new([Ok(Some(token("t")))]);
-    let no = world.secrets.of(&secret("team-b"), None).await.unwrap_err();
-    assert_eq!(no.error.kind(), ErrorKind::Forbidden);
+    let failed = world.secrets.of(&secret("team-b"), None).await.unwrap_err();
+    assert_eq!(failed.error.kind(), ErrorKind::Forbidden);
     assert_eq!(world.reads(), 0);
     assert!(SecretNamespaces::Every.contain("team-b"));
 }
 
 #[test]
-fn the_same_content_keeps_the_tokens_that_were_minted_for_it() {
+fn unchanged_content_keeps_its_credential() {
     let content = |client_secret| principal("id", client_secret);
     let kept = Credentials::oauth_m2m("kept", "id", SecretString::from("one"));
     let name = |client_secret| {
@@ -139,7 +140,7 @@ fn the_same_content_keeps_the_tokens_that_were_minted_for_it() {
 }
 
 #[test]
-fn a_token_comes_before_a_principal_and_blanks_count_as_none() {
+fn token_wins_over_principal_and_blanks_count_as_none() {
     let kind = |token: &str, id: &str, client_secret: &str| {
         let content = SecretContent {
             token: Some(text(token)),
@@ -155,7 +156,7 @@ fn a_token_comes_before_a_principal_and_blanks_count_as_none() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn memory_is_bounded() {
+async fn cache_is_bounded() {
     let world = World::new([Ok(None)]);
     for n in 0..=MAX_SECRETS {
         world.secrets.slot(&SecretName::new("team-a", &format!("s{n}")).unwrap());
@@ -164,8 +165,8 @@ async fn memory_is_bounded() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn no_value_is_shown() {
+async fn debug_output_contains_no_secret() {
     let world = World::new([Ok(Some(token("dapi-canary")))]);
-    world.ask().await.unwrap();
+    world.credentials().await.unwrap();
     assert!(!format!("{:?}", world.secrets).contains("canary"));
 }

@@ -1,25 +1,26 @@
-//! Tags on new clusters, within the rules of each cloud (DA §10.2).
+//! Tags on new clusters that lead back to the Flyte run, within the rules of each cloud (databricks-api.md#custom-tags).
 
+use connector_core::Error;
 use databricks_client::Host;
 use serde_json::{Map, Value};
 
-use crate::task::execution::Execution;
+use crate::task::{execution::Execution, json};
 
-/// Tags that a cluster may have.
+/// The most tags that a cluster may have.
 const MAX_TAGS: usize = 45;
 
-/// Whose rules apply.
+/// The cloud whose rules for tags apply.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Cloud {
     Aws,
     Azure,
     Gcp,
-    /// A host that does not tell; the narrowest rules are taken.
+    /// Not known from the host name. The narrowest rules apply.
     Unknown,
 }
 
 impl Cloud {
-    /// The cloud of a workspace, by the suffix of its name (DA §4.3).
+    /// Returns the cloud of a workspace by the suffix of its host name (databricks-api.md#host-names).
     pub(crate) fn of(host: &Host) -> Self {
         let name = host.name();
         if name.ends_with(".gcp.databricks.com") {
@@ -45,7 +46,7 @@ impl Cloud {
         }
     }
 
-    /// The value as the cloud takes it: other characters become `-`, and what is too long is cut.
+    /// Returns the value within the cloud's rules: replaces other characters by `-` and truncates.
     fn value(self, text: &str) -> String {
         let allowed = |character: char| match self {
             Self::Aws => character.is_ascii_alphanumeric() || " _+-=.:/@".contains(character),
@@ -68,32 +69,58 @@ impl Cloud {
     }
 }
 
-/// The tags of an attempt beside the user's own, which win.
-pub(crate) fn merged(
-    cloud: Cloud,
-    execution: &Execution,
-    task: &str,
-    users_own: Map<String, Value>,
-) -> Map<String, Value> {
-    // Counted from 1, as Flyte's own label is.
-    let attempt = execution.retry_attempt.saturating_add(1).to_string();
-    let ours = [
+/// The tags of one attempt.
+pub(crate) type AttemptTags = Vec<(&'static str, String)>;
+
+/// Returns the tags of an attempt, with values that the cloud accepts. Tags without a value are left out.
+pub(crate) fn of_attempt(cloud: Cloud, execution: &Execution, task: &str) -> AttemptTags {
+    [
         ("flyte_org", execution.org.as_str()),
         ("flyte_project", &execution.project),
         ("flyte_domain", &execution.domain),
         ("flyte_run", &execution.run),
         ("flyte_action", &execution.action),
         ("flyte_task", task),
-        ("flyte_attempt", &attempt),
-    ];
-    let mut merged = users_own;
-    for (key, value) in ours {
-        let value = cloud.value(value);
-        if !value.is_empty() && merged.len() < MAX_TAGS && !merged.contains_key(key) {
-            merged.insert(key.to_owned(), Value::String(value));
+        ("flyte_attempt", &execution.attempt().to_string()),
+    ]
+    .into_iter()
+    .map(|(key, value)| (key, cloud.value(value)))
+    .filter(|(_, value)| !value.is_empty())
+    .collect()
+}
+
+/// Tags the new cluster of a task, of the task that it repeats, or of an entry of `job_clusters`. Changes nothing else of
+/// it.
+///
+/// # Errors
+///
+/// `InvalidTask` when the user's own tags have the wrong type.
+pub(crate) fn tag_clusters(
+    owner: &mut Map<String, Value>,
+    tags: &AttemptTags,
+) -> Result<(), Error> {
+    if let Some(cluster) = owner.get_mut("new_cluster").and_then(Value::as_object_mut) {
+        let users_tags = json::text_map(cluster.remove("custom_tags"), "new_cluster.custom_tags")?;
+        let merged = merged(users_tags, tags);
+        if !merged.is_empty() {
+            cluster.insert("custom_tags".to_owned(), Value::Object(merged));
         }
     }
-    merged
+    let repeated = owner.get_mut("for_each_task").and_then(|repeated| repeated.get_mut("task"));
+    match repeated.and_then(Value::as_object_mut) {
+        Some(repeated) => tag_clusters(repeated, tags),
+        None => Ok(()),
+    }
+}
+
+/// Adds the attempt's tags to the user's own, which win.
+fn merged(mut users_tags: Map<String, Value>, tags: &AttemptTags) -> Map<String, Value> {
+    for (key, value) in tags {
+        if users_tags.len() < MAX_TAGS && !users_tags.contains_key(*key) {
+            users_tags.insert((*key).to_owned(), Value::String(value.clone()));
+        }
+    }
+    users_tags
 }
 
 #[cfg(test)]
@@ -103,7 +130,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_host_tells_the_cloud() {
+    fn cloud_is_known_from_host_name() {
         for (host, cloud) in [
             ("dbc-1.cloud.databricks.com", Cloud::Aws),
             ("adb-1.2.azuredatabricks.net", Cloud::Azure),
@@ -115,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn values_keep_to_the_rules_of_their_cloud() {
+    fn values_follow_rules_of_their_cloud() {
         assert_eq!(Cloud::Aws.value("a.b@c/d ü"), "a.b@c/d -");
         assert_eq!(Cloud::Azure.value("a/b+c"), "a-b-c");
         assert_eq!(Cloud::Gcp.value("_a.b@c_"), "a.b-c");
@@ -123,15 +150,15 @@ mod tests {
     }
 
     #[test]
-    fn the_users_own_tags_win_and_nothing_passes_the_limit() {
+    fn users_tags_win_and_limit_is_kept() {
         let execution = Execution { project: "p".to_owned(), ..Execution::default() };
         let own = json!({"flyte_project": "mine", "team": "a"});
-        let tags = merged(Cloud::Aws, &execution, "t", own.as_object().unwrap().clone());
+        let tags = of_attempt(Cloud::Aws, &execution, "t");
         assert_eq!(
-            Value::Object(tags),
+            Value::Object(merged(own.as_object().unwrap().clone(), &tags)),
             json!({"flyte_project": "mine", "team": "a", "flyte_task": "t", "flyte_attempt": "1"})
         );
         let full: Map<String, Value> = (0..MAX_TAGS).map(|n| (n.to_string(), json!(""))).collect();
-        assert_eq!(merged(Cloud::Aws, &execution, "t", full).len(), MAX_TAGS);
+        assert_eq!(merged(full, &tags).len(), MAX_TAGS);
     }
 }

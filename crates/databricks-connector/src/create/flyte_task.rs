@@ -1,0 +1,82 @@
+//! What a Flyte request gives the run of its task, computed once from the request. Pure.
+//!
+//! What the user wrote for Databricks is `crate::task`.
+
+use std::collections::BTreeMap;
+
+use connector_core::{CreateContext, Error};
+
+use super::{
+    container::Container,
+    template_variables::{self, Variables},
+};
+use crate::task::execution::Execution;
+
+/// Environment variables whose values Flyte's runtime also gets as arguments (flyte-contract.md#observed-backend).
+const ALSO_ARGUMENTS: [&str; 4] = ["RUN_NAME", "ACTION_NAME", "_U_RUN_BASE", "_U_ORG_NAME"];
+
+/// The parts of a request that a submission is made from.
+#[derive(Debug)]
+pub(crate) struct FlyteTask {
+    /// The name of the task; `task` when the request has none.
+    pub(crate) name: String,
+    pub(crate) execution: Execution,
+    pub(crate) container: Container,
+    /// The request's environment variables, overridden by the container's.
+    pub(crate) environment: BTreeMap<String, String>,
+    pub(crate) template_variables: Variables,
+    /// The task's own time limit, rounded up to seconds.
+    pub(crate) timeout_seconds: Option<i64>,
+    /// The pip requirement of Flyte's runtime, at the version of the SDK that made the task.
+    pub(crate) runtime_requirement: String,
+}
+
+impl FlyteTask {
+    /// Reads a request.
+    ///
+    /// # Errors
+    ///
+    /// `InvalidTask` for an unusable pod template.
+    pub(crate) fn of(cx: &CreateContext) -> Result<Self, Error> {
+        let container = Container::of(cx)?;
+        let execution = Execution::of(cx);
+        let mut environment: BTreeMap<_, _> =
+            cx.execution.environment_variables.clone().into_iter().collect();
+        environment.extend(container.environment.clone());
+        let template_variables = if container.pod_template.is_some() {
+            template_variables::of_pod_template(&execution, &cx.inputs)
+        } else {
+            template_variables::of_container(&execution)
+        };
+        let name = Some(execution.task.name.as_str()).filter(|name| !name.is_empty());
+        let metadata = cx.template.metadata.as_ref();
+        let timeout = metadata.and_then(|metadata| metadata.timeout.as_ref());
+        let runtime = metadata.and_then(|metadata| metadata.runtime.as_ref());
+        Ok(Self {
+            name: name.unwrap_or("task").to_owned(),
+            timeout_seconds: timeout
+                .map(|timeout| timeout.seconds.saturating_add(i64::from(timeout.nanos > 0)))
+                .filter(|seconds| *seconds > 0),
+            runtime_requirement: runtime_requirement(
+                runtime.map(|runtime| runtime.version.as_str()).unwrap_or_default(),
+            ),
+            execution,
+            container,
+            environment,
+            template_variables,
+        })
+    }
+
+    /// True if an environment variable is not also an argument of the runtime.
+    pub(crate) fn has_variables_beyond_arguments(&self) -> bool {
+        self.environment.keys().any(|key| !ALSO_ARGUMENTS.contains(&key.as_str()))
+    }
+}
+
+fn runtime_requirement(version: &str) -> String {
+    let is_release = version.split('.').count() >= 2
+        && version
+            .split('.')
+            .all(|part| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit()));
+    if is_release { format!("flyte=={version}") } else { "flyte".to_owned() }
+}
