@@ -29,7 +29,7 @@ const CLUSTER_READ_TIMEOUT: Duration = Duration::from_secs(2);
 /// Added to the reason of a run that failed although the function wrote outputs.
 const FAILED_AFTER_OUTPUTS: &str = "the function itself had written its outputs (outputs.pb); the failure came after it, for instance at the exit of its process";
 
-/// A run that has ended, and what is needed to read more of it.
+/// A run that has ended, with the context for further reads.
 pub(super) struct TerminalRun<'a> {
     pub(super) context: &'a Context,
     pub(super) client: &'a Client,
@@ -94,7 +94,7 @@ impl TerminalRun<'_> {
         }
     }
 
-    /// Reads the files that matter for this outcome. Without an output prefix the run's own result stands.
+    /// Reads the files that matter for this outcome. Without an output prefix the run's own result decides.
     async fn read_files(&self, cx: &CallContext, outcome: Outcome) -> OutputFiles {
         let prefix = cx.output_prefix.as_str();
         let storage = self.context.settings.task_storage.as_ref();

@@ -18,10 +18,10 @@ use super::{
 };
 use crate::get::phase;
 
-/// The most bytes read from a file at once, context included: the limit of DBFS (databricks-api.md#dbfs-read).
+/// The most bytes of a single read, context included: the limit of DBFS (databricks-api.md#dbfs-read).
 const MAX_CHUNK: usize = 1_000_000;
 
-/// The fewest bytes read at once: one line of maximum length must fit.
+/// The fewest bytes of a single read: one line of maximum length must fit.
 const MIN_CHUNK: usize = 2 * MAX_LINE;
 
 /// Estimated length of a line, to read little more than the page has space for.

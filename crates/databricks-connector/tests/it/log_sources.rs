@@ -1,4 +1,4 @@
-//! The sources of log lines: every destination, and what is read instead if one cannot be read.
+//! The sources of log lines: every destination, and the fallback for an unreadable one.
 
 use std::sync::Arc;
 

@@ -159,7 +159,7 @@ async fn start_workload(harness: &Harness, conf: Value, script: Script) -> RunMe
     let mut conf = conf;
     conf["run_name"] = json!("scripted");
     let mut cx = harness.request_with_conf("40_executor_first_attempt", &conf);
-    // A prefix of its own: the same attempt of the same task would be the same run.
+    // A unique prefix: the same attempt of the same task would be the same run.
     cx.output_prefix = format!("s3://flyte-data/{conf}");
     harness.connector.create(cx).await.unwrap()
 }

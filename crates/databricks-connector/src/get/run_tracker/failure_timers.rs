@@ -9,7 +9,7 @@ use connector_core::Phase;
 pub(crate) enum PollFailure {
     /// Network, service or rate limit: it ends without intervention.
     Transient,
-    /// The credential or the host was rejected: somebody has to fix it.
+    /// The credential or the host was rejected, until an operator or user fixes it.
     Rejected,
     /// The workspace reports that the run does not exist.
     NotFound,
