@@ -521,7 +521,7 @@ mod tests {
     fn error_chain_renders_each_cause_once() {
         #[derive(Debug, thiserror::Error)]
         #[error("{0}")]
-        struct Cause(&'static str, #[source] Option<Box<Cause>>);
+        struct Cause(&'static str, #[source] Option<Box<Self>>);
         let inner = Cause("refused", None);
         let repeated = Cause("connect error: refused", Some(Box::new(inner)));
         let outer = Cause("cannot read x", Some(Box::new(repeated)));

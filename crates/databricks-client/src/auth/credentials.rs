@@ -33,7 +33,7 @@ struct Inner {
 
 enum Kind {
     Constant(SecretString),
-    Fetched { source: TokenSource, cache: TokenCache },
+    Fetched { source: Box<TokenSource>, cache: TokenCache },
 }
 
 impl Credentials {
@@ -121,7 +121,7 @@ impl Credentials {
         match &self.0.kind {
             Kind::Constant(_) => self,
             Kind::Fetched { source, .. } => {
-                let source = TokenSource { kind: source.kind.clone(), endpoints };
+                let source = Box::new(TokenSource { kind: source.kind.clone(), endpoints });
                 let kind = Kind::Fetched { source, cache: TokenCache::default() };
                 Self::new(self.0.name.clone(), kind)
             }
@@ -129,7 +129,7 @@ impl Credentials {
     }
 
     fn fetched(name: impl Into<String>, kind: SourceKind) -> Self {
-        let source = TokenSource { kind, endpoints: TokenEndpoints::default() };
+        let source = Box::new(TokenSource { kind, endpoints: TokenEndpoints::default() });
         Self::new(name, Kind::Fetched { source, cache: TokenCache::default() })
     }
 
@@ -207,7 +207,7 @@ impl Credentials {
                 cache.secrets().into_iter().chain(client_secret).collect()
             }
         };
-        redact(text, secrets.iter().map(|secret| secret.expose_secret()))
+        redact(text, secrets.iter().map(SecretString::expose_secret))
     }
 }
 

@@ -150,7 +150,7 @@ impl<'a> TokenRequest<'a> {
         let secrets = form_secrets
             .filter(|(name, _)| SECRET_FIELDS.contains(name))
             .map(|(_, value)| value.as_str())
-            .chain(self.header_secret.as_ref().map(|secret| secret.expose_secret()));
+            .chain(self.header_secret.as_ref().map(SecretString::expose_secret));
         Err(denied(url, status, &redact(&String::from_utf8_lossy(&body), secrets)))
     }
 }

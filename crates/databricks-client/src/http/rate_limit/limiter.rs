@@ -109,7 +109,7 @@ impl RateLimiter {
         deadline: Instant,
     ) -> Result<Permit, Rejection> {
         let called_at = Instant::now();
-        let waiter = self.class(class).enqueue(deadline, called_at)?;
+        let counted = self.class(class).enqueue(deadline, called_at)?;
         let mut slots = std::pin::pin!(self.wait_for_slots(class));
         let (outcome, waited) =
             match std::future::poll_fn(|cx| Poll::Ready(slots.as_mut().poll(cx))).await {
@@ -118,7 +118,7 @@ impl RateLimiter {
                     (tokio::time::timeout_at(deadline, slots).await, called_at.elapsed())
                 }
             };
-        drop(waiter);
+        drop(counted);
         let mut state = self.class(class).state();
         let Ok(slots) = outcome else {
             state.counts.rejected += 1;

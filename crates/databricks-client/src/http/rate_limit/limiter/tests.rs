@@ -24,7 +24,7 @@ fn in_seconds(seconds: u64) -> Instant {
     Instant::now() + Duration::from_secs(seconds)
 }
 
-type Caller = Pin<Box<dyn Future<Output = Result<Permit, Rejection>>>>;
+type Caller = Pin<Box<dyn Future<Output = Result<Permit, Rejection>> + Send>>;
 
 /// A caller that has not been polled.
 fn caller(limiter: &Arc<RateLimiter>, class: RequestClass, deadline: Instant) -> Caller {
