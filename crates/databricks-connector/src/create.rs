@@ -55,9 +55,10 @@ pub(crate) async fn run(context: &Context, cx: &CreateContext) -> Result<RunMeta
         Plan::RunNow(job) => client.run_now(&job).await,
         Plan::AsWritten(run) => client.submit_run(&run).await,
         Plan::FlyteFunction(function) => {
-            let script = match function.needs_script() {
-                true => Some(entrypoint::upload(&client).await?),
-                false => None,
+            let script = if function.needs_script() {
+                Some(entrypoint::upload(&client).await?)
+            } else {
+                None
             };
             if let Some(pod_template) = function.pod_template_with_inputs() {
                 pod_template_inputs::write(context, cx, pod_template).await?;

@@ -7,7 +7,7 @@
 //! - The verbs: [`create`] submits a task, [`get`] turns a run into a Flyte phase, [`delete`] cancels runs, [`logs`] and
 //!   [`metrics`] read them. Verbs depend on `context`, never on `connector`.
 //! - The nouns: [`config`] is what the operator sets, [`task`] what the user wrote, [`run_meta`] what Flyte stores between
-//!   calls, [`credentials`] which credential a call uses, [`telemetry`] what is counted and logged.
+//!   calls, [`credentials`] the credential of a call, [`telemetry`] metrics and log fields.
 //!
 //! ```
 //! use connector_core::Registry;

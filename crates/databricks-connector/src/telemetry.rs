@@ -1,4 +1,4 @@
-//! Telemetry: what is counted and logged of the calls to Databricks and of their runs.
+//! Telemetry: metrics, log fields and the status page, for calls to Databricks and their runs.
 
 pub(crate) mod call_log;
 pub(crate) mod gauges;

@@ -59,7 +59,7 @@ impl TryFrom<Config> for Settings {
         let default_host = instance
             .map(Host::parse)
             .transpose()
-            .map_err(|error| invalid(ConfigField::Instance, error))?
+            .map_err(|error| invalid(ConfigField::Instance, &error))?
             .or_else(|| workspaces.default.clone());
         let default = default_host.as_ref();
 
@@ -106,7 +106,7 @@ impl TryFrom<Config> for Settings {
         }
         let pool = pool
             .build()
-            .map_err(|error| invalid(ConfigField::Roots, error::with_causes(&error)))?;
+            .map_err(|error| invalid(ConfigField::Roots, &error::with_causes(&error)))?;
 
         Ok(Self {
             default_host,
@@ -137,7 +137,7 @@ impl TryFrom<Config> for Settings {
     }
 }
 
-fn invalid(field: ConfigField, reason: impl ToString) -> ConfigError {
+fn invalid(field: ConfigField, reason: &(impl ToString + ?Sized)) -> ConfigError {
     ConfigError { field, reason: reason.to_string() }
 }
 
@@ -156,7 +156,7 @@ fn token_hosts(listed: &[String], default: Option<&Host>) -> Result<Vec<Host>, C
     let hosts: Vec<Host> = given(listed)
         .map(Host::parse)
         .collect::<Result<_, _>>()
-        .map_err(|error| invalid(ConfigField::AccessTokenHosts, error))?;
+        .map_err(|error| invalid(ConfigField::AccessTokenHosts, &error))?;
     Ok(if hosts.is_empty() { default.cloned().into_iter().collect() } else { hosts })
 }
 
@@ -186,7 +186,7 @@ fn patterns(listed: &[String]) -> Result<Vec<HostPattern>, ConfigError> {
     given(listed)
         .map(|text| {
             text.parse()
-                .map_err(|error| invalid(ConfigField::AllowedHosts, format!("`{text}`: {error}")))
+                .map_err(|error| invalid(ConfigField::AllowedHosts, &format!("`{text}`: {error}")))
         })
         .collect()
 }

@@ -69,7 +69,6 @@ pub(crate) struct SubmissionSettings<'a> {
 
 /// A planned submission.
 #[derive(Debug)]
-#[expect(clippy::large_enum_variant, reason = "one value per call")]
 pub(crate) enum Plan {
     /// Run a saved job.
     RunNow(RunNow),
@@ -226,7 +225,7 @@ impl<'a> Added<'a> {
     }
 }
 
-/// Rejects a body that is too large, leaving room for what is added later: the token and the path of the connector's script.
+/// Rejects a body that is too large, leaving room for the token and the script path that are added later.
 fn reject_large_body(parts: &[&Map<String, Value>]) -> Result<(), Error> {
     let bytes = |part: &&Map<String, Value>| serde_json::to_vec(part).map_or(0, |json| json.len());
     let size = parts.iter().map(bytes).sum::<usize>().saturating_add(ADDED_BYTES);
