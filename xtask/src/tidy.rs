@@ -2,6 +2,8 @@
 //!
 //! Each rule is a pure function from file contents to [`Violation`]s; this module reads the files and prints the result.
 
+mod citations;
+mod language;
 mod layers;
 mod links;
 mod manifests;
@@ -46,6 +48,8 @@ pub(crate) fn run(sh: &Shell) -> Result<()> {
     violations.extend(manifests::check(&tree));
     violations.extend(sources::check(&tree, &packages));
     violations.extend(links::check(&tree));
+    violations.extend(citations::check(&tree));
+    violations.extend(language::check(&tree, &packages));
 
     for violation in &violations {
         println!("{violation}");
