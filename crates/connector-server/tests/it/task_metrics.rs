@@ -247,19 +247,19 @@ async fn window_without_data_is_out_of_range_with_the_reason() {
 
     let queued = status(request(&meta, &[CPU, MEMORY])).await;
     assert_eq!(queued.code(), Code::OutOfRange);
-    assert!(queued.message().contains("no cluster of the run is known"), "{}", queued.message());
+    assert!(queued.message().contains("the run has no known cluster"), "{}", queued.message());
     let hour_ago = SystemTime::now() - Duration::from_hours(1);
     let before =
         GetTaskMetricsRequest { end_time: Some(hour_ago.into()), ..request(&meta, &[CPU]) };
     let before = status(before).await;
     assert_eq!(before.code(), Code::OutOfRange);
-    assert!(before.message().contains("not alive in the window"), "{}", before.message());
+    assert!(before.message().contains("did not exist in the window"), "{}", before.message());
     assert_eq!(emulator.statements(), [], "no statement is needed");
 
     advance_to_running(&emulator);
     let late = status(request(&meta, &[CPU])).await;
     assert_eq!(late.code(), Code::OutOfRange);
-    assert!(late.message().contains("minutes to hours late"), "{}", late.message());
+    assert!(late.message().contains("a delay of minutes to hours"), "{}", late.message());
     // With a series that has data, the other is empty.
     let both = results(&server, request(&meta, &[CPU, "databricks_run_tasks"])).await;
     assert_eq!(both[CPU]["result"], json!([]));
