@@ -105,7 +105,7 @@ fn run_checks(sh: &Shell, full: bool) -> Result<Tally> {
         tally += grpcurl::run(sh, &grpcurl, &programs.server);
     }
     if spark.is_some() {
-        println!("\n== the examples of docs/tasks.md, serialised by the SDK, against the server");
+        println!("\n== the examples of docs/tasks.md, serialized by the SDK, against the server");
         let page = sh.current_dir().join("docs/tasks.md").display().to_string();
         tally += python.run(sh, "tasks_doc.py", &[&programs.server, &programs.workspace, &page])?;
     }

@@ -16,7 +16,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "S", default_value_t = 1)]
     seed: u64,
 
-    /// Builds with optimisations, for large numbers of tasks.
+    /// Builds with optimizations, for large numbers of tasks.
     #[arg(long)]
     release: bool,
 

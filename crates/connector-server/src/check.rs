@@ -12,7 +12,7 @@ pub(crate) async fn run(connector: &DatabricksConnector) -> (String, bool) {
 
 fn report(checks: &[WorkspaceCheck]) -> String {
     if checks.is_empty() {
-        return "The configuration is valid. The connector has no credentials; each task must bring its own.\n".to_owned();
+        return "The configuration is valid. The connector has no credentials; each task needs its own.\n".to_owned();
     }
     let mut rows =
         vec![["NAME", "WORKSPACE", "CREDENTIAL", "IDENTITY", "CAN SUBMIT"].map(str::to_owned)];

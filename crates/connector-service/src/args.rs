@@ -80,7 +80,7 @@ pub struct ServiceArgs {
 /// The format of log lines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum LogFormat {
-    /// Text for people.
+    /// Human-readable text.
     #[value(alias = "console")]
     Human,
     /// One JSON object per line.

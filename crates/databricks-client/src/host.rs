@@ -1,4 +1,4 @@
-//! The host of a workspace: parsing and normalisation of what a user or an operator writes.
+//! The host of a workspace: parsing and normalization of what a user or an operator writes.
 //!
 //! Which hosts may receive a token is decided in `policy`.
 
@@ -27,7 +27,7 @@ const HTTPS_PORT: u16 = 443;
 const MAX_NAME: usize = 253;
 const MAX_LABEL: usize = 63;
 
-/// The normalised host of a workspace: scheme, name and port. Displayed as `host`, `host:port`, or
+/// The normalized host of a workspace: scheme, name and port. Displayed as `host`, `host:port`, or
 /// `http://host:port` for plain HTTP on loopback.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Host {

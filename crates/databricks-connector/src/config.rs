@@ -17,12 +17,13 @@ use crate::{
     logs::options::LogOptions, telemetry::Observer,
 };
 
-/// The operator's configuration. Every field has a default that works.
+/// The operator's configuration. Every field has a valid default.
 #[derive(Debug, Clone)]
 pub struct Config {
     /// The workspace of tasks that name none: a host name or a pasted URL.
     pub instance: Option<String>,
-    /// The connector's own token. It is sent only to `access_token_hosts`, when the task brings no credential.
+    /// The connector's own token, for tasks without a credential. It is sent only to
+    /// `access_token_hosts`.
     pub access_token: Option<SecretString>,
     /// A file with that token, read again while the process runs. `access_token` wins.
     pub access_token_file: Option<PathBuf>,
@@ -41,7 +42,7 @@ pub struct Config {
     pub extra_roots_pem: Option<Vec<u8>>,
     /// The phase of a failure of the user's own code.
     pub user_failures: UserFailures,
-    /// The entrypoint that starts Flyte's runtime, where either can.
+    /// The entrypoint of Flyte functions that both entrypoints can run.
     pub entrypoint: Entrypoint,
     /// The version of the Jobs API.
     pub jobs_api: JobsApi,
@@ -61,7 +62,7 @@ pub struct Config {
     pub unreachable_patience: Option<Duration>,
     /// Request limits for each workspace and credential.
     pub calls: CallLimits,
-    /// The time limit of a call of Flyte that has no deadline.
+    /// The timeout of calls from Flyte that have no deadline.
     pub call_timeout: Duration,
     /// How the logs of runs are read.
     pub logs: LogOptions,
@@ -130,8 +131,8 @@ impl Default for Config {
 /// The entrypoint that starts Flyte's runtime.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Entrypoint {
-    /// The file in the repository that the Python plugin pins, or in the user's own repository. Functions that it cannot
-    /// run get the other one.
+    /// The file in the repository that the Python plugin pins, or in the user's own repository.
+    /// Functions that it cannot run use [`Entrypoint::Workspace`].
     #[default]
     Git,
     /// The script that the connector uploads to the workspace.

@@ -1,4 +1,4 @@
-//! The [`Connector`] implementation. Each method hands its call to the module of its verb.
+//! The [`Connector`] implementation. Each method delegates to the module of its verb.
 
 use std::sync::Arc;
 

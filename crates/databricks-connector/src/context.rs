@@ -18,7 +18,7 @@ use crate::{
     telemetry::call_log,
 };
 
-/// Time reserved for building the answer after Databricks has used the rest of the caller's deadline.
+/// The part of the caller's deadline that is reserved for building the response.
 const ANSWER_MARGIN: Duration = Duration::from_millis(100);
 
 /// The connector's settings and in-memory state.

@@ -1,7 +1,8 @@
 //! Creates the run of a task.
 //!
-//! A request becomes a [`submission::Plan`] before anything is sent: [`flyte_task`] is what Flyte says of the task,
-//! `crate::task` what the user wrote. Cancelling runs that Flyte does not wait for belongs in `crate::delete::orphans`.
+//! A request becomes a [`submission::Plan`] before anything is sent: [`flyte_task`] reads Flyte's
+//! part of the request, `crate::task` the user's part. Cancelling orphans belongs in
+//! `crate::delete::orphans`.
 
 mod arguments;
 pub(crate) mod cluster_tags;
@@ -39,8 +40,9 @@ use crate::{
 ///
 /// # Errors
 ///
-/// What the task or the configuration lacks, before any request; what Databricks rejects; what does not succeed before the
-/// caller's deadline. The error says whether the run may have started.
+/// Before any request: an invalid task, or missing configuration. Afterwards: a rejection by
+/// Databricks, or a failure that lasts until the caller's deadline. The error states whether the
+/// run may have started.
 pub(crate) async fn run(context: &Context, cx: &CreateContext) -> Result<RunMeta, Error> {
     // Errors of the task come before those of the configuration, and both before any request.
     let task = DatabricksTask::parse(cx)?;
@@ -77,7 +79,8 @@ pub(crate) async fn run(context: &Context, cx: &CreateContext) -> Result<RunMeta
     Ok(RunMeta::new(host.to_string(), run_id).with_credential(credential).with_outputs(outputs))
 }
 
-/// Returns the operator's settings for a task. The cloud only shapes tags, so it may come from a host that is not allowed.
+/// Returns the operator's settings for a task. The cloud affects only tags, so it may come from a
+/// host that is not allowed.
 fn settings_for<'a>(context: &'a Context, task: &DatabricksTask) -> SubmissionSettings<'a> {
     let settings = &context.settings;
     let host = match &task.instance {

@@ -1,6 +1,6 @@
-//! Which credential a call uses. Nothing else decides it. In this order:
+//! Chooses the credential of a call; no other module does. In order of precedence:
 //!
-//! 1. what the task brings in its connection: a token, else a service principal ([`task`]);
+//! 1. the credential in the task's connection: a token, else a service principal ([`task`]);
 //! 2. the Kubernetes Secret of the task's namespace ([`namespace_secret`]);
 //! 3. the token that the v1 plugin stored with the run;
 //! 4. the connector's own credential for the workspace ([`own`]);
@@ -69,7 +69,7 @@ impl CredentialResolver {
                 ErrorKind::Forbidden,
                 format!("the connector has no credential at {host} for project `{project}` and domain `{domain}`"),
             )
-            .with_hint("let the task bring its own secret, or ask the operator to admit the project")),
+            .with_hint("give the task its own secret, or ask the operator to allow the project")),
             None => Err(no_credentials(host)),
         }
     }
@@ -114,7 +114,7 @@ impl CredentialResolver {
 
 fn no_credentials(host: &Host) -> Error {
     Error::failed_precondition(format!("there is no credential for {host}")).with_hint(
-        "let the task bring a token as its secret `databricks_token`, \
+        "give the task a token as its secret `databricks_token`, \
          or set FLYTE_DATABRICKS_ACCESS_TOKEN on the connector whose FLYTE_DATABRICKS_INSTANCE is this workspace",
     )
 }

@@ -1,6 +1,8 @@
-//! Cancels runs: the run of a task that Flyte deletes here, runs that Flyte does not wait for in [`orphans`].
+//! Cancels runs. This module cancels the run of a task that Flyte deletes; [`orphans`] cancels
+//! runs that Flyte does not know or no longer uses.
 //!
-//! Flyte repeats a failed delete for ever (flyte-contract.md#deletetask), so only a fault that a person can still fix is an error.
+//! Flyte repeats a failed delete without limit (flyte-contract.md#deletetask), so a failure is
+//! returned only while its cause can still be fixed.
 
 pub(crate) mod orphans;
 
@@ -28,7 +30,7 @@ pub(crate) enum Stopped {
     Cancelled,
     /// The run had ended, or does not exist.
     AlreadyEnded,
-    /// The run may still be alive, and no further call can cancel it.
+    /// The run may still be active, and further calls cannot cancel it.
     Abandoned,
 }
 
@@ -88,7 +90,7 @@ async fn stop(
     };
     match outcome {
         Err(error) if is_rejection(&error) => rejected(context, host, run_id, error),
-        // The task has failed already. An error here would be repeated for ever.
+        // The task has failed already. Flyte would repeat a failed delete without limit.
         Err(error) if context.run_tracker.grace_period_expired(host, run_id) => {
             Ok(abandon(context, host, run_id, &error))
         }
@@ -112,7 +114,7 @@ async fn cancel(client: &Client, run_id: RunId) -> Result<Stopped, Error> {
     };
     match failed.kind() {
         ClientErrorKind::RunNotFound => return Ok(Stopped::AlreadyEnded),
-        // Databricks answered without cancelling.
+        // Databricks responded, but did not cancel the run.
         ClientErrorKind::Invalid | ClientErrorKind::Conflict | ClientErrorKind::NotFound => {}
         _ => return Err(error::from_client("cancelling the run", failed)),
     }
@@ -123,7 +125,8 @@ async fn cancel(client: &Client, run_id: RunId) -> Result<Stopped, Error> {
     }
 }
 
-/// Answers a rejected credential or host: an error during the grace period, and success with a warning afterwards.
+/// Handles a rejected credential or host: an error during the grace period, afterwards success
+/// with a warning.
 fn rejected(context: &Context, host: &Host, run_id: RunId, error: Error) -> Result<Stopped, Error> {
     let grace_periods = context.settings.grace_periods;
     let now = Instant::now();
@@ -140,7 +143,7 @@ fn rejected(context: &Context, host: &Host, run_id: RunId, error: Error) -> Resu
 }
 
 fn abandon(context: &Context, host: &Host, run_id: RunId, error: &Error) -> Stopped {
-    warn!(%host, %run_id, %error, "the run could not be cancelled and may still be alive");
+    warn!(%host, %run_id, %error, "the run could not be cancelled and may still be active");
     context.settings.telemetry.metrics.cancel_failed();
     Stopped::Abandoned
 }

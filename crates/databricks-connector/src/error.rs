@@ -1,4 +1,5 @@
-//! Translates the client's errors into the connector's, and renders errors as text. Nothing else does either.
+//! Translates the client's errors into the connector's, and renders errors as text. No other
+//! module does.
 
 #![deny(clippy::wildcard_enum_match_arm)]
 
@@ -16,7 +17,7 @@ pub(crate) fn kind_of(kind: Client) -> ErrorKind {
         Client::Conflict | Client::Config => ErrorKind::FailedPrecondition,
         Client::RateLimited | Client::Throttled => ErrorKind::Exhausted,
         Client::Timeout => ErrorKind::DeadlineExceeded,
-        // An unreadable answer comes from something between the connector and the workspace.
+        // A response of another form comes from a proxy between the connector and the workspace.
         Client::Connect
         | Client::Unavailable
         | Client::HostDown
@@ -31,7 +32,7 @@ pub(crate) fn kind_of(kind: Client) -> ErrorKind {
 fn hint_of(error: &databricks_client::Error) -> Option<&'static str> {
     let kind = error.kind();
     let text = error.to_string();
-    // Databricks answers an unknown token with 403 and these words (databricks-api.md#further-facts).
+    // The 403 response to an unknown token contains this text (databricks-api.md#further-facts).
     if kind == Client::Unauthenticated || text.contains("Invalid access token") {
         Some("check that the token is valid for this workspace and has not expired")
     } else if kind == Client::Forbidden {

@@ -1,8 +1,9 @@
 //! `GetTask`: the phase of a run, with its reason, links and outputs.
 //!
-//! [`phase`] maps the state that Databricks reports to a phase. [`terminal`] reads more of a run that has ended, and
-//! [`terminal_rules`] decides about it. [`run_tracker`] remembers the last known phase for polls that fail: Flyte freezes a
-//! task after a few GetTask errors, so a failed poll is a response too (flyte-contract.md#gettask-errors).
+//! [`phase`] maps the state that Databricks reports to a phase. [`terminal`] reads more of a run
+//! that has ended, and [`terminal_rules`] decides about it. [`run_tracker`] remembers the last
+//! known phase, which is the response to a poll that fails: Flyte freezes a task after a few
+//! GetTask errors (flyte-contract.md#gettask-errors).
 
 pub(crate) mod declared_outputs;
 mod hints;
@@ -72,7 +73,7 @@ fn failure_of(kind: ErrorKind) -> PollFailure {
             PollFailure::Rejected
         }
         ErrorKind::RunNotFound => PollFailure::NotFound,
-        // Other rejections of a plain read come from a proxy in between.
+        // Other rejections of a read come from a proxy between the connector and the workspace.
         _ => PollFailure::Transient,
     }
 }

@@ -186,7 +186,8 @@ mod tests {
         }
     }
 
-    /// Writes to a store that fails so often. Returns the result and how many failures are left.
+    /// Writes to a store whose first `failures` writes fail. Returns the result and the number of
+    /// failures that did not occur.
     async fn write(failures: u32, error: StorageError) -> (Result<(), StorageError>, u32) {
         let storage = FailingWrites(AtomicU32::new(failures), error);
         let written = write_inputs(&storage, "s3://b/a0/1", &Inputs::default(), None).await;

@@ -10,7 +10,7 @@ const PAGES: [&str; 2] = ["databricks-api.md", "flyte-contract.md"];
 /// The directory of [`PAGES`].
 const FOLDER: &str = "docs/reference/";
 
-/// Marks a section of a document that readers cannot open.
+/// The section sign. It cites documents that are not in the repository.
 const SECTION_SIGN: char = '\u{a7}';
 
 /// Extensions of files whose citations are checked.

@@ -3,7 +3,7 @@
 use super::layers::Package;
 use super::{Tree, Violation};
 
-/// Words and phrases that hide who does what.
+/// Vague words and phrases.
 const VAGUE: [&str; 20] = [
     "told",
     "tells",

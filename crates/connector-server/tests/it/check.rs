@@ -59,7 +59,7 @@ fn unknown_variable_is_reported() {
 fn configuration_without_credentials_is_valid() {
     let (table, _, code) = check(None, &[]);
     assert_eq!(code, 0);
-    assert!(table.contains("each task must bring its own"), "{table}");
+    assert!(table.contains("each task needs its own"), "{table}");
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! What the server shows of itself: metrics, `/status`, and one log line a call.
+//! Observability of the server: metrics, `/status`, and one log line per call.
 
 use std::{collections::BTreeSet, path::Path, time::Duration};
 

@@ -1,4 +1,4 @@
-//! `/status`: the state of this process as JSON, for people.
+//! `/status`: the state of this process as JSON, for operators.
 
 use std::time::{Instant, SystemTime};
 

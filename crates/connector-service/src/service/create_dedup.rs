@@ -44,7 +44,7 @@ use crate::detached::Detached;
 #[derive(Debug, Clone)]
 pub(crate) struct CreateDedup(Entries);
 
-/// How a request proceeds.
+/// The result of beginning a request.
 #[derive(Debug)]
 pub(super) enum Begun {
     /// An identical request is in flight; wait for its outcome.

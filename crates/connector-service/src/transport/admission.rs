@@ -1,8 +1,8 @@
 //! Layers that bound the number of calls.
 //!
-//! [`AdmissionLayer`] bounds the calls that are present, running or queued, and rejects further ones. [`ConcurrencyLayer`]
-//! bounds the calls that run, and queues further ones. Between the two the request is read, so that slow clients occupy
-//! the queue and not the connectors.
+//! [`AdmissionLayer`] bounds the running and queued calls together, and rejects further ones.
+//! [`ConcurrencyLayer`] bounds the running calls, and queues further ones. The request is read
+//! between the two layers, so that slow clients occupy the queue and not the connectors.
 
 use std::{
     sync::Arc,
@@ -55,7 +55,7 @@ impl Backlog {
     }
 }
 
-/// Rejects calls beyond the running and queued ones, and new calls during shutdown.
+/// Rejects calls beyond the limit of running and queued calls, and new calls during shutdown.
 #[derive(Debug, Clone)]
 pub(super) struct AdmissionLayer(Arc<Slots>);
 
@@ -141,7 +141,7 @@ impl<S: Inner<B>, B: Send + 'static> Service<Request<B>> for Admission<S> {
     }
 }
 
-/// Queues calls beyond the running ones. Health and reflection are not counted.
+/// Queues calls beyond the limit of running calls. Health and reflection are not counted.
 #[derive(Debug, Clone)]
 pub(super) struct ConcurrencyLayer(PermitPool);
 

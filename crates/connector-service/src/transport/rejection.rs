@@ -26,7 +26,7 @@ use crate::{
 /// Shortest retry delay of calls that were rejected because the server is busy.
 const MIN_RETRY_DELAY: Duration = Duration::from_millis(500);
 
-/// A call that no service sees.
+/// The rejection of a call before it reaches a service.
 #[derive(Debug)]
 pub(super) struct Rejection {
     /// The reason, as a metric label.

@@ -1,4 +1,4 @@
-//! Who is served: tokens, names, and the services that are open to all.
+//! Authorization of callers: tokens, names, and services without authorization.
 
 use std::time::Duration;
 

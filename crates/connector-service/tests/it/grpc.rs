@@ -54,7 +54,7 @@ fn logs(act: Act) -> GetTaskLogsRequest {
     }
 }
 
-/// Makes all five calls with one act. Returns their results.
+/// Makes all five calls with the same scripted act. Returns their results.
 async fn all_five(server: &Running, act: Act) -> [Result<(), Status>; 5] {
     let mut tasks = server.tasks();
     [

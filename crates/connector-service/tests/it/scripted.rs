@@ -1,5 +1,5 @@
-//! A connector controlled by a test. The task's `config` selects the act of `create`, the resource meta that of later
-//! calls.
+//! A connector controlled by a test. The task's `config` selects the act, which is the behaviour
+//! of `create`; the resource meta selects that of later calls.
 
 use std::{
     sync::{

@@ -4,7 +4,7 @@ use std::str::FromStr;
 
 use super::Host;
 
-/// Replaces `*` while a pattern is parsed and normalised as a host.
+/// Replaces `*` while a pattern is parsed and normalized as a host.
 const PLACEHOLDER: &str = "any-label-placeholder";
 
 /// A pattern for hosts: `host[:port]`, where `*` matches one label of the name or any port. The default port is 443. A

@@ -200,8 +200,8 @@ fn html_page(status: StatusCode) -> Error {
     Error::new(ErrorKind::Unauthenticated, text).with_status(status.as_u16())
 }
 
-/// Recognises a redirect to a login page. Redirects are not followed, since a token must not leave its host
-/// (databricks-api.md#error-bodies).
+/// Recognizes a redirect to a login page. Redirects are not followed, since a token must not leave
+/// its host (databricks-api.md#error-bodies).
 fn login_redirect(status: StatusCode, headers: &HeaderMap) -> Option<Error> {
     let location = headers.get(header::LOCATION)?.to_str().ok()?;
     if !status.is_redirection() || !location.contains("login") {

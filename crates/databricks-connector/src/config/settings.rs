@@ -1,4 +1,4 @@
-//! Validates the configuration once, at the start, into what calls use.
+//! Validates the operator's configuration once, when the connector is created.
 
 use std::{path::Path, sync::Arc, time::Duration};
 

@@ -12,10 +12,10 @@ const MAX_ID: usize = 64;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum SqlResults {
-    /// In the workspace's answers.
+    /// In the workspace's responses.
     #[default]
     Inline,
-    /// From the workspace's storage, which must be reachable.
+    /// In the workspace's cloud storage, which must be reachable.
     Links,
 }
 

@@ -1,4 +1,5 @@
-//! Tags on new clusters that lead back to the Flyte run, within the rules of each cloud (databricks-api.md#custom-tags).
+//! Tags of new clusters that identify the Flyte run, within the rules of each cloud
+//! (databricks-api.md#custom-tags).
 
 use connector_core::Error;
 use databricks_client::Host;
@@ -6,7 +7,7 @@ use serde_json::{Map, Value};
 
 use crate::task::{execution::Execution, json};
 
-/// The most tags that a cluster may have.
+/// The maximum number of tags of a cluster.
 const MAX_TAGS: usize = 45;
 
 /// The cloud whose rules for tags apply.

@@ -1,4 +1,5 @@
-//! The compute of a single task: a new or existing cluster, serverless, or what the workload brings.
+//! The compute of a single task: a new or existing cluster, serverless, or that of the
+//! workload itself.
 
 use connector_core::Error;
 use serde_json::{Map, Value, json};

@@ -1,15 +1,16 @@
-//! The idempotency token of a submission. Databricks answers a second submission with the same token by the run of the
-//! first (databricks-api.md#idempotency-token).
+//! The idempotency token of a submission. For a second submission with the same token Databricks
+//! returns the run of the first (databricks-api.md#idempotency-token).
 
 use super::digest::{length_prefixed, sha256_hex};
 use crate::task::execution::Execution;
 
 /// Returns the token of this attempt, 64 hexadecimal characters, which is the limit.
 ///
-/// It is the same whenever the same attempt is submitted, and no other attempt has it. The output prefix is part of it
-/// because it differs between Flyte installations that share a workspace. The user's own token is part of it and is never
-/// sent bare, because it would return the failed run of an earlier attempt. A request without an execution id cannot be
-/// recognised when it is repeated, so its token is random.
+/// It is the same whenever the same attempt is submitted, and no other attempt has it. The output
+/// prefix is part of it because it differs between Flyte installations that share a workspace. The
+/// user's own token is part of it and is never sent unchanged, because it would return the failed
+/// run of an earlier attempt. A request without an execution id cannot be recognized when it is
+/// repeated, so its token is random.
 pub(crate) fn token(execution: &Execution, users_token: Option<&str>) -> String {
     if !execution.is_identified {
         return sha256_hex(&std::array::from_fn::<u8, 32, _>(|_| fastrand::u8(..)));

@@ -59,7 +59,7 @@ const CONNECTOR_KEYS: [&str; 4] =
 /// The operator's settings for submissions.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct SubmissionSettings<'a> {
-    /// The entrypoint that starts Flyte's runtime, where either can.
+    /// The entrypoint of Flyte functions that both entrypoints can run.
     pub(crate) entrypoint: Entrypoint,
     /// The cloud whose rules for cluster tags apply; `None` adds no tags.
     pub(crate) tags: Option<Cloud>,
@@ -193,7 +193,7 @@ impl<'a> Added<'a> {
         }
     }
 
-    /// Completes the run and its tasks. The user's own values win.
+    /// Completes the run and its tasks. The user's own values take precedence.
     fn complete<'m>(
         self,
         run: &mut Map<String, Value>,
@@ -277,7 +277,7 @@ fn reject_large_parameters(run: &Map<String, Value>) -> Result<(), Error> {
     Ok(())
 }
 
-/// Returns a name that leads from the Databricks page back to the Flyte run.
+/// Returns the name of the run, which identifies the Flyte run on the Databricks page.
 fn run_name(flyte: &FlyteTask, run_tag: Option<&RunTag>) -> String {
     let (task, execution) = (&flyte.name, &flyte.execution);
     if execution.run.is_empty() {

@@ -1,4 +1,5 @@
-//! Values of the template variables in arguments, such as `{{.runName}}`. Which arguments have them is `arguments`.
+//! Values of the template variables in arguments, such as `{{.runName}}`. Module `arguments`
+//! replaces them.
 
 use std::collections::BTreeMap;
 
@@ -51,8 +52,8 @@ pub(crate) fn of_pod_template(execution: &Execution, inputs: &Inputs) -> Variabl
     variables
 }
 
-/// Returns a name for what this attempt creates elsewhere, such as a table: letters and digits, a letter first. No other
-/// attempt has it.
+/// Returns a name that is unique to this attempt, for objects that it creates, such as a table. It
+/// consists of letters and digits, and begins with a letter.
 fn unique_key(execution: &Execution, prefix: &str) -> String {
     let mut digest = sha256_hex(&length_prefixed(&[
         &execution.org,

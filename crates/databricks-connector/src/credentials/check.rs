@@ -19,7 +19,7 @@ pub struct WorkspaceCheck {
     pub host: String,
     /// The kind of credential, as in `DATABRICKS_AUTH_TYPE`.
     pub kind: &'static str,
-    /// The principal that the workspace recognises.
+    /// The principal that the workspace reports for it.
     pub identity: Identity,
     /// Whether it may submit runs, or why this is not known.
     pub can_submit: Result<bool, String>,

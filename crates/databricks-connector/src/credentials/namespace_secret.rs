@@ -36,7 +36,7 @@ const FAILURE_LIFETIME: Duration = Duration::from_secs(2);
 /// The time limit of one read.
 const TIMEOUT: Duration = Duration::from_secs(5);
 
-/// The most Secrets in the cache. Tasks choose the names.
+/// The maximum number of Secrets in the cache. Bounded because tasks choose the names.
 const MAX_SECRETS: usize = 1_000;
 
 /// A cache of credentials from Secrets.
@@ -254,7 +254,7 @@ fn is_same(one: &SecretContent, other: &SecretContent) -> bool {
 }
 
 fn timed_out(timeout: Duration) -> SecretError {
-    SecretError::Transient(format!("no answer came within {:.1} s", timeout.as_secs_f64()))
+    SecretError::Transient(format!("no response within {:.1} s", timeout.as_secs_f64()))
 }
 
 fn unreadable(secret: &SecretName, failed: SecretError) -> CredentialError {

@@ -1,4 +1,4 @@
-//! The credentials that tasks bring in their connection.
+//! The credentials in the connections of tasks.
 
 use std::{
     collections::HashMap,
@@ -18,7 +18,7 @@ const TOKEN: &str = "databricks_token";
 const CLIENT_ID: &str = "databricks_client_id";
 const CLIENT_SECRET: &str = "databricks_client_secret";
 
-/// The most service principals whose tokens are cached.
+/// The maximum number of service principals whose tokens are cached.
 const MAX_PRINCIPALS: usize = 1_000;
 
 /// The longest id and secret that are cached, in bytes together. Real ones have about a hundred.

@@ -1,7 +1,7 @@
-//! Orphans: runs that Flyte does not wait for. They are the runs of earlier attempts of an action, and the run of a creation
-//! that was answered with an error or not at all.
+//! Finds and cancels orphans: runs of earlier attempts of an action, and the run of a creation
+//! that was reported to Flyte as failed.
 //!
-//! A run is an orphan if its run tag says that it belongs to the same action and to an attempt that is over
+//! Orphans are recognized by their run tag: the same action, and the same or an earlier attempt
 //! ([`RunTag::covers`]).
 
 use std::time::Instant;
@@ -20,14 +20,14 @@ use crate::{
     telemetry::Orphan,
 };
 
-/// The most pages of active runs that are searched.
+/// The maximum number of pages of active runs that are searched.
 const MAX_PAGES: usize = 20;
 
-/// Runs on a page: within every documented limit (databricks-api.md#runs-list).
+/// Runs per page: within every documented limit (databricks-api.md#runs-list).
 const PAGE_SIZE: u32 = 24;
 
-/// Cancels the run of an abandoned creation. Without the meta, which the answer of Databricks gives, the run is searched
-/// for.
+/// Cancels the run of an abandoned creation. Searches for the run if `meta` is `None`, as after a
+/// lost response of Databricks.
 ///
 /// # Errors
 ///
@@ -54,9 +54,10 @@ async fn find_abandoned(context: &Context, cx: &CreateContext) -> Result<(), Err
         warn!(%host, "the run of an abandoned creation cannot be found: the request names no execution");
         return Ok(());
     };
-    let cancelled = cancel_active(context, &client, &run_tag, Orphan::Abandoned)
-        .await
-        .map_err(|error| error::from_client("searching the run of an abandoned creation", error))?;
+    let cancelled =
+        cancel_active(context, &client, &run_tag, Orphan::Abandoned).await.map_err(|error| {
+            error::from_client("searching for the run of an abandoned creation", error)
+        })?;
     if cancelled == 0 {
         info!(%host, %run_tag, "no run was found for an abandoned creation");
     }
@@ -81,7 +82,7 @@ pub(crate) async fn cancel_earlier_attempts(
     let (client, _) = context.client_for_task(cx, &task, &execution).await?;
     cancel_active(context, &client, &previous, Orphan::EarlierAttempt)
         .await
-        .map_err(|error| error::from_client("searching runs of earlier attempts", error))?;
+        .map_err(|error| error::from_client("searching for runs of earlier attempts", error))?;
     Ok(())
 }
 

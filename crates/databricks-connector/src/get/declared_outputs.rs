@@ -13,10 +13,10 @@ use connector_core::{CreateContext, Error};
 use flyteidl2::core::{LiteralType, SimpleType, TypedInterface, literal_type};
 use serde::{Deserialize, Serialize};
 
-/// The most outputs that may be declared, because the resource meta carries them.
+/// The maximum number of declared outputs. The resource meta contains them.
 const MAX_OUTPUTS: usize = 100;
 
-/// The most bytes that their names may have together, for the same reason.
+/// The maximum total length of their names, in bytes.
 const MAX_NAME_BYTES: usize = 10_000;
 
 /// Declared outputs by name.

@@ -10,7 +10,8 @@ use serde_json::{Map, Value, json};
 /// (flyte-contract.md#python-requests).
 const RUN_PAGE: &str = "Databricks Console";
 
-/// Returns the link to the run page: Databricks' URL, else the usual one. Returns `None` while the job id is unknown.
+/// Returns the link to the run page: Databricks' URL, else one built from the job id and the run
+/// id. Returns `None` while the URL and the job id are unknown.
 fn run_page(host: &Host, run_id: RunId, run: &Run) -> Option<LogLink> {
     let uri = match (&run.run_page_url, run.job_id) {
         (Some(url), _) if url.starts_with("https://") || url.starts_with("http://") => url.clone(),

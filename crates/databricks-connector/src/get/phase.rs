@@ -1,6 +1,7 @@
 //! The Flyte phase of a Databricks run (docs/phases.md, docs/reference/states.md). Pure.
 //!
-//! Only the states that Databricks reports count here. What the output files change is in [`super::terminal_rules`].
+//! Considers only the states that Databricks reports. [`super::terminal_rules`] considers the
+//! output files.
 
 #![deny(clippy::wildcard_enum_match_arm)]
 

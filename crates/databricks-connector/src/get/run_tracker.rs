@@ -1,6 +1,6 @@
 //! The last known phase and the failure timers of runs, in memory.
 //!
-//! Only what a replica can do without belongs here: a restart loses all of it, and replicas do not share it.
+//! Only state that may be lost belongs here: a restart clears it, and replicas do not share it.
 
 pub(crate) mod failure_timers;
 
@@ -15,16 +15,17 @@ use databricks_client::{Credentials, Host, RunId};
 
 use failure_timers::{FailureResponse, FailureTimers, GracePeriods, PollFailure};
 
-/// Runs that are tracked.
+/// The maximum number of tracked runs.
 const MAX_RUNS: usize = 50_000;
 
 /// How long the credential of a run is kept after the last call about the run.
 const CREDENTIAL_TTL: Duration = Duration::from_hours(24);
 
-/// How long a run is counted after the last call about it; another replica may be polled since.
+/// How long a run is counted after the last call about it. Later calls may go to another replica.
 const ACTIVE_WINDOW: Duration = Duration::from_mins(15);
 
-/// Polls at which an ended run stays RUNNING because its reason or output files could not be read.
+/// The maximum number of polls at which a run that has ended stays RUNNING, because its reason or
+/// output files could not be read.
 const MAX_REASON_RETRIES: u8 = 2;
 
 /// What is known of one run.
@@ -37,7 +38,7 @@ struct TrackedRun {
     reason_retries: u8,
     credentials: Option<Credentials>,
     last_used: Instant,
-    /// Whether the run was deleted or cancelled, and is polled no more.
+    /// Whether the run was deleted or cancelled, and is no longer polled.
     is_deleted: bool,
     /// Whether the run was cancelled as an orphan.
     is_orphan: bool,
@@ -110,7 +111,7 @@ impl RunTracker {
         })
     }
 
-    /// Records that Flyte deleted the task, and polls it no more.
+    /// Records that Flyte deleted the task, and no longer polls it.
     pub(crate) fn record_delete(&self, host: &Host, run_id: RunId) {
         if let Some(run) = self.lock().get_mut(&(host.clone(), run_id)) {
             run.is_deleted = true;
@@ -218,7 +219,7 @@ mod tests {
         transient: None,
     };
 
-    /// A tracker, one run, and the start of time.
+    /// A tracker, one run, and the time from which seconds are counted.
     struct Fixture {
         tracker: RunTracker,
         host: Host,

@@ -27,7 +27,7 @@ use crate::{
 const CLUSTER_READ_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Added to the reason of a run that failed although the function wrote outputs.
-const FAILED_AFTER_OUTPUTS: &str = "the function itself had written its outputs (outputs.pb); the failure came after it, for instance at the exit of its process";
+const FAILED_AFTER_OUTPUTS: &str = "the function itself had written its outputs (outputs.pb); the failure came afterwards, for example when its process exited";
 
 /// A run that has ended, with the context for further reads.
 pub(super) struct TerminalRun<'a> {
@@ -74,7 +74,7 @@ impl TerminalRun<'_> {
                     self.context.unverified_successes.record(cx.output_prefix.as_str())
                 {
                     warn!(host = %self.client.host(), run_id = %self.meta.run_id, bucket, error = message,
-                        "could not check a success for an error file; further ones in this bucket are only counted");
+                        "could not check a success for an error file; later ones in this bucket are only counted");
                 }
                 Resource::new(Phase::Succeeded)
             }

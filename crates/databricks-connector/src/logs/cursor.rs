@@ -1,6 +1,7 @@
 //! How far a log has been read: the content of a page token (docs/adr/0009-log-tokens.md). Pure.
 //!
-//! A cursor holds positions only. The run itself says again on each page which files they refer to.
+//! A cursor holds positions only. Each page reads the run again to find the files that they refer
+//! to.
 
 use std::collections::BTreeMap;
 

@@ -18,10 +18,11 @@ use super::{
 };
 use crate::get::phase;
 
-/// The most bytes of a single read, context included: the limit of DBFS (databricks-api.md#dbfs-read).
+/// The maximum size of a read in bytes, context included: the limit of DBFS
+/// (databricks-api.md#dbfs-read).
 const MAX_CHUNK: usize = 1_000_000;
 
-/// The fewest bytes of a single read: one line of maximum length must fit.
+/// The minimum size of a read in bytes: one line of maximum length must fit.
 const MIN_CHUNK: usize = 2 * MAX_LINE;
 
 /// Estimated length of a line, to read little more than the page has space for.

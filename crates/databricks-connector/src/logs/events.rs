@@ -1,6 +1,6 @@
 //! Events of a run, its attempts and its clusters, as text with a time. Pure.
 //!
-//! They give a log its first lines before there is output.
+//! They are the first lines of a log, before there is output.
 
 use std::time::{Duration, SystemTime};
 

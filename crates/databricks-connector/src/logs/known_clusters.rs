@@ -9,7 +9,7 @@ use databricks_client::{Host, clusters::Cluster};
 
 use super::destination::{Destination, is_job_cluster};
 
-/// Clusters that the cache holds.
+/// The maximum number of clusters in the cache.
 const MAX_KNOWN: usize = 10_000;
 
 /// The immutable facts about a cluster.

@@ -9,11 +9,11 @@ use super::line_splitter::{self, BufferEnd};
 /// Lines on a page if the caller does not specify a number.
 const DEFAULT_LINES: usize = 1_000;
 
-/// The most lines on a page.
+/// The maximum number of lines on a page.
 const MAX_LINES: usize = 10_000;
 
-/// The most text on a page, in bytes. With the overhead of 10,000 lines it fits into a message of 4 MiB
-/// (flyte-contract.md#connection).
+/// The maximum size of the text on a page, in bytes. With the overhead of 10,000 lines it fits
+/// into a message of 4 MiB (flyte-contract.md#connection).
 const MAX_BYTES: usize = 3 * 1024 * 1024;
 
 /// A page under construction.

@@ -13,7 +13,7 @@ use task_storage::LogStorage;
 pub(super) enum Interrupt {
     /// A transient failure; the next page continues at the same position.
     Transient,
-    /// A failure that a retry does not cure.
+    /// A permanent failure.
     Permanent(Error),
 }
 
@@ -36,7 +36,7 @@ impl ReadSession<'_> {
     }
 }
 
-/// Whether a failure is transient. A body that is not the API's comes from a proxy in between.
+/// Whether a failure is transient. A body that is not from the API comes from a proxy.
 pub(super) fn is_transient(error: &databricks_client::Error) -> bool {
     error.is_retryable() || error.kind() == ErrorKind::Decode
 }

@@ -22,7 +22,7 @@ use crate::{
 /// Clusters that one query reads: the number of cluster parameters of the statement.
 const MAX_CLUSTERS: usize = 16;
 
-/// The most samples of all machines together. The limit for the other metrics is separate.
+/// The maximum number of samples of all machines. The limit for the other metrics is separate.
 const MAX_SAMPLES: u64 = 20_000;
 
 /// Samples of a series if no step is requested.

@@ -4,14 +4,14 @@ use std::time::{Duration, SystemTime};
 
 use connector_core::{Error, MetricsRequest};
 
-/// The most samples of one series; the limit of Prometheus for range queries.
+/// The maximum number of samples of one series: the limit of Prometheus for range queries.
 const MAX_SAMPLES: u64 = 11_000;
 
-/// The most samples in a response, machine usage not included. Flyte accepts messages of 4 MiB
-/// (flyte-contract.md#connection), and a sample takes about 45 bytes.
+/// The maximum number of samples in a response, machine usage not included. Flyte accepts messages
+/// of 4 MiB (flyte-contract.md#connection), and a sample takes about 45 bytes.
 const MAX_TOTAL: u64 = 40_000;
 
-/// The most series in a response, because labels take space too.
+/// The maximum number of series in a response. Labels take space too.
 const MAX_SERIES: u64 = 5_000;
 
 /// The longest step, in milliseconds: a year.

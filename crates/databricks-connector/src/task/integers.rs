@@ -1,5 +1,5 @@
-//! Integers that a user wrote. A `Struct` holds doubles, so an integer of 2^53 or more has lost its last digits on the way
-//! here and may be the id of another job. Pure.
+//! Integers that a user wrote. A `Struct` holds doubles, so an integer of 2^53 or more may have
+//! been rounded, and may then be the id of another job. Pure.
 
 use connector_core::Error;
 use serde_json::{Map, Value};

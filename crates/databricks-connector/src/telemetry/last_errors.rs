@@ -1,21 +1,22 @@
-//! The last failures, for people: when, where and of which kind. No text of an answer is kept.
+//! The latest failures, for the status page: time, host, endpoint and kind. Keeps no text of a
+//! response.
 
 use std::{collections::VecDeque, time::SystemTime};
 
 use super::{ErrorKind, Host};
 
-/// How many are kept.
+/// The maximum number of failures that are kept.
 const MOST: usize = 50;
 
-/// One request or token that failed.
+/// A failed request or token refresh.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct LastError {
     pub(crate) at: SystemTime,
     pub(crate) host: Host,
-    /// What was called; one of a fixed few.
+    /// The endpoint, or `token`. One of a fixed set.
     pub(crate) endpoint: &'static str,
     pub(crate) kind: ErrorKind,
-    /// The status of the answer, if one came.
+    /// The status of the response, if there was one.
     pub(crate) status: Option<u16>,
 }
 
@@ -30,7 +31,7 @@ impl LastError {
     }
 }
 
-/// The last of them; older ones make room.
+/// The latest failures. A new one replaces the oldest when the list is full.
 #[derive(Debug, Default)]
 pub(crate) struct LastErrors(VecDeque<LastError>);
 

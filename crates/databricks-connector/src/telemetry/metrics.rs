@@ -24,7 +24,8 @@ const MAX_WORKSPACES: usize = 100;
 /// Label value of all other workspaces.
 const OTHER: &str = "other";
 
-/// Statuses with their own label value. A workspace may answer with any status, so the set must be bounded.
+/// Statuses with their own label value. A workspace may respond with any status, so the set must
+/// be bounded.
 const STATUSES: [u16; 20] = [
     200, 201, 202, 204, 206, 301, 302, 303, 307, 400, 401, 403, 404, 409, 413, 429, 500, 502, 503,
     504,
@@ -150,7 +151,7 @@ impl Metrics {
         );
         registry.register(
             "flyte_connector_databricks_cancels_given_up",
-            "Deletes answered with OK although the run could not be cancelled and may still be running",
+            "Deletes that returned OK although the run could not be cancelled and may still be running",
             self.failed_cancels.clone(),
         );
     }
@@ -221,7 +222,7 @@ impl Metrics {
         self.orphans_cancelled.get_or_create(&orphan.label()).inc();
     }
 
-    /// Counts a delete that was answered with OK although the run could not be cancelled.
+    /// Counts a delete that returned OK although the run could not be cancelled.
     pub(crate) fn cancel_failed(&self) {
         self.failed_cancels.inc();
     }

@@ -52,7 +52,7 @@ struct BreakerStatus {
 #[derive(Debug, Serialize)]
 struct LimiterStatus {
     credential: String,
-    /// Concurrent calls allowed, both lanes together.
+    /// The maximum number of concurrent requests, over both request classes.
     limit: u32,
     reads: LaneStatus,
     writes: LaneStatus,

@@ -1,4 +1,4 @@
-//! The endpoints of the workspace API, recognised by method and path.
+//! The endpoints of the workspace API, recognized by method and path.
 
 use axum::http::Method;
 use serde::{Deserialize, Serialize};

@@ -71,7 +71,7 @@ impl<S: Send + 'static> Accept<TcpStream, S> for FaultAcceptor {
                 });
             }
         };
-        // Read the token after asking the rules: a rule added in between must close this connection too.
+        // Read the token after asking the rules: a rule added meanwhile must close this connection too.
         let stream = CancellableStream::new(stream, self.state.faults.https_connections());
         Box::pin(async move { acceptor.accept(stream, service).await })
     }

@@ -100,7 +100,7 @@ impl Executor {
         }
     }
 
-    /// Kills all processes and starts no more. Does not wait.
+    /// Kills all processes and starts no further ones. Does not wait.
     pub(crate) fn stop(&self) {
         let mut started = self.lock();
         started.closed = true;

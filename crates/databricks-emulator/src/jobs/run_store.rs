@@ -249,7 +249,7 @@ impl RunStore {
         self.read(run_id, false, |run, _, _| find(run)).ok().flatten()
     }
 
-    /// Kills all executions and starts no more. Does not wait.
+    /// Kills all executions and starts no further ones. Does not wait.
     pub(crate) fn stop_executions(&self) {
         if let Some(executor) = &self.executor {
             executor.stop();

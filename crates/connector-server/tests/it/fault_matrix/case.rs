@@ -226,7 +226,8 @@ impl Case {
         }
     }
 
-    /// Brings the run to RUNNING while the connector's last known phase is INITIALIZING. For logs and metrics, ends it.
+    /// Advances the run to RUNNING while the connector's last known phase is INITIALIZING. For
+    /// logs and metrics, ends it.
     async fn prepare(&self, task: &mut CaseTask<'_>) {
         if let Some(rule) = self.lenient_rule() {
             task.emulator.inject(rule);

@@ -9,7 +9,8 @@ use tokio::sync::{Notify, watch};
 /// The outcome of a creation: the resource meta or an error.
 pub(in crate::service) type Outcome = Result<Vec<u8>, Error>;
 
-/// A creation that executes, or whose callers have not all left.
+/// A creation that executes, or whose callers have not all left. A caller leaves when it receives
+/// a response or disconnects.
 #[derive(Debug)]
 pub(super) struct InFlight {
     pub(super) request: Arc<CreateTaskRequest>,
@@ -39,7 +40,7 @@ pub(super) enum Response {
     Error,
 }
 
-/// What happens to the task.
+/// The decision about the task after all callers have left.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Fate {
     /// A caller has it, or may retry, or there is no task.

@@ -1,4 +1,4 @@
-//! Executes a creation as a background task, and cancels what it leaves behind.
+//! Executes a creation as a background task, and cancels its task if that becomes an orphan.
 
 use std::{
     mem,

@@ -1,4 +1,4 @@
-//! The right to execute a creation, and the orphan that it may leave.
+//! The exclusive right to execute a creation, and the orphan that may result.
 
 use std::{collections::hash_map, sync::Arc};
 
@@ -12,7 +12,7 @@ use super::{
     in_flight::{Fate, Orphan, Outcome},
 };
 
-/// The right and the duty to execute one creation.
+/// The exclusive right to execute one creation. Its holder must [`settle`](Self::settle) it.
 #[derive(Debug)]
 pub(in crate::service) struct Ticket {
     pub(super) entries: Entries,

@@ -1,7 +1,7 @@
 //! The rate limiter of one host and one credential.
 //!
-//! A request needs a token of its class, a slot of its class and one of all slots. Waiters of a class are served in
-//! order of arrival: only the first waits for a token and slots.
+//! A request needs a token of its class, a slot of its class and a slot of the limiter. Waiters of
+//! a class are served in order of arrival: only the first waits for a token and slots.
 
 use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -62,7 +62,8 @@ pub(crate) struct Permit {
     _slots: Slots,
 }
 
-/// A slot of the class and one of all slots. Never none, since the semaphores are not closed.
+/// A slot of the class and a slot of the limiter. Never `None`, since the semaphores are not
+/// closed.
 type Slots = [Option<OwnedSemaphorePermit>; 2];
 
 /// Why a caller got no permit.

@@ -20,7 +20,7 @@ pub struct SecretContent {
 pub enum SecretError {
     /// A later read can succeed.
     Transient(String),
-    /// A person has to change something, such as a Role.
+    /// Later reads fail too until a user or an operator fixes the cause, such as a missing Role.
     Permanent(String),
 }
 

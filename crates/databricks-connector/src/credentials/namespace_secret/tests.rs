@@ -4,7 +4,7 @@ use super::*;
 
 type Answer = Result<Option<SecretContent>, SecretError>;
 
-/// Answers in turn, each after a second. Repeats the last answer.
+/// Returns the answers in order, each after a second. Repeats the last one.
 #[derive(Debug)]
 struct Scripted(Mutex<(VecDeque<Answer>, u32)>);
 

@@ -1,4 +1,5 @@
-//! How long polls of a run have failed, and what follows: the last known phase is kept, or the task fails. Pure.
+//! How long polls of a run have failed, and the response: the last known phase, or the failure of
+//! the task after a grace period. Pure.
 
 use std::time::{Duration, Instant};
 
@@ -7,7 +8,7 @@ use connector_core::Phase;
 /// Why a poll failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum PollFailure {
-    /// Network, service or rate limit: it ends without intervention.
+    /// A failure of the network or the service, or a rate limit. It ends without intervention.
     Transient,
     /// The credential or the host was rejected, until an operator or user fixes it.
     Rejected,
@@ -54,8 +55,8 @@ pub(super) struct FailureTimers {
 impl FailureTimers {
     /// Records a failed poll and returns the response.
     ///
-    /// A run that cannot be read may still be active, so its task fails for good (FAILED): a retry would run beside it. A
-    /// run that no longer exists can be retried.
+    /// A run that cannot be read may still be active, so its task fails permanently (FAILED): a
+    /// retry would run at the same time. The task of a run that no longer exists can be retried.
     pub(super) fn record(
         &mut self,
         failure: PollFailure,
@@ -150,7 +151,8 @@ mod tests {
             failed(Phase::Failed, 900)
         );
         assert_eq!(last_response(GRACE_PERIODS, &[(Rejected, 0), (Transient, 99)]), kept(99));
-        // A transient failure in between does not show that the credential is accepted.
+        // A transient failure between two rejections does not show that the credential is
+        // accepted.
         let interrupted = [(Rejected, 0), (Transient, 99), (Rejected, 900)];
         assert_eq!(last_response(GRACE_PERIODS, &interrupted), failed(Phase::Failed, 900));
     }
