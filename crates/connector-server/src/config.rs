@@ -20,7 +20,7 @@ use crate::{
     namespace_secrets,
 };
 
-/// The crates whose debug logs and spans LOG_LEVEL=DEBUG enables, in addition to those of the server.
+/// The crates whose debug logs and spans `LOG_LEVEL=DEBUG` enables, in addition to those of the server.
 const CRATES: [&str; 3] = ["connector_server", "databricks_connector", "databricks_client"];
 
 /// The mount path of the token for Flyte's v1 plugin (flyte-contract.md#connector-v1).

@@ -100,12 +100,15 @@ pub(crate) fn help() -> String {
     help
 }
 
+/// Looks up a variable by name.
+type Lookup<T> = Arc<dyn Fn(&str) -> Option<T> + Send + Sync>;
+
 /// Access to environment variables: those of the process, or of a test.
 ///
 /// Credentials read their variables again long after startup, so values are not copied.
 #[derive(Clone)]
 pub struct Environment {
-    get: Arc<dyn Fn(&str) -> Option<OsString> + Send + Sync>,
+    get: Lookup<OsString>,
     /// The names of all variables that are set.
     names: Vec<String>,
 }
@@ -139,7 +142,7 @@ impl Environment {
     }
 
     /// Returns a reader for credentials.
-    pub(crate) fn reader(&self) -> Arc<dyn Fn(&str) -> Option<String> + Send + Sync> {
+    pub(crate) fn reader(&self) -> Lookup<String> {
         let get = Arc::clone(&self.get);
         Arc::new(move |name| get(name)?.into_string().ok())
     }

@@ -18,7 +18,7 @@ fn main() -> ExitCode {
         }
         Err(error) => return Failure::usage(&error).report("connector-server"),
     };
-    match cli::run(args, Environment::of_process()) {
+    match cli::run(args, &Environment::of_process()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => failure.report("connector-server"),
     }

@@ -195,7 +195,7 @@ impl Executor<'_> {
         let response = self.client.get_task_logs(with_timeout(request)).await;
         let stream = self.success(Call::GetTaskLogs, response)?;
         let lines = read_lines(stream).await;
-        let lines = lines.or_else(|status| Err(self.error(Call::GetTaskLogs, status)))?;
+        let lines = lines.map_err(|status| self.error(Call::GetTaskLogs, status))?;
         self.outcome.log.clone_from(&lines);
         self.emit(Response::Logs(lines))
     }

@@ -75,13 +75,13 @@ pub(super) fn event(event: &Event, previous: Option<&Resource>, format: Format) 
     let time =
         format.styled(&Style::new().dim(), &format!("{:>6.2}s", event.elapsed.as_secs_f64()));
     let call = event.call().name();
-    let lines = lines.enumerate().map(|(index, line)| match index {
-        0 => format!("{time}  {call:<11}  {line}"),
-        _ => {
-            // A long link is indented less, so that it fits on its line.
-            let free = format.width.saturating_sub(measure_text_width(&line));
-            format!("{}{line}", " ".repeat(INDENT.min(free)))
+    let lines = lines.enumerate().map(|(index, line)| {
+        if index == 0 {
+            return format!("{time}  {call:<11}  {line}");
         }
+        // A long link is indented less, so that it fits on its line.
+        let free = format.width.saturating_sub(measure_text_width(&line));
+        format!("{}{line}", " ".repeat(INDENT.min(free)))
     });
     lines.collect()
 }

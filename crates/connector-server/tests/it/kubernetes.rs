@@ -67,7 +67,7 @@ impl Server {
         Self { child, log, tasks: AsyncConnectorServiceClient::new(channel), workspace, created: 0 }
     }
 
-    /// Creates a task without a token in `namespace`. Returns its resource_meta.
+    /// Creates a task without a token in `namespace`. Returns its `resource_meta`.
     async fn create(&mut self, namespace: &str) -> Result<Vec<u8>, Status> {
         let mut request = create_request_for("40_executor_first_attempt", &self.workspace);
         request.connection = None;
@@ -113,7 +113,7 @@ fn meta(bytes: &[u8]) -> Value {
     serde_json::from_slice(bytes).unwrap()
 }
 
-/// Creates the Role and RoleBinding of docs/deploy.md in a namespace.
+/// Creates the Role and `RoleBinding` of docs/deploy.md in a namespace.
 async fn create_role(cluster: &Cluster, namespace: &str) {
     let page =
         std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/deploy.md"))

@@ -58,7 +58,7 @@ impl ServerProcess {
         process.listener = process.wait_for_line("gRPC listener");
         process.grpc = process.listener["address"].as_str().unwrap().to_owned();
         let http = process.wait_for_line("HTTP listener for metrics, /livez and /readyz");
-        process.http = http["address"].as_str().unwrap().to_owned();
+        http["address"].as_str().unwrap().clone_into(&mut process.http);
         process
     }
 

@@ -1,4 +1,4 @@
-//! Secrets appear in no log line, error, trailer, metric or resource_meta, whichever fault is injected.
+//! Secrets appear in no log line, error, trailer, metric or `resource_meta`, whichever fault is injected.
 //!
 //! Every secret that enters the server contains `canary`, so a leak is found by searching for the word.
 

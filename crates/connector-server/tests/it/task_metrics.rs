@@ -28,7 +28,7 @@ const CPU: &str = "EXECUTION_METRIC_USED_CPU_AVG";
 
 const MEMORY: &str = "EXECUTION_METRIC_USED_MEMORY_BYTES_AVG";
 
-/// Starts a workspace and a server, and creates a run. Returns them with the run's resource_meta.
+/// Starts a workspace and a server, and creates a run. Returns them with the run's `resource_meta`.
 async fn start_run(
     script: Script,
     change: impl FnOnce(Config) -> Config,

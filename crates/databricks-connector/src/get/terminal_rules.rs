@@ -143,13 +143,13 @@ mod tests {
         OutputFiles { error, outputs_exist }
     }
 
-    fn error(kind: Kind) -> Result<Option<ContainerError>, StorageError> {
-        Ok(Some(ContainerError {
+    fn error(kind: Kind) -> ContainerError {
+        ContainerError {
             code: "ValueError".to_owned(),
             message: "no such table".to_owned(),
             kind: kind.into(),
             ..ContainerError::default()
-        }))
+        }
     }
 
     fn finish(phase: Phase, reason: Option<&str>) -> Decision {
@@ -170,7 +170,7 @@ mod tests {
             for (kind, phase) in
                 [(Kind::Recoverable, Phase::RetryableFailed), (Kind::NonRecoverable, Phase::Failed)]
             {
-                let decision = decide(outcome, files(error(kind), Ok(true)), OPTIONS);
+                let decision = decide(outcome, files(Ok(Some(error(kind))), Ok(true)), OPTIONS);
                 assert_eq!(decision, finish(phase, Some("ValueError: no such table")));
             }
         }
@@ -219,7 +219,7 @@ mod tests {
             (Outcome::Final, Phase::Failed),
             (Outcome::Upstream, Phase::Failed),
         ] {
-            let files = files(error(Kind::NonRecoverable), Ok(false));
+            let files = files(Ok(Some(error(Kind::NonRecoverable))), Ok(false));
             assert_eq!(decide(outcome, files, OPTIONS), finish(phase, None));
         }
     }

@@ -43,7 +43,9 @@ impl Harness {
     pub fn request(&self, name: &str, conf: Value) -> CreateContext {
         let own = create_context(name).custom().unwrap().remove("databricksConf");
         let mut merged = own.and_then(|own| own.as_object().cloned()).unwrap_or_default();
-        merged.extend(conf.as_object().cloned().unwrap_or_default());
+        if let Value::Object(conf) = conf {
+            merged.extend(conf);
+        }
         self.request_with_conf(name, &Value::Object(merged))
     }
 

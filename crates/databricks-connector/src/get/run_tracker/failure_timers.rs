@@ -46,6 +46,7 @@ pub(crate) enum FailureResponse {
 
 /// When each kind of failure began. A successful poll resets the timers to their default.
 #[derive(Debug, Clone, Copy, Default)]
+#[expect(clippy::struct_field_names, reason = "each is the start of one kind of failure")]
 pub(super) struct FailureTimers {
     failing_since: Option<Instant>,
     rejected_since: Option<Instant>,

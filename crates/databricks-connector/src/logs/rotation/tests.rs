@@ -161,11 +161,11 @@ impl Driver {
         };
         let context = cursor.position().context_length();
         let from = usize::try_from(cursor.position().offset).unwrap() - context;
-        let content = self.content(&file.name);
-        let to = content.len().min(from + context + length);
-        let chunk = &content[from..to];
+        let bytes = self.content(&file.name);
+        let to = bytes.len().min(from + context + length);
+        let chunk = &bytes[from..to];
         assert!(cursor.position().matches(&chunk[..context]));
-        let end = if to < content.len() {
+        let end = if to < bytes.len() {
             BufferEnd::Open
         } else if is_active {
             end
