@@ -5,6 +5,12 @@
 //! them into calls of an external service. Generated protobuf types appear only where a connector needs Flyte's own
 //! definitions: the task template, its inputs, outputs and execution metadata.
 //!
+//! Beside the interface there are building blocks, which a connector may use or leave. They are pure.
+//!
+//! - [`attempt`]: the identity of an attempt, its idempotency token, and the run tag.
+//! - [`digest`]: SHA-256 digests for names and tokens.
+//! - [`value`]: conversion between protobuf `Struct` and JSON.
+//!
 //! A complete connector, whose tasks only sleep:
 //!
 //! ```
@@ -57,9 +63,11 @@
 
 #![forbid(unsafe_code)]
 
+pub mod attempt;
 mod connection;
 mod connector;
 mod context;
+pub mod digest;
 mod erased;
 mod error;
 mod logs;

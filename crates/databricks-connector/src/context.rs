@@ -5,7 +5,7 @@
 
 use std::time::{Duration, Instant};
 
-use connector_core::{CallContext, CreateContext, Error, ErrorKind};
+use connector_core::{CallContext, CreateContext, Error, ErrorKind, attempt::AttemptId};
 use databricks_client::{Client, Credentials, Host, RequestClass};
 
 use crate::{
@@ -14,7 +14,7 @@ use crate::{
     get::{run_tracker::RunTracker, unverified_success::UnverifiedSuccesses},
     logs::known_clusters::KnownClusters,
     run_meta::{CredentialRef, RunMeta},
-    task::{DatabricksTask, execution::Execution},
+    task::DatabricksTask,
     telemetry::call_log,
 };
 
@@ -49,12 +49,12 @@ impl Context {
         &self,
         cx: &CreateContext,
         task: &DatabricksTask,
-        execution: &Execution,
+        attempt: &AttemptId,
     ) -> Result<(Client, Option<CredentialRef>), Error> {
         let host = self.host_of_task(task)?;
         call_log::workspace(&host);
         let credentials = &self.settings.credentials;
-        let (credentials, name) = credentials.for_task(&host, cx, task, execution).await?;
+        let (credentials, name) = credentials.for_task(&host, cx, task, attempt).await?;
         // Reads that a submission needs do not wait behind polls.
         let client =
             self.client(&host, credentials, cx.deadline).with_request_class(RequestClass::Write);

@@ -1,18 +1,16 @@
 //! Creates the run of a task.
 //!
 //! A request becomes a [`submission::Plan`] before anything is sent: [`flyte_task`] reads Flyte's
-//! part of the request, `crate::task` the user's part. Cancelling orphans belongs in
-//! `crate::delete::orphans`.
+//! part of the request, `crate::task` the user's part. The idempotency token comes from
+//! `connector_core::attempt`. Cancelling orphans belongs in `crate::delete::orphans`.
 
 mod arguments;
 pub(crate) mod cluster_tags;
 mod compute;
 mod container;
-mod digest;
 mod entrypoint;
 mod flyte_function;
 pub(crate) mod flyte_task;
-mod idempotency;
 mod input_variables;
 mod pod_template_inputs;
 pub(crate) mod run_tag;
@@ -52,7 +50,7 @@ pub(crate) async fn run(context: &Context, cx: &CreateContext) -> Result<RunMeta
         Plan::FlyteFunction(_) => None,
         Plan::RunNow(_) | Plan::AsWritten(_) => Some(declared_outputs::of_request(cx)?),
     };
-    let (client, credential) = context.client_for_task(cx, &task, &flyte.execution).await?;
+    let (client, credential) = context.client_for_task(cx, &task, &flyte.attempt).await?;
     let submitted = match plan {
         Plan::RunNow(job) => client.run_now(&job).await,
         Plan::AsWritten(run) => client.submit_run(&run).await,

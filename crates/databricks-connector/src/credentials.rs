@@ -14,7 +14,7 @@ pub(crate) mod namespace_secret;
 pub(crate) mod own;
 pub(crate) mod task;
 
-use connector_core::{CallContext, CreateContext, Error, ErrorKind};
+use connector_core::{CallContext, CreateContext, Error, ErrorKind, attempt::AttemptId};
 use databricks_client::{Credentials, Host};
 
 use self::{
@@ -25,7 +25,7 @@ use self::{
 };
 use crate::{
     run_meta::{CredentialRef, RunMeta},
-    task::{DatabricksTask, execution::Execution},
+    task::DatabricksTask,
 };
 
 /// Chooses the credential of each call.
@@ -48,18 +48,18 @@ impl CredentialResolver {
         host: &Host,
         cx: &CreateContext,
         task: &DatabricksTask,
-        execution: &Execution,
+        attempt: &AttemptId,
     ) -> Result<(Credentials, Option<CredentialRef>), Error> {
         if let Some(credentials) = self.task.of(&cx.connection) {
             return Ok((credentials, None));
         }
         let (secrets, named) = (self.namespace_secrets.as_ref(), task.token_secret.as_deref());
         let secret =
-            namespace_secret::of_task(secrets, named, &execution.namespace, cx.deadline).await?;
+            namespace_secret::of_task(secrets, named, &cx.execution.namespace, cx.deadline).await?;
         if let Some((credentials, secret)) = secret {
             return Ok((credentials, Some(CredentialRef::Secret(secret))));
         }
-        let (project, domain) = (&execution.project, &execution.domain);
+        let (project, domain) = (attempt.project(), attempt.domain());
         match self.own.for_task(host, project, domain) {
             Some(own) => {
                 let name = self.own.is_one_of_several(own).then(|| own.name.clone());

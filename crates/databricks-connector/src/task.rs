@@ -1,8 +1,7 @@
-//! What the user wrote: the task's `custom` section, and the names of the attempt that runs it.
+//! What the user wrote: the task's `custom` section.
 //!
 //! How this becomes a run of Databricks belongs in `create`.
 
-pub(crate) mod execution;
 pub(crate) mod integers;
 pub(crate) mod json;
 

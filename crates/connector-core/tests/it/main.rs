@@ -1,4 +1,4 @@
-//! Tests of the registry and of resource meta.
+//! Tests of the registry, of resource meta, and of the building blocks of connectors.
 #![allow(
     clippy::unwrap_used,
     clippy::missing_panics_doc,
@@ -7,6 +7,9 @@
     reason = "tests"
 )]
 
+mod attempt;
+#[path = "../../../../fixtures/requests.rs"]
+mod fixtures;
 mod meta;
 mod registry;
 mod stub;

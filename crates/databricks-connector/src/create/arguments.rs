@@ -1,10 +1,9 @@
 //! The arguments of Flyte's runtime (`a0`): renders their template variables and adds the options that the executor
 //! leaves out (flyte-contract.md#createtask).
 
-use connector_core::Error;
+use connector_core::{Error, attempt::AttemptId};
 
-use super::{container::Container, template_variables::Variables};
-use crate::task::execution::Execution;
+use super::{flyte_task::FlyteTask, template_variables::Variables};
 
 /// The first argument of Flyte's runtime.
 const RUNTIME: &str = "a0";
@@ -14,11 +13,8 @@ const RUNTIME: &str = "a0";
 /// # Errors
 ///
 /// `InvalidTask` when there are none; `FailedPrecondition` for a variable of a pod template without a known value.
-pub(crate) fn of_runtime(
-    container: &Container,
-    execution: &Execution,
-    variables: &Variables,
-) -> Result<Vec<String>, Error> {
+pub(crate) fn of_runtime(flyte: &FlyteTask) -> Result<Vec<String>, Error> {
+    let (container, variables) = (&flyte.container, &flyte.template_variables);
     if container.args.is_empty() {
         return Err(Error::invalid_task(
             "the task has no container arguments to start Flyte's runtime with",
@@ -35,7 +31,7 @@ pub(crate) fn of_runtime(
         ))
         .with_hint("run the task without a pod template, or write the value into the template's arguments"));
     }
-    Ok(complete(&container.args, execution, variables))
+    Ok(complete(&container.args, &flyte.attempt, &flyte.run_base, variables))
 }
 
 /// Renders the variables and adds missing options.
@@ -43,21 +39,26 @@ pub(crate) fn of_runtime(
 /// `--run-base-dir --org --project --domain` follow `a0`, in the order of the SDK's local mode
 /// (flyte-contract.md#entrypoint-v2). An option that is present, or whose value is not known, is not added. Arguments of
 /// other programs are only rendered.
-fn complete(args: &[String], execution: &Execution, variables: &Variables) -> Vec<String> {
+fn complete(
+    args: &[String],
+    attempt: &AttemptId,
+    run_base: &str,
+    variables: &Variables,
+) -> Vec<String> {
     let mut complete: Vec<String> = args.iter().map(|arg| render(arg, variables)).collect();
     if complete.first().is_none_or(|first| first != RUNTIME) {
         return complete;
     }
     let mut missing = Vec::new();
     for (option, value) in [
-        ("--run-base-dir", &execution.run_base),
-        ("--org", &execution.org),
-        ("--project", &execution.project),
-        ("--domain", &execution.domain),
+        ("--run-base-dir", run_base),
+        ("--org", attempt.org()),
+        ("--project", attempt.project()),
+        ("--domain", attempt.domain()),
     ] {
         if !value.is_empty() && !is_set(&complete, option) {
             missing.push(option.to_owned());
-            missing.push(value.clone());
+            missing.push(value.to_owned());
         }
     }
     complete.splice(1..1, missing);
@@ -136,29 +137,31 @@ fn render(text: &str, variables: &Variables) -> String {
 
 #[cfg(test)]
 mod tests {
+    use flyteidl2::connector::CreateTaskRequest;
+
     use super::*;
     use crate::create::template_variables;
 
-    fn execution() -> Execution {
-        Execution {
-            org: "local".to_owned(),
-            project: "p".to_owned(),
-            domain: "d".to_owned(),
-            run: "r1".to_owned(),
-            action: "a0".to_owned(),
-            run_base: "s3://b/r1/".to_owned(),
-            ..Execution::default()
-        }
+    fn attempt() -> AttemptId {
+        let mut request = CreateTaskRequest::default();
+        request.task_execution_metadata.get_or_insert_default().environment_variables = [
+            ("_U_ORG_NAME", "local"),
+            ("FLYTE_INTERNAL_EXECUTION_PROJECT", "p"),
+            ("FLYTE_INTERNAL_EXECUTION_DOMAIN", "d"),
+            ("RUN_NAME", "r1"),
+            ("ACTION_NAME", "a0"),
+        ]
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .into();
+        AttemptId::from_request(&request.into())
     }
 
     #[track_caller]
     fn check(args: &str, expected: &str) {
         let args: Vec<String> = args.split(' ').map(str::to_owned).collect();
-        assert_eq!(
-            complete(&args, &execution(), &template_variables::of_container(&execution()))
-                .join(" "),
-            expected
-        );
+        let attempt = attempt();
+        let variables = template_variables::of_container(&attempt);
+        assert_eq!(complete(&args, &attempt, "s3://b/r1/", &variables).join(" "), expected);
     }
 
     #[test]
@@ -192,7 +195,7 @@ mod tests {
     #[test]
     fn unknown_value_adds_no_option() {
         let args = ["a0".to_owned(), "--name".to_owned()];
-        assert_eq!(complete(&args, &Execution::default(), &Variables::new()), args);
+        assert_eq!(complete(&args, &AttemptId::default(), "", &Variables::new()), args);
     }
 
     #[test]
@@ -211,7 +214,7 @@ mod tests {
 
     #[test]
     fn first_unknown_variable_is_named() {
-        let variables = template_variables::of_container(&execution());
+        let variables = template_variables::of_container(&attempt());
         let first = |arg: &str| first_unknown(&["a0".to_owned(), arg.to_owned()], &variables);
         assert_eq!(first("{{.runName}}"), None);
         assert_eq!(first("x{{ .Inputs.n }}"), Some("Inputs.n".to_owned()));
@@ -231,8 +234,7 @@ mod tests {
 
     #[test]
     fn unknown_variables_and_stray_braces_stay() {
-        let execution = execution();
-        let variables = template_variables::of_container(&execution);
+        let variables = template_variables::of_container(&attempt());
         for text in [
             "{{.other}}",
             "{{",

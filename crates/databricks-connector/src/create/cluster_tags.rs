@@ -1,11 +1,11 @@
 //! Tags of new clusters that identify the Flyte run, within the rules of each cloud
 //! (databricks-api.md#custom-tags).
 
-use connector_core::Error;
+use connector_core::{Error, attempt::AttemptId};
 use databricks_client::Host;
 use serde_json::{Map, Value};
 
-use crate::task::{execution::Execution, json};
+use crate::task::json;
 
 /// The maximum number of tags of a cluster.
 const MAX_TAGS: usize = 45;
@@ -74,15 +74,15 @@ impl Cloud {
 pub(crate) type AttemptTags = Vec<(&'static str, String)>;
 
 /// Returns the tags of an attempt, with values that the cloud accepts. Tags without a value are left out.
-pub(crate) fn of_attempt(cloud: Cloud, execution: &Execution, task: &str) -> AttemptTags {
+pub(crate) fn of_attempt(cloud: Cloud, attempt: &AttemptId, task: &str) -> AttemptTags {
     [
-        ("flyte_org", execution.org.as_str()),
-        ("flyte_project", &execution.project),
-        ("flyte_domain", &execution.domain),
-        ("flyte_run", &execution.run),
-        ("flyte_action", &execution.action),
+        ("flyte_org", attempt.org()),
+        ("flyte_project", attempt.project()),
+        ("flyte_domain", attempt.domain()),
+        ("flyte_run", attempt.run()),
+        ("flyte_action", attempt.action()),
         ("flyte_task", task),
-        ("flyte_attempt", &execution.attempt().to_string()),
+        ("flyte_attempt", &attempt.attempt_number().to_string()),
     ]
     .into_iter()
     .map(|(key, value)| (key, cloud.value(value)))
@@ -126,6 +126,7 @@ fn merged(mut users_tags: Map<String, Value>, tags: &AttemptTags) -> Map<String,
 
 #[cfg(test)]
 mod tests {
+    use flyteidl2::{connector::CreateTaskRequest, core::Identifier};
     use serde_json::json;
 
     use super::*;
@@ -152,9 +153,12 @@ mod tests {
 
     #[test]
     fn users_tags_win_and_limit_is_kept() {
-        let execution = Execution { project: "p".to_owned(), ..Execution::default() };
+        let mut request = CreateTaskRequest::default();
+        let id = Identifier { project: "p".to_owned(), ..Identifier::default() };
+        request.template.get_or_insert_default().id = Some(id);
+        let attempt = AttemptId::from_request(&request.into());
         let own = json!({"flyte_project": "mine", "team": "a"});
-        let tags = of_attempt(Cloud::Aws, &execution, "t");
+        let tags = of_attempt(Cloud::Aws, &attempt, "t");
         assert_eq!(
             Value::Object(merged(own.as_object().unwrap().clone(), &tags)),
             json!({"flyte_project": "mine", "team": "a", "flyte_task": "t", "flyte_attempt": "1"})

@@ -1,10 +1,9 @@
 //! The connector's own entrypoint script, kept in the workspace home of the principal that submits the run.
 
-use connector_core::{Error, ErrorKind};
+use connector_core::{Error, ErrorKind, digest::sha256_hex};
 use databricks_client::{Client, ErrorKind as ClientErrorKind};
 use tracing::{debug, info};
 
-use super::digest::sha256_hex;
 use crate::error;
 
 /// The script. It starts Flyte's runtime, passes environment variables on, and fails when the user's code failed.

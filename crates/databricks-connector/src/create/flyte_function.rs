@@ -46,8 +46,7 @@ impl PythonTask {
         configured: Entrypoint,
     ) -> Result<Self, Error> {
         let container = &flyte.container;
-        let mut parameters =
-            arguments::of_runtime(container, &flyte.execution, &flyte.template_variables)?;
+        let mut parameters = arguments::of_runtime(flyte)?;
         // For a plain container the executor has already written the inputs.
         let pod_template =
             container.pod_template.clone().filter(|_| arguments::name_inputs(&container.args));

@@ -4,13 +4,12 @@
 
 use std::collections::BTreeMap;
 
-use connector_core::{CreateContext, Error};
+use connector_core::{CreateContext, Error, attempt::AttemptId};
 
 use super::{
     container::Container,
     template_variables::{self, Variables},
 };
-use crate::task::execution::Execution;
 
 /// Environment variables whose values Flyte's runtime also gets as arguments (flyte-contract.md#observed-backend).
 const ALSO_ARGUMENTS: [&str; 4] = ["RUN_NAME", "ACTION_NAME", "_U_RUN_BASE", "_U_ORG_NAME"];
@@ -20,7 +19,9 @@ const ALSO_ARGUMENTS: [&str; 4] = ["RUN_NAME", "ACTION_NAME", "_U_RUN_BASE", "_U
 pub(crate) struct FlyteTask {
     /// The name of the task; `task` when the request has none.
     pub(crate) name: String,
-    pub(crate) execution: Execution,
+    pub(crate) attempt: AttemptId,
+    /// The folder that all actions of the run share; empty if unknown.
+    pub(crate) run_base: String,
     pub(crate) container: Container,
     /// The request's environment variables, overridden by the container's.
     pub(crate) environment: BTreeMap<String, String>,
@@ -39,16 +40,16 @@ impl FlyteTask {
     /// `InvalidTask` for an unusable pod template.
     pub(crate) fn of(cx: &CreateContext) -> Result<Self, Error> {
         let container = Container::of(cx)?;
-        let execution = Execution::of(cx);
+        let attempt = AttemptId::from_request(cx);
         let mut environment: BTreeMap<_, _> =
             cx.execution.environment_variables.clone().into_iter().collect();
         environment.extend(container.environment.clone());
         let template_variables = if container.pod_template.is_some() {
-            template_variables::of_pod_template(&execution, &cx.inputs)
+            template_variables::of_pod_template(&attempt, cx)
         } else {
-            template_variables::of_container(&execution)
+            template_variables::of_container(&attempt)
         };
-        let name = Some(execution.task.name.as_str()).filter(|name| !name.is_empty());
+        let name = Some(attempt.task().name.as_str()).filter(|name| !name.is_empty());
         let metadata = cx.template.metadata.as_ref();
         let timeout = metadata.and_then(|metadata| metadata.timeout.as_ref());
         let runtime = metadata.and_then(|metadata| metadata.runtime.as_ref());
@@ -60,7 +61,8 @@ impl FlyteTask {
             runtime_requirement: runtime_requirement(
                 runtime.map(|runtime| runtime.version.as_str()).unwrap_or_default(),
             ),
-            execution,
+            run_base: run_base(cx),
+            attempt,
             container,
             environment,
             template_variables,
@@ -73,10 +75,45 @@ impl FlyteTask {
     }
 }
 
+/// Returns the run base: the variable of the request, or a guess from the output prefix.
+fn run_base(cx: &CreateContext) -> String {
+    match cx.execution.environment_variables.get("_U_RUN_BASE") {
+        Some(base) if !base.is_empty() => base.clone(),
+        _ => run_base_of(&cx.output_prefix),
+    }
+}
+
+/// Guesses the run base from the output prefix, which is `<base>/<action>/<attempt>`
+/// (flyte-contract.md#task-execution-metadata). The prefix may have a shard that the base lacks.
+fn run_base_of(output_prefix: &str) -> String {
+    let mut parts = output_prefix.trim_end_matches('/').rsplitn(3, '/');
+    let (attempt, action, base) = (parts.next(), parts.next(), parts.next());
+    match (attempt, action, base) {
+        (Some(_), Some(_), Some(base)) if !base.is_empty() && !base.ends_with(['/', ':']) => {
+            format!("{base}/")
+        }
+        _ => String::new(),
+    }
+}
+
 fn runtime_requirement(version: &str) -> String {
     let is_release = version.split('.').count() >= 2
         && version
             .split('.')
             .all(|part| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit()));
     if is_release { format!("flyte=={version}") } else { "flyte".to_owned() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn run_base_is_two_folders_above_the_output_prefix() {
+        assert_eq!(run_base_of("s3://bucket/5w/p/d/run/a0/1"), "s3://bucket/5w/p/d/run/");
+        assert_eq!(run_base_of("s3://bucket/5w/p/d/run/a0/1/"), "s3://bucket/5w/p/d/run/");
+        for short in ["", "s3://bucket", "s3://bucket/x", "a/b"] {
+            assert_eq!(run_base_of(short), "", "{short}");
+        }
+    }
 }

@@ -2,7 +2,7 @@
 //!
 //! What runs is decided in `workload`, where it runs in `compute`, how a Flyte function starts in `flyte_function`.
 
-use connector_core::Error;
+use connector_core::{Error, attempt::RunTag};
 use databricks_client::jobs::{RunNow, SubmitRun};
 use serde_json::{Map, Value, json};
 
@@ -11,8 +11,7 @@ use super::{
     compute::{self, Compute},
     flyte_function::{PythonFile, PythonTask},
     flyte_task::FlyteTask,
-    idempotency,
-    run_tag::RunTag,
+    run_tag,
     workload::Workload,
 };
 use crate::{
@@ -100,7 +99,7 @@ pub(crate) fn plan(
     integers::reject_inexact(&task.conf)?;
     let (mut run, mut task_keys) = split(task.conf.clone());
     let users_token = json::optional_text(run.remove("idempotency_token"), "idempotency_token")?;
-    let token = idempotency::token(&flyte.execution, users_token.as_deref());
+    let token = flyte.attempt.idempotency_token(&[users_token.as_deref().unwrap_or_default()]);
 
     if let Some(job_id) = json::take_given(&mut run, "job_id") {
         reject_stray_task_keys(&run, &task_keys, "job_id")?;
@@ -180,13 +179,13 @@ struct Added<'a> {
 
 impl<'a> Added<'a> {
     fn to_runs_of(flyte: &FlyteTask, settings: SubmissionSettings<'a>) -> Self {
-        let run_tag = RunTag::of(&flyte.execution);
+        let run_tag = RunTag::new(&flyte.attempt);
         Self {
             run_name: run_name(flyte, run_tag.as_ref()),
             run_tag,
             tags: settings
                 .tags
-                .map(|cloud| cluster_tags::of_attempt(cloud, &flyte.execution, &flyte.name))
+                .map(|cloud| cluster_tags::of_attempt(cloud, &flyte.attempt, &flyte.name))
                 .unwrap_or_default(),
             timeout_seconds: flyte.timeout_seconds,
             defaults: settings.defaults,
@@ -205,7 +204,7 @@ impl<'a> Added<'a> {
             cluster_tags::tag_clusters(task, &self.tags)?;
             integers::write_job_ids(task)?;
             if let Some(run_tag) = description.take() {
-                run_tag.describe(task);
+                run_tag::describe(run_tag, task);
             }
         }
         let shared = run.get_mut("job_clusters").and_then(Value::as_array_mut);
@@ -279,13 +278,16 @@ fn reject_large_parameters(run: &Map<String, Value>) -> Result<(), Error> {
 
 /// Returns the name of the run, which identifies the Flyte run on the Databricks page.
 fn run_name(flyte: &FlyteTask, run_tag: Option<&RunTag>) -> String {
-    let (task, execution) = (&flyte.name, &flyte.execution);
-    if execution.run.is_empty() {
+    let (task, attempt) = (&flyte.name, &flyte.attempt);
+    if attempt.run().is_empty() {
         return format!("flyte {task}");
     }
     let name = format!(
         "flyte {task} ({}/{}/{}/{})",
-        execution.project, execution.domain, execution.run, execution.action
+        attempt.project(),
+        attempt.domain(),
+        attempt.run(),
+        attempt.action()
     );
     match run_tag {
         Some(run_tag) => format!("{name} {run_tag}"),

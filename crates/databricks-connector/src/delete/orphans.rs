@@ -2,21 +2,24 @@
 //! that was reported to Flyte as failed.
 //!
 //! Orphans are recognized by their run tag: the same action, and the same or an earlier attempt
-//! ([`RunTag::covers`]).
+//! ([`run_tag::covers`]).
 
 use std::time::Instant;
 
-use connector_core::{CallContext, CreateContext, Error};
+use connector_core::{
+    CallContext, CreateContext, Error,
+    attempt::{AttemptId, RunTag},
+};
 use databricks_client::{Client, Host, RunId, jobs::ListRuns};
 use tracing::{info, warn};
 
 use super::{Stopped, run as stop};
 use crate::{
     context::{Context, host_of_run},
-    create::run_tag::RunTag,
+    create::run_tag,
     error,
     run_meta::RunMeta,
-    task::{DatabricksTask, execution::Execution},
+    task::DatabricksTask,
     telemetry::Orphan,
 };
 
@@ -47,10 +50,10 @@ pub(crate) async fn cancel_abandoned(
 
 async fn find_abandoned(context: &Context, cx: &CreateContext) -> Result<(), Error> {
     let task = DatabricksTask::parse(cx)?;
-    let execution = Execution::of(cx);
-    let (client, _) = context.client_for_task(cx, &task, &execution).await?;
+    let attempt = AttemptId::from_request(cx);
+    let (client, _) = context.client_for_task(cx, &task, &attempt).await?;
     let host = client.host();
-    let Some(run_tag) = RunTag::of(&execution) else {
+    let Some(run_tag) = RunTag::new(&attempt) else {
         warn!(%host, "the run of an abandoned creation cannot be found: the request names no execution");
         return Ok(());
     };
@@ -73,13 +76,13 @@ pub(crate) async fn cancel_earlier_attempts(
     context: &Context,
     cx: &CreateContext,
 ) -> Result<(), Error> {
-    let execution = Execution::of(cx);
-    let Some(previous) = RunTag::of(&execution).and_then(|run_tag| run_tag.previous_attempt())
+    let attempt = AttemptId::from_request(cx);
+    let Some(previous) = RunTag::new(&attempt).and_then(|run_tag| run_tag.previous_attempt())
     else {
         return Ok(());
     };
     let task = DatabricksTask::parse(cx)?;
-    let (client, _) = context.client_for_task(cx, &task, &execution).await?;
+    let (client, _) = context.client_for_task(cx, &task, &attempt).await?;
     cancel_active(context, &client, &previous, Orphan::EarlierAttempt)
         .await
         .map_err(|error| error::from_client("searching for runs of earlier attempts", error))?;
@@ -108,7 +111,7 @@ async fn cancel_active(
     let (mut cancelled, mut failed) = (0, None);
     for _ in 0..MAX_PAGES {
         let page = client.list_runs(&list).await?;
-        for run in page.runs.iter().filter(|run| run_tag.covers(run)) {
+        for run in page.runs.iter().filter(|run| run_tag::covers(run_tag, run)) {
             let Some(run_id) = run.run_id else { continue };
             if let Err(error) = client.cancel_run(run_id).await {
                 failed.get_or_insert(error);
