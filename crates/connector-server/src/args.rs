@@ -31,7 +31,7 @@ pub struct Args {
 pub enum Command {
     /// Start the server (default).
     Serve,
-    /// Verify each of the connector's credentials at its workspace and print the results. Starts no run.
+    /// Test each of the connector's credentials at its workspace and print the results. Starts no run.
     Check,
     /// Run three tasks against a fake workspace inside this process. Needs no Databricks account.
     // The flags of `serve` are global, so clap would list them all, although `demo` ignores them.
@@ -98,7 +98,7 @@ pub struct DatabricksArgs {
     #[arg(long, global = true)]
     pub require_error_file: bool,
 
-    /// Fail a task (FAILED) once its credential or host has been rejected continuously for this long.
+    /// Fail a task (`FAILED`) once its credential or host has been rejected continuously for this long.
     #[arg(long, value_name = "SECONDS", default_value_t = 900, value_parser = seconds(), global = true)]
     pub refusal_patience: u32,
 
@@ -106,7 +106,7 @@ pub struct DatabricksArgs {
     #[arg(long, value_name = "SECONDS", default_value_t = 60, value_parser = seconds(), global = true)]
     pub vanished_patience: u32,
 
-    /// Fail a task (FAILED) once its run could not be read for any other reason for this long; 0 for never.
+    /// Fail a task (`FAILED`) once its run could not be read for any other reason for this long; 0 for never.
     #[arg(long, value_name = "SECONDS", default_value_t = 0, value_parser = seconds(), global = true)]
     pub unreachable_patience: u32,
 
@@ -118,7 +118,8 @@ pub struct DatabricksArgs {
     #[arg(long, value_name = "N", default_value_t = 50, value_parser = positive(), global = true)]
     pub reads_per_second: u32,
 
-    /// Sustained write requests (submit, cancel, upload) per second, likewise.
+    /// Sustained write requests (submit, cancel, upload) per second, for each workspace and credential of this replica.
+    /// Allows bursts of twice as many.
     ///
     /// A workspace is reported to allow 35 submissions per second.
     #[arg(long, value_name = "N", default_value_t = 20, value_parser = positive(), global = true)]
@@ -134,7 +135,7 @@ pub struct DatabricksArgs {
 pub enum UserFailures {
     /// Flyte retries the task if it has retries left (`RETRYABLE_FAILED`).
     Retryable,
-    /// Flyte does not retry the task (FAILED).
+    /// Flyte does not retry the task (`FAILED`).
     Permanent,
 }
 

@@ -40,7 +40,7 @@ pub(crate) const ALLOWED_HOSTS: Variable = Variable {
 };
 pub(crate) const SECRET_NAMESPACES: Variable = Variable {
     name: "FLYTE_DATABRICKS_SECRET_NAMESPACES",
-    help: "namespaces whose Kubernetes Secrets `databricks-token` are used for tasks without a token, comma-separated; * for all [default: none]",
+    help: "namespaces whose Kubernetes Secrets `databricks-token` are used for tasks without a token, comma-separated; * for all; requires a build with `--features kubernetes` [default: none]",
 };
 pub(crate) const RUN_DEFAULTS: Variable = Variable {
     name: "FLYTE_DATABRICKS_RUN_DEFAULTS",
@@ -50,9 +50,14 @@ pub(crate) const SSL_CERT_FILE: Variable = Variable {
     name: "SSL_CERT_FILE",
     help: "PEM file with root certificates to trust for outgoing TLS, in addition to the system's",
 };
+/// Documents the variables that the HTTP client reads itself.
+const PROXY: Variable = Variable {
+    name: "HTTPS_PROXY, NO_PROXY",
+    help: "proxy for outgoing requests, and the hosts that bypass it",
+};
 pub(crate) const OUTPUT_BUCKETS: Variable = Variable {
     name: "FLYTE_OUTPUT_BUCKETS",
-    help: "the only buckets from which error.pb, outputs.pb and delivered logs are read, comma-separated [default: all, and files]",
+    help: "the only buckets from which error.pb, outputs.pb and delivered logs are read, comma-separated [default: all buckets, and local files]",
 };
 pub(crate) const LOG_TOKEN_KEY: Variable = Variable {
     name: "FLYTE_LOG_TOKEN_KEY",
@@ -68,7 +73,7 @@ pub(crate) const S3_SECRET_ACCESS_KEY: Variable =
     Variable { name: "FLYTE_AWS_SECRET_ACCESS_KEY", help: "secret access key for this store" };
 
 /// In the order of the help text.
-const VARIABLES: [Variable; 15] = [
+const VARIABLES: [Variable; 16] = [
     INSTANCE,
     ACCESS_TOKEN,
     ACCESS_TOKEN_HOSTS,
@@ -79,6 +84,7 @@ const VARIABLES: [Variable; 15] = [
     SECRET_NAMESPACES,
     RUN_DEFAULTS,
     SSL_CERT_FILE,
+    PROXY,
     OUTPUT_BUCKETS,
     LOG_TOKEN_KEY,
     S3_ENDPOINT,

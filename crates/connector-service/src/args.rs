@@ -19,7 +19,7 @@ pub use transport::{TransportArgs, TransportEnvironment};
 
 /// The generic flags of a connector server. Flags win over environment variables.
 #[derive(Debug, Clone, clap::Args)]
-#[command(next_help_heading = "Options of serve")]
+#[command(next_help_heading = "Server")]
 pub struct ServiceArgs {
     /// Port for gRPC.
     #[arg(long, value_name = "PORT", default_value_t = 8000, global = true)]
@@ -51,11 +51,11 @@ pub struct ServiceArgs {
     #[arg(long, global = true)]
     pub no_reflection: bool,
 
-    /// Cancel a run after this many seconds when Flyte received an error instead of the run.
+    /// Delay before a run is cancelled if Flyte received an error for its creation.
     #[arg(long, value_name = "SECONDS", default_value_t = 30, global = true)]
     pub abandon_grace: u64,
 
-    /// Deadline of calls that carry no `grpc-timeout`.
+    /// Deadline of calls whose caller sets none.
     #[arg(long, value_name = "SECONDS", default_value_t = 60, value_parser = clap::value_parser!(u32).range(1..=1_000_000), global = true)]
     pub call_timeout: u32,
 

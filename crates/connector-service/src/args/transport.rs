@@ -40,23 +40,23 @@ pub struct TransportArgs {
     #[arg(long, value_name = "WHO", default_value = "open", global = true)]
     pub health: HealthAccess,
 
-    /// Calls served concurrently.
+    /// Maximum number of concurrent calls.
     #[arg(long, value_name = "N", default_value_t = 1000, value_parser = at_least_one(), global = true)]
     pub max_calls: u32,
 
-    /// Calls queued beyond --max-calls; further calls are rejected with a retry delay.
+    /// Maximum number of calls queued beyond --max-calls; further calls are rejected with a retry delay.
     #[arg(long, value_name = "N", default_value_t = 4000, global = true)]
     pub max_queued_calls: u32,
 
-    /// Open connections.
+    /// Maximum number of open connections.
     #[arg(long, value_name = "N", default_value_t = 1000, value_parser = at_least_one(), global = true)]
     pub max_connections: u32,
 
-    /// Size of one request.
+    /// Maximum size of one request.
     #[arg(long, value_name = "MIB", default_value_t = 16, value_parser = at_least_one(), global = true)]
     pub max_message_mib: u32,
 
-    /// Memory of all decoded requests above 32 KiB; further requests are queued.
+    /// Maximum memory of all decoded requests above 32 KiB; further requests are queued.
     #[arg(long, value_name = "MIB", default_value_t = 256, value_parser = at_least_one(), global = true)]
     pub max_requests_mib: u32,
 
@@ -78,11 +78,14 @@ const CALLER_NAMES: &str = "FLYTE_CONNECTOR_CALLER_NAMES";
 
 /// The variables of the gRPC port, for the help text.
 pub(super) const VARIABLES: [Variable; 5] = [
-    Variable { name: TLS_CERT, help: "as --tls-cert" },
-    Variable { name: TLS_KEY, help: "as --tls-key" },
-    Variable { name: TLS_CLIENT_CA, help: "as --tls-client-ca" },
-    Variable { name: CALLER_TOKENS, help: "as --caller-tokens: a file, not a token" },
-    Variable { name: CALLER_NAMES, help: "as --caller-names" },
+    Variable { name: TLS_CERT, help: "same as --tls-cert; the flag wins" },
+    Variable { name: TLS_KEY, help: "same as --tls-key; the flag wins" },
+    Variable { name: TLS_CLIENT_CA, help: "same as --tls-client-ca; the flag wins" },
+    Variable {
+        name: CALLER_TOKENS,
+        help: "same as --caller-tokens: a file, not a token; the flag wins",
+    },
+    Variable { name: CALLER_NAMES, help: "same as --caller-names; the flag wins" },
 ];
 
 /// The values of the gRPC port's environment variables.
