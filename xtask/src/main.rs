@@ -43,7 +43,7 @@ enum Command {
     Interop(interop::Args),
     /// Runs the slow checks and those that need more than Rust.
     Nightly(nightly::Args),
-    /// Writes the server's software bill of materials as `CycloneDX`.
+    /// Writes the server's software bill of materials in CycloneDX format.
     Sbom(sbom::Args),
     /// Runs thousands of tasks while servers are killed and the emulator injects faults.
     Soak(soak::Args),
