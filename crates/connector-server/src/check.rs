@@ -4,6 +4,11 @@ use databricks_connector::{DatabricksConnector, Identity, WorkspaceCheck};
 
 use crate::table;
 
+const NO_CREDENTIALS: &str = "\
+The configuration is valid. The connector has no credentials; each task needs its own.
+On open-source Flyte a task cannot have one: set FLYTE_DATABRICKS_INSTANCE and FLYTE_DATABRICKS_ACCESS_TOKEN there.
+";
+
 /// Verifies every credential. Returns the report, and whether all credentials are usable.
 pub(crate) async fn run(connector: &DatabricksConnector) -> (String, bool) {
     let checks = connector.check().await;
@@ -12,7 +17,7 @@ pub(crate) async fn run(connector: &DatabricksConnector) -> (String, bool) {
 
 fn report(checks: &[WorkspaceCheck]) -> String {
     if checks.is_empty() {
-        return "The configuration is valid. The connector has no credentials; each task needs its own.\n".to_owned();
+        return NO_CREDENTIALS.to_owned();
     }
     let mut rows =
         vec![["NAME", "WORKSPACE", "CREDENTIAL", "IDENTITY", "CAN SUBMIT"].map(str::to_owned)];

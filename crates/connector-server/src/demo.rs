@@ -76,7 +76,8 @@ async fn run_scenarios(harness: &Harness, output: &mut Output) -> Result<(), Box
         .into());
     }
     output.paragraph(
-        "\nAll three tasks ended as expected. `connector-server --help` shows how to serve a real workspace.",
+        "\nAll three tasks ended as expected. To serve a real workspace, set FLYTE_DATABRICKS_INSTANCE and \
+         FLYTE_DATABRICKS_ACCESS_TOKEN, test them with `connector-server check`, and start `connector-server`.",
     )?;
     Ok(())
 }
