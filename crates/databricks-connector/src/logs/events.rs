@@ -170,7 +170,10 @@ pub(super) fn cluster_event(cluster_id: &str, event: &ClusterEvent) -> Event {
     let details = &event.details;
     let reason = details.reason.as_ref();
     let facts = [
-        details.current_num_workers.map(|workers| format!("{workers} workers")),
+        details.current_num_workers.map(|workers| match workers {
+            1 => "1 worker".to_owned(),
+            _ => format!("{workers} workers"),
+        }),
         details
             .target_num_workers
             .filter(|target| details.current_num_workers.is_some_and(|now| now != *target))
@@ -268,7 +271,7 @@ mod tests {
         .unwrap();
         assert_eq!(
             cluster_event("c", &event).text,
-            "cluster c: TERMINATING (1 workers, target 3, SPOT, gone)"
+            "cluster c: TERMINATING (1 worker, target 3, SPOT, gone)"
         );
     }
 }
