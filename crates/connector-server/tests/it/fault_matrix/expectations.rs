@@ -291,20 +291,20 @@ fn connections_and_states() -> Vec<Row> {
             TRANSIENT,
         ),
         row(
-            "token expires early",
+            "workspace clock ahead: token has expired",
             InjectedFault::Call(Fault::TokenClock(TokenClock::Ahead(hours))),
             UNAUTHENTICATED,
         ),
         // The workspace accepts no token in its last 30 s.
         row(
-            "token in its last 30 s early",
+            "workspace clock ahead: token expires in 20 s",
             InjectedFault::Call(Fault::TokenClock(TokenClock::Ahead(
                 TOKEN_LIFETIME.saturating_sub(Duration::from_secs(20)),
             ))),
             FORBIDDEN,
         ),
         row(
-            "expired token is accepted",
+            "workspace clock behind: expired token is accepted",
             InjectedFault::Call(Fault::TokenClock(TokenClock::Behind(hours))),
             UNAFFECTED,
         ),
