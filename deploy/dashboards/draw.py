@@ -2,7 +2,7 @@
 
     FLYTE_TEST_DAY=240 FLYTE_TEST_HISTORY=/tmp/history.json cargo xtask nightly --only prometheus
     python3 -m venv /tmp/draw && /tmp/draw/bin/pip install matplotlib
-    /tmp/draw/bin/python deploy/dashboards/draw.py deploy/dashboards/flyte-connector.json /tmp/history.json dashboard.png
+    /tmp/draw/bin/python deploy/dashboards/draw.py deploy/dashboards/flyte-connector.json /tmp/history.json deploy/dashboards/dashboard.png
 
 A replacement for Grafana, which no package registry offers: it draws only what Prometheus returned for the expressions of
 the panels.
