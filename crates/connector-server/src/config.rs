@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use connector_service::{ConfigError, ServiceConfig, ServiceEnvironment, args::comma_separated};
+use connector_service::{ConfigError, ServiceConfig, args::comma_separated};
 use databricks_connector::{CallLimits, LogOptions, ObjectStores, RunDefaults, Workspaces};
 use secrecy::{ExposeSecret as _, SecretString};
 
@@ -47,8 +47,7 @@ impl Config {
     ///
     /// [`ConfigError`] for the first invalid value.
     pub fn new(args: &ServeArgs, environment: &Environment) -> Result<Self, ConfigError> {
-        let service = ServiceEnvironment::read_from(|name| environment.get(name))?;
-        let service = ServiceConfig::new(&args.service, &service, &CRATES)?;
+        let service = ServiceConfig::new(&args.service, |name| environment.get(name), &CRATES)?;
         let mut databricks = databricks(&args.databricks, environment)?;
         databricks.call_timeout = service.default_timeout;
         Ok(Self { service, databricks, unknown_variables: environment.unknown_variables() })

@@ -6,94 +6,47 @@
 use std::{collections::BTreeMap, ffi::OsString, fmt, fmt::Write as _, path::PathBuf, sync::Arc};
 
 use connector_service::{
-    NotText,
+    ConfigError,
     args::{VARIABLES as SERVICE_VARIABLES, Variable, path, text},
 };
 use secrecy::SecretString;
 
-pub(crate) const INSTANCE: Variable = Variable {
-    name: "FLYTE_DATABRICKS_INSTANCE",
-    help: "workspace of tasks that name none, such as adb-1.2.azuredatabricks.net",
-};
-pub(crate) const ACCESS_TOKEN: Variable = Variable {
-    name: "FLYTE_DATABRICKS_ACCESS_TOKEN",
-    help: "the connector's own token, for tasks without a credential; if unset, read from /etc/secrets/flyte_databricks_access_token",
-};
-pub(crate) const ACCESS_TOKEN_HOSTS: Variable = Variable {
-    name: "FLYTE_DATABRICKS_ACCESS_TOKEN_HOSTS",
-    help: "workspaces that this token is sent to, comma-separated [default: FLYTE_DATABRICKS_INSTANCE]",
-};
-pub(crate) const WORKSPACES: Variable =
-    Variable { name: "FLYTE_DATABRICKS_WORKSPACES", help: "same as --workspaces; the flag wins" };
-/// Documents the variables that [`databricks_connector`] reads itself.
-pub(crate) const STANDARD: Variable = Variable {
-    name: "DATABRICKS_*, ARM_*",
-    help: "one more workspace and its credential, as in Databricks' own tools, profiles included",
-};
-pub(crate) const SQL_WAREHOUSE: Variable = Variable {
-    name: "FLYTE_DATABRICKS_SQL_WAREHOUSE",
-    help: "same as --sql-warehouse; the flag wins",
-};
-pub(crate) const ALLOWED_HOSTS: Variable = Variable {
-    name: "FLYTE_DATABRICKS_ALLOWED_HOSTS",
-    help: "host[:port] patterns allowed in addition to Databricks' domains, comma-separated; * matches one label or a port",
-};
-pub(crate) const SECRET_NAMESPACES: Variable = Variable {
-    name: "FLYTE_DATABRICKS_SECRET_NAMESPACES",
-    help: "namespaces whose Kubernetes Secrets `databricks-token` are used for tasks without a token, comma-separated; * for all; requires a build with `--features kubernetes` [default: none]",
-};
-pub(crate) const RUN_DEFAULTS: Variable = Variable {
-    name: "FLYTE_DATABRICKS_RUN_DEFAULTS",
-    help: "defaults for every run: a JSON object such as {\"queue\": {\"enabled\": true}}, or the path of a file with one",
-};
-pub(crate) const SSL_CERT_FILE: Variable = Variable {
-    name: "SSL_CERT_FILE",
-    help: "PEM file with root certificates to trust for outgoing TLS, in addition to the system's",
-};
-/// Documents the variables that the HTTP client reads itself.
-const PROXY: Variable = Variable {
-    name: "HTTPS_PROXY, NO_PROXY",
-    help: "proxy for outgoing requests, and the hosts that bypass it",
-};
-pub(crate) const OUTPUT_BUCKETS: Variable = Variable {
-    name: "FLYTE_OUTPUT_BUCKETS",
-    help: "the only buckets from which error.pb, outputs.pb and delivered logs are read, comma-separated [default: all buckets, and local files]",
-};
-pub(crate) const LOG_TOKEN_KEY: Variable = Variable {
-    name: "FLYTE_LOG_TOKEN_KEY",
-    help: "secret of at least 16 characters, the same on every replica, that protects the tokens of log pages against forgery",
-};
-pub(crate) const S3_ENDPOINT: Variable = Variable {
-    name: "FLYTE_AWS_ENDPOINT",
-    help: "endpoint of an S3-compatible store, as for Flyte's runtime; AWS_* and the variables of other clouds work too",
-};
-pub(crate) const S3_ACCESS_KEY_ID: Variable =
-    Variable { name: "FLYTE_AWS_ACCESS_KEY_ID", help: "access key ID for this store" };
-pub(crate) const S3_SECRET_ACCESS_KEY: Variable =
-    Variable { name: "FLYTE_AWS_SECRET_ACCESS_KEY", help: "secret access key for this store" };
-
-/// In the order of the help text.
-const VARIABLES: [Variable; 16] = [
-    INSTANCE,
-    ACCESS_TOKEN,
-    ACCESS_TOKEN_HOSTS,
-    WORKSPACES,
-    STANDARD,
-    SQL_WAREHOUSE,
-    ALLOWED_HOSTS,
-    SECRET_NAMESPACES,
-    RUN_DEFAULTS,
-    SSL_CERT_FILE,
-    PROXY,
-    OUTPUT_BUCKETS,
-    LOG_TOKEN_KEY,
-    S3_ENDPOINT,
-    S3_ACCESS_KEY_ID,
-    S3_SECRET_ACCESS_KEY,
-];
+connector_service::variables! {
+    /// In the order of the help text.
+    VARIABLES;
+    INSTANCE = "FLYTE_DATABRICKS_INSTANCE",
+        "workspace of tasks that name none, such as adb-1.2.azuredatabricks.net";
+    ACCESS_TOKEN = "FLYTE_DATABRICKS_ACCESS_TOKEN",
+        "the connector's own token, for tasks without a credential; if unset, read from /etc/secrets/flyte_databricks_access_token";
+    ACCESS_TOKEN_HOSTS = "FLYTE_DATABRICKS_ACCESS_TOKEN_HOSTS",
+        "workspaces that this token is sent to, comma-separated [default: FLYTE_DATABRICKS_INSTANCE]";
+    WORKSPACES = "FLYTE_DATABRICKS_WORKSPACES", "same as --workspaces; the flag wins";
+    // Read by `databricks_connector` itself.
+    STANDARD = "DATABRICKS_*, ARM_*",
+        "one more workspace and its credential, as in Databricks' own tools, profiles included";
+    SQL_WAREHOUSE = "FLYTE_DATABRICKS_SQL_WAREHOUSE", "same as --sql-warehouse; the flag wins";
+    ALLOWED_HOSTS = "FLYTE_DATABRICKS_ALLOWED_HOSTS",
+        "host[:port] patterns allowed in addition to Databricks' domains, comma-separated; * matches one label or a port";
+    SECRET_NAMESPACES = "FLYTE_DATABRICKS_SECRET_NAMESPACES",
+        "namespaces whose Kubernetes Secrets `databricks-token` are used for tasks without a token, comma-separated; * for all; requires a build with `--features kubernetes` [default: none]";
+    RUN_DEFAULTS = "FLYTE_DATABRICKS_RUN_DEFAULTS",
+        "defaults for every run: a JSON object such as {\"queue\": {\"enabled\": true}}, or the path of a file with one";
+    SSL_CERT_FILE = "SSL_CERT_FILE",
+        "PEM file with root certificates to trust for outgoing TLS, in addition to the system's";
+    // Read by the HTTP client itself.
+    PROXY = "HTTPS_PROXY, NO_PROXY", "proxy for outgoing requests, and the hosts that bypass it";
+    OUTPUT_BUCKETS = "FLYTE_OUTPUT_BUCKETS",
+        "the only buckets from which error.pb, outputs.pb and delivered logs are read, comma-separated [default: all buckets, and local files]";
+    LOG_TOKEN_KEY = "FLYTE_LOG_TOKEN_KEY",
+        "secret of at least 16 characters, the same on every replica, that protects the tokens of log pages against forgery";
+    S3_ENDPOINT = "FLYTE_AWS_ENDPOINT",
+        "endpoint of an S3-compatible store, as for Flyte's runtime; AWS_* and the variables of other clouds work too";
+    S3_ACCESS_KEY_ID = "FLYTE_AWS_ACCESS_KEY_ID", "access key ID for this store";
+    S3_SECRET_ACCESS_KEY = "FLYTE_AWS_SECRET_ACCESS_KEY", "secret access key for this store";
+}
 
 fn all_variables() -> impl Iterator<Item = Variable> {
-    VARIABLES.into_iter().chain(SERVICE_VARIABLES)
+    VARIABLES.iter().chain(SERVICE_VARIABLES).copied()
 }
 
 /// Returns the section of `--help` that lists all variables.
@@ -134,17 +87,17 @@ impl Environment {
     }
 
     /// Reads a text variable, trimmed. `None` if unset or blank.
-    pub(crate) fn text(&self, variable: Variable) -> Result<Option<String>, NotText> {
-        text(|name| self.get(name), variable.name)
+    pub(crate) fn text(&self, variable: Variable) -> Result<Option<String>, ConfigError> {
+        text(|name| self.get(name), variable)
     }
 
-    pub(crate) fn secret(&self, variable: Variable) -> Result<Option<SecretString>, NotText> {
+    pub(crate) fn secret(&self, variable: Variable) -> Result<Option<SecretString>, ConfigError> {
         Ok(self.text(variable)?.map(SecretString::from))
     }
 
     /// Reads a path variable, which need not be UTF-8. `None` if unset or empty.
     pub(crate) fn path(&self, variable: Variable) -> Option<PathBuf> {
-        path(|name| self.get(name), variable.name)
+        path(|name| self.get(name), variable)
     }
 
     /// Returns a reader for credentials.
@@ -252,6 +205,6 @@ mod tests {
         let get = |_: &str| Some(OsString::from_vec(vec![b'd', 0xff]));
         let environment = Environment { get: Arc::new(get), names: Vec::new() };
         let error = environment.text(ACCESS_TOKEN).unwrap_err();
-        assert_eq!(error.to_string(), "FLYTE_DATABRICKS_ACCESS_TOKEN is not valid UTF-8");
+        assert_eq!(error.to_string(), "FLYTE_DATABRICKS_ACCESS_TOKEN: is not valid UTF-8");
     }
 }

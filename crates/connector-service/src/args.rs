@@ -1,21 +1,21 @@
 //! Command-line flags and environment variables that every connector server has.
 //!
-//! [`ServiceArgs`] is a clap group to flatten into a program's own arguments, and [`ServiceEnvironment`] holds the
-//! variables. Both are only parsed here; [`ServiceConfig::new`](crate::ServiceConfig::new) validates them. Flags of a
-//! particular connector belong to the program.
+//! [`ServiceArgs`] is a clap group to flatten into a program's own arguments, and [`VARIABLES`] lists the variables.
+//! [`ServiceConfig::new`](crate::ServiceConfig::new) validates both. Flags of a particular connector belong to the program.
+//!
+//! clap does not read the variables: an empty one counts as unset, and tests inject their own.
 
 use std::{ffi::OsString, path::PathBuf};
 
 use clap::ValueEnum;
 
-use crate::{config_error::NotText, traces};
+use crate::config_error::ConfigError;
 
 mod observability;
 mod transport;
 
 pub use observability::ObservabilityArgs;
-pub(crate) use observability::STATUS;
-pub use transport::{TransportArgs, TransportEnvironment};
+pub use transport::TransportArgs;
 
 /// The generic flags of a connector server. Flags win over environment variables.
 #[derive(Debug, Clone, clap::Args)]
@@ -96,91 +96,51 @@ pub struct Variable {
     pub help: &'static str,
 }
 
-pub(crate) const LOG_FORMAT: &str = "LOG_FORMAT";
-pub(crate) const LOG_LEVEL: &str = "LOG_LEVEL";
-pub(crate) const RUST_LOG: &str = "RUST_LOG";
-
-/// The variables that [`ServiceEnvironment::read`] reads, in the order of the help text.
-pub const VARIABLES: [Variable; 10] = [
-    transport::VARIABLES[0],
-    transport::VARIABLES[1],
-    transport::VARIABLES[2],
-    transport::VARIABLES[3],
-    transport::VARIABLES[4],
-    observability::VARIABLE,
-    Variable {
-        name: "OTEL_*",
-        help: "destination of traces, by the standard names such as OTEL_EXPORTER_OTLP_ENDPOINT; requires a build with `--features otel`",
-    },
-    Variable { name: LOG_FORMAT, help: "human or json; --log-format wins" },
-    Variable {
-        name: LOG_LEVEL,
-        help: "as in Python, a name or a number, such as WARNING or 30 [default: INFO]",
-    },
-    Variable { name: RUST_LOG, help: "tracing filter; wins over LOG_LEVEL" },
-];
-
-/// The values of the generic environment variables, not yet validated.
-#[derive(Debug, Clone, Default)]
-pub struct ServiceEnvironment {
-    /// Variables of the gRPC port.
-    pub transport: TransportEnvironment,
-    /// True if `OTEL_*` enable traces.
-    pub traces: bool,
-    /// `FLYTE_CONNECTOR_STATUS`.
-    pub status: Option<String>,
-    /// `LOG_FORMAT`.
-    pub log_format: Option<String>,
-    /// `LOG_LEVEL`.
-    pub log_level: Option<String>,
-    /// `RUST_LOG`.
-    pub rust_log: Option<String>,
+/// Defines constants of type [`Variable`], and the list of all in this order.
+#[macro_export]
+macro_rules! variables {
+    ($(#[$doc:meta])* $visibility:vis $all:ident; $($constant:ident = $name:literal, $help:literal;)*) => {
+        $(pub(crate) const $constant: $crate::args::Variable =
+            $crate::args::Variable { name: $name, help: $help };)*
+        $(#[$doc])*
+        $visibility const $all: &[$crate::args::Variable] = &[$($constant),*];
+    };
 }
 
-impl ServiceEnvironment {
-    /// Reads the variables of this process.
-    ///
-    /// # Errors
-    ///
-    /// As [`Self::read_from`].
-    pub fn read() -> Result<Self, NotText> {
-        Self::read_from(|name| std::env::var_os(name))
-    }
-
-    /// Reads the variables through `get`. Surrounding whitespace is dropped; an empty value counts as unset.
-    ///
-    /// # Errors
-    ///
-    /// [`NotText`] if a value other than a path is not valid UTF-8.
-    pub fn read_from(get: impl Fn(&str) -> Option<OsString>) -> Result<Self, NotText> {
-        Ok(Self {
-            transport: TransportEnvironment::read_from(&get)?,
-            traces: traces::are_enabled(|name| get(name)?.into_string().ok()),
-            status: text(&get, STATUS)?,
-            log_format: text(&get, LOG_FORMAT)?,
-            log_level: text(&get, LOG_LEVEL)?,
-            rust_log: text(&get, RUST_LOG)?,
-        })
-    }
+variables! {
+    /// The variables of every connector server, in the order of the help text.
+    pub VARIABLES;
+    TLS_CERT = "FLYTE_CONNECTOR_TLS_CERT", "same as --tls-cert; the flag wins";
+    TLS_KEY = "FLYTE_CONNECTOR_TLS_KEY", "same as --tls-key; the flag wins";
+    TLS_CLIENT_CA = "FLYTE_CONNECTOR_TLS_CLIENT_CA", "same as --tls-client-ca; the flag wins";
+    CALLER_TOKENS = "FLYTE_CONNECTOR_CALLER_TOKENS",
+        "same as --caller-tokens: a file, not a token; the flag wins";
+    CALLER_NAMES = "FLYTE_CONNECTOR_CALLER_NAMES", "same as --caller-names; the flag wins";
+    STATUS = "FLYTE_CONNECTOR_STATUS", "true serves /status; --status wins [default: false]";
+    OTEL = "OTEL_*",
+        "destination of traces, by the standard names such as OTEL_EXPORTER_OTLP_ENDPOINT; requires a build with `--features otel`";
+    LOG_FORMAT = "LOG_FORMAT", "human or json; --log-format wins";
+    LOG_LEVEL = "LOG_LEVEL", "as in Python, a name or a number, such as WARNING or 30 [default: INFO]";
+    RUST_LOG = "RUST_LOG", "tracing filter; wins over LOG_LEVEL";
 }
 
 /// Reads a text variable, trimmed. None if unset or blank.
 ///
 /// # Errors
 ///
-/// [`NotText`] if the value is not valid UTF-8.
+/// [`ConfigError`] if the value is not valid UTF-8. It may be a secret, so the error does not contain it.
 pub fn text(
     get: impl Fn(&str) -> Option<OsString>,
-    name: &'static str,
-) -> Result<Option<String>, NotText> {
+    Variable { name, .. }: Variable,
+) -> Result<Option<String>, ConfigError> {
     let Some(value) = get(name) else { return Ok(None) };
-    let value = value.to_str().map(str::trim).ok_or(NotText { name })?;
+    let value = value.to_str().ok_or_else(|| ConfigError::new(name, "is not valid UTF-8"))?.trim();
     Ok((!value.is_empty()).then(|| value.to_owned()))
 }
 
 /// Reads a path variable, which need not be UTF-8. None if unset or empty.
-pub fn path(get: impl Fn(&str) -> Option<OsString>, name: &str) -> Option<PathBuf> {
-    get(name).filter(|path| !path.is_empty()).map(PathBuf::from)
+pub fn path(get: impl Fn(&str) -> Option<OsString>, variable: Variable) -> Option<PathBuf> {
+    get(variable.name).filter(|path| !path.is_empty()).map(PathBuf::from)
 }
 
 /// Splits at commas, trims, and drops empty entries.
@@ -213,14 +173,8 @@ mod tests {
 
     #[test]
     fn blank_variables_count_as_unset_and_values_are_trimmed() {
-        let environment = ServiceEnvironment::read_from(|name| {
-            Some(OsString::from(match name {
-                LOG_LEVEL => " DEBUG\n",
-                _ => " \n",
-            }))
-        })
-        .unwrap();
-        assert_eq!(environment.log_level.as_deref(), Some("DEBUG"));
-        assert!(environment.log_format.is_none());
+        let get = |name: &str| Some(if name == LOG_LEVEL.name { " DEBUG\n" } else { " \n" }.into());
+        assert_eq!(text(get, LOG_LEVEL).unwrap().as_deref(), Some("DEBUG"));
+        assert!(text(get, LOG_FORMAT).unwrap().is_none());
     }
 }

@@ -1,10 +1,11 @@
 //! The validated configuration of the server.
 
-use std::time::Duration;
+use std::{ffi::OsString, time::Duration};
 
 use crate::{
-    args::{LogFormat, ServiceArgs, ServiceEnvironment},
+    args::{LogFormat, STATUS, ServiceArgs, text},
     config_error::ConfigError,
+    traces,
     transport::{Callers, HealthAccess, Limits, Tls},
 };
 
@@ -113,10 +114,10 @@ impl ServiceConfig {
         args: &ServiceArgs,
         crates: &'static [&'static str],
     ) -> Result<Self, ConfigError> {
-        Self::new(args, &ServiceEnvironment::read()?, crates)
+        Self::new(args, |name| std::env::var_os(name), crates)
     }
 
-    /// Validates flags and variables. Reads the TLS and token files that they name.
+    /// Validates the flags and the variables that `get` returns. Reads the TLS and token files that they name.
     ///
     /// `crates` are the crates of the program (such as `"my_connector"`) whose debug logs `LOG_LEVEL` enables and whose
     /// spans are exported.
@@ -126,7 +127,7 @@ impl ServiceConfig {
     /// [`ConfigError`] for the first value that cannot be used.
     pub fn new(
         args: &ServiceArgs,
-        environment: &ServiceEnvironment,
+        get: impl Fn(&str) -> Option<OsString>,
         crates: &'static [&'static str],
     ) -> Result<Self, ConfigError> {
         if args.port != 0 && args.port == args.prometheus_port {
@@ -147,17 +148,17 @@ impl ServiceConfig {
             prometheus_port: args.prometheus_port,
             reflection: !args.no_reflection,
             default_timeout: Duration::from_secs(args.call_timeout.into()),
-            tls: transport::tls(&args.transport, &environment.transport)?,
+            tls: transport::tls(&args.transport, &get)?,
             plaintext: args.transport.plaintext,
-            callers: transport::callers(&args.transport, &environment.transport)?,
+            callers: transport::callers(&args.transport, &get)?,
             health: args.transport.health,
             limits: transport::limits(&args.transport)?,
             abandon_grace: Duration::from_secs(args.abandon_grace),
             last_scrape: Duration::from_secs(args.observability.last_scrape.into()),
-            status: observability::status(&args.observability, environment.status.as_deref())?,
+            status: observability::status(&args.observability, text(&get, STATUS)?.as_deref())?,
             stop_after: args.timeout.map(Duration::from_secs),
-            log: log::config(args.log_format, environment, crates)?,
-            traces: environment.traces,
+            log: log::config(args.log_format, &get, crates)?,
+            traces: traces::are_enabled(|name| get(name)?.into_string().ok()),
             crates,
             ignored_flags,
             ..Self::default()
@@ -170,6 +171,7 @@ pub(crate) mod tests {
     use clap::Parser;
 
     use super::*;
+    use crate::args::Variable;
 
     #[derive(Debug, Parser)]
     struct Program {
@@ -181,8 +183,15 @@ pub(crate) mod tests {
         Program::parse_from(std::iter::once("x").chain(line.split_whitespace())).service
     }
 
+    pub(crate) fn variables(set: &[(Variable, &str)]) -> impl Fn(&str) -> Option<OsString> {
+        move |name| {
+            let found = set.iter().find(|(variable, _)| variable.name == name);
+            found.map(|(_, value)| OsString::from(value))
+        }
+    }
+
     fn config(line: &str) -> Result<ServiceConfig, ConfigError> {
-        ServiceConfig::new(&args(line), &ServiceEnvironment::default(), &[])
+        ServiceConfig::new(&args(line), variables(&[]), &[])
     }
 
     #[test]

@@ -40,17 +40,3 @@ impl StdError for ConfigError {
         self.source.as_deref().map(|source| source as &(dyn StdError + 'static))
     }
 }
-
-/// An environment variable is not valid UTF-8. The value may be a secret and is not kept.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{name} is not valid UTF-8")]
-pub struct NotText {
-    /// The name of the variable.
-    pub name: &'static str,
-}
-
-impl From<NotText> for ConfigError {
-    fn from(error: NotText) -> Self {
-        Self::new(error.name, "is not valid UTF-8")
-    }
-}

@@ -5,10 +5,7 @@ use std::{error::Error as StdError, fmt, process::ExitCode};
 use connector_core::RegistryError;
 
 use crate::{
-    config_error::{ConfigError, NotText},
-    error_chain::error_chain,
-    listen::BindError,
-    signals::ShutdownSignal,
+    config_error::ConfigError, error_chain::error_chain, listen::BindError, signals::ShutdownSignal,
 };
 
 /// `EX_USAGE` of sysexits.h: a flag or variable must be changed.
@@ -82,12 +79,6 @@ impl StdError for Failure {}
 impl From<ConfigError> for Failure {
     fn from(error: ConfigError) -> Self {
         Self { line: error_chain(&error), exit_code: USAGE }
-    }
-}
-
-impl From<NotText> for Failure {
-    fn from(error: NotText) -> Self {
-        ConfigError::from(error).into()
     }
 }
 

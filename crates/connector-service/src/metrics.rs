@@ -3,7 +3,7 @@
 //! The first four families have the names and labels of the Python server (flyte-contract.md#python-metrics). Its two
 //! summaries are histograms here, with the same `_count` and `_sum`. Connectors register their own families.
 
-use std::{borrow::Cow, time::Duration};
+use std::{array, borrow::Cow, time::Duration};
 
 use connector_core::TaskType;
 use prometheus_client::{
@@ -13,13 +13,7 @@ use prometheus_client::{
 };
 use tonic::Code;
 
-use self::{
-    labels::{
-        AbandonedLabels, FailureLabels, Labels, MethodLabels, RefusedLabels, RpcLabels,
-        TaskTypeLabel,
-    },
-    scrapes::Scrapes,
-};
+use self::{labels::Labels, scrapes::Scrapes};
 use crate::status::{TABLE, code_name};
 
 mod labels;
@@ -62,20 +56,21 @@ impl Exposition {
     }
 }
 
-type Histograms<L> = Family<L, Histogram, fn() -> Histogram>;
+type Counters<const N: usize> = Family<Labels<N>, Counter>;
+type Histograms<const N: usize> = Family<Labels<N>, Histogram, fn() -> Histogram>;
 
 /// The metrics of a server.
 #[derive(Debug)]
 pub(crate) struct Metrics {
     registry: Registry,
-    success: Family<Labels, Counter>,
-    failure: Family<FailureLabels, Counter>,
-    latency: Histograms<Labels>,
-    input_bytes: Histograms<TaskTypeLabel>,
-    rpcs: Family<RpcLabels, Counter>,
-    durations: Histograms<MethodLabels>,
-    abandoned: Family<AbandonedLabels, Counter>,
-    refused: Family<RefusedLabels, Counter>,
+    success: Counters<2>,
+    failure: Counters<3>,
+    latency: Histograms<2>,
+    input_bytes: Histograms<1>,
+    rpcs: Counters<3>,
+    durations: Histograms<2>,
+    abandoned: Counters<2>,
+    refused: Counters<1>,
     scrapes: Scrapes,
 }
 
@@ -84,13 +79,13 @@ impl Metrics {
     /// increment.
     pub(crate) fn new<'a>(task_types: impl IntoIterator<Item = &'a TaskType>) -> Self {
         let mut registry = Registry::default();
-        let success = Family::default();
+        let success = Counters::default();
         registry.register(
             "flyte_connector_requests_success",
             "CreateTask, GetTask and DeleteTask calls that succeeded",
             success.clone(),
         );
-        let failure = Family::default();
+        let failure = Counters::default();
         registry.register(
             "flyte_connector_requests_failure",
             "CreateTask, GetTask and DeleteTask calls that failed; error_code is 404 for NOT_FOUND, otherwise 500",
@@ -108,7 +103,7 @@ impl Metrics {
             "Encoded size of the inputs of CreateTask calls",
             input_bytes.clone(),
         );
-        let rpcs = Family::default();
+        let rpcs = Counters::default();
         registry.register(
             "flyte_connector_rpcs",
             "Calls by gRPC code; CANCELLED if the client cancelled before the response",
@@ -120,20 +115,20 @@ impl Metrics {
             "Duration of calls, until the response or the client's cancellation",
             durations.clone(),
         );
-        let abandoned = Family::default();
+        let abandoned = Counters::default();
         registry.register(
             "flyte_connector_abandoned",
             "Orphaned task creations by outcome: claimed by a repeated request, stopped, or left because they could not be stopped",
             abandoned.clone(),
         );
-        let refused = Family::default();
+        let refused = Counters::default();
         registry.register(
             "flyte_connector_refused",
             "Connections and calls rejected by the transport, by reason",
             refused.clone(),
         );
         for reason in Refusal::ALL.map(Refusal::label) {
-            drop(refused.get_or_create(&RefusedLabels { reason }));
+            drop(refused.get_or_create(&[("reason", reason.into())]));
         }
         let metrics = Self {
             registry,
@@ -163,40 +158,34 @@ impl Metrics {
     }
 
     fn start_at_zero(&self, task_type: &str) {
-        let task_type = Cow::<'static, str>::Owned(task_type.to_owned());
-        drop(self.input_bytes.get_or_create(&TaskTypeLabel { task_type: task_type.clone() }));
-        for operation in [Operation::Create, Operation::Get, Operation::Delete]
-            .map(Operation::python_label)
-            .into_iter()
-            .flatten()
-        {
-            let labels = Labels { task_type: task_type.clone(), operation };
+        let task_type = ("task_type", Cow::Owned(task_type.to_owned()));
+        drop(self.input_bytes.get_or_create(array::from_ref(&task_type)));
+        for operation in Operation::OF_TASKS.into_iter().filter_map(Operation::python_label) {
+            let operation = ("operation", operation.into());
+            let labels = [task_type.clone(), operation.clone()];
             drop(self.success.get_or_create(&labels));
             drop(self.latency.get_or_create(&labels));
-            let labels =
-                FailureLabels { task_type: task_type.clone(), operation, error_code: "500" };
+            let labels = [task_type.clone(), operation, ("error_code", "500".into())];
             drop(self.failure.get_or_create(&labels));
         }
-        for fate in Abandoned::ALL {
-            let labels = AbandonedLabels { task_type: task_type.clone(), outcome: fate.label() };
+        for outcome in Abandoned::ALL.map(Abandoned::label) {
+            let labels = [task_type.clone(), ("outcome", outcome.into())];
             drop(self.abandoned.get_or_create(&labels));
         }
         // The alerts use `increase`, which misses the first failure of a series that does not start at zero.
         let codes = TABLE.map(|(_, code, _)| code).into_iter().chain([Code::Ok, Code::Cancelled]);
-        for (code, operation) in codes.flat_map(|code| Operation::OF_TASKS.map(|each| (code, each)))
-        {
-            let labels = RpcLabels {
-                task_type: task_type.clone(),
-                method: operation.method(),
-                code: code_name(code),
-            };
-            drop(self.rpcs.get_or_create(&labels));
+        for code in codes {
+            for method in Operation::OF_TASKS.map(Operation::method) {
+                let code = ("code", code_name(code).into());
+                let labels = [task_type.clone(), ("method", method.into()), code];
+                drop(self.rpcs.get_or_create(&labels));
+            }
         }
     }
 
     /// Counts an orphaned task creation.
     pub(crate) fn abandoned(&self, task_type: Cow<'static, str>, fate: Abandoned) {
-        let labels = AbandonedLabels { task_type, outcome: fate.label() };
+        let labels = [("task_type", task_type), ("outcome", fate.label().into())];
         self.abandoned.get_or_create(&labels).inc();
     }
 
@@ -209,8 +198,10 @@ impl Metrics {
         code: Code,
         took: Duration,
     ) {
+        let task_type = ("task_type", task_type);
         if let Some(operation) = operation.python_label() {
-            let labels = Labels { task_type: task_type.clone(), operation };
+            let operation = ("operation", operation.into());
+            let labels = [task_type.clone(), operation.clone()];
             self.latency.get_or_create(&labels).observe(took.as_secs_f64());
             match code {
                 Code::Ok => {
@@ -219,16 +210,16 @@ impl Metrics {
                 Code::Cancelled => {}
                 _ => {
                     let error_code = if code == Code::NotFound { "404" } else { "500" };
-                    let labels =
-                        FailureLabels { task_type: task_type.clone(), operation, error_code };
+                    let error_code = ("error_code", error_code.into());
+                    let labels = [task_type.clone(), operation, error_code];
                     self.failure.get_or_create(&labels).inc();
                 }
             }
         }
-        let method = operation.method();
-        let labels = MethodLabels { task_type: task_type.clone(), method };
+        let method = ("method", operation.method().into());
+        let labels = [task_type.clone(), method.clone()];
         self.durations.get_or_create(&labels).observe(took.as_secs_f64());
-        let labels = RpcLabels { task_type, method, code: code_name(code) };
+        let labels = [task_type, method, ("code", code_name(code).into())];
         self.rpcs.get_or_create(&labels).inc();
         // The executor lists the connectors continuously.
         if !matches!(operation, Operation::GetConnector | Operation::ListConnectors) {
@@ -243,13 +234,13 @@ impl Metrics {
 
     /// Counts a rejected connection or call.
     pub(crate) fn refused(&self, reason: Refusal) {
-        self.refused.get_or_create(&RefusedLabels { reason: reason.label() }).inc();
+        self.refused.get_or_create(&[("reason", reason.label().into())]).inc();
     }
 
     /// Records the size of the inputs of a `CreateTask` call.
     pub(crate) fn inputs(&self, task_type: Cow<'static, str>, bytes: usize) {
         #[expect(clippy::cast_precision_loss, reason = "a message has at most 64 MiB")]
-        self.input_bytes.get_or_create(&TaskTypeLabel { task_type }).observe(bytes as f64);
+        self.input_bytes.get_or_create(&[("task_type", task_type)]).observe(bytes as f64);
     }
 
     /// Encodes all metrics, and records that they were scraped.

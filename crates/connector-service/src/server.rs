@@ -193,17 +193,16 @@ impl Server {
         let readiness = Readiness::default();
         let tracker = TaskTracker::new();
         let (health, health_service) = health::serving().await;
-        let dedup = CreateDedup::new(config.abandon_grace);
         let status = config.status.then(|| StatusPage::new(registry.clone(), tracker.clone()));
-        let calls = Calls::new(
-            registry.clone(),
-            Arc::clone(&metrics),
-            tracker.clone(),
-            dedup.clone(),
-            config.default_timeout,
-        );
-        let metadata = ConnectorMetadata::new(registry, Arc::clone(&metrics));
-        let mut routes = routes(calls, metadata, &config)?;
+        let calls = Calls {
+            registry,
+            metrics: Arc::clone(&metrics),
+            tracker: tracker.clone(),
+            create_dedup: CreateDedup::new(config.abandon_grace),
+            default_timeout: config.default_timeout,
+        };
+        let backlog = Backlog { all: tracker, detached: calls.create_dedup.detached().clone() };
+        let mut routes = routes(calls.clone(), &config)?;
         if config.health != HealthAccess::Off {
             routes = routes.add_service(health_service);
         }
@@ -220,9 +219,7 @@ impl Server {
             readiness: readiness.clone(),
             health,
             stop: stop.clone(),
-            dedup: dedup.clone(),
-            tracker: tracker.clone(),
-            metrics: Arc::clone(&metrics),
+            calls,
             grace: config.drain_grace,
             last_scrape: config.last_scrape,
         };
@@ -233,7 +230,6 @@ impl Server {
             limits: config.limits,
             default_timeout: config.default_timeout,
         };
-        let backlog = Backlog { all: tracker, detached: dedup.detached().clone() };
         let transport = Transport::new(routes, transport, Arc::clone(&metrics), backlog, stop);
         let mut grpc = pin!(transport.serve(grpc));
         let pages = admin::router(metrics, readiness.clone(), status);
@@ -257,9 +253,7 @@ struct Drain {
     readiness: Readiness,
     health: HealthControl,
     stop: CancellationToken,
-    dedup: CreateDedup,
-    tracker: TaskTracker,
-    metrics: Arc<Metrics>,
+    calls: Calls,
     grace: Duration,
     last_scrape: Duration,
 }
@@ -267,16 +261,16 @@ struct Drain {
 impl Drain {
     /// Stops accepting calls, and waits for the present ones and a last scrape. `grpc` serves the connections.
     async fn run(mut self, mut grpc: Pin<&mut (impl Future<Output = ()> + Send)>) {
-        info!(calls = self.tracker.len(), "shutting down: in-flight calls may finish");
+        info!(calls = self.calls.tracker.len(), "shutting down: in-flight calls may finish");
         self.readiness.set(false);
         self.health.set_not_serving().await;
         self.stop.cancel();
         let began = Instant::now();
         // Leaves time to cancel orphans.
-        self.dedup.end_grace_periods(began + self.grace.mul_f64(0.8));
-        self.tracker.close();
+        self.calls.create_dedup.end_grace_periods(began + self.grace.mul_f64(0.8));
+        self.calls.tracker.close();
         let mut completed = pin!(async {
-            self.tracker.wait().await;
+            self.calls.tracker.wait().await;
             self.health.end_watches().await;
         });
         let drained = async {
@@ -288,12 +282,15 @@ impl Drain {
             }
         };
         if tokio::time::timeout(self.grace, drained).await.is_err() {
-            warn!(calls = self.tracker.len(), "stopped: the drain time ended with calls in flight");
+            warn!(
+                calls = self.calls.tracker.len(),
+                "stopped: the drain time ended with calls in flight"
+            );
             return;
         }
         let left = self.grace.saturating_sub(began.elapsed());
         let wait = self.last_scrape.min(left);
-        if tokio::time::timeout(wait, self.metrics.last_scrape()).await.is_err() {
+        if tokio::time::timeout(wait, self.calls.metrics.last_scrape()).await.is_err() {
             info!("no metrics scrape followed the last call");
         }
         info!("stopped: all calls are complete");
@@ -301,13 +298,11 @@ impl Drain {
 }
 
 /// Returns the gRPC services without health.
-fn routes(
-    calls: Calls,
-    metadata: ConnectorMetadata,
-    config: &ServiceConfig,
-) -> Result<Routes, ServeError> {
+fn routes(calls: Calls, config: &ServiceConfig) -> Result<Routes, ServeError> {
+    let metadata =
+        ConnectorMetadata { registry: calls.registry.clone(), metrics: Arc::clone(&calls.metrics) };
     let max_request = usize::try_from(config.limits.message_bytes).unwrap_or(usize::MAX);
-    let tasks = AsyncConnectorServiceServer::new(AsyncConnector::new(calls))
+    let tasks = AsyncConnectorServiceServer::new(AsyncConnector { calls })
         .max_decoding_message_size(max_request)
         .max_encoding_message_size(MAX_RESPONSE_BYTES);
     let routes = Routes::default()

@@ -9,13 +9,12 @@
 mod admission;
 mod authorization;
 mod body_limit;
-mod config;
 mod connection;
 mod decoded_size;
 mod limits;
 mod log_throttle;
 mod memory;
-mod peer;
+mod middleware;
 mod permits;
 mod preface;
 mod rejection;
@@ -39,14 +38,15 @@ use tracing::{debug, info};
 
 pub use authorization::{Callers, HealthAccess};
 pub use limits::Limits;
+pub(crate) use limits::MIB;
 pub use tls::{Tls, TlsFiles};
 
 pub(crate) use admission::Backlog;
-pub(crate) use config::TransportConfig;
 pub(crate) use memory::MemoryPermit;
 pub(crate) use route::CallInfo;
+pub(crate) use stack::TransportConfig;
 
-use self::{log_throttle::LogThrottle, peer::Peer, stack::Stack};
+use self::{log_throttle::LogThrottle, stack::Stack, tls::Peer};
 use crate::{
     error_chain::error_chain,
     evicting_set::EvictingSet,

@@ -15,7 +15,7 @@ use tokio::time::{Instant, sleep};
 use tonic::{Request, Status, Streaming};
 
 use super::{
-    event::{Call, Created, Event, Response, is_terminal},
+    event::{Created, Event, Response, is_terminal},
     harness::{BoxError, Client, Harness, TASK_TOKEN},
     outcome::Outcome,
     output::Output,
@@ -133,7 +133,7 @@ impl Executor<'_> {
         let output_prefix = request.output_prefix.clone();
         let connection = request.connection.clone();
         let response = Box::pin(self.client.create_task(with_timeout(request))).await;
-        let resource_meta = self.success(Call::CreateTask, response)?.resource_meta;
+        let resource_meta = self.success("CreateTask", response)?.resource_meta;
         let Ok(meta) = serde_json::from_slice::<Meta>(&resource_meta) else {
             return Err(Stop::Failed(
                 "CreateTask returned a resource_meta without a run id".to_owned(),
@@ -179,7 +179,7 @@ impl Executor<'_> {
             connection: task.connection.clone(),
         };
         let response = self.client.get_task(with_timeout(request)).await;
-        let resource = self.success(Call::GetTask, response)?.resource.unwrap_or_default();
+        let resource = self.success("GetTask", response)?.resource.unwrap_or_default();
         let phase = resource.phase();
         self.outcome.record(&resource);
         self.emit(Response::Status(resource))?;
@@ -193,9 +193,9 @@ impl Executor<'_> {
             ..GetTaskLogsRequest::default()
         };
         let response = self.client.get_task_logs(with_timeout(request)).await;
-        let stream = self.success(Call::GetTaskLogs, response)?;
+        let stream = self.success("GetTaskLogs", response)?;
         let lines = read_lines(stream).await;
-        let lines = lines.map_err(|status| self.error(Call::GetTaskLogs, status))?;
+        let lines = lines.map_err(|status| self.error("GetTaskLogs", status))?;
         self.outcome.log.clone_from(&lines);
         self.emit(Response::Logs(lines))
     }
@@ -207,20 +207,20 @@ impl Executor<'_> {
             connection: task.connection.clone(),
         };
         let response = self.client.delete_task(with_timeout(request)).await;
-        self.success(Call::DeleteTask, response)?;
+        self.success("DeleteTask", response)?;
         self.emit(Response::Deleted)
     }
 
     fn success<T>(
         &mut self,
-        call: Call,
+        call: &'static str,
         response: Result<tonic::Response<T>, Status>,
     ) -> Result<T, Stop> {
         response.map(tonic::Response::into_inner).map_err(|status| self.error(call, status))
     }
 
-    fn error(&mut self, call: Call, status: Status) -> Stop {
-        let reason = format!("{} failed: {}", call.name(), status.message());
+    fn error(&mut self, call: &'static str, status: Status) -> Stop {
+        let reason = format!("{call} failed: {}", status.message());
         match self.emit(Response::Error { call, status }) {
             Ok(()) => Stop::Failed(reason),
             Err(stop) => stop,

@@ -74,7 +74,7 @@ pub(super) fn event(event: &Event, previous: Option<&Resource>, format: Format) 
     let lines = paragraphs.iter().flat_map(|paragraph| wrap(paragraph, width));
     let time =
         format.styled(&Style::new().dim(), &format!("{:>6.2}s", event.elapsed.as_secs_f64()));
-    let call = event.call().name();
+    let call = event.call();
     let lines = lines.enumerate().map(|(index, line)| {
         if index == 0 {
             return format!("{time}  {call:<11}  {line}");
@@ -170,10 +170,7 @@ mod tests {
     use flyteidl2::core::TaskLog;
     use prost_types::Struct;
 
-    use super::{
-        super::{event::Call, outcome::Expected},
-        *,
-    };
+    use super::{super::outcome::Expected, *};
 
     const FORMAT: Format = Format { width: 72, colors: false };
 
@@ -251,7 +248,7 @@ mod tests {
     fn error_shows_code_and_message() {
         let status = tonic::Status::unavailable("gone");
         assert_eq!(
-            render(Response::Error { call: Call::DeleteTask, status }, None, FORMAT),
+            render(Response::Error { call: "DeleteTask", status }, None, FORMAT),
             ["  1.24s  DeleteTask   error UNAVAILABLE: gone"]
         );
     }

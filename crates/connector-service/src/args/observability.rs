@@ -1,11 +1,4 @@
-//! Flags and the environment variable of the HTTP port's pages.
-
-use super::Variable;
-
-pub(crate) const STATUS: &str = "FLYTE_CONNECTOR_STATUS";
-
-pub(super) const VARIABLE: Variable =
-    Variable { name: STATUS, help: "true serves /status; --status wins [default: false]" };
+//! Flags of the HTTP port's pages.
 
 /// Flags of the HTTP port's pages.
 #[derive(Debug, Clone, clap::Args)]

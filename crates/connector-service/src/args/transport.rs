@@ -1,9 +1,8 @@
-//! Flags and environment variables of the gRPC port.
+//! Flags of the gRPC port.
 
-use std::{ffi::OsString, path::PathBuf};
+use std::path::PathBuf;
 
-use super::{Variable, path, text};
-use crate::{config_error::NotText, transport::HealthAccess};
+use crate::transport::HealthAccess;
 
 /// Flags of the gRPC port: TLS, authorization and limits.
 #[derive(Debug, Clone, clap::Args)]
@@ -68,49 +67,4 @@ pub struct TransportArgs {
 /// From one to a million, so that no product of two values overflows.
 fn at_least_one() -> clap::builder::RangedI64ValueParser<u32> {
     clap::value_parser!(u32).range(1..=1_000_000)
-}
-
-const TLS_CERT: &str = "FLYTE_CONNECTOR_TLS_CERT";
-const TLS_KEY: &str = "FLYTE_CONNECTOR_TLS_KEY";
-const TLS_CLIENT_CA: &str = "FLYTE_CONNECTOR_TLS_CLIENT_CA";
-const CALLER_TOKENS: &str = "FLYTE_CONNECTOR_CALLER_TOKENS";
-const CALLER_NAMES: &str = "FLYTE_CONNECTOR_CALLER_NAMES";
-
-/// The variables of the gRPC port, for the help text.
-pub(super) const VARIABLES: [Variable; 5] = [
-    Variable { name: TLS_CERT, help: "same as --tls-cert; the flag wins" },
-    Variable { name: TLS_KEY, help: "same as --tls-key; the flag wins" },
-    Variable { name: TLS_CLIENT_CA, help: "same as --tls-client-ca; the flag wins" },
-    Variable {
-        name: CALLER_TOKENS,
-        help: "same as --caller-tokens: a file, not a token; the flag wins",
-    },
-    Variable { name: CALLER_NAMES, help: "same as --caller-names; the flag wins" },
-];
-
-/// The values of the gRPC port's environment variables.
-#[derive(Debug, Clone, Default)]
-pub struct TransportEnvironment {
-    /// `FLYTE_CONNECTOR_TLS_CERT`.
-    pub tls_cert: Option<PathBuf>,
-    /// `FLYTE_CONNECTOR_TLS_KEY`.
-    pub tls_key: Option<PathBuf>,
-    /// `FLYTE_CONNECTOR_TLS_CLIENT_CA`.
-    pub tls_client_ca: Option<PathBuf>,
-    /// `FLYTE_CONNECTOR_CALLER_TOKENS`.
-    pub caller_tokens: Option<PathBuf>,
-    /// `FLYTE_CONNECTOR_CALLER_NAMES`.
-    pub caller_names: Option<String>,
-}
-
-impl TransportEnvironment {
-    pub(super) fn read_from(get: impl Fn(&str) -> Option<OsString>) -> Result<Self, NotText> {
-        Ok(Self {
-            tls_cert: path(&get, TLS_CERT),
-            tls_key: path(&get, TLS_KEY),
-            tls_client_ca: path(&get, TLS_CLIENT_CA),
-            caller_tokens: path(&get, CALLER_TOKENS),
-            caller_names: text(&get, CALLER_NAMES)?,
-        })
-    }
 }

@@ -1,37 +1,39 @@
 //! Format and filter of the log. A flag wins over its variable, and `RUST_LOG` over `LOG_LEVEL`.
 
+use std::ffi::OsString;
+
 use clap::ValueEnum as _;
 use tracing_subscriber::EnvFilter;
 
 use super::{ConfigError, LogConfig};
-use crate::args::{LOG_FORMAT, LOG_LEVEL, LogFormat, RUST_LOG, ServiceEnvironment};
+use crate::args::{LOG_FORMAT, LOG_LEVEL, LogFormat, RUST_LOG, text};
 
 pub(super) const DEFAULT_FILTER: &str = "info";
 
 /// Validates format and filter.
 pub(super) fn config(
     flag: Option<LogFormat>,
-    environment: &ServiceEnvironment,
+    get: impl Fn(&str) -> Option<OsString>,
     crates: &[&str],
 ) -> Result<LogConfig, ConfigError> {
-    let format = match (flag, environment.log_format.as_deref()) {
+    let format = match (flag, text(&get, LOG_FORMAT)?) {
         (Some(format), _) => format,
         (None, None) => LogFormat::Human,
-        (None, Some(text)) => LogFormat::from_str(text, true).map_err(|_clap| {
-            ConfigError::new(LOG_FORMAT, format!("`{text}` is neither human nor json"))
+        (None, Some(text)) => LogFormat::from_str(&text, true).map_err(|_clap| {
+            ConfigError::new(LOG_FORMAT.name, format!("`{text}` is neither human nor json"))
         })?,
     };
-    let filter = match (environment.rust_log.as_deref(), environment.log_level.as_deref()) {
+    let filter = match (text(&get, RUST_LOG)?, text(&get, LOG_LEVEL)?) {
         (Some(filter), _) => {
-            EnvFilter::try_new(filter).map_err(|error| {
-                ConfigError::new(RUST_LOG, "is not a tracing filter").with_source(error)
+            EnvFilter::try_new(&filter).map_err(|error| {
+                ConfigError::new(RUST_LOG.name, "is not a tracing filter").with_source(error)
             })?;
-            filter.to_owned()
+            filter
         }
-        (None, Some(level)) => filter_of_level(level, crates).ok_or_else(|| {
+        (None, Some(level)) => filter_of_level(&level, crates).ok_or_else(|| {
             let message =
                 format!("`{level}` is none of DEBUG, INFO, WARNING, ERROR, CRITICAL, nor a number");
-            ConfigError::new(LOG_LEVEL, message)
+            ConfigError::new(LOG_LEVEL.name, message)
         })?,
         (None, None) => DEFAULT_FILTER.to_owned(),
     };
@@ -65,6 +67,7 @@ fn filter_of_level(level: &str, crates: &[&str]) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::tests::variables;
 
     #[test]
     fn python_levels_become_filters() {
@@ -88,13 +91,8 @@ mod tests {
 
     #[test]
     fn rust_log_wins_over_log_level_and_the_flag_over_log_format() {
-        let environment = ServiceEnvironment {
-            log_level: Some("ERROR".to_owned()),
-            rust_log: Some("h2=trace".to_owned()),
-            log_format: Some("json".to_owned()),
-            ..ServiceEnvironment::default()
-        };
-        let of = |flag| config(flag, &environment, &[]).unwrap();
+        let set = [(LOG_LEVEL, "ERROR"), (RUST_LOG, "h2=trace"), (LOG_FORMAT, "json")];
+        let of = |flag| config(flag, variables(&set), &[]).unwrap();
         assert_eq!(of(None).filter, "h2=trace");
         assert_eq!(of(None).format, LogFormat::Json);
         assert_eq!(of(Some(LogFormat::Human)).format, LogFormat::Human);
@@ -102,14 +100,12 @@ mod tests {
 
     #[test]
     fn invalid_value_names_the_variable() {
-        let error = |environment| config(None, &environment, &[]).unwrap_err();
-        let value = |text: &str| Some(text.to_owned());
-        let environment = ServiceEnvironment::default;
-        let level = error(ServiceEnvironment { log_level: value("loud"), ..environment() });
+        let error = |set| config(None, variables(&[set]), &[]).unwrap_err();
+        let level = error((LOG_LEVEL, "loud"));
         assert!(level.to_string().starts_with("LOG_LEVEL: `loud` is none of"), "{level}");
-        let format = error(ServiceEnvironment { log_format: value("xml"), ..environment() });
+        let format = error((LOG_FORMAT, "xml"));
         assert_eq!(format.to_string(), "LOG_FORMAT: `xml` is neither human nor json");
-        let filter = error(ServiceEnvironment { rust_log: value("a=b=c"), ..environment() });
+        let filter = error((RUST_LOG, "a=b=c"));
         assert_eq!(filter.name(), "RUST_LOG");
     }
 }

@@ -15,7 +15,7 @@ pub(super) fn status(
     match value.to_ascii_lowercase().as_str() {
         "1" | "true" | "yes" | "on" => Ok(true),
         "0" | "false" | "no" | "off" => Ok(false),
-        _ => Err(ConfigError::new(STATUS, format!("`{value}` is neither true nor false"))),
+        _ => Err(ConfigError::new(STATUS.name, format!("`{value}` is neither true nor false"))),
     }
 }
 

@@ -1,23 +1,24 @@
 //! Validates the flags of the gRPC port. A flag wins over its variable.
 
-use std::time::Duration;
+use std::{ffi::OsString, time::Duration};
 
 use super::ConfigError;
 use crate::{
-    args::{TransportArgs, TransportEnvironment, comma_separated},
-    transport::{Callers, Limits, Tls, TlsFiles},
+    args::{
+        CALLER_NAMES, CALLER_TOKENS, TLS_CERT, TLS_CLIENT_CA, TLS_KEY, TransportArgs,
+        comma_separated, path, text,
+    },
+    transport::{Callers, Limits, MIB, Tls, TlsFiles},
 };
-
-const MIB: u64 = 1024 * 1024;
 
 /// Loads the TLS files. None if no file is given.
 pub(super) fn tls(
     args: &TransportArgs,
-    environment: &TransportEnvironment,
+    get: impl Fn(&str) -> Option<OsString>,
 ) -> Result<Option<Tls>, ConfigError> {
-    let cert = args.tls_cert.as_ref().or(environment.tls_cert.as_ref()).cloned();
-    let key = args.tls_key.as_ref().or(environment.tls_key.as_ref()).cloned();
-    let client_ca = args.tls_client_ca.as_ref().or(environment.tls_client_ca.as_ref()).cloned();
+    let cert = args.tls_cert.clone().or_else(|| path(&get, TLS_CERT));
+    let key = args.tls_key.clone().or_else(|| path(&get, TLS_KEY));
+    let client_ca = args.tls_client_ca.clone().or_else(|| path(&get, TLS_CLIENT_CA));
     match (cert, key, client_ca) {
         (Some(_), ..) | (_, Some(_), _) | (.., Some(_)) if args.plaintext => {
             Err(ConfigError::new("--plaintext", "conflicts with the TLS files"))
@@ -37,22 +38,22 @@ pub(super) fn tls(
 /// Loads the authorized callers.
 pub(super) fn callers(
     args: &TransportArgs,
-    environment: &TransportEnvironment,
+    get: impl Fn(&str) -> Option<OsString>,
 ) -> Result<Callers, ConfigError> {
     let mut callers = Callers::default();
-    if let Some(names) = args.caller_names.as_ref().or(environment.caller_names.as_ref()) {
-        if args.tls_client_ca.is_none() && environment.tls_client_ca.is_none() {
+    if let Some(names) = args.caller_names.clone().or(text(&get, CALLER_NAMES)?) {
+        if args.tls_client_ca.is_none() && path(&get, TLS_CLIENT_CA).is_none() {
             let message = "requires --tls-client-ca, which asks clients for a certificate";
             return Err(ConfigError::new("--caller-names", message));
         }
-        let names = comma_separated(names);
+        let names = comma_separated(&names);
         if names.is_empty() {
             return Err(ConfigError::new("--caller-names", "is empty"));
         }
         callers = callers.with_names(names);
     }
-    match args.caller_tokens.as_ref().or(environment.caller_tokens.as_ref()) {
-        Some(path) => callers.with_tokens(path.clone()),
+    match args.caller_tokens.clone().or_else(|| path(&get, CALLER_TOKENS)) {
+        Some(path) => callers.with_tokens(path),
         None => Ok(callers),
     }
 }
@@ -79,12 +80,15 @@ pub(super) fn limits(args: &TransportArgs) -> Result<Limits, ConfigError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::tests::args;
+    use crate::{
+        args::Variable,
+        config::tests::{args, variables},
+    };
 
-    fn rejection(line: &str, environment: &TransportEnvironment) -> String {
+    fn rejection(line: &str, set: &[(Variable, &str)]) -> String {
         let args = args(line).transport;
-        tls(&args, environment)
-            .and_then(|_| callers(&args, environment))
+        tls(&args, variables(set))
+            .and_then(|_| callers(&args, variables(set)))
             .and_then(|_| limits(&args))
             .err()
             .map(|error| error.to_string())
@@ -93,7 +97,6 @@ mod tests {
 
     #[test]
     fn inconsistent_values_are_rejected() {
-        let unset = TransportEnvironment::default();
         for (line, expected) in [
             ("--tls-cert a", "--tls-key: is required with --tls-cert"),
             ("--tls-key a", "--tls-cert: is required with --tls-key"),
@@ -109,7 +112,7 @@ mod tests {
             ("--plaintext", ""),
             ("", ""),
         ] {
-            assert_eq!(rejection(line, &unset), expected, "{line}");
+            assert_eq!(rejection(line, &[]), expected, "{line}");
         }
     }
 
@@ -122,14 +125,10 @@ mod tests {
 
     #[test]
     fn flag_wins_over_its_variable() {
-        let environment = TransportEnvironment {
-            tls_cert: Some("/nowhere/variable".into()),
-            tls_key: Some("/nowhere/key".into()),
-            ..TransportEnvironment::default()
-        };
-        assert_eq!(rejection("", &environment), "--tls-cert: /nowhere/variable cannot be read");
+        let set = [(TLS_CERT, "/nowhere/variable"), (TLS_KEY, "/nowhere/key")];
+        assert_eq!(rejection("", &set), "--tls-cert: /nowhere/variable cannot be read");
         assert_eq!(
-            rejection("--tls-cert /nowhere/flag", &environment),
+            rejection("--tls-cert /nowhere/flag", &set),
             "--tls-cert: /nowhere/flag cannot be read"
         );
     }

@@ -2,7 +2,8 @@
 
 use std::borrow::Cow;
 
-use prometheus_client::encoding::EncodeLabelSet;
+/// Names and values of the labels of a series.
+pub(super) type Labels<const N: usize> = [(&'static str, Cow<'static, str>); N];
 
 /// A method of one of the two services.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -113,46 +114,4 @@ impl Refusal {
             Self::Slow => "slow",
         }
     }
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub(super) struct Labels {
-    pub(super) task_type: Cow<'static, str>,
-    pub(super) operation: &'static str,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub(super) struct FailureLabels {
-    pub(super) task_type: Cow<'static, str>,
-    pub(super) operation: &'static str,
-    pub(super) error_code: &'static str,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub(super) struct TaskTypeLabel {
-    pub(super) task_type: Cow<'static, str>,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub(super) struct RpcLabels {
-    pub(super) task_type: Cow<'static, str>,
-    pub(super) method: &'static str,
-    pub(super) code: &'static str,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub(super) struct MethodLabels {
-    pub(super) task_type: Cow<'static, str>,
-    pub(super) method: &'static str,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub(super) struct AbandonedLabels {
-    pub(super) task_type: Cow<'static, str>,
-    pub(super) outcome: &'static str,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub(super) struct RefusedLabels {
-    pub(super) reason: &'static str,
 }

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime};
 
-use connector_core::{CallContext, Connection, Error, LogsRequest, MetricsRequest, TaskType};
+use connector_core::{Connection, Error, LogsRequest, MetricsRequest, TaskType};
 use flyteidl2::{
     connector::{
         CreateTaskRequest, CreateTaskResponse, DeleteTaskRequest, DeleteTaskResponse,
@@ -18,7 +18,6 @@ use tracing::Instrument as _;
 use super::{
     call::{Call, Calls},
     create_dedup::{self, Begun},
-    guard::with_deadline,
     log_stream::{self, LogStream},
 };
 use crate::metrics::Operation;
@@ -26,14 +25,10 @@ use crate::metrics::Operation;
 /// `AsyncConnectorService` over a registry.
 #[derive(Debug)]
 pub(crate) struct AsyncConnector {
-    calls: Calls,
+    pub(crate) calls: Calls,
 }
 
 impl AsyncConnector {
-    pub(crate) fn new(calls: Calls) -> Self {
-        Self { calls }
-    }
-
     /// Creates a task in the background, so that it continues without its caller (`docs/adr/0003-create-is-detached.md`).
     /// Shutdown waits for it.
     async fn create(
@@ -51,21 +46,21 @@ impl AsyncConnector {
         let found = call.find(task_type);
         call.observe_inputs(request.inputs.as_ref().map_or(0, prost::Message::encoded_len));
         let (connector, task_type) = found?;
-        let answer_by = call.deadline().answer.into();
-        let waiter = match self.calls.create_dedup().begin(request, answer_by).await? {
+        let answer_by = call.deadline.answer.into();
+        let waiter = match self.calls.create_dedup.begin(request, answer_by).await? {
             Begun::Joined(waiter) => {
                 tracing::info!("joined an identical request in flight");
                 waiter
             }
             Begun::Started(waiter, ticket) => {
-                let cx = ticket.context(task_type, call.deadline().connector);
+                let cx = ticket.context(task_type, call.deadline.connector);
                 let work = create_dedup::run(ticket, connector, cx, call.orphan_counter());
-                let memory = call.memory();
+                let memory = call.memory.clone();
                 let work = async move {
                     work.await;
                     drop(memory);
                 };
-                self.calls.tracker().spawn(work.instrument(call.span()));
+                self.calls.tracker.spawn(work.instrument(call.span.clone()));
                 waiter
             }
         };
@@ -75,20 +70,21 @@ impl AsyncConnector {
 
 async fn get(call: &mut Call, request: GetTaskRequest) -> Result<GetTaskResponse, Error> {
     let (connector, task_type) = call.find(request.task_category.map(TaskType::from))?;
-    let cx = call_context(call, task_type)
+    let cx = call
+        .context(task_type)
         .with_connection(request.connection.map(Connection::from).unwrap_or_default())
         .with_output_prefix(request.output_prefix);
-    let resource =
-        with_deadline(call.deadline().answer, connector.get(cx, &request.resource_meta)).await?;
-    call.set_phase(resource.phase);
+    let resource = call.within_deadline(connector.get(cx, &request.resource_meta)).await?;
+    call.phase = Some(resource.phase);
     Ok(GetTaskResponse { resource: Some(resource.into()) })
 }
 
 async fn delete(call: &mut Call, request: DeleteTaskRequest) -> Result<DeleteTaskResponse, Error> {
     let (connector, task_type) = call.find(request.task_category.map(TaskType::from))?;
-    let cx = call_context(call, task_type)
+    let cx = call
+        .context(task_type)
         .with_connection(request.connection.map(Connection::from).unwrap_or_default());
-    with_deadline(call.deadline().answer, connector.delete(cx, &request.resource_meta)).await?;
+    call.within_deadline(connector.delete(cx, &request.resource_meta)).await?;
     Ok(DeleteTaskResponse {})
 }
 
@@ -102,20 +98,13 @@ async fn metrics(
     let query = MetricsRequest::new(request.queries)
         .with_range(start, end)
         .with_step(request.step.map(step).transpose()?);
-    let cx = call_context(call, task_type);
-    let metrics = with_deadline(
-        call.deadline().answer,
-        connector.get_metrics(cx, &request.resource_meta, query),
-    )
-    .await?;
-    let results = metrics
-        .into_iter()
-        .map(|metric| ExecutionMetricResult {
-            data: Some(metric.to_range_query_result()),
-            metric: metric.name,
-        })
-        .collect();
-    Ok(GetTaskMetricsResponse { results })
+    let reading = connector.get_metrics(call.context(task_type), &request.resource_meta, query);
+    let metrics = call.within_deadline(reading).await?.into_iter();
+    let results = metrics.map(|metric| ExecutionMetricResult {
+        data: Some(metric.to_range_query_result()),
+        metric: metric.name,
+    });
+    Ok(GetTaskMetricsResponse { results: results.collect() })
 }
 
 async fn logs(
@@ -124,18 +113,8 @@ async fn logs(
 ) -> Result<Vec<GetTaskLogsResponse>, Error> {
     let (connector, task_type) = call.find(request.task_category.map(TaskType::from))?;
     let query = LogsRequest::new(request.lines, request.token);
-    let cx = call_context(call, task_type);
-    let page = with_deadline(
-        call.deadline().answer,
-        connector.get_logs(cx, &request.resource_meta, query),
-    )
-    .await?;
-    Ok(log_stream::messages(page))
-}
-
-/// Returns a context without connection and output prefix.
-fn call_context(call: &Call, task_type: TaskType) -> CallContext {
-    CallContext::new(task_type).with_deadline(Some(call.deadline().connector))
+    let reading = connector.get_logs(call.context(task_type), &request.resource_meta, query);
+    Ok(log_stream::messages(call.within_deadline(reading).await?))
 }
 
 fn time(field: &str, wire: Option<Timestamp>) -> Result<Option<SystemTime>, Error> {
@@ -155,8 +134,7 @@ impl AsyncConnectorService for AsyncConnector {
         &self,
         request: Request<CreateTaskRequest>,
     ) -> Result<Response<CreateTaskResponse>, Status> {
-        let mut call = self.calls.begin(Operation::Create, &request);
-        let span = call.span();
+        let (mut call, span) = self.calls.begin(Operation::Create, &request);
         let result = self.create(&mut call, request.into_inner()).instrument(span).await;
         call.respond(result)
     }
@@ -165,8 +143,7 @@ impl AsyncConnectorService for AsyncConnector {
         &self,
         request: Request<GetTaskRequest>,
     ) -> Result<Response<GetTaskResponse>, Status> {
-        let mut call = self.calls.begin(Operation::Get, &request);
-        let span = call.span();
+        let (mut call, span) = self.calls.begin(Operation::Get, &request);
         let result = get(&mut call, request.into_inner()).instrument(span).await;
         call.respond(result)
     }
@@ -175,8 +152,7 @@ impl AsyncConnectorService for AsyncConnector {
         &self,
         request: Request<DeleteTaskRequest>,
     ) -> Result<Response<DeleteTaskResponse>, Status> {
-        let mut call = self.calls.begin(Operation::Delete, &request);
-        let span = call.span();
+        let (mut call, span) = self.calls.begin(Operation::Delete, &request);
         let result = delete(&mut call, request.into_inner()).instrument(span).await;
         call.respond(result)
     }
@@ -185,8 +161,7 @@ impl AsyncConnectorService for AsyncConnector {
         &self,
         request: Request<GetTaskMetricsRequest>,
     ) -> Result<Response<GetTaskMetricsResponse>, Status> {
-        let mut call = self.calls.begin(Operation::Metrics, &request);
-        let span = call.span();
+        let (mut call, span) = self.calls.begin(Operation::Metrics, &request);
         let result = metrics(&mut call, request.into_inner()).instrument(span).await;
         call.respond(result)
     }
@@ -197,10 +172,9 @@ impl AsyncConnectorService for AsyncConnector {
         &self,
         request: Request<GetTaskLogsRequest>,
     ) -> Result<Response<LogStream>, Status> {
-        let mut call = self.calls.begin(Operation::Logs, &request);
-        let span = call.span();
+        let (mut call, span) = self.calls.begin(Operation::Logs, &request);
         let result = logs(&mut call, request.into_inner()).instrument(span).await;
-        let in_flight = self.calls.tracker().token();
+        let in_flight = self.calls.tracker.token();
         call.respond(result.map(|messages| LogStream::new(messages, in_flight)))
     }
 }

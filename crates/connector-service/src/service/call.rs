@@ -2,17 +2,17 @@
 
 use std::{borrow::Cow, sync::Arc, time::Duration};
 
-use connector_core::{ConnectorHandle, Error, ErrorKind, Phase, Registry, TaskType};
+use connector_core::{CallContext, ConnectorHandle, Error, ErrorKind, Phase, Registry, TaskType};
 use flyteidl2::core::TaskExecutionIdentifier;
 use tokio::time::Instant;
 use tokio_util::task::{TaskTracker, task_tracker::TaskTrackerToken};
 use tonic::{Code, Request, Response, Status};
 use tracing::{Span, field};
 
+use super::{CreateDedup, guard::with_deadline};
 use crate::{
     deadline::Deadline,
     metrics::{Abandoned, Metrics, Operation, UNKNOWN},
-    service::CreateDedup,
     status, traces,
     transport::{CallInfo, MemoryPermit},
 };
@@ -20,35 +20,17 @@ use crate::{
 /// State shared by all calls of a server.
 #[derive(Debug, Clone)]
 pub(crate) struct Calls {
-    registry: Registry,
-    metrics: Arc<Metrics>,
-    tracker: TaskTracker,
-    create_dedup: CreateDedup,
-    default_timeout: Duration,
+    pub(crate) registry: Registry,
+    pub(crate) metrics: Arc<Metrics>,
+    /// Calls and background tasks, which shutdown waits for.
+    pub(crate) tracker: TaskTracker,
+    pub(crate) create_dedup: CreateDedup,
+    pub(crate) default_timeout: Duration,
 }
 
 impl Calls {
-    pub(crate) fn new(
-        registry: Registry,
-        metrics: Arc<Metrics>,
-        tracker: TaskTracker,
-        create_dedup: CreateDedup,
-        default_timeout: Duration,
-    ) -> Self {
-        Self { registry, metrics, tracker, create_dedup, default_timeout }
-    }
-
-    pub(super) fn create_dedup(&self) -> &CreateDedup {
-        &self.create_dedup
-    }
-
-    /// Returns the tracker of calls and background tasks, which shutdown waits for.
-    pub(super) fn tracker(&self) -> &TaskTracker {
-        &self.tracker
-    }
-
-    /// Begins a call. Shutdown waits for it.
-    pub(super) fn begin<T>(&self, operation: Operation, request: &Request<T>) -> Call {
+    /// Begins a call, and returns its span as well. Shutdown waits for it.
+    pub(super) fn begin<T>(&self, operation: Operation, request: &Request<T>) -> (Call, Span) {
         let started = request
             .extensions()
             .get::<CallInfo>()
@@ -69,7 +51,7 @@ impl Calls {
             attempts = field::Empty,
         );
         traces::accept(&span, request.metadata());
-        Call {
+        let call = Call {
             calls: self.clone(),
             operation,
             deadline: Deadline::of(
@@ -80,11 +62,12 @@ impl Calls {
             started,
             task_type: None,
             phase: None,
-            span,
+            span: span.clone(),
             responded: false,
             memory: request.extensions().get::<MemoryPermit>().cloned(),
             _in_flight: self.tracker.token(),
-        }
+        };
+        (call, span)
     }
 }
 
@@ -93,14 +76,16 @@ impl Calls {
 pub(super) struct Call {
     calls: Calls,
     operation: Operation,
-    deadline: Deadline,
+    pub(super) deadline: Deadline,
     started: Instant,
     /// None until a connector is found.
     task_type: Option<TaskType>,
-    phase: Option<Phase>,
-    span: Span,
+    /// The phase for the log line.
+    pub(super) phase: Option<Phase>,
+    pub(super) span: Span,
     responded: bool,
-    memory: Option<MemoryPermit>,
+    /// The memory of the request, held by background tasks that keep the message.
+    pub(super) memory: Option<MemoryPermit>,
     _in_flight: TaskTrackerToken,
 }
 
@@ -159,22 +144,17 @@ impl Call {
         move |fate| metrics.abandoned(task_type, fate)
     }
 
-    /// Sets the phase for the log line.
-    pub(super) fn set_phase(&mut self, phase: Phase) {
-        self.phase = Some(phase);
+    /// Returns a context without connection and output prefix.
+    pub(super) fn context(&self, task_type: TaskType) -> CallContext {
+        CallContext::new(task_type).with_deadline(Some(self.deadline.connector))
     }
 
-    /// Returns the memory permit of the request, for background tasks that keep the message.
-    pub(super) fn memory(&self) -> Option<MemoryPermit> {
-        self.memory.clone()
-    }
-
-    pub(super) fn deadline(&self) -> Deadline {
-        self.deadline
-    }
-
-    pub(super) fn span(&self) -> Span {
-        self.span.clone()
+    /// Runs a connector's future until the server must respond.
+    pub(super) async fn within_deadline<T>(
+        &self,
+        future: impl Future<Output = Result<T, Error>> + Send,
+    ) -> Result<T, Error> {
+        with_deadline(self.deadline.answer, future).await
     }
 
     /// Ends the call: writes its log line, counts it, and converts the result.

@@ -19,15 +19,11 @@ use crate::{
 /// `ConnectorMetadataService` over a registry.
 #[derive(Debug)]
 pub(crate) struct ConnectorMetadata {
-    registry: Registry,
-    metrics: Arc<Metrics>,
+    pub(crate) registry: Registry,
+    pub(crate) metrics: Arc<Metrics>,
 }
 
 impl ConnectorMetadata {
-    pub(crate) fn new(registry: Registry, metrics: Arc<Metrics>) -> Self {
-        Self { registry, metrics }
-    }
-
     /// Counts and logs the call. It never waits, so it cannot be cancelled.
     fn respond<T>(
         &self,

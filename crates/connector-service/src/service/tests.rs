@@ -63,12 +63,17 @@ fn fixture() -> Fixture {
     let registry = Registry::builder().register(connector.clone()).build().unwrap();
     let metrics = Arc::new(Metrics::new([]));
     let tracker = TaskTracker::new();
-    let dedup = CreateDedup::new(Duration::from_secs(30));
-    let calls =
-        Calls::new(registry, Arc::clone(&metrics), tracker.clone(), dedup, Duration::from_mins(1));
-    let client = AsyncConnectorServiceClient::new(AsyncConnectorServiceServer::new(
-        AsyncConnector::new(calls),
-    ));
+    let calls = Calls {
+        registry,
+        metrics: Arc::clone(&metrics),
+        tracker: tracker.clone(),
+        create_dedup: CreateDedup::new(Duration::from_secs(30)),
+        default_timeout: Duration::from_mins(1),
+    };
+    let client =
+        AsyncConnectorServiceClient::new(AsyncConnectorServiceServer::new(AsyncConnector {
+            calls,
+        }));
     Fixture { client, connector, tracker, metrics }
 }
 

@@ -1,11 +1,6 @@
 //! Layer that authorizes callers by bearer token and client certificate.
 
-use std::{
-    path::PathBuf,
-    sync::Arc,
-    task::{Context, Poll},
-    time::Duration,
-};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use connector_core::{Error, ErrorKind};
 use http::{HeaderMap, Request, Response, header::AUTHORIZATION};
@@ -13,12 +8,12 @@ use secrecy::{ExposeSecret as _, SecretSlice};
 use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
 use tonic::body::Body;
-use tower::{Layer, Service, ServiceExt as _};
 
 use super::{
-    peer::Peer,
-    rejection::{Inner, Rejection, ResponseFuture},
+    middleware::{Middleware, Next},
+    rejection::Rejection,
     route::{CallInfo, Route},
+    tls::Peer,
     tls_reload::{Reloading, Source},
 };
 use crate::{config_error::ConfigError, metrics::Refusal};
@@ -176,16 +171,12 @@ pub enum HealthAccess {
 
 /// Rejects callers that are not authorized.
 #[derive(Debug, Clone)]
-pub(super) struct AuthorizationLayer {
-    callers: Callers,
-    health: HealthAccess,
+pub(super) struct Authorization {
+    pub(super) callers: Callers,
+    pub(super) health: HealthAccess,
 }
 
-impl AuthorizationLayer {
-    pub(super) fn new(callers: Callers, health: HealthAccess) -> Self {
-        Self { callers, health }
-    }
-
+impl Authorization {
     fn authorize<B>(&self, request: &Request<B>) -> Result<(), Rejection> {
         if CallInfo::of(request).route == Route::Health && self.health == HealthAccess::Open {
             return Ok(());
@@ -199,35 +190,17 @@ impl AuthorizationLayer {
     }
 }
 
-impl<S> Layer<S> for AuthorizationLayer {
-    type Service = Authorization<S>;
-
-    fn layer(&self, inner: S) -> Authorization<S> {
-        Authorization { inner, layer: self.clone() }
-    }
-}
-
-/// The service of [`AuthorizationLayer`].
-#[derive(Debug, Clone)]
-pub(super) struct Authorization<S> {
-    inner: S,
-    layer: AuthorizationLayer,
-}
-
-impl<S: Inner<B>, B: Send + 'static> Service<Request<B>> for Authorization<S> {
-    type Response = Response<Body>;
+impl<B: Send + 'static> Middleware<B> for Authorization {
+    type NextBody = B;
     type Error = Rejection;
-    type Future = ResponseFuture;
 
-    fn poll_ready(&mut self, _cx: &mut Context<'_>) -> Poll<Result<(), Rejection>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, request: Request<B>) -> ResponseFuture {
-        match self.layer.authorize(&request) {
-            Ok(()) => Box::pin(self.inner.clone().oneshot(request)),
-            Err(rejection) => Box::pin(std::future::ready(Err(rejection))),
-        }
+    async fn handle(
+        self,
+        request: Request<B>,
+        next: impl Next<B>,
+    ) -> Result<Response<Body>, Rejection> {
+        self.authorize(&request)?;
+        next.run(request).await
     }
 }
 

@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
 use tracing::debug;
 
-use super::{limits::Limits, peer::Peer, response_body::CloseConnection, stack::Stack};
+use super::{limits::Limits, response_body::CloseConnection, stack::Stack, tls::Peer};
 use crate::error_chain::error_chain;
 
 /// Unread bytes of one request that HTTP/2 buffers; the protocol's default.

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-const MIB: u64 = 1024 * 1024;
+/// Bytes of a mebibyte.
+pub(crate) const MIB: u64 = 1024 * 1024;
 
 /// Limits of the gRPC port.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -15,16 +15,7 @@ const SMALL_BYTES: u64 = 32 * 1024;
 const UNIT_BYTES: u64 = 1024;
 
 /// A permit of a call. Released with its last clone.
-#[derive(Debug, Clone)]
-pub(crate) struct Permit(
-    #[expect(dead_code, reason = "released on drop")] Arc<OwnedSemaphorePermit>,
-);
-
-impl From<OwnedSemaphorePermit> for Permit {
-    fn from(permit: OwnedSemaphorePermit) -> Self {
-        Self(Arc::new(permit))
-    }
-}
+pub(super) type Permit = Arc<OwnedSemaphorePermit>;
 
 /// A semaphore on which calls queue in order of arrival, until their deadline or shutdown.
 #[derive(Debug, Clone)]
@@ -63,7 +54,7 @@ impl PermitPool {
             }
             permit = Arc::clone(&self.semaphore).acquire_many_owned(permits) => permit,
         };
-        permit.map(Permit::from).map_err(|_closed| Rejection::stopping())
+        permit.map(Arc::new).map_err(|_closed| Rejection::stopping())
     }
 
     /// Waits for memory until `answer_by`. None if so little is needed that it is not counted.
@@ -94,9 +85,9 @@ pub(super) fn semaphore(permits: usize) -> Arc<Semaphore> {
 pub(super) struct Permits(Vec<Permit>);
 
 impl Permits {
-    /// Adds a permit to the response.
-    pub(super) fn attach<B>(response: &mut Response<B>, permit: Permit) {
-        response.extensions_mut().get_or_insert_default::<Self>().0.push(permit);
+    /// Adds a permit to the response, if there is one.
+    pub(super) fn attach<B>(response: &mut Response<B>, permit: impl Into<Option<Permit>>) {
+        response.extensions_mut().get_or_insert_default::<Self>().0.extend(permit.into());
     }
 
     /// Takes all permits from the response.

@@ -1,16 +1,12 @@
 //! Reads the HTTP/2 connection preface, so that the caller can limit the time for it and report other protocols. hyper
 //! has no timeout for the preface.
 
-use std::{
-    io,
-    pin::Pin,
-    task::{Context, Poll},
-};
+use std::io;
 
-use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite};
 
 /// The first bytes of every HTTP/2 connection (RFC 9113 section 3.4).
-const PREFACE: [u8; 24] = *b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 /// The first byte of a TLS handshake record (RFC 8446 section 5.1).
 const TLS_HANDSHAKE: u8 = 0x16;
@@ -20,7 +16,9 @@ const TLS_HANDSHAKE: u8 = 0x16;
 /// # Errors
 ///
 /// An error of the stream, or `InvalidData` at the first byte that differs from the preface.
-pub(super) async fn read<S: AsyncRead + Unpin>(mut stream: S) -> io::Result<Prefaced<S>> {
+pub(super) async fn read<S: AsyncRead + AsyncWrite + Unpin>(
+    mut stream: S,
+) -> io::Result<impl AsyncRead + AsyncWrite + Unpin> {
     let mut received = [0; PREFACE.len()];
     let mut filled = 0;
     while let Some(rest) = received.get_mut(filled..).filter(|rest| !rest.is_empty()) {
@@ -34,7 +32,8 @@ pub(super) async fn read<S: AsyncRead + Unpin>(mut stream: S) -> io::Result<Pref
             return Err(io::Error::new(io::ErrorKind::InvalidData, other_protocol(received)));
         }
     }
-    Ok(Prefaced { stream, replayed: 0 })
+    let (reader, writer) = tokio::io::split(stream);
+    Ok(tokio::io::join(PREFACE.chain(reader), writer))
 }
 
 /// Names the protocol that the client seems to speak.
@@ -46,72 +45,24 @@ fn other_protocol(received: &[u8]) -> &'static str {
     }
 }
 
-/// A stream that replays its preface.
-#[derive(Debug)]
-pub(super) struct Prefaced<S> {
-    stream: S,
-    replayed: usize,
-}
-
-impl<S: AsyncRead + Unpin> AsyncRead for Prefaced<S> {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        let rest = PREFACE.get(self.replayed..).unwrap_or_default();
-        if rest.is_empty() {
-            return Pin::new(&mut self.stream).poll_read(cx, buffer);
-        }
-        let count = rest.len().min(buffer.remaining());
-        buffer.put_slice(rest.get(..count).unwrap_or_default());
-        self.replayed += count;
-        Poll::Ready(Ok(()))
-    }
-}
-
-impl<S: AsyncWrite + Unpin> AsyncWrite for Prefaced<S> {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buffer: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(cx, buffer)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buffers: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(cx, buffers)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use tokio::io::{join, sink};
+
     use super::*;
 
+    async fn read_error(bytes: &[u8]) -> io::Error {
+        read(join(bytes, sink())).await.err().unwrap()
+    }
+
     async fn error(bytes: &[u8]) -> String {
-        read(bytes).await.unwrap_err().to_string()
+        read_error(bytes).await.to_string()
     }
 
     #[tokio::test]
     async fn preface_is_checked_and_replayed() {
-        let bytes = [PREFACE.as_slice(), b"settings"].concat();
-        let mut stream = read(bytes.as_slice()).await.unwrap();
+        let bytes = [PREFACE, b"settings"].concat();
+        let mut stream = read(join(bytes.as_slice(), sink())).await.unwrap();
         // In pieces smaller than the preface.
         let mut first = [0; 10];
         stream.read_exact(&mut first).await.unwrap();
@@ -125,9 +76,6 @@ mod tests {
         assert!(error(b"\x16\x03\x01").await.contains("speaks TLS"));
         assert!(error(b"GET / HTTP/1.1\r\n").await.contains("HTTP/1"));
         assert!(error(b"\0").await.contains("does not speak HTTP/2"));
-        assert_eq!(
-            read(b"PRI * HT".as_slice()).await.unwrap_err().kind(),
-            io::ErrorKind::UnexpectedEof
-        );
+        assert_eq!(read_error(b"PRI * HT").await.kind(), io::ErrorKind::UnexpectedEof);
     }
 }

@@ -1,21 +1,14 @@
 //! Layer that turns the rejections of the layers below into gRPC statuses, and counts and logs them.
 
-use std::{
-    convert::Infallible,
-    future::Future,
-    pin::Pin,
-    sync::Arc,
-    task::{Context, Poll},
-    time::Duration,
-};
+use std::{convert::Infallible, sync::Arc, time::Duration};
 
 use connector_core::{Error, ErrorKind};
 use http::{Request, Response};
 use tonic::{Status, body::Body};
-use tower::{Layer, Service, ServiceExt as _};
 
 use super::{
     log_throttle::LogThrottle,
+    middleware::{Middleware, Next},
     route::{CallInfo, Route},
 };
 use crate::{
@@ -60,78 +53,33 @@ impl Rejection {
     }
 }
 
-/// The future of a layer that can reject.
-pub(super) type ResponseFuture =
-    Pin<Box<dyn Future<Output = Result<Response<Body>, Rejection>> + Send>>;
-
-/// A service below [`RejectionLayer`].
-pub(super) trait Inner<B>:
-    Service<Request<B>, Response = Response<Body>, Error = Rejection, Future: Send>
-    + Clone
-    + Send
-    + 'static
-{
-}
-
-impl<S, B> Inner<B> for S where
-    S: Service<Request<B>, Response = Response<Body>, Error = Rejection, Future: Send>
-        + Clone
-        + Send
-        + 'static
-{
-}
-
 /// Responds to rejected calls.
 #[derive(Debug, Clone)]
-pub(super) struct RejectionLayer(Arc<Shared>);
-
-#[derive(Debug)]
-struct Shared {
+pub(super) struct Rejecting {
     metrics: Arc<Metrics>,
-    log: LogThrottle,
+    log: Arc<LogThrottle>,
 }
 
-impl RejectionLayer {
-    pub(super) fn new(metrics: Arc<Metrics>) -> Self {
-        Self(Arc::new(Shared { metrics, log: LogThrottle::default() }))
-    }
-}
-
-impl<S> Layer<S> for RejectionLayer {
-    type Service = Rejecting<S>;
-
-    fn layer(&self, inner: S) -> Rejecting<S> {
-        Rejecting { inner, shared: Arc::clone(&self.0) }
-    }
-}
-
-/// The service of [`RejectionLayer`].
-#[derive(Debug, Clone)]
-pub(super) struct Rejecting<S> {
-    inner: S,
-    shared: Arc<Shared>,
-}
-
-impl<S: Inner<B>, B: Send + 'static> Service<Request<B>> for Rejecting<S> {
-    type Response = Response<Body>;
+impl<B: Send + 'static> Middleware<B> for Rejecting {
+    type NextBody = B;
     type Error = Infallible;
-    type Future = Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>> + Send>>;
 
-    fn poll_ready(&mut self, _cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, request: Request<B>) -> Self::Future {
+    async fn handle(
+        self,
+        request: Request<B>,
+        next: impl Next<B>,
+    ) -> Result<Response<Body>, Infallible> {
         let route = CallInfo::of(&request).route;
-        let (inner, shared) = (self.inner.clone(), Arc::clone(&self.shared));
-        Box::pin(async move {
-            let response = inner.oneshot(request).await;
-            Ok(response.unwrap_or_else(|rejection| shared.status(route, &rejection).into_http()))
-        })
+        let response = next.run(request).await;
+        Ok(response.unwrap_or_else(|rejection| self.status(route, &rejection).into_http()))
     }
 }
 
-impl Shared {
+impl Rejecting {
+    pub(super) fn new(metrics: Arc<Metrics>) -> Self {
+        Self { metrics, log: Arc::default() }
+    }
+
     fn status(&self, route: Route, Rejection { reason, error }: &Rejection) -> Status {
         self.metrics.refused(*reason);
         if let Some(suppressed) = self.log.permit() {

@@ -16,51 +16,21 @@ const PREFIX_BYTES: usize = 5;
 /// Reads one length-prefixed message.
 #[derive(Debug)]
 pub(super) struct MessageReader {
-    buffer: Buffer,
+    received: Vec<u8>,
     body: Incoming,
     read_by: Instant,
 }
 
-/// The bytes received so far. Most requests arrive in one piece, which is not copied.
-#[derive(Debug, Default)]
-enum Buffer {
-    #[default]
-    Empty,
-    One(Bytes),
-    Many(Vec<u8>),
-}
-
-impl Buffer {
-    fn push(&mut self, piece: Bytes) {
-        *self = match std::mem::take(self) {
-            Self::Empty => Self::One(piece),
-            Self::One(first) => Self::Many([first, piece].concat()),
-            Self::Many(mut bytes) => {
-                bytes.extend_from_slice(&piece);
-                Self::Many(bytes)
-            }
-        };
-    }
-
-    fn bytes(&self) -> &[u8] {
-        match self {
-            Self::Empty => &[],
-            Self::One(piece) => piece,
-            Self::Many(bytes) => bytes,
-        }
-    }
-
-    /// Returns the size of the message. None before the prefix has arrived.
-    fn message_size(&self) -> Option<u64> {
-        let length = self.bytes().get(1..PREFIX_BYTES)?;
-        Some(length.iter().fold(0, |size, byte| size << 8 | u64::from(*byte)))
-    }
+/// Returns the size of the message. None before the prefix has arrived.
+fn message_size(received: &[u8]) -> Option<u64> {
+    let length = received.get(1..PREFIX_BYTES)?;
+    Some(length.iter().fold(0, |size, byte| size << 8 | u64::from(*byte)))
 }
 
 impl MessageReader {
     /// A reader that fails at `read_by`.
     pub(super) fn new(body: Incoming, read_by: Instant) -> Self {
-        Self { buffer: Buffer::default(), body, read_by }
+        Self { received: Vec::new(), body, read_by }
     }
 
     /// Reads the prefix. Returns the size of the message; None if the body is empty.
@@ -69,12 +39,12 @@ impl MessageReader {
     ///
     /// `DeadlineExceeded` at `read_by`, `InvalidRequest` if the client aborts.
     pub(super) async fn size(&mut self) -> Result<Option<u64>, Error> {
-        while self.buffer.message_size().is_none() {
+        while message_size(&self.received).is_none() {
             if !self.read_piece().await? {
                 return Ok(None);
             }
         }
-        Ok(self.buffer.message_size())
+        Ok(message_size(&self.received))
     }
 
     /// Reads the rest of the message.
@@ -85,16 +55,13 @@ impl MessageReader {
     pub(super) async fn finish(mut self) -> Result<RequestBody, Error> {
         if let Some(size) = self.size().await? {
             let total = size.saturating_add(PREFIX_BYTES as u64);
-            while (self.buffer.bytes().len() as u64) < total && self.read_piece().await? {}
-            if self.buffer.bytes().len() as u64 > total {
+            while (self.received.len() as u64) < total && self.read_piece().await? {}
+            if self.received.len() as u64 > total {
                 return Err(Error::invalid_request("the request has more than one message"));
             }
         }
-        Ok(RequestBody::Message(match self.buffer {
-            Buffer::Empty => None,
-            Buffer::One(piece) => Some(piece),
-            Buffer::Many(bytes) => Some(bytes.into()),
-        }))
+        let message = Some(self.received).filter(|received| !received.is_empty());
+        Ok(RequestBody::Message(message.map(Bytes::from)))
     }
 
     /// Reads one more piece. Returns false at the end of the body.
@@ -104,7 +71,7 @@ impl MessageReader {
             Ok(None) => Ok(false),
             Ok(Some(Ok(frame))) => {
                 if let Ok(piece) = frame.into_data() {
-                    self.buffer.push(piece);
+                    self.received.extend_from_slice(&piece);
                 }
                 Ok(true)
             }
@@ -169,14 +136,7 @@ mod tests {
 
     #[test]
     fn message_size_is_read_from_pieces_of_any_length() {
-        let size = |pieces: &[&'static [u8]]| {
-            let mut buffer = Buffer::default();
-            for piece in pieces {
-                buffer.push(Bytes::from_static(piece));
-            }
-            assert_eq!(buffer.bytes(), pieces.concat());
-            buffer.message_size()
-        };
+        let size = |pieces: &[&[u8]]| message_size(&pieces.concat());
         assert_eq!(size(&[&[0, 0, 0, 1, 2, 9, 9]]), Some(258));
         assert_eq!(size(&[&[0], &[], &[0, 0], &[1, 2]]), Some(258));
         assert_eq!(size(&[&[1, 255, 255, 255, 255]]), Some(u64::from(u32::MAX)));

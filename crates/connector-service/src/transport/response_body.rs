@@ -10,11 +10,11 @@ use http::{Request, Response};
 use hyper::body::{Body as _, Bytes, Frame, SizeHint};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tonic::{Status, body::Body};
-use tower::{Layer, Service, ServiceExt as _};
 
 use super::{
+    middleware::{Middleware, Next},
     permits::Permits,
-    rejection::{Inner, Rejection, ResponseFuture},
+    rejection::Rejection,
     route::{CallInfo, Route},
 };
 
@@ -25,55 +25,36 @@ pub(super) struct CloseConnection(pub(super) CancellationToken);
 
 /// Moves the response's [`Permits`] into its body.
 #[derive(Debug, Clone)]
-pub(super) struct ResponseBodyLayer {
+pub(super) struct HoldPermits {
     /// Time that a client has to read the response of a call.
     pub(super) read_timeout: Duration,
 }
 
-impl<S> Layer<S> for ResponseBodyLayer {
-    type Service = HoldPermits<S>;
-
-    fn layer(&self, inner: S) -> HoldPermits<S> {
-        HoldPermits { inner, read_timeout: self.read_timeout }
-    }
-}
-
-/// The service of [`ResponseBodyLayer`].
-#[derive(Debug, Clone)]
-pub(super) struct HoldPermits<S> {
-    inner: S,
-    read_timeout: Duration,
-}
-
-impl<S: Inner<B>, B: Send + 'static> Service<Request<B>> for HoldPermits<S> {
-    type Response = Response<Body>;
+impl<B: Send + 'static> Middleware<B> for HoldPermits {
+    type NextBody = B;
     type Error = Rejection;
-    type Future = ResponseFuture;
 
-    fn poll_ready(&mut self, _cx: &mut Context<'_>) -> Poll<Result<(), Rejection>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, request: Request<B>) -> ResponseFuture {
+    async fn handle(
+        self,
+        request: Request<B>,
+        next: impl Next<B>,
+    ) -> Result<Response<Body>, Rejection> {
         let close = match CallInfo::of(&request).route {
             Route::Call { .. } => request.extensions().get::<CloseConnection>().cloned(),
             Route::Health | Route::Reflection => None,
         };
-        let (inner, read_timeout) = (self.inner.clone(), self.read_timeout);
-        Box::pin(async move {
-            let mut response = inner.oneshot(request).await?;
-            let permits = Permits::take(&mut response);
-            if response.body().is_end_stream() {
-                return Ok(response);
-            }
-            let sent = CancellationToken::new();
-            if let Some(CloseConnection(close)) = close {
-                tokio::spawn(close_if_stalled(sent.clone(), read_timeout, close));
-            }
-            Ok(response.map(|body| {
-                Body::new(HoldingBody { body, _permits: permits, _sent: sent.drop_guard() })
-            }))
-        })
+        let mut response = next.run(request).await?;
+        let permits = Permits::take(&mut response);
+        if response.body().is_end_stream() {
+            return Ok(response);
+        }
+        let sent = CancellationToken::new();
+        if let Some(CloseConnection(close)) = close {
+            tokio::spawn(close_if_stalled(sent.clone(), self.read_timeout, close));
+        }
+        Ok(response.map(|body| {
+            Body::new(HoldingBody { body, _permits: permits, _sent: sent.drop_guard() })
+        }))
     }
 }
 

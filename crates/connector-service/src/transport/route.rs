@@ -1,13 +1,9 @@
-//! Layer that classifies a call by its path and records its arrival.
+//! Classifies a call by its path and records its arrival.
 
-use std::{
-    task::{Context, Poll},
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use flyteidl2::connector::async_connector_service_server::SERVICE_NAME as ASYNC_CONNECTOR;
 use http::Request;
-use tower::{Layer, Service};
 
 use crate::deadline::Deadline;
 
@@ -60,48 +56,17 @@ impl CallInfo {
         }
     }
 
-    /// Returns the extension that [`RouteLayer`] has inserted.
-    pub(super) fn of<B>(request: &Request<B>) -> Self {
-        // Without the layer the call has just arrived, and has no time to wait.
-        request.extensions().get().copied().unwrap_or_else(|| Self::new(request, Duration::ZERO))
-    }
-}
-
-/// Inserts [`CallInfo`] into each request.
-#[derive(Debug, Clone)]
-pub(super) struct RouteLayer {
-    /// Deadline of calls that carry none.
-    pub(super) default_timeout: Duration,
-}
-
-impl<S> Layer<S> for RouteLayer {
-    type Service = Routed<S>;
-
-    fn layer(&self, inner: S) -> Routed<S> {
-        Routed { inner, default_timeout: self.default_timeout }
-    }
-}
-
-/// The service of [`RouteLayer`].
-#[derive(Debug, Clone)]
-pub(super) struct Routed<S> {
-    inner: S,
-    default_timeout: Duration,
-}
-
-impl<S: Service<Request<B>>, B> Service<Request<B>> for Routed<S> {
-    type Response = S::Response;
-    type Error = S::Error;
-    type Future = S::Future;
-
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
-        self.inner.poll_ready(cx)
-    }
-
-    fn call(&mut self, mut request: Request<B>) -> S::Future {
-        let info = CallInfo::new(&request, self.default_timeout);
+    /// Inserts the extension. `default_timeout` is the deadline of calls that carry none.
+    pub(super) fn insert<B>(mut request: Request<B>, default_timeout: Duration) -> Request<B> {
+        let info = Self::new(&request, default_timeout);
         request.extensions_mut().insert(info);
-        self.inner.call(request)
+        request
+    }
+
+    /// Returns the extension that [`Self::insert`] has inserted.
+    pub(super) fn of<B>(request: &Request<B>) -> Self {
+        // Without the extension the call has just arrived, and has no time to wait.
+        request.extensions().get().copied().unwrap_or_else(|| Self::new(request, Duration::ZERO))
     }
 }
 

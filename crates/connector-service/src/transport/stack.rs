@@ -2,7 +2,7 @@
 //!
 //! Limits on connections, TLS and the preface apply before there is a call; `connection` and the accept loop have them.
 
-use std::{convert::Infallible, sync::Arc};
+use std::{convert::Infallible, sync::Arc, time::Duration};
 
 use http::{Request, Response};
 use hyper::body::Incoming;
@@ -11,16 +11,29 @@ use tonic::{body::Body, service::Routes};
 use tower::{ServiceBuilder, util::BoxCloneSyncService};
 
 use super::{
-    admission::{AdmissionLayer, Backlog, ConcurrencyLayer},
-    authorization::AuthorizationLayer,
-    body_limit::BodyLimitLayer,
-    config::TransportConfig,
-    memory::MemoryLayer,
-    rejection::{Rejection, RejectionLayer},
-    response_body::ResponseBodyLayer,
-    route::RouteLayer,
+    admission::{Admission, Backlog, Concurrency},
+    authorization::{Authorization, Callers, HealthAccess},
+    body_limit::BodyLimit,
+    limits::Limits,
+    memory::Memory,
+    middleware::MiddlewareLayer,
+    permits::PermitPool,
+    rejection::{Rejecting, Rejection},
+    response_body::HoldPermits,
+    route::CallInfo,
+    tls::Tls,
 };
 use crate::metrics::Metrics;
+
+/// Configuration of the gRPC port.
+#[derive(Debug)]
+pub(crate) struct TransportConfig {
+    pub(crate) tls: Option<Tls>,
+    pub(crate) callers: Callers,
+    pub(crate) health: HealthAccess,
+    pub(crate) limits: Limits,
+    pub(crate) default_timeout: Duration,
+}
 
 /// The services with all layers.
 pub(super) type Stack = BoxCloneSyncService<Request<Incoming>, Response<Body>, Infallible>;
@@ -33,18 +46,20 @@ pub(super) fn stack(
     backlog: Backlog,
     stop: &CancellationToken,
 ) -> Stack {
-    let limits = &config.limits;
+    let TransportConfig { callers, health, limits, default_timeout, .. } = config;
+    let authorization = Authorization { callers: callers.clone(), health: *health };
+    let default_timeout = *default_timeout;
     let in_flight = backlog.all.clone();
     ServiceBuilder::new()
         .layer(BoxCloneSyncService::layer())
-        .layer(RouteLayer { default_timeout: config.default_timeout })
-        .layer(RejectionLayer::new(metrics))
-        .layer(ResponseBodyLayer { read_timeout: limits.answer_time })
-        .layer(AuthorizationLayer::new(config.callers.clone(), config.health))
-        .layer(AdmissionLayer::new(limits, backlog, stop.clone()))
-        .layer(BodyLimitLayer::new(limits, stop.clone()))
-        .layer(ConcurrencyLayer::new(limits.calls, stop.clone()))
-        .layer(MemoryLayer::new(limits, in_flight, stop.clone()))
+        .map_request(move |request| CallInfo::insert(request, default_timeout))
+        .layer(MiddlewareLayer(Rejecting::new(metrics)))
+        .layer(MiddlewareLayer(HoldPermits { read_timeout: limits.answer_time }))
+        .layer(MiddlewareLayer(authorization))
+        .layer(MiddlewareLayer(Admission::new(limits, backlog, stop.clone())))
+        .layer(MiddlewareLayer(BodyLimit::new(limits, stop.clone())))
+        .layer(MiddlewareLayer(Concurrency(PermitPool::new(limits.calls, stop.clone()))))
+        .layer(MiddlewareLayer(Memory::new(limits, in_flight, stop.clone())))
         .map_err(|infallible: Infallible| -> Rejection { match infallible {} })
         .service(routes.prepare())
 }

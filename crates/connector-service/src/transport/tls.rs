@@ -12,10 +12,7 @@ use secrecy::{ExposeSecret as _, SecretSlice};
 use tokio::net::TcpStream;
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
 
-use super::{
-    peer::Peer,
-    tls_reload::{Reloading, Source},
-};
+use super::tls_reload::{Reloading, Source};
 use crate::config_error::ConfigError;
 
 /// The ALPN protocol of HTTP/2.
@@ -81,6 +78,30 @@ impl Tls {
 impl fmt::Debug for Tls {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("Tls").field(&self.1).finish()
+    }
+}
+
+/// The identity of a client, as proved by its connection.
+#[derive(Debug, Default)]
+pub(super) struct Peer {
+    /// DNS names and URIs of the verified client certificate. None without one.
+    pub(super) names: Option<Vec<String>>,
+}
+
+impl Peer {
+    /// Reads the names of a certificate that TLS has verified. The common name is ignored (RFC 9525 section 6.3).
+    pub(super) fn from_certificate(certificate: &CertificateDer<'_>) -> Self {
+        let names = webpki::EndEntityCert::try_from(certificate).map_or_else(
+            |_invalid| Vec::new(),
+            |certificate| {
+                certificate
+                    .valid_dns_names()
+                    .chain(certificate.valid_uri_names())
+                    .map(str::to_owned)
+                    .collect()
+            },
+        );
+        Self { names: Some(names) }
     }
 }
 

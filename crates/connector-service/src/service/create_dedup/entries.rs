@@ -1,38 +1,14 @@
 //! The state of the known creations.
 
-use std::{
-    collections::HashMap,
-    sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU64, Ordering},
-    },
-    time::Duration,
-};
+use std::collections::HashMap;
 
-use flyteidl2::connector::CreateTaskRequest;
-use prost::Message as _;
-use tokio::{sync::watch, time::Instant};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::in_flight::{InFlight, Orphan};
-use crate::detached::Detached;
 
 /// Maximum number of remembered attempts with a cancelled orphan.
 pub(super) const MAX_ABANDONED: usize = 10_000;
-
-/// All entries. Clones share them.
-#[derive(Debug, Clone)]
-pub(super) struct Entries(Arc<Inner>);
-
-#[derive(Debug)]
-struct Inner {
-    grace: Duration,
-    map: Mutex<HashMap<Key, Entry>>,
-    anonymous: AtomicU64,
-    detached: Detached,
-    /// End of every grace period, once shutdown has begun.
-    stop: watch::Sender<Option<Instant>>,
-}
 
 /// Identifies a creation.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -60,62 +36,6 @@ pub(super) enum State {
     Grace(CancellationToken, Orphan),
     /// An orphan was cancelled. The next request for the attempt must start a new task.
     Abandoned,
-}
-
-impl Entries {
-    pub(super) fn new(grace: Duration) -> Self {
-        Self(Arc::new(Inner {
-            grace,
-            map: Mutex::default(),
-            anonymous: AtomicU64::new(0),
-            detached: Detached::default(),
-            stop: watch::Sender::new(None),
-        }))
-    }
-
-    pub(super) fn detached(&self) -> &Detached {
-        &self.0.detached
-    }
-
-    pub(super) fn grace(&self) -> Duration {
-        self.0.grace
-    }
-
-    pub(super) fn end_grace_periods(&self, at: Instant) {
-        self.0.stop.send_replace(Some(at));
-    }
-
-    /// Returns the end of every grace period, once shutdown has begun, and its changes.
-    pub(super) fn stop(&self) -> watch::Receiver<Option<Instant>> {
-        self.0.stop.subscribe()
-    }
-
-    pub(super) fn is_stopping(&self) -> bool {
-        self.0.stop.borrow().is_some()
-    }
-
-    /// Waits for this time, or until shutdown begins.
-    pub(super) async fn sleep_until_stop(&self, time: Duration) {
-        let mut stop = self.0.stop.subscribe();
-        drop(tokio::time::timeout(time, stop.wait_for(Option::is_some)).await);
-    }
-
-    /// Returns the key of a request.
-    pub(super) fn key(&self, request: &CreateTaskRequest) -> Key {
-        let attempt = request
-            .task_execution_metadata
-            .as_ref()
-            .and_then(|execution| execution.task_execution_id.as_ref())
-            .filter(|id| id.node_execution_id.is_some());
-        match attempt {
-            Some(id) => Key::Attempt(id.encode_to_vec(), request.output_prefix.clone()),
-            None => Key::Anonymous(self.0.anonymous.fetch_add(1, Ordering::Relaxed)),
-        }
-    }
-
-    pub(super) fn lock(&self) -> MutexGuard<'_, HashMap<Key, Entry>> {
-        self.0.map.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
 /// Drops the older half of the abandoned entries if there are too many.

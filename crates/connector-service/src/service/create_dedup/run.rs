@@ -6,14 +6,14 @@ use std::{
 };
 
 use connector_core::{ConnectorHandle, CreateContext, Error, ErrorKind};
-use tokio_util::sync::CancellationToken;
+use tokio_util::{sync::CancellationToken, task::task_tracker::TaskTrackerToken};
 use tracing::{error, info, warn};
 
 use super::{
-    entries::Entries,
+    CreateDedup,
     ticket::{OrphanedCreate, Ticket},
 };
-use crate::{detached::DetachedGuard, metrics::Abandoned, service::guard, status};
+use crate::{metrics::Abandoned, service::guard, status};
 
 /// Attempts at an operation that fails permanently.
 const MAX_TRIES: u32 = 5;
@@ -42,11 +42,13 @@ pub(in crate::service) async fn run(
     count: impl FnOnce(Abandoned) + Send,
 ) {
     let retained = without_inputs(&mut cx);
-    let entries = ticket.entries.clone();
+    let dedup = ticket.dedup.clone();
     let cancelled_earlier = CancellationToken::new();
-    let mut guard = entries.detached().guard();
-    let create = create(ticket, &connector, cx, (&retained, &cancelled_earlier, &mut guard), count);
-    let cancel = cancel_earlier_attempts(&entries, &connector, &retained, &cancelled_earlier);
+    // Held until both are complete.
+    let mut detached = None;
+    let shared = (&retained, &cancelled_earlier, &mut detached);
+    let create = create(ticket, &connector, cx, shared, count);
+    let cancel = cancel_earlier_attempts(&dedup, &connector, &retained, &cancelled_earlier);
     tokio::join!(Box::pin(create), Box::pin(cancel));
 }
 
@@ -54,7 +56,11 @@ async fn create(
     ticket: Ticket,
     connector: &ConnectorHandle,
     cx: CreateContext,
-    (retained, cancelled_earlier, guard): (&CreateContext, &CancellationToken, &mut DetachedGuard),
+    (retained, cancelled_earlier, detached): (
+        &CreateContext,
+        &CancellationToken,
+        &mut Option<TaskTrackerToken>,
+    ),
     count: impl FnOnce(Abandoned) + Send,
 ) {
     let outcome = guard::catch_panic(connector.create(cx)).await;
@@ -62,8 +68,9 @@ async fn create(
     let left = retained.deadline.map(|at| at.saturating_duration_since(Instant::now()));
     let wait = left.map_or(FIRST_CANCEL_WAIT, |left| (left / 2).min(FIRST_CANCEL_WAIT));
     drop(tokio::time::timeout(wait, cancelled_earlier.cancelled()).await);
+    let tracker = ticket.dedup.detached().clone();
     let orphan = ticket.settle(outcome).await;
-    guard.detach();
+    *detached = Some(tracker.token());
     let Some(orphan) = orphan else { return };
     warn!(
         is_started = orphan.meta.is_some(),
@@ -80,7 +87,7 @@ async fn create(
 /// Cancels the tasks of earlier attempts, which Flyte no longer uses. Runs immediately, and again after the grace period
 /// for tasks that were being created when their server died.
 async fn cancel_earlier_attempts(
-    entries: &Entries,
+    dedup: &CreateDedup,
     connector: &ConnectorHandle,
     retained: &CreateContext,
     done_once: &CancellationToken,
@@ -100,8 +107,8 @@ async fn cancel_earlier_attempts(
     if let Err(error) = first {
         info!(error = status::message(&error), "earlier attempts are cancelled later");
     }
-    entries.sleep_until_stop(entries.grace()).await;
-    let mut retries = Retries::new(entries);
+    dedup.sleep_until_stop(dedup.0.grace).await;
+    let mut retries = Retries::new(dedup);
     while let Err(error) = cancel().await {
         warn!(
             tried = retries.failed,
@@ -119,7 +126,7 @@ async fn cancel_orphan(
     retained: &CreateContext,
     orphan: &OrphanedCreate,
 ) -> Abandoned {
-    let mut retries = Retries::new(&orphan.entries);
+    let mut retries = Retries::new(&orphan.dedup);
     loop {
         let deadline = Instant::now() + CANCEL_TIMEOUT;
         let cx = retained.clone().with_deadline(Some(deadline));
@@ -143,14 +150,14 @@ async fn cancel_orphan(
 
 /// Retry policy of cancellations.
 struct Retries<'a> {
-    entries: &'a Entries,
+    dedup: &'a CreateDedup,
     since: tokio::time::Instant,
     failed: u32,
 }
 
 impl<'a> Retries<'a> {
-    fn new(entries: &'a Entries) -> Self {
-        Self { entries, since: tokio::time::Instant::now(), failed: 0 }
+    fn new(dedup: &'a CreateDedup) -> Self {
+        Self { dedup, since: tokio::time::Instant::now(), failed: 0 }
     }
 
     /// Waits before the next attempt. Returns false if there is none. Transient errors are retried through an outage,
@@ -163,12 +170,12 @@ impl<'a> Retries<'a> {
         );
         let is_exhausted =
             if is_transient { self.since.elapsed() >= RETRY_FOR } else { self.failed >= MAX_TRIES };
-        let is_crowded = self.entries.detached().count() > MAX_RETRYING;
-        if is_exhausted || is_crowded || self.entries.is_stopping() {
+        let is_crowded = self.dedup.detached().len() > MAX_RETRYING;
+        if is_exhausted || is_crowded || self.dedup.0.stop.borrow().is_some() {
             return false;
         }
         let delay = Duration::from_secs(1 << self.failed.min(6)).min(MAX_RETRY_DELAY);
-        self.entries.sleep_until_stop(delay).await;
+        self.dedup.sleep_until_stop(delay).await;
         true
     }
 }

@@ -8,7 +8,7 @@ use flyteidl2::{
     task::{Inputs, NamedLiteral},
 };
 
-use super::{entries::MAX_ABANDONED, in_flight::Response, ticket::OrphanedCreate, *};
+use super::{entries::MAX_ABANDONED, ticket::OrphanedCreate, *};
 
 const GRACE: Duration = Duration::from_secs(30);
 
@@ -57,7 +57,7 @@ async fn task_that_a_caller_received_is_kept() {
         tokio::join!(waiter.wait(in_a_second()), ticket.settle(Ok(b"meta".to_vec())));
     assert_eq!(response.unwrap(), b"meta");
     assert!(settled.is_none());
-    assert!(dedup.0.lock().is_empty());
+    assert!(dedup.lock().is_empty());
 }
 
 #[tokio::test(start_paused = true)]
@@ -66,7 +66,7 @@ async fn task_of_a_disconnected_caller_is_kept() {
     let (waiter, ticket) = start(&dedup, request("a", 0)).await;
     drop(waiter);
     assert!(ticket.settle(Ok(Vec::new())).await.is_none());
-    assert!(dedup.0.lock().is_empty());
+    assert!(dedup.lock().is_empty());
 }
 
 #[tokio::test(start_paused = true)]
@@ -129,7 +129,7 @@ async fn claimed_orphan_is_kept_for_a_disconnected_caller() {
     drop(waiter);
     let error = Error::new(ErrorKind::Unavailable, "x");
     assert!(ticket.settle(Err(error)).await.is_none());
-    assert!(dedup.0.lock().is_empty());
+    assert!(dedup.lock().is_empty());
 }
 
 #[tokio::test(start_paused = true)]
@@ -209,7 +209,7 @@ async fn requests_without_an_execution_id_are_never_merged() {
     let (_other, _ticket) = start(&dedup, CreateTaskRequest::default()).await;
     let orphan = orphan(&dedup, CreateTaskRequest::default()).await;
     assert!(orphan.wait_for_expiry().await);
-    assert_eq!(dedup.0.lock().len(), 2);
+    assert_eq!(dedup.lock().len(), 2);
 }
 
 #[tokio::test(start_paused = true)]
@@ -222,7 +222,7 @@ async fn number_of_remembered_abandoned_attempts_is_bounded() {
         assert!(ticket.settle(Ok(Vec::new())).await.unwrap().wait_for_expiry().await);
         tokio::time::advance(Duration::from_millis(1)).await;
     }
-    assert!(dedup.0.lock().len() <= MAX_ABANDONED);
+    assert!(dedup.lock().len() <= MAX_ABANDONED);
     let (_caller, ticket) =
         start(&dedup, request("a", u32::try_from(MAX_ABANDONED).unwrap())).await;
     assert_eq!(ticket.abandoned, 1);
@@ -297,7 +297,7 @@ async fn shutdown_ends_the_wait_for_the_second_cancellation() {
     let dedup = CreateDedup::new(GRACE);
     let began = Instant::now();
     dedup.end_grace_periods(began + GRACE);
-    dedup.0.sleep_until_stop(GRACE).await;
+    dedup.sleep_until_stop(GRACE).await;
     assert_eq!(began.elapsed(), Duration::ZERO);
 }
 

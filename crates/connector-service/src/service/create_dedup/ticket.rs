@@ -1,6 +1,6 @@
 //! The exclusive right to execute a creation, and the orphan that may result.
 
-use std::{collections::hash_map, sync::Arc};
+use std::{collections::hash_map, ops::ControlFlow, sync::Arc};
 
 use connector_core::{CreateContext, TaskType};
 use flyteidl2::connector::CreateTaskRequest;
@@ -8,41 +8,22 @@ use tokio::{sync::watch, time::Instant};
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    entries::{Entries, Entry, Key, State, forget_oldest},
+    CreateDedup,
+    entries::{Entry, Key, State, forget_oldest},
     in_flight::{Fate, Orphan, Outcome},
 };
 
 /// The exclusive right to execute one creation. Its holder must [`settle`](Self::settle) it.
 #[derive(Debug)]
 pub(in crate::service) struct Ticket {
-    pub(super) entries: Entries,
-    key: Key,
-    request: Arc<CreateTaskRequest>,
-    publish: watch::Sender<Option<Outcome>>,
+    pub(super) dedup: CreateDedup,
+    pub(super) key: Key,
+    pub(super) request: Arc<CreateTaskRequest>,
+    pub(super) publish: watch::Sender<Option<Outcome>>,
     pub(super) abandoned: u32,
 }
 
-/// What [`Ticket::try_settle`] found.
-#[derive(Debug)]
-enum Settled {
-    /// A caller waits.
-    Waiting,
-    /// The task is kept, or there is none.
-    Kept,
-    Orphaned(Orphan),
-}
-
 impl Ticket {
-    pub(super) fn new(
-        entries: &Entries,
-        key: &Key,
-        request: Arc<CreateTaskRequest>,
-        publish: watch::Sender<Option<Outcome>>,
-        abandoned: u32,
-    ) -> Self {
-        Self { entries: entries.clone(), key: key.clone(), request, publish, abandoned }
-    }
-
     /// Returns the connector's arguments.
     pub(in crate::service) fn context(
         &self,
@@ -59,7 +40,7 @@ impl Ticket {
     /// Publishes the outcome and waits until every caller has left. Returns the orphan, if the task is one.
     pub(super) async fn settle(self, outcome: Outcome) -> Option<OrphanedCreate> {
         self.publish.send_replace(Some(outcome.clone()));
-        let changed = match self.entries.lock().get(&self.key) {
+        let changed = match self.dedup.lock().get(&self.key) {
             Some(Entry { state: State::InFlight(in_flight), .. }) => Arc::clone(&in_flight.changed),
             _ => return None,
         };
@@ -67,42 +48,47 @@ impl Ticket {
         let orphan = loop {
             let notified = changed.notified();
             match self.try_settle(&outcome, &claim) {
-                Settled::Waiting => notified.await,
-                Settled::Kept => return None,
-                Settled::Orphaned(orphan) => break orphan,
+                ControlFlow::Continue(()) => notified.await,
+                ControlFlow::Break(orphan) => break orphan?,
             }
         };
-        let (entries, key) = (self.entries.clone(), self.key.clone());
-        Some(OrphanedCreate { entries, key, claim, meta: orphan.meta })
+        Some(OrphanedCreate { dedup: self.dedup, key: self.key, claim, meta: orphan.meta })
     }
 
-    fn try_settle(&self, outcome: &Outcome, claim: &CancellationToken) -> Settled {
-        let mut entries = self.entries.lock();
+    /// Continues while a caller waits. Breaks with the orphan, or None if the task is kept or there is none.
+    fn try_settle(
+        &self,
+        outcome: &Outcome,
+        claim: &CancellationToken,
+    ) -> ControlFlow<Option<Orphan>> {
+        let mut entries = self.dedup.lock();
         let hash_map::Entry::Occupied(mut entry) = entries.entry(self.key.clone()) else {
-            return Settled::Kept;
+            return ControlFlow::Break(None);
         };
-        let State::InFlight(in_flight) = &mut entry.get_mut().state else { return Settled::Kept };
+        let State::InFlight(in_flight) = &mut entry.get_mut().state else {
+            return ControlFlow::Break(None);
+        };
         match in_flight.responses.fate(outcome, in_flight.claimed.is_some()) {
-            None => return Settled::Waiting,
+            None => return ControlFlow::Continue(()),
             Some(Fate::Orphan) => {
                 let claimed = in_flight.claimed.take().and_then(|orphan| orphan.meta);
                 let orphan = Orphan { meta: outcome.as_ref().ok().cloned().or(claimed) };
                 entry.get_mut().state = State::Grace(claim.clone(), orphan.clone());
-                return Settled::Orphaned(orphan);
+                return ControlFlow::Break(Some(orphan));
             }
             Some(Fate::Keep) if self.abandoned > 0 => entry.get_mut().state = State::Abandoned,
             Some(Fate::Keep) => {
                 entry.remove();
             }
         }
-        Settled::Kept
+        ControlFlow::Break(None)
     }
 }
 
 /// An orphan in its grace period.
 #[derive(Debug)]
 pub(super) struct OrphanedCreate {
-    pub(super) entries: Entries,
+    pub(super) dedup: CreateDedup,
     key: Key,
     claim: CancellationToken,
     /// None if it is unknown whether a task exists.
@@ -113,8 +99,8 @@ impl OrphanedCreate {
     /// Waits for the end of the grace period. Returns true if the orphan must be cancelled, false if a request has claimed
     /// it.
     pub(super) async fn wait_for_expiry(&self) -> bool {
-        let mut expiry = Instant::now() + self.entries.grace();
-        let mut stop = self.entries.stop();
+        let mut expiry = Instant::now() + self.dedup.0.grace;
+        let mut stop = self.dedup.0.stop.subscribe();
         loop {
             if let Some(stop) = *stop.borrow_and_update() {
                 expiry = expiry.min(stop);
@@ -125,7 +111,7 @@ impl OrphanedCreate {
                 Ok(()) = stop.changed() => {}
             }
         }
-        let mut entries = self.entries.lock();
+        let mut entries = self.dedup.lock();
         // A claim takes the same lock, so either the claim or the expiry is first.
         if self.claim.is_cancelled() {
             return false;

@@ -4,7 +4,8 @@ use connector_core::{Error, ErrorKind};
 use tokio::{sync::watch, time::Instant};
 
 use super::{
-    entries::{Entries, Entry, Key, State},
+    CreateDedup,
+    entries::{Entry, Key, State},
     in_flight::{Outcome, Response},
 };
 use crate::service::guard::deadline_exceeded;
@@ -12,26 +13,13 @@ use crate::service::guard::deadline_exceeded;
 /// One caller. Dropped without a response, it counts as disconnected.
 #[derive(Debug)]
 pub(in crate::service) struct Waiter {
-    entries: Entries,
-    key: Key,
-    outcome: watch::Receiver<Option<Outcome>>,
+    pub(super) dedup: CreateDedup,
+    pub(super) key: Key,
+    pub(super) outcome: watch::Receiver<Option<Outcome>>,
     pub(super) response: Response,
 }
 
 impl Waiter {
-    pub(super) fn new(
-        entries: &Entries,
-        key: &Key,
-        outcome: watch::Receiver<Option<Outcome>>,
-    ) -> Self {
-        Self {
-            entries: entries.clone(),
-            key: key.clone(),
-            outcome,
-            response: Response::Disconnected,
-        }
-    }
-
     /// Waits for the outcome.
     ///
     /// # Errors
@@ -58,7 +46,7 @@ fn stopping() -> Error {
 impl Drop for Waiter {
     fn drop(&mut self) {
         if let Some(Entry { state: State::InFlight(in_flight), .. }) =
-            self.entries.lock().get_mut(&self.key)
+            self.dedup.lock().get_mut(&self.key)
         {
             in_flight.responses.leave(self.response);
             in_flight.changed.notify_one();

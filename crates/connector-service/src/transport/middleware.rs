@@ -1,0 +1,84 @@
+//! Layers written as one async function of a request and the rest of the stack, as in `axum::middleware`.
+
+use std::{
+    pin::Pin,
+    task::{Context, Poll},
+};
+
+use http::{Request, Response};
+use tonic::body::Body;
+use tower::{Layer, Service, ServiceExt as _};
+
+use super::rejection::Rejection;
+
+/// The behaviour of a layer.
+pub(super) trait Middleware<B>: Clone {
+    /// The request body that the rest of the stack receives.
+    type NextBody;
+    /// [`Rejection`], except in the layer that turns rejections into responses.
+    type Error;
+
+    /// Rejects the call, or passes it to `next`.
+    fn handle(
+        self,
+        request: Request<B>,
+        next: impl Next<Self::NextBody>,
+    ) -> impl Future<Output = Result<Response<Body>, Self::Error>> + Send + 'static;
+}
+
+/// The rest of the stack below a layer.
+pub(super) trait Next<B>: Clone + Send + 'static {
+    /// Passes the call on.
+    fn run(
+        self,
+        request: Request<B>,
+    ) -> impl Future<Output = Result<Response<Body>, Rejection>> + Send + 'static;
+}
+
+impl<S, B: Send + 'static> Next<B> for S
+where
+    S: Service<Request<B>, Response = Response<Body>, Error = Rejection, Future: Send>
+        + Clone
+        + Send
+        + 'static,
+{
+    fn run(
+        self,
+        request: Request<B>,
+    ) -> impl Future<Output = Result<Response<Body>, Rejection>> + Send + 'static {
+        self.oneshot(request)
+    }
+}
+
+/// The layer of a [`Middleware`].
+#[derive(Debug, Clone)]
+pub(super) struct MiddlewareLayer<M>(pub(super) M);
+
+impl<S, M: Clone> Layer<S> for MiddlewareLayer<M> {
+    type Service = MiddlewareService<M, S>;
+
+    fn layer(&self, next: S) -> MiddlewareService<M, S> {
+        MiddlewareService { middleware: self.0.clone(), next }
+    }
+}
+
+/// The service of [`MiddlewareLayer`].
+#[derive(Debug, Clone)]
+pub(super) struct MiddlewareService<M, S> {
+    middleware: M,
+    next: S,
+}
+
+impl<M: Middleware<B>, S: Next<M::NextBody>, B> Service<Request<B>> for MiddlewareService<M, S> {
+    type Response = Response<Body>;
+    type Error = M::Error;
+    type Future = Pin<Box<dyn Future<Output = Result<Response<Body>, M::Error>> + Send>>;
+
+    fn poll_ready(&mut self, _cx: &mut Context<'_>) -> Poll<Result<(), M::Error>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        Box::pin(self.middleware.clone().handle(request, self.next.clone()))
+    }
+}
