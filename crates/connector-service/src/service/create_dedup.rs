@@ -9,7 +9,7 @@
 //!
 //! The state is bounded, in memory, and only an optimization: another replica may serve the next request.
 //!
-//! [`entries`] defines the state, [`in_flight`] the pure decision, [`waiter`] a caller, [`ticket`] the right to execute, and
+//! [`entries`] holds the state, [`in_flight`] the pure decision, [`waiter`] a caller, [`ticket`] the right to execute, and
 //! [`run`] the execution.
 
 mod entries;
@@ -24,43 +24,21 @@ pub(super) use run::run;
 pub(super) use ticket::Ticket;
 pub(super) use waiter::Waiter;
 
-use std::{
-    collections::HashMap,
-    sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU64, Ordering},
-    },
-    time::Duration,
-};
+use std::sync::Arc;
 
 use connector_core::Error;
 use flyteidl2::connector::CreateTaskRequest;
-use prost::Message as _;
 use tokio::{
     sync::{Notify, watch},
     time::Instant,
 };
-use tokio_util::task::TaskTracker;
 
+pub(crate) use self::entries::CreateDedup;
 use self::{
     entries::{Entry, Key, State},
     in_flight::{InFlight, Outcome, Response, Responses},
 };
 use super::guard::deadline_exceeded;
-
-/// The task creations that this process knows. Clones share the state.
-#[derive(Debug, Clone)]
-pub(crate) struct CreateDedup(Arc<Shared>);
-
-#[derive(Debug)]
-struct Shared {
-    grace: Duration,
-    entries: Mutex<HashMap<Key, Entry>>,
-    anonymous: AtomicU64,
-    detached: TaskTracker,
-    /// End of every grace period, once shutdown has begun.
-    stop: watch::Sender<Option<Instant>>,
-}
 
 /// The result of beginning a request.
 #[derive(Debug)]
@@ -72,48 +50,6 @@ pub(super) enum Begun {
 }
 
 impl CreateDedup {
-    /// Creates an empty state. Orphans are kept for `grace`.
-    pub(crate) fn new(grace: Duration) -> Self {
-        Self(Arc::new(Shared {
-            grace,
-            entries: Mutex::default(),
-            anonymous: AtomicU64::new(0),
-            detached: TaskTracker::new(),
-            stop: watch::Sender::new(None),
-        }))
-    }
-
-    /// Begins the shutdown: every grace period ends at `at` or earlier.
-    pub(crate) fn end_grace_periods(&self, at: Instant) {
-        self.0.stop.send_replace(Some(at));
-    }
-
-    /// Returns the tracker of executions whose callers all have their response.
-    pub(crate) fn detached(&self) -> &TaskTracker {
-        &self.0.detached
-    }
-
-    /// Waits for this time, or until shutdown begins.
-    async fn sleep_until_stop(&self, time: Duration) {
-        let mut stop = self.0.stop.subscribe();
-        drop(tokio::time::timeout(time, stop.wait_for(Option::is_some)).await);
-    }
-
-    fn lock(&self) -> MutexGuard<'_, HashMap<Key, Entry>> {
-        self.0.entries.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn key(&self, request: &CreateTaskRequest) -> Key {
-        let execution = request.task_execution_metadata.as_ref();
-        let attempt = execution
-            .and_then(|execution| execution.task_execution_id.as_ref())
-            .filter(|id| id.node_execution_id.is_some());
-        match attempt {
-            Some(id) => Key::Attempt(id.encode_to_vec(), request.output_prefix.clone()),
-            None => Key::Anonymous(self.0.anonymous.fetch_add(1, Ordering::Relaxed)),
-        }
-    }
-
     /// Joins an identical request of the same attempt, or starts. Waits until a different request of the same attempt has
     /// completed. Claims an orphan of the attempt that is in its grace period.
     ///

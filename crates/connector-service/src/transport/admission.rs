@@ -13,9 +13,8 @@ use tonic::body::Body;
 
 use super::{
     limits::Limits,
-    middleware::{Middleware, Next},
+    middleware::{Middleware, Next, Rejection},
     permits::{Permit, PermitPool, Permits, semaphore},
-    rejection::Rejection,
     route::{CallInfo, Route},
 };
 

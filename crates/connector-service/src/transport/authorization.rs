@@ -10,8 +10,7 @@ use subtle::ConstantTimeEq as _;
 use tonic::body::Body;
 
 use super::{
-    middleware::{Middleware, Next},
-    rejection::Rejection,
+    middleware::{Middleware, Next, Rejection},
     route::{CallInfo, Route},
     tls::Peer,
     tls_reload::{Reloading, Source},

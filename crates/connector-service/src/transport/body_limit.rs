@@ -9,9 +9,8 @@ use tonic::body::Body;
 
 use super::{
     limits::Limits,
-    middleware::{Middleware, Next},
+    middleware::{Middleware, Next, Rejection},
     permits::{PermitPool, Permits},
-    rejection::Rejection,
     request_body::{MessageReader, RequestBody},
     route::{CallInfo, Route},
 };

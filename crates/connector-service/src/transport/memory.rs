@@ -9,9 +9,8 @@ use tonic::body::Body;
 use super::{
     decoded_size,
     limits::{Limits, MIB},
-    middleware::{Middleware, Next},
+    middleware::{Middleware, Next, Rejection},
     permits::{Permit, PermitPool, Permits},
-    rejection::Rejection,
     request_body::RequestBody,
     route::{CallInfo, Route},
 };

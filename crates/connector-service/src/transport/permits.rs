@@ -6,7 +6,7 @@ use http::Response;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 
-use super::rejection::Rejection;
+use super::middleware::Rejection;
 
 /// Messages up to this size need no memory permit: the limit on calls bounds them.
 const SMALL_BYTES: u64 = 32 * 1024;

@@ -12,9 +12,8 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use tonic::{Status, body::Body};
 
 use super::{
-    middleware::{Middleware, Next},
+    middleware::{Middleware, Next, Rejection},
     permits::Permits,
-    rejection::Rejection,
     route::{CallInfo, Route},
 };
 

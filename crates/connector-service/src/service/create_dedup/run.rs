@@ -10,7 +10,7 @@ use tokio_util::{sync::CancellationToken, task::task_tracker::TaskTrackerToken};
 use tracing::{error, info, warn};
 
 use super::{
-    CreateDedup,
+    entries::CreateDedup,
     ticket::{OrphanedCreate, Ticket},
 };
 use crate::{metrics::Abandoned, service::guard, status};

@@ -8,8 +8,7 @@ use tokio::{sync::watch, time::Instant};
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    CreateDedup,
-    entries::{Entry, Key, State, forget_oldest},
+    entries::{CreateDedup, Entry, Key, State, forget_oldest},
     in_flight::{Fate, Orphan, Outcome},
 };
 

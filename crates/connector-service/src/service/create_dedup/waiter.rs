@@ -4,8 +4,7 @@ use connector_core::{Error, ErrorKind};
 use tokio::{sync::watch, time::Instant};
 
 use super::{
-    CreateDedup,
-    entries::{Entry, Key, State},
+    entries::{CreateDedup, Entry, Key, State},
     in_flight::{Outcome, Response},
 };
 use crate::service::guard::deadline_exceeded;
