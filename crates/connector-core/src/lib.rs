@@ -9,6 +9,7 @@
 //!
 //! - [`attempt`]: the identity of an attempt, its idempotency token, and the run tag.
 //! - [`digest`]: SHA-256 digests for names and tokens.
+//! - [`run_tracker`]: the last known phase of runs whose polls fail, and when their tasks fail.
 //! - [`value`]: conversion between protobuf `Struct` and JSON.
 //!
 //! A complete connector, whose tasks only sleep:
@@ -75,6 +76,7 @@ mod metrics;
 mod registry;
 mod resource;
 mod resource_meta;
+pub mod run_tracker;
 mod task_type;
 pub mod value;
 

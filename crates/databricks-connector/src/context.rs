@@ -11,7 +11,10 @@ use databricks_client::{Client, Credentials, Host, RequestClass};
 use crate::{
     config::settings::Settings,
     credentials::error::CredentialError,
-    get::{run_tracker::RunTracker, unverified_success::UnverifiedSuccesses},
+    get::{
+        run_tracker::{CREDENTIAL_TTL, RunTracker},
+        unverified_success::UnverifiedSuccesses,
+    },
     logs::known_clusters::KnownClusters,
     run_meta::{CredentialRef, RunMeta},
     task::DatabricksTask,
@@ -33,8 +36,8 @@ pub(crate) struct Context {
 impl Context {
     pub(crate) fn new(settings: Settings) -> Self {
         Self {
+            run_tracker: RunTracker::new(settings.grace_periods),
             settings,
-            run_tracker: RunTracker::default(),
             unverified_successes: UnverifiedSuccesses::default(),
             known_clusters: KnownClusters::default(),
         }
@@ -108,7 +111,11 @@ impl Context {
         meta: &RunMeta,
     ) -> Result<Client, Error> {
         let host = host_of_run(meta)?;
-        let last_seen = self.run_tracker.credentials(&host, meta.run_id, Instant::now());
+        let last_seen = self.run_tracker.remembered(
+            &(host.clone(), meta.run_id),
+            CREDENTIAL_TTL,
+            Instant::now(),
+        );
         self.client_for_run(&host, cx, meta, last_seen).await.map_err(|failed| failed.error)
     }
 

@@ -71,7 +71,8 @@ pub(crate) async fn run(context: &Context, cx: &CreateContext) -> Result<RunMeta
         error::from_client("submitting the run", error).with_may_have_started(may_have_effect)
     })?;
     let (host, credentials) = (client.host(), client.credentials());
-    context.run_tracker.remember_credentials(host, run_id, credentials, Instant::now());
+    let key = (host.clone(), run_id);
+    context.run_tracker.remember(&key, credentials.clone(), Instant::now());
     call_log::run(run_id);
     info!(%host, %run_id, credentials = credentials.name(), "run submitted");
     Ok(RunMeta::new(host.to_string(), run_id).with_credential(credential).with_outputs(outputs))

@@ -8,7 +8,10 @@ pub(crate) mod orphans;
 
 use std::time::Instant;
 
-use connector_core::{CallContext, Error, ErrorKind};
+use connector_core::{
+    CallContext, Error, ErrorKind,
+    run_tracker::{FailureResponse, PollFailure},
+};
 use databricks_client::{Client, ErrorKind as ClientErrorKind, Host, RunId};
 use tracing::{info, warn};
 
@@ -16,10 +19,7 @@ use crate::{
     context::{Context, host_of_run},
     credentials::error::CredentialError,
     error,
-    get::{
-        phase,
-        run_tracker::failure_timers::{FailureResponse, PollFailure},
-    },
+    get::phase,
     run_meta::RunMeta,
 };
 
@@ -47,7 +47,7 @@ pub(crate) async fn run(
 ) -> Result<Stopped, Error> {
     let host = host_of_run(meta)?;
     let stopped = stop(context, cx, meta, &host).await?;
-    context.run_tracker.record_delete(&host, meta.run_id);
+    context.run_tracker.record_delete(&(host, meta.run_id));
     Ok(stopped)
 }
 
@@ -58,7 +58,7 @@ async fn stop(
     host: &Host,
 ) -> Result<Stopped, Error> {
     let run_id = meta.run_id;
-    if context.run_tracker.has_ended(host, run_id) {
+    if context.run_tracker.has_ended(&(host.clone(), run_id)) {
         return Ok(Stopped::AlreadyEnded);
     }
     if let Err(forbidden) = context.permit(host) {
@@ -91,7 +91,7 @@ async fn stop(
     match outcome {
         Err(error) if is_rejection(&error) => rejected(context, host, run_id, error),
         // The task has failed already. Flyte would repeat a failed delete without limit.
-        Err(error) if context.run_tracker.grace_period_expired(host, run_id) => {
+        Err(error) if context.run_tracker.grace_period_expired(&(host.clone(), run_id)) => {
             Ok(abandon(context, host, run_id, &error))
         }
         other => other,
@@ -128,15 +128,8 @@ async fn cancel(client: &Client, run_id: RunId) -> Result<Stopped, Error> {
 /// Handles a rejected credential or host: an error during the grace period, afterwards success
 /// with a warning.
 fn rejected(context: &Context, host: &Host, run_id: RunId, error: Error) -> Result<Stopped, Error> {
-    let grace_periods = context.settings.grace_periods;
-    let now = Instant::now();
-    match context.run_tracker.record_failure(
-        host,
-        run_id,
-        PollFailure::Rejected,
-        grace_periods,
-        now,
-    ) {
+    let key = (host.clone(), run_id);
+    match context.run_tracker.record_failure(&key, PollFailure::Rejected, Instant::now()) {
         FailureResponse::KeepPhase { .. } => Err(error),
         FailureResponse::FailTask { .. } => Ok(abandon(context, host, run_id, &error)),
     }

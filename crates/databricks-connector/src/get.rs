@@ -18,18 +18,17 @@ pub(crate) mod unverified_success;
 
 use std::time::{Duration, Instant};
 
-use connector_core::{CallContext, Error, Resource};
+use connector_core::{
+    CallContext, Error, Resource,
+    run_tracker::{FailureResponse, PollFailure},
+};
 use databricks_client::{Client, ErrorKind, Host, RunId, jobs::Run};
 use tracing::{info, warn};
 
 use crate::{
     context::{Context, host_of_run},
     credentials::error::CredentialError,
-    get::{
-        phase::Progress,
-        run_tracker::failure_timers::{FailureResponse, PollFailure},
-        terminal::TerminalRun,
-    },
+    get::{phase::Progress, terminal::TerminalRun},
     metrics,
     run_meta::RunMeta,
     telemetry,
@@ -55,7 +54,8 @@ pub(crate) async fn resource(
         }
         Err(CredentialError { error, .. }) => return failed(PollFailure::Rejected, &error),
     };
-    context.run_tracker.remember_credentials(&host, run_id, client.credentials(), Instant::now());
+    let key = (host.clone(), run_id);
+    context.run_tracker.remember(&key, client.credentials().clone(), Instant::now());
     match client.get_run(run_id).await {
         Ok(run) => Ok(poll_succeeded(context, &client, cx, meta, &run).await),
         Err(error) => {
@@ -98,7 +98,7 @@ async fn poll_succeeded(
         }
     };
     let is_first_end =
-        context.run_tracker.record_phase(host, run_id, resource.phase, Instant::now());
+        context.run_tracker.record_phase(&(host.clone(), run_id), resource.phase, Instant::now());
     if is_first_end {
         let (took, until_running) = metrics::durations(run);
         let ended = telemetry::EndedRun { phase: resource.phase, took, until_running };
@@ -119,13 +119,8 @@ fn poll_failed(
     failure: PollFailure,
     error: &Error,
 ) -> Resource {
-    let response = context.run_tracker.record_failure(
-        host,
-        run_id,
-        failure,
-        context.settings.grace_periods,
-        Instant::now(),
-    );
+    let key = (host.clone(), run_id);
+    let response = context.run_tracker.record_failure(&key, failure, Instant::now());
     let error = error_line(error);
     match response {
         FailureResponse::KeepPhase { phase, elapsed } => {

@@ -2,6 +2,7 @@
 
 use std::{path::Path, sync::Arc, time::Duration};
 
+use connector_core::run_tracker::GracePeriods;
 use databricks_client::{
     ClientPool, Credentials, Host, HostPattern, HostPolicy, JobsApiVersion, Rate, RateLimitPolicy,
 };
@@ -20,7 +21,7 @@ use crate::{
         task::{TaskCredentials, bearer},
     },
     error,
-    get::{phase::UserFailures, run_tracker::failure_timers::GracePeriods},
+    get::phase::UserFailures,
     logs::{options::LogOptions, token::TokenKey},
     telemetry::{Metrics, Recorder},
 };

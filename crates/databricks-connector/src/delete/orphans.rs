@@ -130,7 +130,7 @@ async fn cancel_active(
 
 /// Counts a cancelled orphan once: a run that is still terminating can be found again.
 fn record(context: &Context, host: &Host, run_id: RunId, orphan: Orphan) {
-    if context.run_tracker.record_orphan(host, run_id, Instant::now()) {
+    if context.run_tracker.record_orphan(&(host.clone(), run_id), Instant::now()) {
         context.settings.telemetry.metrics.orphan_cancelled(orphan);
     }
 }

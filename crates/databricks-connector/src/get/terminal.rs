@@ -172,8 +172,8 @@ impl TerminalRun<'_> {
     }
 
     fn may_retry(&self) -> bool {
-        let tracker = &self.context.run_tracker;
-        tracker.may_retry_reason(self.client.host(), self.meta.run_id, Instant::now())
+        let key = (self.client.host().clone(), self.meta.run_id);
+        self.context.run_tracker.may_retry_reason(&key, Instant::now())
     }
 }
 

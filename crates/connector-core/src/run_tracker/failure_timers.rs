@@ -3,31 +3,44 @@
 
 use std::time::{Duration, Instant};
 
-use connector_core::Phase;
+use crate::Phase;
 
 /// Why a poll failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum PollFailure {
+pub enum PollFailure {
     /// A failure of the network or the service, or a rate limit. It ends without intervention.
     Transient,
     /// The credential or the host was rejected, until an operator or user fixes it.
     Rejected,
-    /// The workspace reports that the run does not exist.
+    /// The service reports that the run does not exist.
     NotFound,
 }
 
 /// How long each kind of failure may last before the task fails.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct GracePeriods {
-    pub(crate) rejected: Duration,
-    pub(crate) not_found: Duration,
-    /// Unlimited if absent.
-    pub(crate) transient: Option<Duration>,
+pub struct GracePeriods {
+    /// For [`PollFailure::Rejected`].
+    pub rejected: Duration,
+    /// For [`PollFailure::NotFound`].
+    pub not_found: Duration,
+    /// For [`PollFailure::Transient`]. Unlimited if absent.
+    pub transient: Option<Duration>,
+}
+
+impl Default for GracePeriods {
+    /// 15 minutes for a rejection, one minute for a run that does not exist, no limit for transient failures.
+    fn default() -> Self {
+        Self {
+            rejected: Duration::from_mins(15),
+            not_found: Duration::from_mins(1),
+            transient: None,
+        }
+    }
 }
 
 /// The response to a failed poll.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum FailureResponse {
+pub enum FailureResponse {
     /// Keep the last known phase.
     KeepPhase {
         /// The last known phase.
@@ -73,7 +86,7 @@ impl FailureTimers {
                 (since, Some(grace_periods.rejected), Phase::Failed)
             }
             PollFailure::NotFound => {
-                // The workspace accepted the credential.
+                // The service accepted the credential.
                 self.rejected_since = None;
                 let since = *self.not_found_since.get_or_insert(now);
                 (since, Some(grace_periods.not_found), Phase::RetryableFailed)
