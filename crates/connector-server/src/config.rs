@@ -81,7 +81,7 @@ fn databricks(
         namespace_secrets: namespace_secrets::access(
             &list(environment::SECRET_NAMESPACES)?.unwrap_or_default(),
         )?,
-        extra_roots_pem: environment
+        extra_root_certs_pem: environment
             .path(environment::SSL_CERT_FILE)
             .map(|path| {
                 std::fs::read(&path).map_err(unreadable(environment::SSL_CERT_FILE.name, &path))

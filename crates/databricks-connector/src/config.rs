@@ -1,5 +1,7 @@
 //! The operator's configuration: one field for each setting, with its default. Validation is in [`settings`].
 
+pub(crate) mod log_options;
+pub(crate) mod log_token_key;
 pub(crate) mod run_defaults;
 pub(crate) mod settings;
 pub(crate) mod warehouse;
@@ -11,10 +13,9 @@ use databricks_client::{RateLimitPolicy, TokenEndpoints, TracePropagator};
 use secrecy::SecretString;
 use task_storage::{ObjectStores, TaskStorage};
 
-use self::{run_defaults::RunDefaults, workspaces::Workspaces};
+use self::{log_options::LogOptions, run_defaults::RunDefaults, workspaces::Workspaces};
 use crate::{
-    credentials::namespace_secret::SecretAccess, get::phase::UserFailures,
-    logs::options::LogOptions, telemetry::Observer,
+    credentials::namespace_secret::SecretAccess, run_state::UserFailures, telemetry::Observer,
 };
 
 /// The operator's configuration. Every field has a valid default.
@@ -39,7 +40,7 @@ pub struct Config {
     /// Allowed `host[:port]` patterns in addition to Databricks' own domains. `*` matches one label or any port.
     pub allowed_hosts: Vec<String>,
     /// Trusted root certificates in PEM, in addition to the system's.
-    pub extra_roots_pem: Option<Vec<u8>>,
+    pub extra_root_certs_pem: Option<Vec<u8>>,
     /// The phase of a failure of the user's own code.
     pub user_failures: UserFailures,
     /// The entrypoint of Flyte functions that both entrypoints can run.
@@ -69,7 +70,7 @@ pub struct Config {
     /// Adds the trace context to requests.
     pub propagate: Option<Arc<dyn TracePropagator>>,
     /// Token endpoints that replace those of the clouds.
-    pub authorities: TokenEndpoints,
+    pub token_endpoints: TokenEndpoints,
     /// Observes every request to Databricks, and every wait of the rate limiter.
     pub observer: Option<Arc<dyn Observer>>,
 }
@@ -107,7 +108,7 @@ impl Default for Config {
             sql_warehouse: None,
             namespace_secrets: None,
             allowed_hosts: Vec::new(),
-            extra_roots_pem: None,
+            extra_root_certs_pem: None,
             user_failures: UserFailures::default(),
             entrypoint: Entrypoint::default(),
             jobs_api: JobsApi::default(),
@@ -122,7 +123,7 @@ impl Default for Config {
             call_timeout: Duration::from_mins(1),
             logs: LogOptions::default(),
             propagate: None,
-            authorities: TokenEndpoints::default(),
+            token_endpoints: TokenEndpoints::default(),
             observer: None,
         }
     }
@@ -163,7 +164,7 @@ pub enum ConfigField {
     AllowedHosts,
     /// [`Config::sql_warehouse`].
     SqlWarehouse,
-    /// [`Config::extra_roots_pem`].
+    /// [`Config::extra_root_certs_pem`].
     Roots,
 }
 

@@ -1,6 +1,6 @@
 //! The [`Connector`] implementation. Each method delegates to the module of its verb.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Instant};
 
 use connector_core::{
     CallContext, Connector, CreateContext, Error, LogPage, LogsRequest, Metric, MetricsRequest,
@@ -9,14 +9,19 @@ use connector_core::{
 use prometheus_client::registry::Registry;
 
 use crate::{
+    check::{self, WorkspaceCheck},
     config::{Config, ConfigError, settings::Settings},
     context::Context,
     create,
-    credentials::check::{self, WorkspaceCheck},
     delete::{self, orphans},
-    get, logs, metrics,
+    get,
     run_meta::RunMeta,
-    telemetry::{WorkspaceSnapshot, call_log, gauges::Gauges, status::Status},
+    task_logs, task_metrics,
+    telemetry::{
+        WorkspaceSnapshot, call_log,
+        gauges::{GaugeValues, Gauges},
+        status::Status,
+    },
 };
 
 /// Runs Flyte tasks of type `databricks` as Databricks job runs.
@@ -56,17 +61,26 @@ impl Connector for DatabricksConnector {
 
     fn register_metrics(&self, registry: &mut Registry) {
         self.context.settings.telemetry.metrics.register(registry);
-        registry.register(
-            "flyte_connector_databricks_unchecked_successes",
-            "Runs that succeeded in Databricks and whose error.pb and outputs.pb could not be read",
-            self.context.unverified_successes.count.clone(),
-        );
-        registry.register_collector(Box::new(Gauges(Arc::clone(&self.context))));
+        let context = Arc::clone(&self.context);
+        registry.register_collector(Box::new(Gauges {
+            telemetry: Arc::clone(&context.settings.telemetry),
+            values: move || GaugeValues {
+                runs: context.run_tracker.phases(Instant::now()),
+                workspaces: context.settings.pool.snapshots(),
+            },
+        }));
     }
 
     fn diagnostics(&self) -> serde_json::Value {
+        let Context { settings, run_tracker, .. } = &*self.context;
+        let status = Status::new(
+            &settings.own_workspaces(),
+            &settings.pool.snapshots(),
+            run_tracker.phases(Instant::now()),
+            &settings.telemetry.last_errors(),
+        );
         // Strings, numbers and maps with string keys are always JSON.
-        serde_json::to_value(Status::of(&self.context)).unwrap_or_default()
+        serde_json::to_value(status).unwrap_or_default()
     }
 
     async fn create(&self, cx: CreateContext) -> Result<RunMeta, Error> {
@@ -86,7 +100,9 @@ impl Connector for DatabricksConnector {
     }
 
     async fn delete(&self, cx: CallContext, meta: RunMeta) -> Result<(), Error> {
-        call_log::counting(delete::run(&self.context, &cx, &meta)).await.map(|_stopped| ())
+        call_log::counting(delete::cancel_task_run(&self.context, &cx, &meta))
+            .await
+            .map(|_outcome| ())
     }
 
     async fn cancel_earlier_attempts(&self, cx: CreateContext) -> Result<(), Error> {
@@ -99,7 +115,7 @@ impl Connector for DatabricksConnector {
         meta: RunMeta,
         request: MetricsRequest,
     ) -> Result<Vec<Metric>, Error> {
-        call_log::counting(metrics::of_run(&self.context, &cx, &meta, &request)).await
+        call_log::counting(task_metrics::of_run(&self.context, &cx, &meta, &request)).await
     }
 
     async fn get_logs(
@@ -108,6 +124,6 @@ impl Connector for DatabricksConnector {
         meta: RunMeta,
         request: LogsRequest,
     ) -> Result<LogPage, Error> {
-        call_log::counting(logs::page(&self.context, &cx, &meta, &request)).await
+        call_log::counting(task_logs::page(&self.context, &cx, &meta, &request)).await
     }
 }

@@ -1,6 +1,6 @@
 //! The state that all verbs share, and how a call gets its host, credential and client.
 //!
-//! The verbs (`create`, `get`, `delete`, `logs`, `metrics`) take `&Context` and never the connector. What only one verb
+//! The verbs (`create`, `get`, `delete`, `task_logs`, `task_metrics`) take `&Context` and never the connector. What only one verb
 //! needs belongs to that verb. Which credential is used is decided in `credentials`.
 
 use std::time::{Duration, Instant};
@@ -11,25 +11,21 @@ use databricks_client::{Client, Credentials, Host, RequestClass};
 use crate::{
     config::settings::Settings,
     credentials::error::CredentialError,
-    get::{
-        run_tracker::{CREDENTIAL_TTL, RunTracker},
-        unverified_success::UnverifiedSuccesses,
-    },
-    logs::known_clusters::KnownClusters,
+    known_clusters::KnownClusters,
     run_meta::{CredentialRef, RunMeta},
+    run_tracker::{CREDENTIAL_TTL, RunTracker},
     task::DatabricksTask,
     telemetry::call_log,
 };
 
 /// The part of the caller's deadline that is reserved for building the response.
-const ANSWER_MARGIN: Duration = Duration::from_millis(100);
+const RESPONSE_MARGIN: Duration = Duration::from_millis(100);
 
 /// The connector's settings and in-memory state.
 #[derive(Debug)]
 pub(crate) struct Context {
     pub(crate) settings: Settings,
     pub(crate) run_tracker: RunTracker,
-    pub(crate) unverified_successes: UnverifiedSuccesses,
     pub(crate) known_clusters: KnownClusters,
 }
 
@@ -38,7 +34,6 @@ impl Context {
         Self {
             run_tracker: RunTracker::new(settings.grace_periods),
             settings,
-            unverified_successes: UnverifiedSuccesses::default(),
             known_clusters: KnownClusters::default(),
         }
     }
@@ -140,7 +135,7 @@ impl Context {
         deadline: Option<Instant>,
     ) -> Client {
         let deadline = deadline.unwrap_or_else(|| Instant::now() + self.settings.call_timeout);
-        let deadline = deadline.checked_sub(ANSWER_MARGIN).unwrap_or(deadline);
+        let deadline = deadline.checked_sub(RESPONSE_MARGIN).unwrap_or(deadline);
         self.settings.pool.client(host, credentials).with_deadline(Some(deadline))
     }
 }

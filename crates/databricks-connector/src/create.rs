@@ -30,7 +30,7 @@ use self::{
     submission::{Plan, SubmissionSettings},
 };
 use crate::{
-    context::Context, error, get::declared_outputs, run_meta::RunMeta, task::DatabricksTask,
+    context::Context, declared_outputs, error, run_meta::RunMeta, task::DatabricksTask,
     telemetry::call_log,
 };
 
@@ -44,11 +44,11 @@ use crate::{
 pub(crate) async fn run(context: &Context, cx: &CreateContext) -> Result<RunMeta, Error> {
     // Errors of the task come before those of the configuration, and both before any request.
     let task = DatabricksTask::parse(cx)?;
-    let flyte = FlyteTask::of(cx)?;
+    let flyte = FlyteTask::from_request(cx)?;
     let plan = submission::plan(&task, &flyte, settings_for(context, &task))?;
     let outputs = match plan {
         Plan::FlyteFunction(_) => None,
-        Plan::RunNow(_) | Plan::AsWritten(_) => Some(declared_outputs::of_request(cx)?),
+        Plan::RunNow(_) | Plan::AsWritten(_) => Some(declared_outputs::from_request(cx)?),
     };
     let (client, credential) = context.client_for_task(cx, &task, &flyte.attempt).await?;
     let submitted = match plan {
@@ -86,7 +86,7 @@ fn settings_for<'a>(context: &'a Context, task: &DatabricksTask) -> SubmissionSe
         Some(instance) => Host::parse(instance).ok(),
         None => settings.default_host.clone(),
     };
-    let cloud = host.as_ref().map_or(Cloud::Unknown, Cloud::of);
+    let cloud = host.as_ref().map_or(Cloud::Unknown, Cloud::from_host);
     SubmissionSettings {
         entrypoint: settings.entrypoint,
         tags: settings.cluster_tags.then_some(cloud),

@@ -8,7 +8,6 @@
 //!
 //! How a credential becomes a header belongs in `databricks-client`.
 
-pub(crate) mod check;
 pub(crate) mod error;
 pub(crate) mod namespace_secret;
 pub(crate) mod own;

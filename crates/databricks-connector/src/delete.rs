@@ -19,19 +19,19 @@ use crate::{
     context::{Context, host_of_run},
     credentials::error::CredentialError,
     error,
-    get::phase,
     run_meta::RunMeta,
+    run_state,
 };
 
-/// The result of stopping a run.
+/// The result of cancelling a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Stopped {
+pub(crate) enum CancelOutcome {
     /// Databricks accepted the cancel.
     Cancelled,
     /// The run had ended, or does not exist.
     AlreadyEnded,
     /// The run may still be active, and further calls cannot cancel it.
-    Abandoned,
+    NotCancelled,
 }
 
 /// Cancels the run unless it has ended.
@@ -40,26 +40,26 @@ pub(crate) enum Stopped {
 ///
 /// `InvalidMeta`; the error that prevents the cancel. A rejected credential or host is an error only during the grace
 /// period (`--refusal-patience`), because a revoked token of a task may never be replaced.
-pub(crate) async fn run(
+pub(crate) async fn cancel_task_run(
     context: &Context,
     cx: &CallContext,
     meta: &RunMeta,
-) -> Result<Stopped, Error> {
+) -> Result<CancelOutcome, Error> {
     let host = host_of_run(meta)?;
-    let stopped = stop(context, cx, meta, &host).await?;
+    let outcome = try_cancel(context, cx, meta, &host).await?;
     context.run_tracker.record_delete(&(host, meta.run_id));
-    Ok(stopped)
+    Ok(outcome)
 }
 
-async fn stop(
+async fn try_cancel(
     context: &Context,
     cx: &CallContext,
     meta: &RunMeta,
     host: &Host,
-) -> Result<Stopped, Error> {
+) -> Result<CancelOutcome, Error> {
     let run_id = meta.run_id;
     if context.run_tracker.has_ended(&(host.clone(), run_id)) {
-        return Ok(Stopped::AlreadyEnded);
+        return Ok(CancelOutcome::AlreadyEnded);
     }
     if let Err(forbidden) = context.permit(host) {
         return rejected(context, host, run_id, forbidden);
@@ -92,7 +92,7 @@ async fn stop(
         Err(error) if is_rejection(&error) => rejected(context, host, run_id, error),
         // The task has failed already. Flyte would repeat a failed delete without limit.
         Err(error) if context.run_tracker.grace_period_expired(&(host.clone(), run_id)) => {
-            Ok(abandon(context, host, run_id, &error))
+            Ok(report_not_cancelled(context, host, run_id, &error))
         }
         other => other,
     }
@@ -103,40 +103,52 @@ fn is_rejection(error: &Error) -> bool {
 }
 
 /// Cancels with one credential. If Databricks rejects the cancel, reads the run, which may have ended.
-async fn cancel(client: &Client, run_id: RunId) -> Result<Stopped, Error> {
+async fn cancel(client: &Client, run_id: RunId) -> Result<CancelOutcome, Error> {
     let host = client.host();
     let failed = match client.cancel_run(run_id).await {
         Ok(()) => {
             info!(%host, %run_id, "cancel accepted");
-            return Ok(Stopped::Cancelled);
+            return Ok(CancelOutcome::Cancelled);
         }
         Err(failed) => failed,
     };
     match failed.kind() {
-        ClientErrorKind::RunNotFound => return Ok(Stopped::AlreadyEnded),
+        ClientErrorKind::RunNotFound => return Ok(CancelOutcome::AlreadyEnded),
         // Databricks responded, but did not cancel the run.
         ClientErrorKind::Invalid | ClientErrorKind::Conflict | ClientErrorKind::NotFound => {}
         _ => return Err(error::from_client("cancelling the run", failed)),
     }
     match client.get_run(run_id).await {
-        Ok(run) if phase::has_ended(&run) => Ok(Stopped::AlreadyEnded),
-        Err(error) if error.kind() == ClientErrorKind::RunNotFound => Ok(Stopped::AlreadyEnded),
+        Ok(run) if run_state::has_ended(&run) => Ok(CancelOutcome::AlreadyEnded),
+        Err(error) if error.kind() == ClientErrorKind::RunNotFound => {
+            Ok(CancelOutcome::AlreadyEnded)
+        }
         Ok(_) | Err(_) => Err(error::from_client("cancelling the run", failed)),
     }
 }
 
 /// Handles a rejected credential or host: an error during the grace period, afterwards success
 /// with a warning.
-fn rejected(context: &Context, host: &Host, run_id: RunId, error: Error) -> Result<Stopped, Error> {
+fn rejected(
+    context: &Context,
+    host: &Host,
+    run_id: RunId,
+    error: Error,
+) -> Result<CancelOutcome, Error> {
     let key = (host.clone(), run_id);
     match context.run_tracker.record_failure(&key, PollFailure::Rejected, Instant::now()) {
         FailureResponse::KeepPhase { .. } => Err(error),
-        FailureResponse::FailTask { .. } => Ok(abandon(context, host, run_id, &error)),
+        FailureResponse::FailTask { .. } => Ok(report_not_cancelled(context, host, run_id, &error)),
     }
 }
 
-fn abandon(context: &Context, host: &Host, run_id: RunId, error: &Error) -> Stopped {
+fn report_not_cancelled(
+    context: &Context,
+    host: &Host,
+    run_id: RunId,
+    error: &Error,
+) -> CancelOutcome {
     warn!(%host, %run_id, %error, "the run could not be cancelled and may still be active");
     context.settings.telemetry.metrics.cancel_failed();
-    Stopped::Abandoned
+    CancelOutcome::NotCancelled
 }

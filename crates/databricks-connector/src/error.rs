@@ -4,7 +4,7 @@
 #![deny(clippy::wildcard_enum_match_arm)]
 
 use connector_core::{Error, ErrorKind};
-use databricks_client::ErrorKind as Client;
+use databricks_client::{ErrorKind as Client, error_chain};
 
 /// Returns the core kind of a client kind. `docs/reference/errors.md` lists them.
 pub(crate) fn kind_of(kind: Client) -> ErrorKind {
@@ -62,7 +62,7 @@ pub(crate) fn from_client(action: &str, error: databricks_client::Error) -> Erro
 
 /// Renders the error of a call with its causes and its hint in one line.
 pub(crate) fn one_line(error: &databricks_client::Error) -> String {
-    with_hint(with_causes(error), hint_of(error))
+    with_hint(error_chain(error), hint_of(error))
 }
 
 /// Appends a hint to a message.
@@ -71,17 +71,6 @@ pub(crate) fn with_hint(message: String, hint: Option<&str>) -> String {
         Some(hint) => format!("{}; {hint}", message.trim_end_matches('.')),
         None => message,
     }
-}
-
-/// Renders an error and its causes in one line.
-pub(crate) fn with_causes(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text = format!("{text}: {error}");
-        cause = error.source();
-    }
-    text
 }
 
 #[cfg(test)]

@@ -19,10 +19,11 @@ use crate::{
         submission::{self, Plan, SubmissionSettings},
     },
     get::{
-        links, phase,
+        links,
         reason::{self, FailedTask},
     },
     run_meta::RunMeta,
+    run_state::{self, UserFailures},
     task::DatabricksTask,
 };
 
@@ -33,7 +34,9 @@ const MAX_MESSAGE: usize = 4_200;
 pub fn create(bytes: &[u8]) {
     let Ok(wire) = CreateTaskRequest::decode(bytes) else { return };
     let cx = CreateContext::from(wire);
-    let (Ok(task), Ok(flyte)) = (DatabricksTask::parse(&cx), FlyteTask::of(&cx)) else { return };
+    let (Ok(task), Ok(flyte)) = (DatabricksTask::parse(&cx), FlyteTask::from_request(&cx)) else {
+        return;
+    };
     for entrypoint in [Entrypoint::Git, Entrypoint::Workspace] {
         let defaults = RunDefaults::default();
         let settings =
@@ -69,9 +72,9 @@ pub fn run_answer(bytes: &[u8]) {
     let output = serde_json::from_slice::<RunOutput>(bytes).ok();
     let cluster = serde_json::from_slice::<Cluster>(bytes).ok();
     let Ok(run) = serde_json::from_slice::<Run>(bytes) else { return };
-    for user_failures in [phase::UserFailures::Retryable, phase::UserFailures::Permanent] {
+    for user_failures in [UserFailures::Retryable, UserFailures::Permanent] {
         // Any phase is valid: the call must only return.
-        phase::run_progress(&run).phase(user_failures);
+        run_state::run_progress(&run).phase(user_failures);
     }
     let mut failed: Vec<FailedTask<'_>> = reason::failed_tasks(&run)
         .into_iter()

@@ -1,20 +1,15 @@
 //! `GetTask`: the phase of a run, with its reason, links and outputs.
 //!
-//! [`phase`] maps the state that Databricks reports to a phase. [`terminal`] reads more of a run
-//! that has ended, and [`terminal_rules`] decides about it. [`run_tracker`] remembers the last
+//! [`run_state`] maps the state that Databricks reports to a phase. [`terminal`] reads more of a run
+//! that has ended, and [`terminal_rules`] decides about it. [`run_tracker`](crate::run_tracker) remembers the last
 //! known phase, which is the response to a poll that fails: Flyte freezes a task after a few
 //! GetTask errors (flyte-contract.md#gettask-errors).
 
-pub(crate) mod declared_outputs;
 mod hints;
 pub(crate) mod links;
-pub(crate) mod outcome;
-pub(crate) mod phase;
 pub(crate) mod reason;
-pub(crate) mod run_tracker;
 mod terminal;
 mod terminal_rules;
-pub(crate) mod unverified_success;
 
 use std::time::{Duration, Instant};
 
@@ -22,16 +17,16 @@ use connector_core::{
     CallContext, Error, Resource,
     run_tracker::{FailureResponse, PollFailure},
 };
-use databricks_client::{Client, ErrorKind, Host, RunId, jobs::Run};
+use databricks_client::{Client, ErrorKind, Host, RunId, error_chain, jobs::Run};
 use tracing::{info, warn};
 
 use crate::{
     context::{Context, host_of_run},
     credentials::error::CredentialError,
-    get::{phase::Progress, terminal::TerminalRun},
-    metrics,
+    get::terminal::TerminalRun,
     run_meta::RunMeta,
-    telemetry,
+    run_state::{self, Progress},
+    run_timeline, telemetry,
 };
 
 /// Returns the resource of a run.
@@ -87,7 +82,7 @@ async fn poll_succeeded(
     run: &Run,
 ) -> Resource {
     let (host, run_id) = (client.host(), meta.run_id);
-    let progress = phase::run_progress(run);
+    let progress = run_state::run_progress(run);
     let resource = match progress {
         Progress::Ended(outcome) => {
             TerminalRun { context, client, meta, run }.resource(cx, outcome).await
@@ -100,7 +95,7 @@ async fn poll_succeeded(
     let is_first_end =
         context.run_tracker.record_phase(&(host.clone(), run_id), resource.phase, Instant::now());
     if is_first_end {
-        let (took, until_running) = metrics::durations(run);
+        let (took, until_running) = run_timeline::durations(run);
         let ended = telemetry::EndedRun { phase: resource.phase, took, until_running };
         context.settings.telemetry.metrics.run_ended(host, ended);
     }
@@ -125,8 +120,10 @@ fn poll_failed(
     match response {
         FailureResponse::KeepPhase { phase, elapsed } => {
             warn!(%host, %run_id, ?phase, seconds = elapsed.as_secs(), error, "could not read the run; keeping the last known phase");
-            Resource::new(phase)
-                .with_message(format!("the run could not be read for {}: {error}", text(elapsed)))
+            Resource::new(phase).with_message(format!(
+                "the run could not be read for {}: {error}",
+                format_duration(elapsed)
+            ))
         }
         FailureResponse::FailTask { phase, elapsed } => {
             warn!(%host, %run_id, ?phase, seconds = elapsed.as_secs(), error, "could not read the run; failing the task after the grace period");
@@ -138,7 +135,7 @@ fn poll_failed(
             };
             Resource::new(phase).with_message(format!(
                 "failed because the run could not be read for {}: {error}{note}",
-                text(elapsed)
+                format_duration(elapsed)
             ))
         }
     }
@@ -146,11 +143,11 @@ fn poll_failed(
 
 /// Returns the error with its causes and its hint on one line.
 fn error_line(error: &Error) -> String {
-    crate::error::with_hint(crate::error::with_causes(error), error.hint())
+    crate::error::with_hint(error_chain(error), error.hint())
 }
 
 /// Formats a duration in one unit.
-fn text(duration: Duration) -> String {
+fn format_duration(duration: Duration) -> String {
     match duration.as_secs() {
         seconds @ 0..120 => format!("{seconds} s"),
         seconds @ 120..7200 => format!("{} min", seconds / 60),

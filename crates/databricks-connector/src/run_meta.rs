@@ -1,9 +1,13 @@
 //! The resource meta: what identifies a run between calls.
 
+mod secret_name;
+
 use databricks_client::RunId;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
-use crate::{credentials::namespace_secret::SecretName, get::declared_outputs::DeclaredOutputs};
+pub(crate) use secret_name::{InvalidName, SecretName};
+
+use crate::declared_outputs::DeclaredOutputs;
 
 /// The resource meta of a run. It has exactly the two keys of the Python plugin whenever the plugin can read the run, so that
 /// either server can take over the other's runs (flyte-contract.md#python-requests). Other keys hold names, never secrets.

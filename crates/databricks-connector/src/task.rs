@@ -40,7 +40,7 @@ impl DatabricksTask {
         };
         // The v1 plugin took these beside the configuration (flyte-contract.md#connector-v1).
         for key in ["notebookPath", "notebookBaseParameters"] {
-            if let Some(value) = json::take_given(&mut custom, key) {
+            if let Some(value) = json::take_set(&mut custom, key) {
                 conf.entry(key).or_insert(value);
             }
         }

@@ -6,12 +6,12 @@ mod last_errors;
 pub(crate) mod metrics;
 mod recorder;
 pub(crate) mod status;
+mod unverified_success;
 
 pub use databricks_client::{
     CircuitBreakerState, ErrorKind, Host, LastFailure, Observer, RateLimitSnapshot, RateLimitWait,
     RequestAttempt, RequestClass, RequestClassSnapshot, TokenFetch, WorkspaceSnapshot,
 };
 
-pub(crate) use last_errors::LastError;
 pub(crate) use metrics::{EndedRun, Metrics, Orphan};
 pub(crate) use recorder::Recorder;

@@ -11,7 +11,7 @@ use xshell::Shell;
 
 const SCRIPT: &str = "crates/databricks-connector/src/create/entrypoint/flyte_entrypoint.py";
 
-const STATEMENT: &str = "crates/databricks-connector/src/metrics/usage/statement.sql";
+const STATEMENT: &str = "crates/databricks-connector/src/task_metrics/usage/statement.sql";
 
 /// The prerequisites beyond Python.
 pub(super) struct Spark {

@@ -94,7 +94,7 @@ fn registry(emulator: &Emulator) -> Result<Registry, BoxError> {
         instance: Some(workspace.clone()),
         access_token: Some(SecretString::from(CONNECTOR_TOKEN)),
         allowed_hosts: vec![workspace],
-        extra_roots_pem: Some(emulator.certificate_pem().as_bytes().to_vec()),
+        extra_root_certs_pem: Some(emulator.certificate_pem().as_bytes().to_vec()),
         task_storage: Arc::new(FakeTaskStorage { written }),
         ..databricks_connector::Config::default()
     })?)

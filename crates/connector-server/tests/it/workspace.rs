@@ -34,7 +34,7 @@ pub fn connector_config(emulator: &Emulator) -> Config {
         instance: Some(emulator.https_host()),
         access_token: Some(SecretString::from(CONNECTOR_TOKEN)),
         allowed_hosts: vec!["localhost:*".to_owned()],
-        extra_roots_pem: Some(emulator.certificate_pem().as_bytes().to_vec()),
+        extra_root_certs_pem: Some(emulator.certificate_pem().as_bytes().to_vec()),
         task_storage: Arc::new(SuccessfulTaskStorage),
         ..Config::default()
     }

@@ -4,7 +4,7 @@ use std::{error::Error as StdError, fmt, str::FromStr};
 
 use serde_json::{Map, Value};
 
-use crate::task::json::{is_given, type_name};
+use crate::task::json::{is_set, type_name};
 
 /// The expected type of a value.
 #[derive(Debug, Clone, Copy)]
@@ -140,7 +140,7 @@ impl RunDefaults {
     fn complete(&self, body: &mut Map<String, Value>, takes: impl Fn(&Setting) -> bool) {
         // Both name the one policy that is billed, so the task's choice excludes the operator's.
         let policies = ["budget_policy_id", "usage_policy_id"];
-        let has_policy = policies.iter().any(|key| body.get(*key).is_some_and(is_given));
+        let has_policy = policies.iter().any(|key| body.get(*key).is_some_and(is_set));
         for setting in SETTINGS.iter().filter(|setting| takes(setting)) {
             let key = setting.key;
             let is_set = body.get(key).is_some_and(|value| !value.is_null())

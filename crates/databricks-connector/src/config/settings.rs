@@ -1,16 +1,19 @@
 //! Validates the operator's configuration once, when the connector is created.
 
-use std::{path::Path, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, path::Path, sync::Arc, time::Duration};
 
 use connector_core::run_tracker::GracePeriods;
 use databricks_client::{
     ClientPool, Credentials, Host, HostPattern, HostPolicy, JobsApiVersion, Rate, RateLimitPolicy,
+    error_chain,
 };
 use secrecy::SecretString;
 use task_storage::TaskStorage;
 
 use super::{
     CallLimits, Config, ConfigError, ConfigField, Entrypoint, JobsApi,
+    log_options::LogOptions,
+    log_token_key::LogTokenKey,
     run_defaults::RunDefaults,
     warehouse::{SqlResults, Warehouse, Warehouses},
 };
@@ -20,9 +23,7 @@ use crate::{
         namespace_secret::SecretCredentials,
         task::{TaskCredentials, bearer},
     },
-    error,
-    get::phase::UserFailures,
-    logs::{options::LogOptions, token::TokenKey},
+    run_state::UserFailures,
     telemetry::{Metrics, Recorder},
 };
 
@@ -48,7 +49,7 @@ pub(crate) struct Settings {
     pub(crate) grace_periods: GracePeriods,
     pub(crate) call_timeout: Duration,
     pub(crate) logs: LogOptions,
-    pub(crate) log_tokens: TokenKey,
+    pub(crate) log_token_key: LogTokenKey,
 }
 
 impl TryFrom<Config> for Settings {
@@ -76,7 +77,7 @@ impl TryFrom<Config> for Settings {
             }
             workspaces.with_token("FLYTE_DATABRICKS_ACCESS_TOKEN", token_hosts, &token);
         }
-        workspaces.own.with_token_endpoints(&config.authorities);
+        workspaces.own.with_token_endpoints(&config.token_endpoints);
         add_warehouse(&mut workspaces.warehouses, config.sql_warehouse.as_deref(), default)?;
 
         let own_hosts = workspaces.own.iter().map(|own| &own.host);
@@ -102,12 +103,11 @@ impl TryFrom<Config> for Settings {
         if let Some(propagate) = config.propagate {
             pool = pool.trace_propagator(propagate);
         }
-        if let Some(pem) = config.extra_roots_pem {
+        if let Some(pem) = config.extra_root_certs_pem {
             pool = pool.extra_root_certs_pem(pem);
         }
-        let pool = pool
-            .build()
-            .map_err(|error| invalid(ConfigField::Roots, &error::with_causes(&error)))?;
+        let pool =
+            pool.build().map_err(|error| invalid(ConfigField::Roots, &error_chain(&error)))?;
 
         Ok(Self {
             default_host,
@@ -132,9 +132,23 @@ impl TryFrom<Config> for Settings {
                 transient: config.unreachable_patience,
             },
             call_timeout: config.call_timeout,
-            log_tokens: TokenKey::new(config.logs.token_key.as_ref()),
+            log_token_key: LogTokenKey::new(config.logs.token_key.as_ref()),
             logs: config.logs,
         })
+    }
+}
+
+impl Settings {
+    /// Returns the configured workspaces, each with the names of the connector's own credentials for it.
+    pub(crate) fn own_workspaces(&self) -> BTreeMap<&Host, Vec<String>> {
+        let mut own: BTreeMap<&Host, Vec<String>> = BTreeMap::new();
+        for credential in self.credentials.own.iter() {
+            own.entry(&credential.host).or_default().push(credential.name.clone());
+        }
+        if let Some(host) = &self.default_host {
+            own.entry(host).or_default();
+        }
+        own
     }
 }
 
@@ -154,7 +168,7 @@ fn own_token(token: Option<&SecretString>, file: Option<&Path>) -> Option<Creden
 
 /// Returns the workspaces of the connector's own token: the listed ones, else the default one.
 fn token_hosts(listed: &[String], default: Option<&Host>) -> Result<Vec<Host>, ConfigError> {
-    let hosts: Vec<Host> = given(listed)
+    let hosts: Vec<Host> = non_blank(listed)
         .map(Host::parse)
         .collect::<Result<_, _>>()
         .map_err(|error| invalid(ConfigField::AccessTokenHosts, &error))?;
@@ -184,7 +198,7 @@ fn add_warehouse(
 }
 
 fn patterns(listed: &[String]) -> Result<Vec<HostPattern>, ConfigError> {
-    given(listed)
+    non_blank(listed)
         .map(|text| {
             text.parse()
                 .map_err(|error| invalid(ConfigField::AllowedHosts, &format!("`{text}`: {error}")))
@@ -193,7 +207,7 @@ fn patterns(listed: &[String]) -> Result<Vec<HostPattern>, ConfigError> {
 }
 
 /// Returns the texts that are not blank, trimmed.
-fn given(texts: &[String]) -> impl Iterator<Item = &str> {
+fn non_blank(texts: &[String]) -> impl Iterator<Item = &str> {
     texts.iter().map(|text| text.trim()).filter(|text| !text.is_empty())
 }
 

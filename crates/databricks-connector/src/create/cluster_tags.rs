@@ -22,7 +22,7 @@ pub(crate) enum Cloud {
 
 impl Cloud {
     /// Returns the cloud of a workspace by the suffix of its host name (databricks-api.md#host-names).
-    pub(crate) fn of(host: &Host) -> Self {
+    pub(crate) fn from_host(host: &Host) -> Self {
         let name = host.name();
         if name.ends_with(".gcp.databricks.com") {
             Self::Gcp
@@ -139,7 +139,7 @@ mod tests {
             ("1.2.gcp.databricks.com", Cloud::Gcp),
             ("localhost:8443", Cloud::Unknown),
         ] {
-            assert_eq!(Cloud::of(&host.parse().unwrap()), cloud, "{host}");
+            assert_eq!(Cloud::from_host(&host.parse().unwrap()), cloud, "{host}");
         }
     }
 

@@ -43,8 +43,8 @@ impl Compute {
             Some(Value::Bool(flag)) => Some(flag),
             Some(other) => return Err(json::wrong_type("serverless", "a boolean", &other)),
         };
-        let new_cluster = json::take_given(task, "new_cluster");
-        let existing = json::take_given(task, "existing_cluster_id");
+        let new_cluster = json::take_set(task, "new_cluster");
+        let existing = json::take_set(task, "existing_cluster_id");
         if serverless == Some(true) && (new_cluster.is_some() || existing.is_some()) {
             return Err(Error::invalid_task(
                 "the task asks for serverless compute and names a cluster",
@@ -133,7 +133,7 @@ fn docker_image(users_image: Option<Value>, flyte: &FlyteTask) -> Option<Value> 
             }
             Some(Value::Object(users))
         }
-        Some(other) => Some(other).filter(json::is_given),
+        Some(other) => Some(other).filter(json::is_set),
     }
 }
 

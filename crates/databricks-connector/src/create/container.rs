@@ -23,7 +23,7 @@ impl Container {
     /// # Errors
     ///
     /// `InvalidTask` for a pod template that cannot be read, or that lacks its primary container.
-    pub(crate) fn of(cx: &CreateContext) -> Result<Self, Error> {
+    pub(crate) fn from_request(cx: &CreateContext) -> Result<Self, Error> {
         match &cx.template.target {
             Some(Target::Container(container)) => Ok(Self {
                 image: given(&container.image),
@@ -35,12 +35,12 @@ impl Container {
                     .collect(),
                 pod_template: None,
             }),
-            Some(Target::K8sPod(pod)) => Self::of_pod(pod, cx),
+            Some(Target::K8sPod(pod)) => Self::from_pod(pod, cx),
             Some(Target::Sql(_)) | None => Ok(Self::default()),
         }
     }
 
-    fn of_pod(pod: &K8sPod, cx: &CreateContext) -> Result<Self, Error> {
+    fn from_pod(pod: &K8sPod, cx: &CreateContext) -> Result<Self, Error> {
         let spec =
             pod.pod_spec.as_ref().map(value::json_from_struct).transpose().map_err(|error| {
                 Error::invalid_task(format!("the task's pod template is not JSON: {error}"))

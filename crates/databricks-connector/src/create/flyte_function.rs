@@ -39,7 +39,7 @@ impl PythonTask {
     /// `InvalidTask` when the task has no arguments for Flyte's runtime, or a field of the wrong type;
     /// `FailedPrecondition` for a pod template that cannot be rendered.
     pub(crate) fn build(
-        mut users_task: Map<String, Value>,
+        mut user_task: Map<String, Value>,
         run: &mut Map<String, Value>,
         compute: Compute,
         flyte: &FlyteTask,
@@ -51,7 +51,7 @@ impl PythonTask {
         let pod_template =
             container.pod_template.clone().filter(|_| arguments::name_inputs(&container.args));
         let users_file =
-            json::optional_text(users_task.remove("python_file"), "spark_python_task.python_file")?;
+            json::optional_text(user_task.remove("python_file"), "spark_python_task.python_file")?;
         let has_repository = json::has(run, "git_source");
         let file = match users_file {
             Some(file) => PythonFile::Path(file),
@@ -63,7 +63,7 @@ impl PythonTask {
             }
             None => PythonFile::Path(ENTRYPOINT_FILE.to_owned()),
         };
-        let source = json::optional_text(users_task.remove("source"), "spark_python_task.source")?
+        let source = json::optional_text(user_task.remove("source"), "spark_python_task.source")?
             .unwrap_or_else(|| file.source().to_owned());
         if source == "GIT" && !has_repository {
             run.insert(
@@ -75,9 +75,9 @@ impl PythonTask {
                 }),
             );
         }
-        users_task.insert("source".to_owned(), Value::String(source));
-        users_task.insert("parameters".to_owned(), json!(parameters));
-        Ok(Self { fields: users_task, file, pod_template })
+        user_task.insert("source".to_owned(), Value::String(source));
+        user_task.insert("parameters".to_owned(), json!(parameters));
+        Ok(Self { fields: user_task, file, pod_template })
     }
 
     /// Returns the task with its `python_file`. `script` is the path of the connector's script, if it is needed.

@@ -38,8 +38,8 @@ impl FlyteTask {
     /// # Errors
     ///
     /// `InvalidTask` for an unusable pod template.
-    pub(crate) fn of(cx: &CreateContext) -> Result<Self, Error> {
-        let container = Container::of(cx)?;
+    pub(crate) fn from_request(cx: &CreateContext) -> Result<Self, Error> {
+        let container = Container::from_request(cx)?;
         let attempt = AttemptId::from_request(cx);
         let mut environment: BTreeMap<_, _> =
             cx.execution.environment_variables.clone().into_iter().collect();

@@ -98,10 +98,10 @@ pub(crate) fn plan(
 ) -> Result<Plan, Error> {
     integers::reject_inexact(&task.conf)?;
     let (mut run, mut task_keys) = split(task.conf.clone());
-    let users_token = json::optional_text(run.remove("idempotency_token"), "idempotency_token")?;
-    let token = flyte.attempt.idempotency_token(&[users_token.as_deref().unwrap_or_default()]);
+    let user_token = json::optional_text(run.remove("idempotency_token"), "idempotency_token")?;
+    let token = flyte.attempt.idempotency_token(&[user_token.as_deref().unwrap_or_default()]);
 
-    if let Some(job_id) = json::take_given(&mut run, "job_id") {
+    if let Some(job_id) = json::take_set(&mut run, "job_id") {
         reject_stray_task_keys(&run, &task_keys, "job_id")?;
         run.insert("job_id".to_owned(), integers::job_id(&job_id)?);
         settings.defaults.complete_job_run(&mut run);
@@ -110,12 +110,12 @@ pub(crate) fn plan(
         return Ok(Plan::RunNow(RunNow::new(run).with_idempotency_token(token)));
     }
 
-    let added = Added::to_runs_of(flyte, settings);
+    let additions = RunAdditions::new(flyte, settings);
     if json::has(&run, "tasks") {
         reject_stray_task_keys(&run, &task_keys, "tasks")?;
         let mut tasks = run.remove("tasks").unwrap_or_default();
         let objects = tasks.as_array_mut().into_iter().flatten().filter_map(Value::as_object_mut);
-        added.complete(&mut run, objects)?;
+        additions.complete(&mut run, objects)?;
         run.insert("tasks".to_owned(), tasks);
         reject_large_body(&[&run])?;
         return Ok(Plan::AsWritten(SubmitRun::new(run).with_idempotency_token(token)));
@@ -136,14 +136,14 @@ pub(crate) fn plan(
     if !json::has(&task_keys, "task_key") {
         task_keys.insert("task_key".to_owned(), Value::String(TASK_KEY.to_owned()));
     }
-    let Workload::FlyteFunction(users_task) = workload else {
-        added.complete(&mut run, [&mut task_keys])?;
+    let Workload::FlyteFunction(user_task) = workload else {
+        additions.complete(&mut run, [&mut task_keys])?;
         run.insert("tasks".to_owned(), json!([task_keys]));
         reject_large_body(&[&run])?;
         return Ok(Plan::AsWritten(SubmitRun::new(run).with_idempotency_token(token)));
     };
-    let python = PythonTask::build(users_task, &mut run, compute, flyte, settings.entrypoint)?;
-    added.complete(&mut run, [&mut task_keys])?;
+    let python = PythonTask::build(user_task, &mut run, compute, flyte, settings.entrypoint)?;
+    additions.complete(&mut run, [&mut task_keys])?;
     reject_large_body(&[&run, &task_keys, &python.fields])?;
     Ok(Plan::FlyteFunction(FunctionRun { run, task: task_keys, python, token }))
 }
@@ -169,7 +169,7 @@ impl FunctionRun {
 }
 
 /// What the connector adds to every submitted run.
-struct Added<'a> {
+struct RunAdditions<'a> {
     tags: AttemptTags,
     run_tag: Option<RunTag>,
     run_name: String,
@@ -177,8 +177,8 @@ struct Added<'a> {
     defaults: &'a RunDefaults,
 }
 
-impl<'a> Added<'a> {
-    fn to_runs_of(flyte: &FlyteTask, settings: SubmissionSettings<'a>) -> Self {
+impl<'a> RunAdditions<'a> {
+    fn new(flyte: &FlyteTask, settings: SubmissionSettings<'a>) -> Self {
         let run_tag = RunTag::new(&flyte.attempt);
         Self {
             run_name: run_name(flyte, run_tag.as_ref()),
@@ -252,7 +252,7 @@ fn reject_stray_task_keys(
     beside: &str,
 ) -> Result<(), Error> {
     let connector_keys = CONNECTOR_KEYS.iter().filter_map(|key| run.get_key_value(*key));
-    match task.iter().chain(connector_keys).find(|(_, value)| json::is_given(value)) {
+    match task.iter().chain(connector_keys).find(|(_, value)| json::is_set(value)) {
         None => Ok(()),
         Some((key, _)) => {
             Err(Error::invalid_task(format!("`databricks_conf` has both `{beside}` and `{key}`"))

@@ -45,7 +45,7 @@ impl Workload {
         let python_file = json::optional_text(run.remove("python_file"), "python_file")?;
         take_v1_notebook(run, task)?;
         let written = task.iter().find(|(key, value)| {
-            key.ends_with("_task") && *key != "spark_python_task" && json::is_given(value)
+            key.ends_with("_task") && *key != "spark_python_task" && json::is_set(value)
         });
         if let Some((task_type, _)) = written {
             return Ok(Self::TaskType(task_type.clone()));

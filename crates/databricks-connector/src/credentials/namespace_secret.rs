@@ -1,7 +1,6 @@
 //! The Kubernetes Secret of a task's namespace as the credential of its runs. Only namespaces that the operator lists are
 //! read; what was read is cached for a short time.
 
-mod name;
 mod reader;
 
 use std::{
@@ -17,9 +16,8 @@ use tokio::time::Instant;
 use tracing::warn;
 
 use super::error::CredentialError;
+use crate::run_meta::{InvalidName, SecretName};
 
-use name::InvalidName;
-pub(crate) use name::SecretName;
 pub use reader::{
     SecretAccess, SecretContent, SecretError, SecretFuture, SecretNamespaces, SecretReader,
 };
@@ -92,22 +90,7 @@ pub(super) async fn of_task(
         }
         return Ok(None);
     };
-    let secret =
-        SecretName::new(namespace, named.unwrap_or(DEFAULT_NAME)).map_err(
-            |invalid| {
-                match invalid {
-            InvalidName::Name => Error::invalid_task(format!(
-                "the task's `databricksTokenSecret`: {invalid}"
-            ))
-            .with_hint(
-                "give the name of a Secret in the task's own namespace, such as `databricks-token`",
-            ),
-            InvalidName::Namespace => {
-                Error::invalid_request(format!("the task's execution: {invalid}"))
-            }
-        }
-            },
-        )?;
+    let secret = SecretName::new(namespace, named.unwrap_or(DEFAULT_NAME)).map_err(invalid_name)?;
     match secrets.of(&secret, deadline).await {
         Ok(Some(credentials)) => Ok(Some((credentials, secret))),
         Ok(None) if named.is_some() => Err(missing(&secret).error),
@@ -251,6 +234,19 @@ fn is_same(one: &SecretContent, other: &SecretContent) -> bool {
             .map(|value| value.as_ref().map(SecretString::expose_secret))
     }
     keys(one) == keys(other)
+}
+
+fn invalid_name(invalid: InvalidName) -> Error {
+    match invalid {
+        InvalidName::Name => {
+            Error::invalid_task(format!("the task's `databricksTokenSecret`: {invalid}")).with_hint(
+                "give the name of a Secret in the task's own namespace, such as `databricks-token`",
+            )
+        }
+        InvalidName::Namespace => {
+            Error::invalid_request(format!("the task's execution: {invalid}"))
+        }
+    }
 }
 
 fn timed_out(timeout: Duration) -> SecretError {

@@ -13,7 +13,7 @@ use connector_core::{
 use databricks_client::{Client, Host, RunId, jobs::ListRuns};
 use tracing::{info, warn};
 
-use super::{Stopped, run as stop};
+use super::{CancelOutcome, cancel_task_run};
 use crate::{
     context::{Context, host_of_run},
     create::run_tag,
@@ -42,7 +42,7 @@ pub(crate) async fn cancel_abandoned(
 ) -> Result<(), Error> {
     let Some(meta) = meta else { return find_abandoned(context, &cx).await };
     let host = host_of_run(&meta)?;
-    if stop(context, &CallContext::from(cx), &meta).await? == Stopped::Cancelled {
+    if cancel_task_run(context, &CallContext::from(cx), &meta).await? == CancelOutcome::Cancelled {
         record(context, &host, meta.run_id, Orphan::Abandoned);
     }
     Ok(())

@@ -10,11 +10,8 @@ use databricks_client::{
 
 use message::{clean, truncate};
 
-use crate::get::{
-    hints,
-    outcome::Outcome,
-    phase::{Progress, ReportedState},
-};
+use super::hints;
+use crate::run_state::{Outcome, Progress, ReportedState};
 
 /// Failed tasks whose error is read.
 pub(crate) const MAX_FAILED_TASKS: usize = 5;

@@ -8,19 +8,18 @@ use connector_core::{CallContext, Phase, Resource};
 use databricks_client::{Client, clusters::Cluster, jobs::Run};
 use tracing::{debug, warn};
 
+use super::{
+    reason::{self, FailedTask, MAX_FAILED_TASKS},
+    terminal_rules::{self, Decision, OutputFiles, RuleOptions},
+};
 use crate::{
     context::Context,
-    get::{
-        declared_outputs::{
-            DeclaredOutputs,
-            read::{self, MissingOutputs},
-        },
-        outcome::Outcome,
-        phase::Progress,
-        reason::{self, FailedTask, MAX_FAILED_TASKS},
-        terminal_rules::{self, Decision, OutputFiles, RuleOptions},
+    declared_outputs::{
+        DeclaredOutputs,
+        read::{self, MissingOutputs},
     },
     run_meta::RunMeta,
+    run_state::{Outcome, Progress},
 };
 
 /// Bounds the read of the cluster of a failed run.
@@ -71,7 +70,7 @@ impl TerminalRun<'_> {
             Decision::RetryAtNextPoll(message) => retry_at_next_poll(&message),
             Decision::UnverifiedSuccess(message) => {
                 if let Some(bucket) =
-                    self.context.unverified_successes.record(cx.output_prefix.as_str())
+                    settings.telemetry.metrics.unverified_success(cx.output_prefix.as_str())
                 {
                     warn!(host = %self.client.host(), run_id = %self.meta.run_id, bucket, error = message,
                         "could not check a success for an error file; later ones in this bucket are only counted");

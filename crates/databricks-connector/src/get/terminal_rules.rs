@@ -6,10 +6,7 @@ use connector_core::Phase;
 use flyteidl2::core::{ContainerError, container_error::Kind};
 use task_storage::StorageError;
 
-use crate::get::{
-    outcome::Outcome,
-    phase::{Progress, UserFailures},
-};
+use crate::run_state::{Outcome, Progress, UserFailures};
 
 /// The result of reading the files of an attempt.
 #[derive(Debug, Clone, PartialEq)]
@@ -60,7 +57,9 @@ pub(crate) fn decide(outcome: Outcome, files: OutputFiles, options: RuleOptions)
     let by_run = Decision::Finish { phase, reason: None };
     let error = match outcome {
         Outcome::Succeeded | Outcome::UserFailure => files.error,
-        Outcome::PlatformFailure | Outcome::Final | Outcome::Upstream => return by_run,
+        Outcome::PlatformFailure | Outcome::PermanentFailure | Outcome::UpstreamFailure => {
+            return by_run;
+        }
     };
     match (outcome == Outcome::Succeeded, error) {
         (_, Ok(Some(error))) => {
@@ -216,8 +215,8 @@ mod tests {
     fn error_file_does_not_override_platform_failures_and_stopped_runs() {
         for (outcome, phase) in [
             (Outcome::PlatformFailure, Phase::RetryableFailed),
-            (Outcome::Final, Phase::Failed),
-            (Outcome::Upstream, Phase::Failed),
+            (Outcome::PermanentFailure, Phase::Failed),
+            (Outcome::UpstreamFailure, Phase::Failed),
         ] {
             let files = files(Ok(Some(error(Kind::NonRecoverable))), Ok(false));
             assert_eq!(decide(outcome, files, OPTIONS), finish(phase, None));

@@ -34,7 +34,7 @@ pub(crate) fn optional_text(value: Option<Value>, field: &str) -> Result<Option<
 }
 
 /// True unless the value is null, `{}`, `[]` or blank text.
-pub(crate) fn is_given(value: &Value) -> bool {
+pub(crate) fn is_set(value: &Value) -> bool {
     match value {
         Value::Null => false,
         Value::Object(object) => !object.is_empty(),
@@ -44,14 +44,14 @@ pub(crate) fn is_given(value: &Value) -> bool {
     }
 }
 
-/// True if the object has a value under this key that [`is_given`].
+/// True if the object has a value under this key that [`is_set`].
 pub(crate) fn has(object: &Map<String, Value>, key: &str) -> bool {
-    object.get(key).is_some_and(is_given)
+    object.get(key).is_some_and(is_set)
 }
 
-/// Removes the value under this key and returns it if it [`is_given`].
-pub(crate) fn take_given(object: &mut Map<String, Value>, key: &str) -> Option<Value> {
-    object.remove(key).filter(is_given)
+/// Removes the value under this key and returns it if it [`is_set`].
+pub(crate) fn take_set(object: &mut Map<String, Value>, key: &str) -> Option<Value> {
+    object.remove(key).filter(is_set)
 }
 
 /// Returns the value as a map of strings. Scalars become text, because the API takes only strings in such maps

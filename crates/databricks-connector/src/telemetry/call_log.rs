@@ -21,7 +21,7 @@ pub(crate) async fn counting<T>(work: impl Future<Output = T>) -> T {
 }
 
 /// Counts a request. Requests outside of a call are not counted.
-pub(crate) fn one_more_request() {
+pub(crate) fn count_request() {
     // An error means that this task runs no call.
     let _outside = REQUESTS.try_with(|requests| requests.set(requests.get().saturating_add(1)));
 }

@@ -1,27 +1,49 @@
 //! Prometheus gauges that are computed at scrape time.
 
-use std::{fmt, sync::Arc, time::Instant};
+use std::{collections::BTreeMap, fmt, sync::Arc};
 
 use connector_core::Phase;
+use databricks_client::{
+    CircuitBreakerState, RateLimitSnapshot, RequestClassSnapshot, WorkspaceSnapshot,
+};
 use prometheus_client::{
     collector::Collector,
     encoding::{DescriptorEncoder, EncodeLabelSet},
     metrics::MetricType,
 };
 
-use super::{CircuitBreakerState, RateLimitSnapshot, RequestClassSnapshot, WorkspaceSnapshot};
-use crate::context::Context;
+use super::recorder::Recorder;
+
+/// The values of the gauges.
+#[derive(Debug)]
+pub(crate) struct GaugeValues {
+    /// Recently polled runs by last known phase.
+    pub(crate) runs: BTreeMap<Phase, u64>,
+    pub(crate) workspaces: Vec<WorkspaceSnapshot>,
+}
 
 /// Exports the state of the workspaces and of the tracked runs.
-#[derive(Debug)]
-pub(crate) struct Gauges(pub(crate) Arc<Context>);
+pub(crate) struct Gauges<F> {
+    pub(crate) telemetry: Arc<Recorder>,
+    /// Returns the current values.
+    pub(crate) values: F,
+}
 
-impl Collector for Gauges {
+impl<F> fmt::Debug for Gauges<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Gauges").field("telemetry", &self.telemetry).finish_non_exhaustive()
+    }
+}
+
+impl<F> Collector for Gauges<F>
+where
+    F: Fn() -> GaugeValues + Send + Sync + 'static,
+{
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
-        let phases = self.0.run_tracker.phases(Instant::now());
+        let values = (self.values)();
         let runs = [Phase::WaitingForResources, Phase::Initializing, Phase::Running].map(|phase| {
             #[expect(clippy::cast_precision_loss, reason = "the number of tracked runs is bounded")]
-            let number = phases.get(&phase).copied().unwrap_or_default() as f64;
+            let number = values.runs.get(&phase).copied().unwrap_or_default() as f64;
             ([("phase", phase.as_str())], number)
         });
         gauge(
@@ -32,12 +54,9 @@ impl Collector for Gauges {
         )?;
 
         // Workspaces beyond the limit of label values have no gauges.
-        let labels = self.0.settings.telemetry.metrics.workspaces();
-        let workspaces: Vec<(String, WorkspaceSnapshot)> = self
-            .0
-            .settings
-            .pool
-            .snapshots()
+        let labels = self.telemetry.metrics.workspaces();
+        let workspaces: Vec<(String, WorkspaceSnapshot)> = values
+            .workspaces
             .into_iter()
             .filter_map(|workspace| Some((labels.own(&workspace.host)?, workspace)))
             .collect();
@@ -50,15 +69,15 @@ impl Collector for Gauges {
                 ([("workspace", label.as_str())], f64::from(u8::from(is_open)))
             }),
         )?;
-        let lanes = |value: fn(&RequestClassSnapshot) -> f64| {
+        let by_class = |value: fn(&RequestClassSnapshot) -> f64| {
             workspaces.iter().flat_map(move |(label, workspace)| {
-                let sum = |lane: fn(&RateLimitSnapshot) -> &RequestClassSnapshot| -> f64 {
-                    workspace.rate_limits.iter().map(|budget| value(lane(budget))).sum()
+                let sum = |class: fn(&RateLimitSnapshot) -> &RequestClassSnapshot| -> f64 {
+                    workspace.rate_limits.iter().map(|rate_limit| value(class(rate_limit))).sum()
                 };
-                let labels = |lane| [("workspace", label.as_str()), ("lane", lane)];
+                let labels = |class| [("workspace", label.as_str()), ("lane", class)];
                 [
-                    (labels("reads"), sum(|budget| &budget.reads)),
-                    (labels("writes"), sum(|budget| &budget.writes)),
+                    (labels("reads"), sum(|rate_limit| &rate_limit.reads)),
+                    (labels("writes"), sum(|rate_limit| &rate_limit.writes)),
                 ]
             })
         };
@@ -66,13 +85,13 @@ impl Collector for Gauges {
             &mut encoder,
             "flyte_connector_databricks_calls_in_flight",
             "Calls to the workspace in flight",
-            lanes(|lane| f64::from(lane.in_flight)),
+            by_class(|class| f64::from(class.in_flight)),
         )?;
         gauge(
             &mut encoder,
             "flyte_connector_databricks_budget_per_second",
             "Current rate limit of calls to the workspace; reduced after a 429",
-            lanes(|lane| lane.rate_per_second),
+            by_class(|class| class.rate_per_second),
         )
     }
 }

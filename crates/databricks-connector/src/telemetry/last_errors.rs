@@ -3,10 +3,10 @@
 
 use std::{collections::VecDeque, time::SystemTime};
 
-use super::{ErrorKind, Host};
+use databricks_client::{ErrorKind, Host};
 
 /// The maximum number of failures that are kept.
-const MOST: usize = 50;
+const MAX_ERRORS: usize = 50;
 
 /// A failed request or token refresh.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,7 +37,7 @@ pub(crate) struct LastErrors(VecDeque<LastError>);
 
 impl LastErrors {
     pub(crate) fn push(&mut self, error: LastError) {
-        if self.0.len() >= MOST {
+        if self.0.len() >= MAX_ERRORS {
             self.0.pop_front();
         }
         self.0.push_back(error);
@@ -53,13 +53,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn older_errors_make_room() {
+    fn newest_errors_replace_oldest() {
         let host = Host::parse("w.cloud.databricks.com").unwrap();
         let mut errors = LastErrors::default();
         for status in 500..600 {
             errors.push(LastError::now(&host, "runs/get", ErrorKind::Unavailable, Some(status)));
         }
         let statuses: Vec<_> = errors.latest_first().iter().map(|error| error.status).collect();
-        assert_eq!((statuses.len(), statuses[0]), (MOST, Some(599)));
+        assert_eq!((statuses.len(), statuses[0]), (MAX_ERRORS, Some(599)));
     }
 }

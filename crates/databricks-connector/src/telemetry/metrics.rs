@@ -10,16 +10,18 @@ use std::{
 };
 
 use connector_core::Phase;
+use databricks_client::{Host, RateLimitWait, RequestAttempt, RequestClass, TokenFetch};
 use prometheus_client::{
     encoding::EncodeLabelSet,
     metrics::{counter::Counter, family::Family, histogram::Histogram},
     registry::Registry,
 };
 
-use super::{Host, RateLimitWait, RequestAttempt, RequestClass, TokenFetch};
+use super::unverified_success::UnverifiedSuccesses;
 
-/// Maximum number of workspaces with their own label value. Tasks choose the workspace, so the set must be bounded.
-const MAX_WORKSPACES: usize = 100;
+/// Maximum number of workspaces with their own label value, and of those on the status page. Tasks choose the workspace, so
+/// the set must be bounded.
+pub(super) const MAX_WORKSPACES: usize = 100;
 
 /// Label value of all other workspaces.
 const OTHER: &str = "other";
@@ -49,6 +51,7 @@ pub(crate) struct Metrics {
     run_durations: Histograms<RunLabels>,
     orphans_cancelled: Family<OrphanLabel, Counter>,
     failed_cancels: Counter,
+    unverified_successes: UnverifiedSuccesses,
 }
 
 /// Why a run is an orphan.
@@ -87,9 +90,10 @@ impl Metrics {
             run_durations: Histograms::new_with_constructor(run_histogram),
             orphans_cancelled: Family::default(),
             failed_cancels: Counter::default(),
+            unverified_successes: UnverifiedSuccesses::default(),
         };
         for host in configured {
-            metrics.workspaces.of(host);
+            metrics.workspaces.label(host);
         }
         // Series that must start at zero.
         for orphan in [Orphan::EarlierAttempt, Orphan::Abandoned] {
@@ -154,6 +158,11 @@ impl Metrics {
             "Deletes that returned OK although the run could not be cancelled and may still be running",
             self.failed_cancels.clone(),
         );
+        registry.register(
+            "flyte_connector_databricks_unchecked_successes",
+            "Runs that succeeded in Databricks and whose error.pb and outputs.pb could not be read",
+            self.unverified_successes.count.clone(),
+        );
     }
 
     /// Label values of the `workspace` label.
@@ -163,7 +172,7 @@ impl Metrics {
 
     pub(crate) fn attempted(&self, attempt: &RequestAttempt<'_>) {
         let endpoint = EndpointLabels {
-            workspace: self.workspaces.of(attempt.host),
+            workspace: self.workspaces.label(attempt.host),
             endpoint: attempt.endpoint,
         };
         let is_retry = attempt.number > 1;
@@ -184,7 +193,7 @@ impl Metrics {
 
     pub(crate) fn waited(&self, wait: &RateLimitWait<'_>) {
         let labels = WaitLabels {
-            workspace: self.workspaces.of(wait.host),
+            workspace: self.workspaces.label(wait.host),
             lane: match wait.class {
                 RequestClass::Read => "reads",
                 RequestClass::Write => "writes",
@@ -196,18 +205,18 @@ impl Metrics {
     }
 
     pub(crate) fn breaker_rejected(&self, host: &Host) {
-        let labels = WorkspaceLabel { workspace: self.workspaces.of(host) };
+        let labels = WorkspaceLabel { workspace: self.workspaces.label(host) };
         self.breaker_rejections.get_or_create(&labels).inc();
     }
 
-    pub(crate) fn token_refreshed(&self, mint: &TokenFetch<'_>) {
-        let outcome = if mint.failure.is_none() { "ok" } else { "failed" };
-        self.token_refreshes.get_or_create(&TokenLabels { kind: mint.kind, outcome }).inc();
+    pub(crate) fn token_refreshed(&self, fetch: &TokenFetch<'_>) {
+        let outcome = if fetch.failure.is_none() { "ok" } else { "failed" };
+        self.token_refreshes.get_or_create(&TokenLabels { kind: fetch.kind, outcome }).inc();
     }
 
     /// Records a terminated run. Call it once for each run.
     pub(crate) fn run_ended(&self, host: &Host, run: EndedRun) {
-        let workspace = self.workspaces.of(host);
+        let workspace = self.workspaces.label(host);
         if let Some(took) = run.took {
             let labels = RunLabels { workspace: workspace.clone(), phase: run.phase.as_str() };
             self.run_durations.get_or_create(&labels).observe(took.as_secs_f64());
@@ -226,6 +235,12 @@ impl Metrics {
     pub(crate) fn cancel_failed(&self) {
         self.failed_cancels.inc();
     }
+
+    /// Counts a success with this output prefix whose files could not be checked. Returns its bucket if that has not been
+    /// logged.
+    pub(crate) fn unverified_success(&self, output_prefix: &str) -> Option<String> {
+        self.unverified_successes.record(output_prefix)
+    }
 }
 
 /// The bounded set of values of the `workspace` label.
@@ -234,7 +249,7 @@ pub(crate) struct WorkspaceLabels(Mutex<HashSet<String>>);
 
 impl WorkspaceLabels {
     /// Returns the host, or [`OTHER`] once the set is full.
-    fn of(&self, host: &Host) -> String {
+    fn label(&self, host: &Host) -> String {
         self.own(host).unwrap_or_else(|| OTHER.to_owned())
     }
 

@@ -2,8 +2,10 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use databricks_client::{Host, Observer, RateLimitWait, RequestAttempt, TokenFetch};
+
 use super::{
-    Host, Observer, RateLimitWait, RequestAttempt, TokenFetch, call_log,
+    call_log,
     last_errors::{LastError, LastErrors},
     metrics::Metrics,
 };
@@ -34,7 +36,7 @@ impl Recorder {
 impl Observer for Recorder {
     fn on_attempt(&self, attempt: &RequestAttempt<'_>) {
         self.metrics.attempted(attempt);
-        call_log::one_more_request();
+        call_log::count_request();
         if let Some(kind) = attempt.failure {
             let error = LastError::now(attempt.host, attempt.endpoint, kind, attempt.status);
             self.errors().push(error);
@@ -58,13 +60,13 @@ impl Observer for Recorder {
         }
     }
 
-    fn on_token_fetch(&self, mint: &TokenFetch<'_>) {
-        self.metrics.token_refreshed(mint);
-        if let Some(kind) = mint.failure {
-            self.errors().push(LastError::now(mint.host, "token", kind, None));
+    fn on_token_fetch(&self, fetch: &TokenFetch<'_>) {
+        self.metrics.token_refreshed(fetch);
+        if let Some(kind) = fetch.failure {
+            self.errors().push(LastError::now(fetch.host, "token", kind, None));
         }
         if let Some(next) = &self.next {
-            next.on_token_fetch(mint);
+            next.on_token_fetch(fetch);
         }
     }
 }

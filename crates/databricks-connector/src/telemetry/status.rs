@@ -4,7 +4,7 @@
 
 use std::{
     collections::BTreeMap,
-    time::{Duration, Instant, SystemTime},
+    time::{Duration, SystemTime},
 };
 
 use connector_core::Phase;
@@ -13,14 +13,12 @@ use databricks_client::{
 };
 use serde::Serialize;
 
-use crate::{context::Context, telemetry::LastError};
-
-/// Workspaces that are listed; configured ones come first.
-const MAX_WORKSPACES: usize = 100;
+use super::{last_errors::LastError, metrics::MAX_WORKSPACES};
 
 /// The status of the connector, serialized for the page.
 #[derive(Debug, Serialize)]
 pub(crate) struct Status {
+    /// At most [`MAX_WORKSPACES`]; configured ones come first.
     workspaces: Vec<WorkspaceStatus>,
     /// Workspaces that are not listed.
     workspaces_left_out: usize,
@@ -36,7 +34,8 @@ struct WorkspaceStatus {
     /// Names of the connector's own credentials for it.
     credentials: Vec<String>,
     breaker: BreakerStatus,
-    budgets: Vec<LimiterStatus>,
+    #[serde(rename = "budgets")]
+    rate_limits: Vec<RateLimitStatus>,
     requests: u64,
     retries: u64,
     /// Calls that were rejected because the circuit breaker was open.
@@ -50,16 +49,16 @@ struct BreakerStatus {
 }
 
 #[derive(Debug, Serialize)]
-struct LimiterStatus {
+struct RateLimitStatus {
     credential: String,
     /// The maximum number of concurrent requests, over both request classes.
     limit: u32,
-    reads: LaneStatus,
-    writes: LaneStatus,
+    reads: RequestClassStatus,
+    writes: RequestClassStatus,
 }
 
 #[derive(Debug, Serialize)]
-struct LaneStatus {
+struct RequestClassStatus {
     in_use: u32,
     waiting: usize,
     per_second: f64,
@@ -75,16 +74,13 @@ struct FailureStatus {
 }
 
 impl Status {
-    pub(crate) fn of(context: &Context) -> Self {
-        let settings = &context.settings;
-        let mut own: BTreeMap<&Host, Vec<String>> = BTreeMap::new();
-        for credential in settings.credentials.own.iter() {
-            own.entry(&credential.host).or_default().push(credential.name.clone());
-        }
-        if let Some(host) = &settings.default_host {
-            own.entry(host).or_default();
-        }
-        let called = settings.pool.snapshots();
+    /// Creates the status. `own` are the configured workspaces, each with the names of its credentials.
+    pub(crate) fn new(
+        own: &BTreeMap<&Host, Vec<String>>,
+        called: &[WorkspaceSnapshot],
+        runs: BTreeMap<Phase, u64>,
+        last_errors: &[LastError],
+    ) -> Self {
         let mut workspaces: Vec<WorkspaceStatus> = own
             .iter()
             .map(|(host, names)| {
@@ -98,13 +94,12 @@ impl Status {
         );
         let workspaces_left_out = workspaces.len().saturating_sub(MAX_WORKSPACES);
         workspaces.truncate(MAX_WORKSPACES);
-        let phases = context.run_tracker.phases(Instant::now());
         let name = |(phase, number): (Phase, u64)| (phase.as_str().to_owned(), number);
         Self {
             workspaces,
             workspaces_left_out,
-            runs: phases.into_iter().map(name).collect(),
-            last_errors: settings.telemetry.last_errors().iter().map(FailureStatus::of).collect(),
+            runs: runs.into_iter().map(name).collect(),
+            last_errors: last_errors.iter().map(FailureStatus::new).collect(),
         }
     }
 }
@@ -115,11 +110,11 @@ impl WorkspaceStatus {
         Self {
             host: host.to_string(),
             credentials,
-            breaker: BreakerStatus::of(
+            breaker: BreakerStatus::new(
                 called.map_or(CircuitBreakerState::Closed, |snapshot| snapshot.circuit_breaker),
             ),
-            budgets: called
-                .map(|snapshot| snapshot.rate_limits.iter().map(LimiterStatus::of).collect())
+            rate_limits: called
+                .map(|snapshot| snapshot.rate_limits.iter().map(RateLimitStatus::new).collect())
                 .unwrap_or_default(),
             requests: called.map_or(0, |snapshot| snapshot.attempts),
             retries: called.map_or(0, |snapshot| snapshot.retries),
@@ -129,7 +124,7 @@ impl WorkspaceStatus {
 }
 
 impl BreakerStatus {
-    fn of(breaker: CircuitBreakerState) -> Self {
+    fn new(breaker: CircuitBreakerState) -> Self {
         let (state, failing): (_, Option<Duration>) = match breaker {
             CircuitBreakerState::Closed => ("closed", None),
             CircuitBreakerState::Open { failing_for } => ("open", Some(failing_for)),
@@ -139,25 +134,25 @@ impl BreakerStatus {
     }
 }
 
-impl LimiterStatus {
-    fn of(budget: &RateLimitSnapshot) -> Self {
+impl RateLimitStatus {
+    fn new(rate_limit: &RateLimitSnapshot) -> Self {
         Self {
-            credential: budget.credential.clone(),
-            limit: budget.max_in_flight,
-            reads: LaneStatus::of(budget.reads),
-            writes: LaneStatus::of(budget.writes),
+            credential: rate_limit.credential.clone(),
+            limit: rate_limit.max_in_flight,
+            reads: RequestClassStatus::new(rate_limit.reads),
+            writes: RequestClassStatus::new(rate_limit.writes),
         }
     }
 }
 
-impl LaneStatus {
-    fn of(lane: RequestClassSnapshot) -> Self {
-        Self { in_use: lane.in_flight, waiting: lane.waiting, per_second: lane.rate_per_second }
+impl RequestClassStatus {
+    fn new(class: RequestClassSnapshot) -> Self {
+        Self { in_use: class.in_flight, waiting: class.waiting, per_second: class.rate_per_second }
     }
 }
 
 impl FailureStatus {
-    fn of(error: &LastError) -> Self {
+    fn new(error: &LastError) -> Self {
         Self {
             time: rfc3339(error.at),
             host: error.host.to_string(),

@@ -93,13 +93,13 @@ async fn checks(wrong: bool) -> Vec<WorkspaceCheck> {
     };
     let workspaces = Workspaces::parse(&text.concat(), &(Arc::new(variables) as _)).unwrap();
     let cloud = Some(emulator.cloud_url());
-    let authorities = TokenEndpoints {
+    let token_endpoints = TokenEndpoints {
         azure_login: cloud.clone(),
         azure_metadata: cloud.clone(),
         google_metadata: cloud.clone(),
         google_iam: cloud,
     };
-    let config = Config { workspaces, authorities, ..Config::default() };
+    let config = Config { workspaces, token_endpoints, ..Config::default() };
     let checks = DatabricksConnector::new(config).unwrap().check().await;
     assert!(emulator.runs().is_empty());
     checks

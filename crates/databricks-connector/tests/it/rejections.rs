@@ -157,7 +157,7 @@ fn error_of_an_invalid_configuration_names_its_field() {
         ConfigField::AccessToken
     );
     assert_eq!(
-        field(Config { extra_roots_pem: Some(b"not pem".to_vec()), ..Config::default() }),
+        field(Config { extra_root_certs_pem: Some(b"not pem".to_vec()), ..Config::default() }),
         ConfigField::Roots
     );
 }

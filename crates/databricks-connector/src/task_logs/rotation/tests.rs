@@ -1,7 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::logs::{
+use crate::task_logs::{
     line_splitter::{BufferEnd, first_line_length},
     position::CONTEXT_BYTES,
 };

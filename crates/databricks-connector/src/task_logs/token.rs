@@ -3,15 +3,13 @@
 //! A token is `v2.` followed by base64 of an HMAC-SHA256 signature (32 bytes) and the cursor as JSON. The signature
 //! covers workspace, run and cursor (docs/adr/0009-log-tokens.md).
 
-use std::fmt;
-
 use aws_lc_rs::hmac;
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use connector_core::Error;
 use databricks_client::RunId;
-use secrecy::{ExposeSecret as _, SecretString};
 
 use super::cursor::Cursor;
+use crate::config::log_token_key::LogTokenKey;
 
 /// Prefix of a token; names the format.
 const VERSION: &str = "v2.";
@@ -22,32 +20,12 @@ const MAX_TOKEN: usize = 512 * 1024;
 /// The length of a signature, in bytes.
 const SIGNATURE_BYTES: usize = 32;
 
-/// Signs tokens if the operator configured no key. Not a secret.
-const PUBLIC_KEY: &[u8] = b"flyte-connector-databricks log token";
-
-/// Signs and verifies tokens. Every replica needs the same key.
-#[derive(Clone)]
-pub(crate) struct TokenKey(hmac::Key);
-
-impl fmt::Debug for TokenKey {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("TokenKey")
-    }
-}
-
-impl TokenKey {
-    /// Creates the key from the operator's secret. Without a secret, corrupt tokens and tokens of other runs are still
-    /// rejected, but tokens can be forged.
-    pub(crate) fn new(secret: Option<&SecretString>) -> Self {
-        let secret = secret.map(|secret| secret.expose_secret().as_bytes());
-        Self(hmac::Key::new(hmac::HMAC_SHA256, secret.unwrap_or(PUBLIC_KEY)))
-    }
-
+impl LogTokenKey {
     /// Returns the token of a cursor in the log of this run.
     pub(super) fn token(&self, host: &str, run_id: RunId, cursor: &Cursor) -> String {
         // Infallible: the cursor holds numbers, strings and maps with integer keys.
         let cursor = serde_json::to_vec(cursor).unwrap_or_default();
-        let signature = hmac::sign(&self.0, &signed_bytes(host, run_id, &cursor));
+        let signature = hmac::sign(self.key(), &signed_bytes(host, run_id, &cursor));
         format!("{VERSION}{}", URL_SAFE_NO_PAD.encode([signature.as_ref(), &cursor].concat()))
     }
 
@@ -70,7 +48,7 @@ impl TokenKey {
         let text = token.strip_prefix(VERSION).filter(|text| text.len() <= MAX_TOKEN)?;
         let bytes = URL_SAFE_NO_PAD.decode(text).ok()?;
         let (signature, cursor) = bytes.split_at_checked(SIGNATURE_BYTES)?;
-        hmac::verify(&self.0, &signed_bytes(host, run_id, cursor), signature).ok()?;
+        hmac::verify(self.key(), &signed_bytes(host, run_id, cursor), signature).ok()?;
         serde_json::from_slice(cursor).ok()
     }
 }
@@ -84,9 +62,10 @@ fn signed_bytes(host: &str, run_id: RunId, cursor: &[u8]) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
+    use secrecy::SecretString;
 
     use super::*;
-    use crate::logs::{
+    use crate::task_logs::{
         cursor::{AttemptCursor, EventCursor, LogSource},
         position::Position,
     };
@@ -95,8 +74,8 @@ mod tests {
         "7".parse().unwrap()
     }
 
-    fn key(secret: &str) -> TokenKey {
-        TokenKey::new(Some(&SecretString::from(secret.to_owned())))
+    fn key(secret: &str) -> LogTokenKey {
+        LogTokenKey::new(Some(&SecretString::from(secret.to_owned())))
     }
 
     fn cursor(offset: usize) -> Cursor {
@@ -105,7 +84,7 @@ mod tests {
                 r#"{"r": "2026-11-23--15-00", "o": 18446744073709551615, "a": 9}"#,
             )
             .unwrap(),
-            stderr: crate::logs::rotation::StreamCursor::default(),
+            stderr: crate::task_logs::rotation::StreamCursor::default(),
             stderr_first: true,
         };
         let output = LogSource::RunOutput(Position::default().advanced(offset, &vec![7; offset]));
@@ -129,18 +108,18 @@ mod tests {
 
     #[test]
     fn token_decodes_to_its_cursor() {
-        for key in [TokenKey::new(None), key("secret")] {
+        for key in [LogTokenKey::new(None), key("secret")] {
             let token = key.token("h.example", run_id(), &cursor(300));
             assert_eq!(key.cursor("h.example", run_id(), &token).unwrap(), cursor(300));
         }
-        assert_eq!(TokenKey::new(None).cursor("h", run_id(), "").unwrap(), Cursor::default());
+        assert_eq!(LogTokenKey::new(None).cursor("h", run_id(), "").unwrap(), Cursor::default());
     }
 
     #[test]
     fn tokens_of_other_runs_and_keys_are_rejected() {
         let key = key("secret");
         let token = key.token("h.example", run_id(), &cursor(1));
-        let foreign = TokenKey::new(None).token("h.example", run_id(), &cursor(1));
+        let foreign = LogTokenKey::new(None).token("h.example", run_id(), &cursor(1));
         for (host, id, token) in [
             ("h.example", "8", token.as_str()),
             ("g.example", "7", &token),
@@ -178,7 +157,7 @@ mod tests {
 
         #[test]
         fn arbitrary_text_is_rejected_without_panic(text in "\\PC{0,100}") {
-            prop_assert!(text.is_empty() || TokenKey::new(None).cursor("h", run_id(), &text).is_err());
+            prop_assert!(text.is_empty() || LogTokenKey::new(None).cursor("h", run_id(), &text).is_err());
         }
     }
 }

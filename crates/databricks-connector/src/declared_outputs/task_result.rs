@@ -6,10 +6,7 @@ use databricks_client::{
 };
 use serde_json::{Map, Value, json};
 
-use crate::get::{
-    outcome::Outcome,
-    phase::{Progress, ReportedState},
-};
+use crate::run_state::{Outcome, Progress, ReportedState};
 
 /// The result of a task.
 #[derive(Debug, Clone, PartialEq)]

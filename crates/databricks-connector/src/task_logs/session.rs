@@ -5,7 +5,8 @@ use std::{sync::Arc, time::Instant};
 use connector_core::Error;
 use databricks_client::{Client, ErrorKind, jobs::Run};
 
-use super::{events::Event, known_clusters::KnownClusters, page::Page};
+use super::{events::Event, page::Page};
+use crate::known_clusters::KnownClusters;
 use task_storage::LogStorage;
 
 /// Why reading stops before the page is full.

@@ -14,14 +14,14 @@ pub(crate) enum Outcome {
     /// The platform failed; another attempt may succeed.
     PlatformFailure,
     /// A person or a setting stopped it, or it cannot run as configured.
-    Final,
+    PermanentFailure,
     /// It did not run because an upstream task failed.
-    Upstream,
+    UpstreamFailure,
 }
 
 impl Outcome {
     /// Returns the outcome of a termination code; `None` if unknown (databricks-api.md#termination-codes).
-    pub(super) fn of_code(code: &TerminationCode) -> Option<Self> {
+    pub(super) fn from_code(code: &TerminationCode) -> Option<Self> {
         Some(match code {
             TerminationCode::Success | TerminationCode::SuccessWithFailures => Self::Succeeded,
             TerminationCode::RunExecutionError | TerminationCode::Canceled => Self::UserFailure,
@@ -47,19 +47,21 @@ impl Outcome {
             | TerminationCode::InvalidRunConfiguration
             | TerminationCode::Disabled
             | TerminationCode::ClusterTerminatedByUser
-            | TerminationCode::BudgetPolicyLimitExceeded => Self::Final,
+            | TerminationCode::BudgetPolicyLimitExceeded => Self::PermanentFailure,
             TerminationCode::Other(_) => return None,
         })
     }
 
     /// Returns the outcome of a legacy result; `None` if unknown (databricks-api.md#legacy-state).
-    pub(super) fn of_result(result: &ResultState) -> Option<Self> {
+    pub(super) fn from_result(result: &ResultState) -> Option<Self> {
         Some(match result {
             ResultState::Success | ResultState::SuccessWithFailures => Self::Succeeded,
             ResultState::Failed | ResultState::Timedout => Self::UserFailure,
             ResultState::MaximumConcurrentRunsReached => Self::PlatformFailure,
-            ResultState::Canceled | ResultState::Excluded | ResultState::Disabled => Self::Final,
-            ResultState::UpstreamFailed | ResultState::UpstreamCanceled => Self::Upstream,
+            ResultState::Canceled | ResultState::Excluded | ResultState::Disabled => {
+                Self::PermanentFailure
+            }
+            ResultState::UpstreamFailed | ResultState::UpstreamCanceled => Self::UpstreamFailure,
             ResultState::Evicted | ResultState::UpstreamEvicted | ResultState::Other(_) => {
                 return None;
             }

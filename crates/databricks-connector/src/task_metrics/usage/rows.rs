@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use connector_core::{Error, ErrorKind, Sample, Series};
 use databricks_client::statements::StatementRows;
 
-use crate::metrics::{
+use crate::task_metrics::{
     series::MachineUsage,
     window::{self, ClippedWindow},
 };

@@ -1,9 +1,11 @@
 //! The Flyte phase of a Databricks run (docs/phases.md, docs/reference/states.md). Pure.
 //!
-//! Considers only the states that Databricks reports. [`super::terminal_rules`] considers the
+//! Considers only the states that Databricks reports. `crate::get::terminal_rules` considers the
 //! output files.
 
 #![deny(clippy::wildcard_enum_match_arm)]
+
+mod outcome;
 
 use connector_core::Phase;
 use databricks_client::jobs::{
@@ -11,7 +13,7 @@ use databricks_client::jobs::{
     TerminationCode, TerminationType,
 };
 
-use super::outcome::Outcome;
+pub(crate) use outcome::Outcome;
 
 /// The phase of a task whose own code failed or whose run timed out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -45,7 +47,7 @@ impl Progress {
             Self::Running => Phase::Running,
             Self::Ended(Outcome::Succeeded) => Phase::Succeeded,
             Self::Ended(Outcome::PlatformFailure) => Phase::RetryableFailed,
-            Self::Ended(Outcome::Final | Outcome::Upstream) => Phase::Failed,
+            Self::Ended(Outcome::PermanentFailure | Outcome::UpstreamFailure) => Phase::Failed,
             Self::Ended(Outcome::UserFailure) => match user_failures {
                 UserFailures::Retryable => Phase::RetryableFailed,
                 UserFailures::Permanent => Phase::Failed,
@@ -62,13 +64,14 @@ impl Progress {
 /// Returns the progress of a run. A run that an upstream task stopped has the outcome of the failed task, if known.
 pub(crate) fn run_progress(run: &Run) -> Progress {
     match ReportedState::from(run).progress() {
-        Progress::Ended(Outcome::Upstream) => {
+        Progress::Ended(Outcome::UpstreamFailure) => {
             let failure = run.latest_attempts().into_iter().find_map(|task| {
                 let reported = ReportedState::from(task);
                 match reported.progress() {
                     Progress::Ended(
-                        outcome
-                        @ (Outcome::UserFailure | Outcome::PlatformFailure | Outcome::Final),
+                        outcome @ (Outcome::UserFailure
+                        | Outcome::PlatformFailure
+                        | Outcome::PermanentFailure),
                     ) if !reported.was_skipped() => Some(outcome),
                     Progress::Ended(_)
                     | Progress::WaitingForResources
@@ -76,7 +79,7 @@ pub(crate) fn run_progress(run: &Run) -> Progress {
                     | Progress::Running => None,
                 }
             });
-            Progress::Ended(failure.unwrap_or(Outcome::Upstream))
+            Progress::Ended(failure.unwrap_or(Outcome::UpstreamFailure))
         }
         other @ (Progress::Ended(_)
         | Progress::WaitingForResources
@@ -205,15 +208,19 @@ impl<'a> ReportedState<'a> {
             details.and_then(|details| details.kind.as_ref()),
             Some(TerminationType::InternalError | TerminationType::CloudFailure)
         );
-        let by_code = self.termination_code().and_then(Outcome::of_code);
-        let outcome = by_code.or_else(|| self.result().and_then(Outcome::of_result));
+        let by_code = self.termination_code().and_then(Outcome::from_code);
+        let outcome = by_code.or_else(|| self.result().and_then(Outcome::from_result));
         match (outcome, is_platform_failure) {
             (Some(Outcome::Succeeded), _) => Outcome::Succeeded,
-            (Some(Outcome::Final), true) if self.was_stopped() => Outcome::Final,
+            (Some(Outcome::PermanentFailure), true) if self.was_stopped() => {
+                Outcome::PermanentFailure
+            }
             (_, true) => Outcome::PlatformFailure,
             (Some(outcome), false) => outcome,
             (None, false) => match self.life_cycle() {
-                Some(LifeCycleState::Skipped) if self.result().is_none() => Outcome::Final,
+                Some(LifeCycleState::Skipped) if self.result().is_none() => {
+                    Outcome::PermanentFailure
+                }
                 // Ended for an unknown reason: another attempt may succeed.
                 _ => Outcome::PlatformFailure,
             },

@@ -9,7 +9,7 @@ pub(super) fn is_job_cluster(cluster: &Cluster) -> bool {
 
 /// The folder with the logs of one driver.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Destination {
+pub(crate) enum Destination {
     /// A DBFS path.
     Dbfs(String),
     /// A path under `/Volumes`.
@@ -23,7 +23,7 @@ impl Destination {
     /// chooses the cluster id, so a user cannot make the path point at the logs of another cluster.
     ///
     /// Returns `None` if the cluster delivers no logs, and if it is not a job cluster: its logs contain other runs.
-    pub(super) fn of(cluster: &Cluster) -> Option<Self> {
+    pub(super) fn from_cluster(cluster: &Cluster) -> Option<Self> {
         if !is_job_cluster(cluster) {
             return None;
         }
@@ -55,7 +55,7 @@ impl Destination {
     }
 
     /// Returns the folder as a path or URL.
-    pub(super) fn path(&self) -> &str {
+    pub(crate) fn path(&self) -> &str {
         match self {
             Self::Dbfs(path) | Self::Volume(path) => path,
             Self::S3 { url, .. } => url,
@@ -76,7 +76,7 @@ mod tests {
 
     fn of(source: &str, id: &str, conf: &Value) -> Option<Destination> {
         let cluster = json!({"cluster_id": id, "cluster_source": source, "cluster_log_conf": conf});
-        Destination::of(&serde_json::from_value(cluster).unwrap())
+        Destination::from_cluster(&serde_json::from_value(cluster).unwrap())
     }
 
     #[test]

@@ -10,19 +10,16 @@ mod attempts;
 mod clusters;
 mod cursor;
 mod delivered_logs;
-mod destination;
 mod driver_folder;
 mod events;
-pub(crate) mod known_clusters;
 mod line_splitter;
-pub(crate) mod options;
 mod page;
 mod position;
 mod reader;
 mod rotation;
 mod run_output;
 mod session;
-pub(crate) mod token;
+mod token;
 
 use std::time::{Instant, SystemTime};
 
@@ -45,7 +42,7 @@ pub(crate) async fn page(
 ) -> Result<LogPage, Error> {
     let settings = &context.settings;
     let (host, run_id) = (meta.databricks_instance.as_str(), meta.run_id);
-    let mut cursor = settings.log_tokens.cursor(host, run_id, &request.token)?;
+    let mut cursor = settings.log_token_key.cursor(host, run_id, &request.token)?;
     let client = context.client_without_connection(cx, meta).await?;
     let (lines, is_last) = match client.get_run(run_id).await {
         Ok(run) => {
@@ -68,7 +65,7 @@ pub(crate) async fn page(
     if lines.is_empty() && !is_last && !request.token.is_empty() {
         delay_empty_page(context, cx).await;
     }
-    let next_token = (!is_last).then(|| settings.log_tokens.token(host, run_id, &cursor));
+    let next_token = (!is_last).then(|| settings.log_token_key.token(host, run_id, &cursor));
     Ok(LogPage { lines, next_token })
 }
 

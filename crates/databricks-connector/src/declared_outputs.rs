@@ -4,7 +4,7 @@
 //! succeeded, [`read`] fills them from the result of its last task.
 
 mod literals;
-pub(super) mod read;
+pub(crate) mod read;
 mod task_result;
 
 use std::collections::BTreeMap;
@@ -42,8 +42,8 @@ pub(crate) enum OutputType {
 /// # Errors
 ///
 /// `InvalidTask` if there are too many.
-pub(crate) fn of_request(cx: &CreateContext) -> Result<DeclaredOutputs, Error> {
-    let declared = cx.template.interface.as_ref().map(of_interface).unwrap_or_default();
+pub(crate) fn from_request(cx: &CreateContext) -> Result<DeclaredOutputs, Error> {
+    let declared = cx.template.interface.as_ref().map(from_interface).unwrap_or_default();
     if declared.len() > MAX_OUTPUTS {
         return Err(Error::invalid_task(format!(
             "the task declares {} outputs; the limit for a workload that is not a Flyte function is {MAX_OUTPUTS}",
@@ -60,7 +60,7 @@ pub(crate) fn of_request(cx: &CreateContext) -> Result<DeclaredOutputs, Error> {
     Ok(declared)
 }
 
-fn of_interface(interface: &TypedInterface) -> DeclaredOutputs {
+fn from_interface(interface: &TypedInterface) -> DeclaredOutputs {
     let variables =
         interface.outputs.as_ref().map(|outputs| outputs.variables.as_slice()).unwrap_or_default();
     variables
@@ -103,7 +103,7 @@ mod tests {
                 outputs: Some(VariableMap { variables }),
                 ..TypedInterface::default()
             });
-            of_request(&cx).map(|declared| declared.len()).map_err(|error| error.to_string())
+            from_request(&cx).map(|declared| declared.len()).map_err(|error| error.to_string())
         };
         let names = |count: usize| (0..count).map(|n| format!("o{n}")).collect::<Vec<_>>();
         assert_eq!(declared(&names(100)), Ok(100));

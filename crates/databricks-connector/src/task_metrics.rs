@@ -12,7 +12,7 @@ mod timeline;
 #[cfg(feature = "system-tables")]
 mod usage;
 #[cfg(not(feature = "system-tables"))]
-#[path = "metrics/usage_disabled.rs"]
+#[path = "task_metrics/usage_disabled.rs"]
 mod usage;
 mod window;
 
@@ -23,11 +23,14 @@ use databricks_client::{Client, jobs::Run};
 
 use self::{
     series::{MachineUsage, UnsampledSeries},
-    timeline::{AttemptPart, RunTimeline},
+    timeline::AttemptPart,
     window::{ClippedWindow, Window, since_epoch},
 };
 
-use crate::{config::warehouse::Warehouse, context::Context, error, run_meta::RunMeta};
+use crate::{
+    config::warehouse::Warehouse, context::Context, error, run_meta::RunMeta,
+    run_timeline::RunTimeline,
+};
 
 /// Bounds the reads for metrics that were not requested by name.
 const OPTIONAL_READ_TIMEOUT: Duration = Duration::from_secs(5);
@@ -227,15 +230,6 @@ impl<'a> Query<'a> {
         });
         Ok(sampled.collect())
     }
-}
-
-/// Returns how long a run took, and how long until its first task was running, as far as known.
-pub(crate) fn durations(run: &Run) -> (Option<Duration>, Option<Duration>) {
-    // Both depend on recorded times only, so the current time is not needed.
-    let timeline = RunTimeline::new(run, 0);
-    let total = timeline.as_ref().and_then(RunTimeline::total);
-    let until_running = timeline.as_ref().and_then(RunTimeline::until_running);
-    (total.map(Duration::from_millis), until_running.map(Duration::from_millis))
 }
 
 #[cfg(test)]

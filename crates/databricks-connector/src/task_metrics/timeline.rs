@@ -1,23 +1,14 @@
-//! When a run was queued, prepared, running and cleaned up, as series (databricks-api.md#runs-get).
+//! The timeline of a run as series (databricks-api.md#runs-get).
 //!
 //! Pure; times are milliseconds since the epoch.
 
-use databricks_client::jobs::{Run, RunTask};
+use databricks_client::jobs::RunTask;
 
 use super::series::{Curve, UnsampledSeries};
-use crate::get::{
-    outcome::Outcome,
-    phase::{self, Progress, ReportedState},
+use crate::{
+    run_state::{self, Outcome, Progress, ReportedState},
+    run_timeline::{RunTimeline, attempt_number, duration, time},
 };
-
-/// The timeline of a run.
-#[derive(Debug)]
-pub(super) struct RunTimeline<'a> {
-    run: &'a Run,
-    pub(super) start: u64,
-    /// When the run ended, or the current time.
-    pub(super) end: u64,
-}
 
 /// A measured part of an attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,16 +16,6 @@ pub(super) enum AttemptPart {
     Setup,
     Execution,
     Cleanup,
-}
-
-/// When each part of an attempt began, as far as it has.
-#[derive(Debug, Default, Clone, Copy)]
-struct AttemptTimeline {
-    start: u64,
-    setup: Option<u64>,
-    execution: Option<u64>,
-    cleanup: Option<u64>,
-    end: Option<u64>,
 }
 
 /// The state of a task, as a value of the label `state`.
@@ -57,33 +38,10 @@ const TASK_STATES: [(TaskState, &str); 6] = [
     (TaskState::Skipped, "skipped"),
 ];
 
-impl<'a> RunTimeline<'a> {
-    /// Returns the timeline up to `now`. Returns `None` if the run has not started.
-    pub(super) fn new(run: &'a Run, now: u64) -> Option<Self> {
-        let start = time(run.start_time)?;
-        let end = time(run.end_time).filter(|_| phase::has_ended(run));
-        Some(Self { run, start, end: end.unwrap_or(now).max(start) })
-    }
-
-    /// Returns the duration of the run. Returns `None` while it has no end time.
-    pub(super) fn total(&self) -> Option<u64> {
-        Some(time(self.run.end_time)?.saturating_sub(self.start))
-    }
-
-    /// Returns the time from the start of the run until its first task was running. Returns `None` if none was.
-    pub(super) fn until_running(&self) -> Option<u64> {
-        let was_running = self.run.tasks.iter().filter(|task| {
-            duration(task.execution_duration).is_some_and(|took| took > 0)
-                || ReportedState::from(*task).progress() == Progress::Ended(Outcome::Succeeded)
-                || !phase::has_ended(self.run)
-        });
-        let first = was_running.filter_map(|task| self.attempt(task)?.execution).min()?;
-        Some(first.saturating_sub(self.start))
-    }
-
+impl RunTimeline<'_> {
     /// Returns the time in the queue.
     pub(super) fn queue_duration(&self) -> Vec<UnsampledSeries> {
-        let end = match (phase::run_progress(self.run), duration(self.run.queue_duration)) {
+        let end = match (run_state::run_progress(self.run), duration(self.run.queue_duration)) {
             (Progress::WaitingForResources, _) => None,
             (_, Some(queue)) => Some((self.start.saturating_add(queue), queue)),
             (_, None) => return Vec::new(),
@@ -95,7 +53,7 @@ impl<'a> RunTimeline<'a> {
     pub(super) fn run_duration(&self) -> Vec<UnsampledSeries> {
         let measured = duration(self.run.run_duration).filter(|measured| *measured > 0);
         let total = measured.unwrap_or(self.end - self.start);
-        let end = phase::has_ended(self.run).then_some((self.end, total));
+        let end = run_state::has_ended(self.run).then_some((self.end, total));
         vec![UnsampledSeries::new(&[], Curve::Elapsed { from: self.start, end })]
     }
 
@@ -164,71 +122,10 @@ impl<'a> RunTimeline<'a> {
         if tasks == 0 { Vec::new() } else { series.collect() }
     }
 
-    /// Returns the run's clusters without duplicates, each with the start of its first attempt.
-    pub(super) fn clusters(&self) -> Vec<(&'a str, u64)> {
-        let mut clusters: Vec<(&str, u64)> = Vec::new();
-        for task in &self.run.tasks {
-            let cluster = task.cluster_instance.as_ref();
-            let id = cluster.and_then(|cluster| cluster.cluster_id.as_deref()).unwrap_or_default();
-            if id.is_empty() {
-                continue;
-            }
-            let since = time(task.start_time).unwrap_or(self.start);
-            match clusters.iter_mut().find(|(known, _)| *known == id) {
-                Some((_, known)) => *known = since.min(*known),
-                None => clusters.push((id, since)),
-            }
-        }
-        clusters
-    }
-
-    /// Returns the clusters that were in use by `until`.
-    pub(super) fn clusters_until(&self, until: u64) -> Vec<&'a str> {
-        let clusters = self.clusters().into_iter().filter(|(_, since)| *since <= until);
-        clusters.map(|(id, _)| id).collect()
-    }
-
-    fn attempts_of(&self, latest: &RunTask) -> impl Iterator<Item = &'a RunTask> {
-        let key = latest.task_key.clone();
-        self.run.tasks.iter().filter(move |task| task.task_key == key)
-    }
-
-    /// Returns when each part of an attempt began. The parts follow one another without gaps.
-    ///
-    /// The parts of an ended attempt are counted back from its end, because not every service includes the time in the
-    /// queue in the time of the attempt.
-    fn attempt(&self, task: &RunTask) -> Option<AttemptTimeline> {
-        let start = time(task.start_time)?;
-        let mut timeline = AttemptTimeline { start, ..AttemptTimeline::default() };
-        let queue = duration(task.queue_duration).unwrap_or(0);
-        let setup = duration(task.setup_duration).unwrap_or(0);
-        let execution = duration(task.execution_duration).unwrap_or(0);
-        let cleanup = duration(task.cleanup_duration).unwrap_or(0);
-        let progress = ReportedState::from(task).progress();
-        let mut setup_start = start.saturating_add(queue);
-        let has_ended = phase::attempt_has_ended(self.run, task);
-        if has_ended {
-            let end = time(task.end_time).unwrap_or(self.end).max(start);
-            timeline.end = Some(end);
-            let took = setup.saturating_add(execution).saturating_add(cleanup);
-            setup_start = setup_start.min(end.saturating_sub(took)).max(start);
-        }
-        let execution_start = setup_start.saturating_add(setup);
-        let cleanup_start = execution_start.saturating_add(execution);
-        let has_executed = has_ended || progress == Progress::Running;
-        let is_cleaning_up = task.is_terminating() && execution > 0;
-        if progress != Progress::WaitingForResources || has_ended {
-            timeline.setup = Some(setup_start);
-            timeline.execution = has_executed.then_some(execution_start);
-            timeline.cleanup = (has_ended || is_cleaning_up).then_some(cleanup_start);
-        }
-        Some(timeline)
-    }
-
     /// Appends the states of an attempt with their times. After an attempt that is not the latest, the task waits.
     fn push_states(&self, task: &RunTask, is_latest: bool, states: &mut Vec<(u64, TaskState)>) {
         let reported = ReportedState::from(task);
-        let has_ended = phase::attempt_has_ended(self.run, task);
+        let has_ended = run_state::attempt_has_ended(self.run, task);
         let timeline = self.attempt(task);
         if let Some(timeline) = timeline {
             let is_measured = |part| duration(part).is_some_and(|took| took > 0);
@@ -255,19 +152,4 @@ impl<'a> RunTimeline<'a> {
             states.push((end.unwrap_or(self.end), state));
         }
     }
-}
-
-/// Returns the number of an attempt of its task, from 1.
-fn attempt_number(task: &RunTask) -> u32 {
-    u32::try_from(task.attempt_number.unwrap_or(0)).unwrap_or(0).saturating_add(1)
-}
-
-/// Converts a time of the API. Zero means that there is none.
-fn time(milliseconds: Option<i64>) -> Option<u64> {
-    u64::try_from(milliseconds?).ok().filter(|since| *since > 0)
-}
-
-/// Converts a duration of the API.
-fn duration(milliseconds: Option<i64>) -> Option<u64> {
-    u64::try_from(milliseconds?).ok()
 }

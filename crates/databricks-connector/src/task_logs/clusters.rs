@@ -6,9 +6,9 @@ use super::{
     attempts::TaskAttempt,
     cursor::{AttemptCursor, EventCursor},
     events::{self, CLUSTER_EVENT_TYPES},
-    known_clusters::ClusterFacts,
     session::{Interrupt, ReadSession, is_transient},
 };
+use crate::known_clusters::ClusterFacts;
 
 /// Events of a cluster that one page reads.
 const MAX_EVENTS: u32 = 500;

@@ -5,10 +5,7 @@ use databricks_client::{
     jobs::{Run, RunTask},
 };
 
-use crate::get::{
-    outcome::Outcome,
-    phase::{self, Progress, ReportedState},
-};
+use crate::run_state::{self, Outcome, Progress, ReportedState};
 
 /// One attempt of one task.
 #[derive(Debug)]
@@ -60,7 +57,7 @@ fn attempt_state(run: &Run, task: &RunTask) -> AttemptState {
         Progress::Ended(outcome) => {
             AttemptState::Ended { failed: outcome != Outcome::Succeeded && !reported.was_skipped() }
         }
-        _ if phase::has_ended(run) => AttemptState::Ended { failed: false },
+        _ if run_state::has_ended(run) => AttemptState::Ended { failed: false },
         Progress::Running => AttemptState::Running,
         Progress::WaitingForResources | Progress::Initializing => AttemptState::Pending,
     }

@@ -12,14 +12,14 @@ const MAX_BUCKETS: usize = 1_000;
 
 /// Unverified successes since the start of the process.
 #[derive(Debug, Default)]
-pub(crate) struct UnverifiedSuccesses {
-    pub(crate) count: Counter,
+pub(super) struct UnverifiedSuccesses {
+    pub(super) count: Counter,
     buckets: Mutex<HashSet<String>>,
 }
 
 impl UnverifiedSuccesses {
     /// Counts a success with this output prefix. Returns its bucket if that has not been logged.
-    pub(crate) fn record(&self, output_prefix: &str) -> Option<String> {
+    pub(super) fn record(&self, output_prefix: &str) -> Option<String> {
         self.count.inc();
         let bucket = bucket_of(output_prefix);
         let mut buckets = self.buckets.lock().unwrap_or_else(PoisonError::into_inner);

@@ -8,7 +8,8 @@ use std::{
 use databricks_client::{Client, Error};
 use tracing::Instrument as _;
 
-use super::{destination::Destination, session::is_transient};
+use super::session::is_transient;
+use crate::known_clusters::Destination;
 use task_storage::{LogFile, LogStorage, S3Folder, StorageError, StorageFuture};
 
 /// The folder of one driver.

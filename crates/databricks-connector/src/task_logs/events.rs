@@ -11,10 +11,9 @@ use databricks_client::{
 };
 
 use super::cursor::AttemptCursor;
-use crate::get::{
-    outcome::Outcome,
-    phase::{Progress, ReportedState},
-    reason,
+use crate::{
+    get::reason,
+    run_state::{Outcome, Progress, ReportedState},
 };
 
 /// A line that is written once per attempt. Each is a bit of [`AttemptCursor::written`].
