@@ -9,14 +9,14 @@ use serde_json::{Map, Value};
 use crate::task::json;
 
 /// Writes the tag into the description of a task that has none.
-pub(crate) fn describe(run_tag: &RunTag, task: &mut Map<String, Value>) {
+pub(crate) fn write_description(run_tag: &RunTag, task: &mut Map<String, Value>) {
     if !json::has(task, "description") {
         task.insert("description".to_owned(), Value::String(run_tag.to_string()));
     }
 }
 
 /// True if the run is for the same action, and for the same or an earlier attempt ([`RunTag::covers`]).
-pub(crate) fn covers(run_tag: &RunTag, run: &Run) -> bool {
+pub(crate) fn is_same_or_earlier_attempt(run_tag: &RunTag, run: &Run) -> bool {
     let descriptions = run.tasks.iter().filter_map(|task| task.description.as_deref());
     let texts = run.run_name.as_deref().into_iter().chain(descriptions);
     texts.filter_map(RunTag::find).any(|found| run_tag.covers(&found))
@@ -37,15 +37,18 @@ mod tests {
         let [first, second, third] = [1, 2, 3]
             .map(|attempt| RunTag::find(&format!("[flyte:fedcba9876543210:{attempt}]")).unwrap());
         let named = |tag: &RunTag| run(json!({"run_name": format!("flyte t (p/d/r/a0) {tag}")}));
-        assert!(covers(&second, &named(&first)));
-        assert!(covers(&second, &named(&second)));
-        assert!(!covers(&second, &named(&third)));
+        assert!(is_same_or_earlier_attempt(&second, &named(&first)));
+        assert!(is_same_or_earlier_attempt(&second, &named(&second)));
+        assert!(!is_same_or_earlier_attempt(&second, &named(&third)));
         let described = run(
             json!({"run_name": "nightly", "tasks": [{"task_key": "t", "description": first.to_string()}]}),
         );
-        assert!(covers(&second, &described));
+        assert!(is_same_or_earlier_attempt(&second, &described));
         for strange in ["", "[flyte:", "[flyte:x]", "[flyte:x:y]", "[flyte:0123456789abcdef:1]"] {
-            assert!(!covers(&second, &run(json!({ "run_name": strange }))), "{strange}");
+            assert!(
+                !is_same_or_earlier_attempt(&second, &run(json!({ "run_name": strange }))),
+                "{strange}"
+            );
         }
     }
 }

@@ -204,7 +204,7 @@ impl<'a> RunAdditions<'a> {
             cluster_tags::tag_clusters(task, &self.tags)?;
             integers::write_job_ids(task)?;
             if let Some(run_tag) = description.take() {
-                run_tag::describe(run_tag, task);
+                run_tag::write_description(run_tag, task);
             }
         }
         let shared = run.get_mut("job_clusters").and_then(Value::as_array_mut);

@@ -2,7 +2,7 @@
 //! that was reported to Flyte as failed.
 //!
 //! Orphans are recognized by their run tag: the same action, and the same or an earlier attempt
-//! ([`run_tag::covers`]).
+//! ([`run_tag::is_same_or_earlier_attempt`]).
 
 use std::time::Instant;
 
@@ -111,7 +111,8 @@ async fn cancel_active(
     let (mut cancelled, mut failed) = (0, None);
     for _ in 0..MAX_PAGES {
         let page = client.list_runs(&list).await?;
-        for run in page.runs.iter().filter(|run| run_tag::covers(run_tag, run)) {
+        for run in page.runs.iter().filter(|run| run_tag::is_same_or_earlier_attempt(run_tag, run))
+        {
             let Some(run_id) = run.run_id else { continue };
             if let Err(error) = client.cancel_run(run_id).await {
                 failed.get_or_insert(error);
