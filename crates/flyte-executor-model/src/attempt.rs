@@ -1,7 +1,7 @@
 //! The state of one attempt in the executor's connector plugin and its cache (flyte-contract.md#gettask).
 
-use crate::report::{self, Fault, Kind, Phase, Report, TaskError};
-use crate::settings::Settings;
+use crate::report::{self, CallFailure, ErrorClass, Phase, Report, TaskError};
+use crate::settings::ExecutorSettings;
 use flyteidl2::connector::Resource;
 
 /// Whether the outputs of the task exist, if the response contains none.
@@ -48,7 +48,7 @@ impl Attempt {
     }
 
     /// Decides whether to poll the attempt now.
-    pub fn poll(&mut self, settings: &Settings) -> NextPoll {
+    pub fn poll(&mut self, settings: &ExecutorSettings) -> NextPoll {
         if self.stopped || self.latest.as_ref().is_some_and(report::is_terminal) {
             return NextPoll::Stop;
         }
@@ -61,12 +61,12 @@ impl Attempt {
     }
 
     /// Records the result of a `GetTask` call.
-    pub fn got(&mut self, answer: Result<Resource, &Fault>) {
-        match answer {
+    pub fn got(&mut self, response: Result<Resource, &CallFailure>) {
+        match response {
             Ok(resource) => self.latest = Some(resource),
-            Err(fault) => {
+            Err(failure) => {
                 self.failures += 1;
-                self.last_error = fault.of_get();
+                self.last_error = failure.get_message();
             }
         }
     }
@@ -99,7 +99,7 @@ impl Attempt {
             return Ok(if self.stopped {
                 let error = TaskError {
                     code: "AutoRefreshCacheFailed",
-                    kind: Kind::User,
+                    class: ErrorClass::User,
                     message: self.last_error.clone(),
                 };
                 Report::failure(Phase::PermanentFailure, error)

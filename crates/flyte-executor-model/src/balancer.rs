@@ -69,17 +69,17 @@ impl Balancer {
             states: Mutex::new(vec![State::Connecting; addresses.len()]),
             changed: Notify::new(),
         });
-        let replicas = addresses.iter().enumerate().map(|(place, address)| {
+        let replicas = addresses.iter().enumerate().map(|(index, address)| {
             let (sender, receiver) = watch::channel(*address);
-            let task = tokio::spawn(keep_connected(place, receiver, backoff, Arc::clone(&shared)));
+            let task = tokio::spawn(keep_connected(index, receiver, backoff, Arc::clone(&shared)));
             Replica { address: sender, task }
         });
         Self { replicas: replicas.collect(), turn: AtomicUsize::new(0), shared }
     }
 
     /// Changes the address of a replica, as a name resolver does.
-    pub fn set_address(&self, place: usize, address: SocketAddr) {
-        if let Some(replica) = self.replicas.get(place) {
+    pub fn set_address(&self, index: usize, address: SocketAddr) {
+        if let Some(replica) = self.replicas.get(index) {
             replica.address.send_replace(address);
         }
     }
@@ -104,8 +104,9 @@ impl Balancer {
                 let turn = self.turn.fetch_add(1, Ordering::Relaxed) % ready.len();
                 return ready.get(turn).map(|connection| Ok((*connection).clone()));
             }
-            let fault = states.iter().map(State::fault).collect::<Option<Vec<&str>>>()?;
-            let last = fault.last().copied().unwrap_or("no replica");
+            let connect_error =
+                states.iter().map(State::connect_error).collect::<Option<Vec<&str>>>()?;
+            let last = connect_error.last().copied().unwrap_or("no replica");
             (!wait_for_ready).then(|| Err(format!("last connection error: {last}")))
         })
         .await
@@ -132,9 +133,9 @@ impl State {
     }
 
     /// Returns the connection error of a FAILING replica.
-    fn fault(&self) -> Option<&str> {
+    fn connect_error(&self) -> Option<&str> {
         match self {
-            Self::Failing(fault) => Some(fault),
+            Self::Failing(connect_error) => Some(connect_error),
             Self::Connecting | Self::Ready(_) => None,
         }
     }
@@ -145,8 +146,8 @@ impl Shared {
         self.states.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn set(&self, place: usize, state: State) {
-        if let Some(slot) = self.lock().get_mut(place) {
+    fn set(&self, index: usize, state: State) {
+        if let Some(slot) = self.lock().get_mut(index) {
             *slot = state;
         }
         self.changed.notify_waiters();
@@ -155,7 +156,7 @@ impl Shared {
 
 /// Keeps one replica connected.
 async fn keep_connected(
-    place: usize,
+    index: usize,
     mut address: watch::Receiver<SocketAddr>,
     backoff: ConnectBackoff,
     shared: Arc<Shared>,
@@ -167,18 +168,18 @@ async fn keep_connected(
             Ok((connection, served)) => {
                 failures = 0;
                 let closed = connection.sender.clone();
-                shared.set(place, State::Ready(connection));
+                shared.set(index, State::Ready(connection));
                 tokio::select! {
                     () = served => {}
                     // After GOAWAY the connection takes no new calls, while those in flight finish.
                     () = closed_for_calls(closed) => {}
                     changed = address.changed() => if changed.is_err() { return },
                 }
-                shared.set(place, State::Connecting);
+                shared.set(index, State::Connecting);
             }
-            Err(fault) => {
+            Err(connect_error) => {
                 failures += 1;
-                shared.set(place, State::Failing(fault));
+                shared.set(index, State::Failing(connect_error));
                 tokio::select! {
                     () = sleep(backoff.wait(failures, fastrand::f64())) => {}
                     changed = address.changed() => if changed.is_err() { return },

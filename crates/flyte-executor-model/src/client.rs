@@ -1,7 +1,7 @@
 //! Calls the connector with deadline, wait-for-ready and retries, as grpc-go does.
 
 use crate::balancer::{Balancer, Connection};
-use crate::report::Fault;
+use crate::report::CallFailure;
 use crate::service_config::{Retries, ServiceConfig};
 use flyteidl2::connector::async_connector_service_client::AsyncConnectorServiceClient;
 use flyteidl2::connector::{
@@ -34,7 +34,7 @@ pub struct Client {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum TryOutcome {
     /// The replica responded with this code.
-    Answered(Code),
+    Responded(Code),
     /// The connection broke during the call. The replica may have executed it.
     Broken,
     /// The connection closed before the call was sent, so that it is retried transparently.
@@ -56,30 +56,30 @@ pub struct Try {
 #[derive(Debug, Clone)]
 pub struct CallResult<T> {
     /// The response or error that the executor sees.
-    pub answer: Result<T, Fault>,
+    pub response: Result<T, CallFailure>,
     /// All tries.
     pub tries: Vec<Try>,
 }
 
 /// A request of the executor.
 trait Rpc: Clone + Send + Sync {
-    type Answer: Send;
+    type Response: Send;
     fn send(
         self,
         connection: AsyncConnectorServiceClient<Wire>,
         timeout: Option<Duration>,
-    ) -> BoxFuture<'static, Result<Response<Self::Answer>, Status>>;
+    ) -> BoxFuture<'static, Result<Response<Self::Response>, Status>>;
 }
 
 macro_rules! rpc {
-    ($request:ty, $answer:ty, $method:ident) => {
+    ($request:ty, $response:ty, $method:ident) => {
         impl Rpc for $request {
-            type Answer = $answer;
+            type Response = $response;
             fn send(
                 self,
                 mut connection: AsyncConnectorServiceClient<Wire>,
                 timeout: Option<Duration>,
-            ) -> BoxFuture<'static, Result<Response<$answer>, Status>> {
+            ) -> BoxFuture<'static, Result<Response<$response>, Status>> {
                 let mut request = Request::new(self);
                 if let Some(timeout) = timeout {
                     request.set_timeout(timeout);
@@ -127,18 +127,22 @@ impl Client {
         self.call(request, deadline).await
     }
 
-    async fn call<R: Rpc>(&self, request: R, deadline: Option<Duration>) -> CallResult<R::Answer> {
+    async fn call<R: Rpc>(
+        &self,
+        request: R,
+        deadline: Option<Duration>,
+    ) -> CallResult<R::Response> {
         let mut tries = Vec::new();
         let until = Instant::now() + deadline.unwrap_or(FOR_EVER);
         let left = deadline.map(|_| until);
-        let answer = match timeout_at(until, self.attempts(&request, left, &mut tries)).await {
-            Ok(answer) => answer.map_err(|status| fault(&status)),
+        let response = match timeout_at(until, self.attempts(&request, left, &mut tries)).await {
+            Ok(response) => response.map_err(|status| call_failure(&status)),
             Err(_elapsed) => {
                 let message = "context deadline exceeded".to_owned();
-                Err(Fault { code: "DeadlineExceeded".to_owned(), message })
+                Err(CallFailure { code: "DeadlineExceeded".to_owned(), message })
             }
         };
-        CallResult { answer, tries }
+        CallResult { response, tries }
     }
 
     async fn attempts<R: Rpc>(
@@ -146,11 +150,11 @@ impl Client {
         request: &R,
         until: Option<Instant>,
         tries: &mut Vec<Try>,
-    ) -> Result<R::Answer, Status> {
+    ) -> Result<R::Response, Status> {
         let mut retries = Retries::default();
         loop {
             let failure = match self.attempt(request, until, tries).await {
-                Ok(answer) => return Ok(answer),
+                Ok(response) => return Ok(response),
                 // A transparent retry is not counted.
                 Err(None) => continue,
                 Err(Some(failure)) => failure,
@@ -169,29 +173,29 @@ impl Client {
         request: &R,
         until: Option<Instant>,
         tries: &mut Vec<Try>,
-    ) -> Result<R::Answer, Option<Status>> {
+    ) -> Result<R::Response, Option<Status>> {
         let connection = self
             .balancer
             .pick(self.config.wait_for_ready)
             .await
-            .map_err(|fault| Some(Status::unavailable(fault)))?;
-        let place = tries.len();
+            .map_err(|error| Some(Status::unavailable(error)))?;
+        let index = tries.len();
         // Remains if the deadline drops this future.
         tries.push(Try { replica: connection.address, outcome: TryOutcome::TimedOut });
         let mut end = |outcome| {
-            if let Some(entry) = tries.get_mut(place) {
+            if let Some(entry) = tries.get_mut(index) {
                 entry.outcome = outcome;
             }
         };
         let timeout = until.map(|until| until.saturating_duration_since(Instant::now()));
         match request.clone().send(Wire::client(connection), timeout).await {
             Ok(response) => {
-                end(TryOutcome::Answered(Code::Ok));
+                end(TryOutcome::Responded(Code::Ok));
                 Ok(response.into_inner())
             }
             Err(status) => match broken(&status) {
                 None => {
-                    end(TryOutcome::Answered(status.code()));
+                    end(TryOutcome::Responded(status.code()));
                     Err(Some(status))
                 }
                 Some(true) => {
@@ -224,13 +228,13 @@ fn broken(status: &Status) -> Option<bool> {
 }
 
 /// Words an error as grpc-go does.
-fn fault(status: &Status) -> Fault {
+fn call_failure(status: &Status) -> CallFailure {
     let code = match status.code() {
         Code::Ok => "OK".to_owned(),
         Code::Cancelled => "Canceled".to_owned(),
         other => format!("{other:?}"),
     };
-    Fault { code, message: status.message().to_owned() }
+    CallFailure { code, message: status.message().to_owned() }
 }
 
 /// Adapts a connection to tonic's generated client.

@@ -1,7 +1,7 @@
 //! Runs the model with a clock and a network, for many tasks concurrently.
 
 use crate::client::{CallResult, Client, Try};
-use crate::report::Fault;
+use crate::report::CallFailure;
 use crate::settings::Deadlines;
 use crate::task::{Action, Call, End, Event, Task, TaskStatus};
 use flyteidl2::connector::{CreateTaskRequest, DeleteTaskRequest, GetTaskRequest};
@@ -53,7 +53,7 @@ pub struct Disruptions {
 
 /// The method of a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Verb {
+pub enum Method {
     /// `CreateTask`.
     Create,
     /// `GetTask`.
@@ -70,20 +70,20 @@ pub struct TracedCall {
     /// The duration.
     pub took: Duration,
     /// The method.
-    pub verb: Verb,
+    pub method: Method,
     /// The attempt, from 0.
     pub attempt: u32,
     /// All tries.
     pub tries: Vec<Try>,
     /// The result or the error.
-    pub outcome: Result<Outcome, Fault>,
+    pub outcome: Result<CallOutput, CallFailure>,
     /// Whether the executor persisted the result.
     pub stored: bool,
 }
 
 /// The result of a successful call.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Outcome {
+pub enum CallOutput {
     /// A create returned this handle.
     Launched(Vec<u8>),
     /// A get returned this phase number and message.
@@ -195,38 +195,38 @@ impl Executor {
         // The semaphore is never closed.
         let _slot = slots.acquire().await;
         let began = Instant::now();
-        let (verb, attempt, tries, outcome, event) = match call {
+        let (method, attempt, tries, outcome, event) = match call {
             Call::Create { attempt } => {
-                let CallResult { answer, tries } =
+                let CallResult { response, tries } =
                     self.client.create(requests.create(attempt), self.deadlines.create).await;
-                let answer = answer.map(|answer| answer.resource_meta);
-                let outcome = answer.clone().map(Outcome::Launched);
-                (Verb::Create, attempt, tries, outcome, Event::Created { answer, stored })
+                let response = response.map(|response| response.resource_meta);
+                let outcome = response.clone().map(CallOutput::Launched);
+                (Method::Create, attempt, tries, outcome, Event::Created { response, stored })
             }
             Call::Get { attempt, resource_meta } => {
                 let request = requests.get(attempt, resource_meta);
-                let CallResult { answer, tries } =
+                let CallResult { response, tries } =
                     self.client.get(request, self.deadlines.get).await;
-                let answer = answer.map(|answer| answer.resource.unwrap_or_default());
-                let outcome = answer
+                let response = response.map(|response| response.resource.unwrap_or_default());
+                let outcome = response
                     .as_ref()
-                    .map(|resource| Outcome::Phase(resource.phase, resource.message.clone()))
+                    .map(|resource| CallOutput::Phase(resource.phase, resource.message.clone()))
                     .map_err(Clone::clone);
-                (Verb::Get, attempt, tries, outcome, Event::Got { attempt, answer })
+                (Method::Get, attempt, tries, outcome, Event::Got { attempt, response })
             }
             Call::Delete { attempt, resource_meta } => {
                 let request = requests.delete(attempt, resource_meta);
-                let CallResult { answer, tries } =
+                let CallResult { response, tries } =
                     self.client.delete(request, self.deadlines.delete).await;
-                let answer = answer.map(|_empty| ());
-                let outcome = answer.clone().map(|()| Outcome::Deleted);
-                (Verb::Delete, attempt, tries, outcome, Event::Deleted(answer))
+                let response = response.map(|_empty| ());
+                let outcome = response.clone().map(|()| CallOutput::Deleted);
+                (Method::Delete, attempt, tries, outcome, Event::Deleted(response))
             }
         };
         let traced = TracedCall {
             began: began.duration_since(task_began),
             took: began.elapsed(),
-            verb,
+            method,
             attempt,
             tries,
             outcome,

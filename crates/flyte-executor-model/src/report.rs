@@ -27,7 +27,7 @@ pub enum Phase {
 
 /// The executor's classification of an error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
+pub enum ErrorClass {
     /// A user error.
     User,
     /// A system error.
@@ -40,14 +40,14 @@ pub struct TaskError {
     /// The code, such as `TaskFailedWithError`.
     pub code: &'static str,
     /// The classification.
-    pub kind: Kind,
+    pub class: ErrorClass,
     /// The message.
     pub message: String,
 }
 
 impl TaskError {
     pub(crate) fn user(message: String) -> Self {
-        Self { code: TASK_FAILED, kind: Kind::User, message }
+        Self { code: TASK_FAILED, class: ErrorClass::User, message }
     }
 }
 
@@ -118,24 +118,24 @@ pub(crate) fn is_terminal(resource: &Resource) -> bool {
 
 /// A failed call as grpc-go words it. The executor ignores the code (flyte-contract.md#gettask-errors).
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Fault {
+pub struct CallFailure {
     /// The code, such as `Unavailable`.
     pub code: String,
     /// The description.
     pub message: String,
 }
 
-impl Fault {
-    pub(crate) fn of_create(&self) -> String {
+impl CallFailure {
+    pub(crate) fn create_message(&self) -> String {
         format!("failed to create task from connector with {self}")
     }
 
-    pub(crate) fn of_get(&self) -> String {
+    pub(crate) fn get_message(&self) -> String {
         format!("failed to get task from connector with {self}")
     }
 }
 
-impl std::fmt::Display for Fault {
+impl std::fmt::Display for CallFailure {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "rpc error: code = {} desc = {}", self.code, self.message)
     }

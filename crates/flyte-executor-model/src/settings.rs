@@ -4,7 +4,7 @@ use std::time::Duration;
 
 /// The executor's intervals and limits. The defaults are those of a Flyte installation.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Settings {
+pub struct ExecutorSettings {
     /// The interval between `GetTask` calls for a task: `resyncInterval` (flyte-contract.md#gettask).
     pub resync: Duration,
     /// The interval between reconciliations of a task, and between retries of a failed delete
@@ -22,7 +22,7 @@ pub struct Settings {
     pub max_system_failures: u32,
 }
 
-impl Default for Settings {
+impl Default for ExecutorSettings {
     fn default() -> Self {
         Self {
             resync: Duration::from_secs(30),
@@ -35,7 +35,7 @@ impl Default for Settings {
     }
 }
 
-impl Settings {
+impl ExecutorSettings {
     /// Divides all intervals by this factor. Limits do not change.
     #[must_use]
     pub fn faster(self, factor: u32) -> Self {
@@ -81,7 +81,7 @@ mod tests {
 
     #[test]
     fn faster_divides_intervals_and_keeps_limits() {
-        let stock = Settings::default();
+        let stock = ExecutorSettings::default();
         let fast = stock.clone().faster(100);
         assert_eq!(fast.resync, Duration::from_millis(300));
         assert_eq!(fast.collect_after, Duration::from_secs(36));

@@ -3,8 +3,8 @@
 
 use crate::attempt::{Attempt, NextPoll, Outputs};
 use crate::history::History;
-use crate::report::{Fault, Kind, Phase, Report, TaskError};
-use crate::settings::Settings;
+use crate::report::{CallFailure, ErrorClass, Phase, Report, TaskError};
+use crate::settings::ExecutorSettings;
 use flyteidl2::connector::Resource;
 use std::time::Duration;
 
@@ -17,7 +17,7 @@ pub enum Event {
     /// (flyte-contract.md#createtask).
     Created {
         /// The handle or the error.
-        answer: Result<Vec<u8>, Fault>,
+        response: Result<Vec<u8>, CallFailure>,
         /// Whether the result was persisted.
         stored: bool,
     },
@@ -26,10 +26,10 @@ pub enum Event {
         /// The attempt, from 0.
         attempt: u32,
         /// The resource or the error.
-        answer: Result<Resource, Fault>,
+        response: Result<Resource, CallFailure>,
     },
     /// `DeleteTask` returned.
-    Deleted(Result<(), Fault>),
+    Deleted(Result<(), CallFailure>),
     /// The user aborts the task.
     Abort,
     /// The executor restarted. The caller must drop pending timers and calls.
@@ -130,7 +130,7 @@ enum State {
 /// One task in the executor.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Task {
-    settings: Settings,
+    settings: ExecutorSettings,
     retries: u32,
     outputs: Outputs,
     launch_error: Option<String>,
@@ -147,7 +147,7 @@ impl Task {
     /// Creates a task with this number of retries. `launch_error` is the error of its template
     /// ([`launch_error`](crate::launch_error)). Start it with [`Task::BEGIN`].
     pub fn new(
-        settings: Settings,
+        settings: ExecutorSettings,
         retries: u32,
         outputs: Outputs,
         launch_error: Option<String>,
@@ -178,14 +178,6 @@ impl Task {
     /// Returns how the task ended, if it did.
     pub fn end(&self) -> Option<&End> {
         self.end.as_ref()
-    }
-
-    /// Returns the number of `GetTask` errors of the current attempt.
-    pub fn sync_failures(&self) -> u32 {
-        match &self.state {
-            State::Polling(attempt) => attempt.failures(),
-            _ => 0,
-        }
     }
 
     /// Returns the stored events and links.
@@ -224,9 +216,9 @@ impl Task {
                     }
                 }
             }
-            Event::Created { answer, stored } => self.created(answer, stored),
-            Event::Got { attempt, answer } => self.got(attempt, answer.as_ref()),
-            Event::Deleted(answer) => self.deleted(answer.is_ok()),
+            Event::Created { response, stored } => self.created(response, stored),
+            Event::Got { attempt, response } => self.got(attempt, response.as_ref()),
+            Event::Deleted(response) => self.deleted(response.is_ok()),
             Event::Abort => {
                 self.abort = true;
                 // A task has one reconciliation at a time, so a call in flight is awaited first.
@@ -275,7 +267,7 @@ impl Task {
                     self.system_failures = 0;
                     self.handle_report(report)
                 }
-                Err(fault) => self.system_error(fault),
+                Err(message) => self.system_error(message),
             },
             // Retries a failed delete.
             State::Deleting(attempt) => self.delete_last(attempt.clone()),
@@ -296,7 +288,7 @@ impl Task {
         vec![Action::Call(Call::Create { attempt: self.number })]
     }
 
-    fn created(&mut self, answer: Result<Vec<u8>, Fault>, stored: bool) -> Vec<Action> {
+    fn created(&mut self, response: Result<Vec<u8>, CallFailure>, stored: bool) -> Vec<Action> {
         if self.state != State::Creating {
             return Vec::new();
         }
@@ -305,15 +297,15 @@ impl Task {
             // Sends the same create again.
             return vec![self.reconcile_after(self.settings.system_retry)];
         }
-        match answer {
+        match response {
             Ok(resource_meta) => {
                 self.history.record(self.number, &Report::new(Phase::Queued, 2, "launched"));
                 self.state = State::Polling(Attempt::new(resource_meta));
                 let poll = Action::Wake { after: Duration::ZERO, timer: Timer::Poll(self.number) };
                 vec![poll, self.reconcile_after(Duration::ZERO)]
             }
-            Err(fault) => {
-                let error = TaskError::user(fault.of_create());
+            Err(failure) => {
+                let error = TaskError::user(failure.create_message());
                 self.retryable(Report::failure(Phase::RetryableFailure, error))
             }
         }
@@ -333,12 +325,12 @@ impl Task {
         }
     }
 
-    fn got(&mut self, number: u32, answer: Result<&Resource, &Fault>) -> Vec<Action> {
+    fn got(&mut self, number: u32, response: Result<&Resource, &CallFailure>) -> Vec<Action> {
         let State::Polling(attempt) = &mut self.state else { return Vec::new() };
         if number != self.number {
             return Vec::new();
         }
-        attempt.got(answer.cloned());
+        attempt.got(response.cloned());
         vec![Action::Wake { after: self.settings.resync, timer: Timer::Poll(number) }]
     }
 
@@ -393,13 +385,13 @@ impl Task {
         vec![self.reconcile_after(Duration::ZERO)]
     }
 
-    fn system_error(&mut self, fault: String) -> Vec<Action> {
+    fn system_error(&mut self, message: String) -> Vec<Action> {
         self.system_failures += 1;
         if self.system_failures <= self.settings.max_system_failures {
             return vec![self.reconcile_after(self.settings.system_retry)];
         }
         let error =
-            TaskError { code: "MaxSystemFailuresExceeded", kind: Kind::System, message: fault };
+            TaskError { code: "MaxSystemFailuresExceeded", class: ErrorClass::System, message };
         let report = Report::failure(Phase::PermanentFailure, error);
         self.history.record(self.number, &report);
         self.finish(failure(report))
@@ -459,7 +451,7 @@ impl Task {
 fn failure(report: Report) -> End {
     End::Failure(report.error.unwrap_or(TaskError {
         code: "UnknownError",
-        kind: Kind::System,
+        class: ErrorClass::System,
         message: report.reason,
     }))
 }

@@ -1,8 +1,8 @@
 //! The traces of a whole Flyte 2 backend (flyte-contract.md#observed-backend).
 
-use crate::scripted::{Stage, answer, errors, fault, linked};
+use crate::scripted::{Stage, errors, fault, linked, response};
 use flyte_executor_model::{
-    End, Event, Kind, Outputs, Phase, Settings, Task, TaskStatus, launch_error,
+    End, ErrorClass, Event, ExecutorSettings, Outputs, Phase, Task, TaskStatus, launch_error,
 };
 use flyteidl2::core::{TaskTemplate, task_execution::Phase as Wire};
 use prost_types::{Struct, Value, value};
@@ -41,7 +41,7 @@ fn task_with_a_secret_fails_before_any_call() {
 
 #[test]
 fn unavailable_connector_fails_a_task_without_retries() {
-    let mut stage = Stage::new(0, vec![answer(Wire::Running, "")]);
+    let mut stage = Stage::new(0, vec![response(Wire::Running, "")]);
     stage.create_faults = vec![fault("connection refused")];
     stage.run_to_collection();
     assert_eq!(stage.names(), ["create 0"]);
@@ -50,7 +50,7 @@ fn unavailable_connector_fails_a_task_without_retries() {
 
 #[test]
 fn retryable_failure_is_deleted_and_created_again_immediately() {
-    let gets = vec![answer(Wire::RetryableFailed, "spot loss"), answer(Wire::Succeeded, "")];
+    let gets = vec![response(Wire::RetryableFailed, "spot loss"), response(Wire::Succeeded, "")];
     let mut stage = Stage::new(2, gets);
     stage.run_to_collection();
     assert_eq!(stage.names(), ["create 0", "get 0", "delete 0", "create 1", "get 1", "delete 1"]);
@@ -61,7 +61,7 @@ fn retryable_failure_is_deleted_and_created_again_immediately() {
 
 #[test]
 fn retryable_failure_of_the_last_attempt_is_permanent() {
-    let mut stage = Stage::new(1, vec![answer(Wire::RetryableFailed, "spot loss")]);
+    let mut stage = Stage::new(1, vec![response(Wire::RetryableFailed, "spot loss")]);
     stage.run_to_collection();
     assert_eq!(stage.count("create"), 2);
     assert_eq!(stage.failure().2, "failed to run the job: spot loss");
@@ -70,7 +70,7 @@ fn retryable_failure_of_the_last_attempt_is_permanent() {
 #[test]
 fn permanent_failure_is_not_retried() {
     for phase in [Wire::Failed, Wire::Aborted] {
-        let mut stage = Stage::new(2, vec![answer(phase, "no")]);
+        let mut stage = Stage::new(2, vec![response(phase, "no")]);
         stage.run_to_collection();
         assert_eq!(stage.names(), ["create 0", "get 0", "delete 0"]);
     }
@@ -78,7 +78,7 @@ fn permanent_failure_is_not_retried() {
 
 #[test]
 fn each_failed_create_uses_one_attempt_and_deletes_nothing() {
-    let mut stage = Stage::new(2, vec![answer(Wire::Succeeded, "")]);
+    let mut stage = Stage::new(2, vec![response(Wire::Succeeded, "")]);
     stage.create_faults = vec![fault("one"), fault("two")];
     stage.run_to_collection();
     assert_eq!(stage.names(), ["create 0", "create 1", "create 2", "get 2", "delete 2"]);
@@ -86,7 +86,7 @@ fn each_failed_create_uses_one_attempt_and_deletes_nothing() {
 
 #[test]
 fn create_whose_result_is_not_persisted_is_sent_again() {
-    let mut stage = Stage::new(0, vec![answer(Wire::Succeeded, "")]);
+    let mut stage = Stage::new(0, vec![response(Wire::Succeeded, "")]);
     stage.unstored = 2;
     stage.run_to_collection();
     assert_eq!(stage.names(), ["create 0", "create 0", "create 0", "get 0", "delete 0"]);
@@ -94,7 +94,7 @@ fn create_whose_result_is_not_persisted_is_sent_again() {
 
 #[test]
 fn first_poll_follows_the_create_and_others_come_every_thirty_seconds() {
-    let mut stage = Stage::new(0, vec![answer(Wire::Running, "")]);
+    let mut stage = Stage::new(0, vec![response(Wire::Running, "")]);
     stage.run_until(seconds(100));
     let gets: Vec<u64> = stage
         .calls
@@ -109,7 +109,8 @@ fn first_poll_follows_the_create_and_others_come_every_thirty_seconds() {
 fn task_stays_running_forever_after_a_long_outage() {
     let mut stage = Stage::new(
         3,
-        [vec![answer(Wire::Running, "")], errors(6), vec![answer(Wire::Succeeded, "")]].concat(),
+        [vec![response(Wire::Running, "")], errors(6), vec![response(Wire::Succeeded, "")]]
+            .concat(),
     );
     stage.run_until(Duration::from_hours(240));
     assert_eq!(stage.count("get"), 7);
@@ -124,11 +125,11 @@ fn task_stays_running_forever_after_a_long_outage() {
 #[test]
 fn errors_are_counted_per_attempt() {
     let gets = [
-        vec![answer(Wire::Running, "")],
+        vec![response(Wire::Running, "")],
         errors(5),
-        vec![answer(Wire::RetryableFailed, "")],
+        vec![response(Wire::RetryableFailed, "")],
         errors(5),
-        vec![answer(Wire::Succeeded, "")],
+        vec![response(Wire::Succeeded, "")],
     ];
     let mut stage = Stage::new(1, gets.concat());
     stage.run_to_collection();
@@ -137,11 +138,11 @@ fn errors_are_counted_per_attempt() {
 
 #[test]
 fn success_without_outputs_is_four_system_errors_within_a_second() {
-    let task = Task::new(Settings::default(), 3, Outputs::Missing, None);
-    let mut stage = Stage::of(task, vec![answer(Wire::Succeeded, "")]);
+    let task = Task::new(ExecutorSettings::default(), 3, Outputs::Missing, None);
+    let mut stage = Stage::of(task, vec![response(Wire::Succeeded, "")]);
     stage.run_until(seconds(11));
     let (code, kind, message) = stage.failure();
-    assert_eq!((code, kind), ("MaxSystemFailuresExceeded", Kind::System));
+    assert_eq!((code, kind), ("MaxSystemFailuresExceeded", ErrorClass::System));
     assert!(message.starts_with("failed to read data from dataDir"), "{message}");
     assert_eq!(stage.count("create"), 1);
 }
@@ -149,11 +150,11 @@ fn success_without_outputs_is_four_system_errors_within_a_second() {
 #[test]
 fn undefined_phase_is_retried_until_the_task_fails() {
     for phase in [0, 99] {
-        let mut unknown = answer(Wire::Running, "").unwrap();
+        let mut unknown = response(Wire::Running, "").unwrap();
         unknown.phase = phase;
         let mut stage = Stage::new(
             3,
-            vec![answer(Wire::Running, ""), Ok(unknown), answer(Wire::Succeeded, "")],
+            vec![response(Wire::Running, ""), Ok(unknown), response(Wire::Succeeded, "")],
         );
         stage.run_until(seconds(59));
         assert_eq!(stage.failure().0, "MaxSystemFailuresExceeded");
@@ -163,7 +164,7 @@ fn undefined_phase_is_retried_until_the_task_fails() {
 
 #[test]
 fn delete_of_an_abort_is_repeated_every_ten_seconds_until_it_succeeds() {
-    let mut stage = Stage::new(2, vec![answer(Wire::Running, "")]);
+    let mut stage = Stage::new(2, vec![response(Wire::Running, "")]);
     stage.delete_faults = (0..100).map(|_| fault("no")).collect();
     stage.at(seconds(45), Event::Abort);
     stage.run_to_collection();
@@ -179,7 +180,7 @@ fn delete_of_an_abort_is_repeated_every_ten_seconds_until_it_succeeds() {
 
 #[test]
 fn abort_before_launch_makes_no_call() {
-    let mut stage = Stage::new(2, vec![answer(Wire::Running, "")]);
+    let mut stage = Stage::new(2, vec![response(Wire::Running, "")]);
     stage.create_faults = (0..3).map(|_| fault("no")).collect();
     stage.at(Duration::ZERO, Event::Abort);
     stage.run_to_collection();
@@ -189,7 +190,7 @@ fn abort_before_launch_makes_no_call() {
 
 #[test]
 fn ended_task_is_deleted_an_hour_later_until_that_succeeds() {
-    let mut stage = Stage::new(0, vec![answer(Wire::Succeeded, "")]);
+    let mut stage = Stage::new(0, vec![response(Wire::Succeeded, "")]);
     stage.delete_faults = vec![fault("no"), fault("no")];
     stage.run_until(Duration::from_mins(59));
     assert_eq!((stage.count("delete"), stage.task.status()), (0, TaskStatus::Ended));
@@ -203,7 +204,7 @@ fn ended_task_is_deleted_an_hour_later_until_that_succeeds() {
 
 #[test]
 fn failed_delete_between_attempts_is_not_repeated() {
-    let gets = vec![answer(Wire::RetryableFailed, ""), answer(Wire::Succeeded, "")];
+    let gets = vec![response(Wire::RetryableFailed, ""), response(Wire::Succeeded, "")];
     let mut stage = Stage::new(1, gets);
     stage.delete_faults = vec![fault("no")];
     stage.run_to_collection();
@@ -213,13 +214,13 @@ fn failed_delete_between_attempts_is_not_repeated() {
 #[test]
 fn only_the_first_reason_of_each_phase_is_stored() {
     let gets = vec![
-        answer(Wire::Queued, "q"),
-        answer(Wire::WaitingForResources, "w"),
-        answer(Wire::WaitingForResources, "w2"),
-        answer(Wire::Initializing, "i"),
-        answer(Wire::Running, "r"),
-        answer(Wire::Running, "r2"),
-        answer(Wire::Failed, "the reason"),
+        response(Wire::Queued, "q"),
+        response(Wire::WaitingForResources, "w"),
+        response(Wire::WaitingForResources, "w2"),
+        response(Wire::Initializing, "i"),
+        response(Wire::Running, "r"),
+        response(Wire::Running, "r2"),
+        response(Wire::Failed, "the reason"),
     ];
     let mut stage = Stage::new(0, gets);
     stage.run_to_collection();
@@ -249,7 +250,7 @@ fn links_are_merged_by_name_and_the_latest_wins() {
 
 #[test]
 fn restart_during_a_create_sends_it_again_for_the_same_attempt() {
-    let mut stage = Stage::new(0, vec![answer(Wire::Succeeded, "")]);
+    let mut stage = Stage::new(0, vec![response(Wire::Succeeded, "")]);
     // The response would arrive a millisecond after the call.
     stage.at(Duration::from_micros(500), Event::Restarted);
     stage.run_to_collection();
@@ -258,8 +259,12 @@ fn restart_during_a_create_sends_it_again_for_the_same_attempt() {
 
 #[test]
 fn restart_keeps_the_error_count() {
-    let gets =
-        [vec![answer(Wire::Running, "")], errors(5), vec![answer(Wire::Running, "")], errors(9)];
+    let gets = [
+        vec![response(Wire::Running, "")],
+        errors(5),
+        vec![response(Wire::Running, "")],
+        errors(9),
+    ];
     let mut stage = Stage::new(0, gets.concat());
     stage.at(seconds(200), Event::Restarted);
     stage.run_until(Duration::from_hours(2));
@@ -270,13 +275,13 @@ fn restart_keeps_the_error_count() {
 
 #[test]
 fn restart_repeats_the_delete_in_flight_and_keeps_the_collection() {
-    let mut stage = Stage::new(0, vec![answer(Wire::Running, "")]);
+    let mut stage = Stage::new(0, vec![response(Wire::Running, "")]);
     stage.at(seconds(40), Event::Abort);
     stage.at(seconds(40) + Duration::from_micros(500), Event::Restarted);
     stage.run_to_collection();
     assert_eq!(stage.count("delete"), 2);
 
-    let mut ended = Stage::new(0, vec![answer(Wire::Succeeded, "")]);
+    let mut ended = Stage::new(0, vec![response(Wire::Succeeded, "")]);
     ended.at(seconds(600), Event::Restarted);
     ended.run_to_collection();
     assert_eq!(ended.names(), ["create 0", "get 0", "delete 0"]);

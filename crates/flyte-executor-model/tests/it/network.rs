@@ -3,8 +3,8 @@
 
 use crate::served::{Does, Served};
 use flyte_executor_model::{
-    Balancer, Client, ConnectBackoff, Deadlines, Disruptions, End, Executor, Outputs, Requests,
-    ServiceConfig, Settings, Task, TaskStatus, TryOutcome,
+    Balancer, Client, ConnectBackoff, Deadlines, Disruptions, End, Executor, ExecutorSettings,
+    Outputs, Requests, ServiceConfig, Task, TaskStatus, TryOutcome,
 };
 use flyteidl2::connector::{CreateTaskRequest, DeleteTaskRequest, GetTaskRequest};
 use flyteidl2::core::task_execution::Phase;
@@ -64,14 +64,14 @@ const FATE: Disruptions = Disruptions {
 };
 
 fn task(retries: u32) -> Task {
-    Task::new(Settings::default().faster(3000), retries, Outputs::Present, None)
+    Task::new(ExecutorSettings::default().faster(3000), retries, Outputs::Present, None)
 }
 
 #[tokio::test]
 async fn stock_config_fails_immediately_if_the_connector_is_down() {
     let client = client(&[unused_address()], ServiceConfig::stock());
     let called = client.create(CreateTaskRequest::default(), Some(Duration::from_secs(20))).await;
-    let fault = called.answer.unwrap_err();
+    let fault = called.response.unwrap_err();
     assert_eq!(fault.code, "Unavailable");
     assert!(fault.message.contains("refused"), "{fault}");
     assert_eq!(called.tries, []);
@@ -83,7 +83,7 @@ async fn recommended_config_waits_until_the_connector_is_up() {
     let balancer = Arc::new(Balancer::new(&[address], QUICK));
     let stock = Client::new(Arc::clone(&balancer), ServiceConfig::stock());
     // The failed call ensures that the replica is known to be down.
-    stock.create(CreateTaskRequest::default(), None).await.answer.unwrap_err();
+    stock.create(CreateTaskRequest::default(), None).await.response.unwrap_err();
     let patient = Client::new(Arc::clone(&balancer), ServiceConfig::recommended());
     let waiting = tokio::spawn(async move {
         patient.create(CreateTaskRequest::default(), Some(Duration::from_secs(20))).await
@@ -92,7 +92,7 @@ async fn recommended_config_waits_until_the_connector_is_up() {
     let served = Served::start(vec![], vec![Phase::Running]).await;
     balancer.set_address(0, served.address);
     let called = waiting.await.unwrap();
-    assert_eq!(called.answer.unwrap().resource_meta, b"meta");
+    assert_eq!(called.response.unwrap().resource_meta, b"meta");
     assert_eq!(called.tries.last().unwrap().replica, served.address);
 }
 
@@ -100,7 +100,7 @@ async fn recommended_config_waits_until_the_connector_is_up() {
 async fn deadline_bounds_the_wait_for_a_connection() {
     let client = client(&[unused_address()], ServiceConfig::recommended());
     let called = client.create(CreateTaskRequest::default(), Some(Duration::from_millis(50))).await;
-    assert_eq!(called.answer.unwrap_err().code, "DeadlineExceeded");
+    assert_eq!(called.response.unwrap_err().code, "DeadlineExceeded");
 }
 
 #[tokio::test]
@@ -109,7 +109,7 @@ async fn deadline_bounds_a_call_without_response() {
     let client = ready(&[served.address], ServiceConfig::recommended()).await;
     let called = client.create(CreateTaskRequest::default(), Some(Duration::from_millis(50))).await;
     // The server or the client may notice the deadline first. Both give one try and an error.
-    assert!(called.answer.is_err());
+    assert!(called.response.is_err());
     assert_eq!(called.tries.len(), 1);
 }
 
@@ -119,7 +119,7 @@ async fn replicas_take_turns_and_unavailable_ones_are_skipped() {
     let second = Served::start(vec![], vec![Phase::Running]).await;
     let client = ready(&[first.address, second.address], ServiceConfig::stock()).await;
     for _ in 0..6 {
-        client.get(GetTaskRequest::default(), None).await.answer.unwrap();
+        client.get(GetTaskRequest::default(), None).await.response.unwrap();
     }
     assert_eq!((first.seen().len(), second.seen().len()), (3, 3));
 }
@@ -134,8 +134,8 @@ async fn unavailable_is_retried_at_another_replica_only_with_a_retry_policy() {
         let client = ready(&[replicas[0].address, replicas[1].address], config).await;
         let called = client.create(CreateTaskRequest::default(), None).await;
         assert_eq!(called.tries.len(), tries);
-        assert_eq!(called.tries[0].outcome, TryOutcome::Answered(Code::Unavailable));
-        assert_eq!(called.answer.is_ok(), tries == 2);
+        assert_eq!(called.tries[0].outcome, TryOutcome::Responded(Code::Unavailable));
+        assert_eq!(called.response.is_ok(), tries == 2);
     }
 }
 
@@ -144,7 +144,7 @@ async fn server_can_forbid_retries() {
     let served = Served::start(vec![unavailable(Some("-1"))], vec![Phase::Running]).await;
     let client = ready(&[served.address], ServiceConfig::recommended()).await;
     let called = client.create(CreateTaskRequest::default(), None).await;
-    assert_eq!(called.answer.unwrap_err().message, "draining");
+    assert_eq!(called.response.unwrap_err().message, "draining");
     assert_eq!(served.seen(), ["create"]);
 }
 
@@ -157,7 +157,7 @@ async fn broken_connection_is_unavailable_and_recorded_as_broken() {
     served.came().await;
     drop(served);
     let called = waiting.await.unwrap();
-    assert_eq!(called.answer.unwrap_err().code, "Unavailable");
+    assert_eq!(called.response.unwrap_err().code, "Unavailable");
     assert_eq!(called.tries[0].outcome, TryOutcome::Broken);
 }
 

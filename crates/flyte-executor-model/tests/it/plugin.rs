@@ -1,11 +1,11 @@
 //! The traces of flyte-contract.md#observed-plugin: the executor's plugin with a scripted connector, polled and reconciled
 //! every 5 s.
 
-use crate::scripted::{Stage, answer, errors, fault};
+use crate::scripted::{Stage, errors, fault, response};
 use flyte_executor_model::{
-    Attempt, Kind, NextPoll, Outputs, Phase, Report, Settings, launch_error,
+    Attempt, ErrorClass, ExecutorSettings, NextPoll, Outputs, Phase, Report, launch_error,
 };
-use flyte_executor_model::{Fault, Task};
+use flyte_executor_model::{CallFailure, Task};
 use flyteidl2::connector::Resource;
 use flyteidl2::core::{TaskTemplate, task_execution::Phase as Wire};
 use std::collections::BTreeMap;
@@ -28,23 +28,23 @@ impl TracedCall {
 }
 
 /// Simulates this number of 5 s intervals. The last response is repeated.
-fn trace(turns: usize, mut gets: Vec<Result<Resource, Fault>>) -> TracedCall {
-    let settings = Settings::default();
+fn trace(turns: usize, mut gets: Vec<Result<Resource, CallFailure>>) -> TracedCall {
+    let settings = ExecutorSettings::default();
     let mut attempt = Attempt::new(b"meta".to_vec());
     let (mut calls, mut looks) = (0, Vec::new());
     for _ in 0..turns {
         if attempt.poll(&settings) == NextPoll::Get {
             calls += 1;
-            let answer = if gets.len() > 1 { gets.remove(0) } else { gets[0].clone() };
-            attempt.got(answer.as_ref().cloned());
+            let response = if gets.len() > 1 { gets.remove(0) } else { gets[0].clone() };
+            attempt.got(response.as_ref().cloned());
         }
         looks.push(attempt.report(Outputs::Present));
     }
     TracedCall { gets: calls, looks, attempt }
 }
 
-fn ok(phase: Wire) -> Vec<Result<Resource, Fault>> {
-    vec![answer(phase, "")]
+fn ok(phase: Wire) -> Vec<Result<Resource, CallFailure>> {
+    vec![response(phase, "")]
 }
 
 #[test]
@@ -80,21 +80,21 @@ fn six_errors_before_any_response_are_a_permanent_failure() {
     assert_eq!(traced.gets, 6);
     let error = traced.last().error.clone().unwrap();
     assert_eq!(traced.last().phase, Phase::PermanentFailure);
-    assert_eq!((error.code, error.kind), ("AutoRefreshCacheFailed", Kind::User));
+    assert_eq!((error.code, error.class), ("AutoRefreshCacheFailed", ErrorClass::User));
     assert!(error.message.ends_with("rpc error: code = Unavailable desc = error 6"), "{error:?}");
 }
 
 #[test]
 fn phases_are_mapped_and_reasons_are_kept_except_for_running() {
     let gets = vec![
-        answer(Wire::Queued, "a"),
-        answer(Wire::Queued, ""),
-        answer(Wire::WaitingForResources, "b"),
-        answer(Wire::WaitingForResources, ""),
-        answer(Wire::WaitingForResources, "c"),
-        answer(Wire::Initializing, "d"),
-        answer(Wire::Running, "e"),
-        answer(Wire::Succeeded, ""),
+        response(Wire::Queued, "a"),
+        response(Wire::Queued, ""),
+        response(Wire::WaitingForResources, "b"),
+        response(Wire::WaitingForResources, ""),
+        response(Wire::WaitingForResources, "c"),
+        response(Wire::Initializing, "d"),
+        response(Wire::Running, "e"),
+        response(Wire::Succeeded, ""),
     ];
     let traced = trace(8, gets);
     assert_eq!(
@@ -118,7 +118,7 @@ fn phases_are_mapped_and_reasons_are_kept_except_for_running() {
 #[test]
 fn undefined_phase_is_one_system_error() {
     let gets = [Wire::Running, Wire::Running, Wire::Undefined, Wire::Running, Wire::Succeeded];
-    let traced = trace(5, gets.map(|phase| answer(phase, "")).into());
+    let traced = trace(5, gets.map(|phase| response(phase, "")).into());
     assert_eq!(traced.phases(), [Phase::Running, Phase::Running, Phase::Running, Phase::Success]);
     let faults: Vec<&String> = traced.looks.iter().filter_map(|look| look.as_ref().err()).collect();
     assert_eq!(faults, ["unknown execution phase [UNDEFINED]."]);
@@ -128,14 +128,14 @@ fn undefined_phase_is_one_system_error() {
 fn failed_create_is_a_retryable_failure_without_a_second_try() {
     let mut stage = Stage::new(0, ok(Wire::Running));
     stage.create_faults =
-        vec![Fault { code: "ResourceExhausted".to_owned(), message: "full".to_owned() }];
+        vec![CallFailure { code: "ResourceExhausted".to_owned(), message: "full".to_owned() }];
     stage.run_to_collection();
     assert_eq!(stage.names(), ["create 0"]);
     assert_eq!(
         stage.failure(),
         (
             "TaskFailedWithError",
-            Kind::User,
+            ErrorClass::User,
             "failed to create task from connector with rpc error: code = ResourceExhausted desc = full"
         )
     );
@@ -143,7 +143,7 @@ fn failed_create_is_a_retryable_failure_without_a_second_try() {
 
 #[test]
 fn retryable_failure_has_its_message() {
-    let traced = trace(3, vec![answer(Wire::RetryableFailed, "spot loss")]);
+    let traced = trace(3, vec![response(Wire::RetryableFailed, "spot loss")]);
     assert_eq!(traced.gets, 1);
     assert_eq!(traced.last().phase, Phase::RetryableFailure);
     assert_eq!(traced.last().error.as_ref().unwrap().message, "failed to run the job: spot loss");
@@ -156,7 +156,7 @@ fn template_without_custom_fails_before_any_call() {
         refusal.as_deref(),
         Some("failed to unmarshal connection from task template custom: nil Struct Object passed")
     );
-    let task = Task::new(Settings::default(), 1, Outputs::Present, refusal.clone());
+    let task = Task::new(ExecutorSettings::default(), 1, Outputs::Present, refusal.clone());
     let mut stage = Stage::of(task, vec![Err(fault("never asked"))]);
     stage.run_to_collection();
     assert_eq!(stage.names(), [""; 0]);

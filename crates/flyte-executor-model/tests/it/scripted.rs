@@ -1,26 +1,28 @@
 //! A connector with scripted responses, and a simulated clock.
 
-use flyte_executor_model::{Action, Call, Event, Fault, Outputs, Settings, Task, TaskStatus};
+use flyte_executor_model::{
+    Action, Call, CallFailure, Event, ExecutorSettings, Outputs, Task, TaskStatus,
+};
 use flyteidl2::connector::Resource;
 use flyteidl2::core::{TaskLog, task_execution::Phase as Wire};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-#[expect(clippy::unnecessary_wraps, reason = "an element of a list of answers and errors")]
-pub fn answer(phase: Wire, message: &str) -> Result<Resource, Fault> {
+#[expect(clippy::unnecessary_wraps, reason = "an element of a list of responses and errors")]
+pub fn response(phase: Wire, message: &str) -> Result<Resource, CallFailure> {
     Ok(Resource { phase: phase.into(), message: message.to_owned(), ..Resource::default() })
 }
 
-pub fn linked(phase: Wire, uri: &str) -> Result<Resource, Fault> {
+pub fn linked(phase: Wire, uri: &str) -> Result<Resource, CallFailure> {
     let link = TaskLog { name: "Databricks Console".into(), uri: uri.into(), ..TaskLog::default() };
-    answer(phase, "").map(|resource| Resource { log_links: vec![link], ..resource })
+    response(phase, "").map(|resource| Resource { log_links: vec![link], ..resource })
 }
 
-pub fn fault(message: &str) -> Fault {
-    Fault { code: "Unavailable".to_owned(), message: message.to_owned() }
+pub fn fault(message: &str) -> CallFailure {
+    CallFailure { code: "Unavailable".to_owned(), message: message.to_owned() }
 }
 
-pub fn errors(count: usize) -> Vec<Result<Resource, Fault>> {
+pub fn errors(count: usize) -> Vec<Result<Resource, CallFailure>> {
     (1..=count).map(|number| Err(fault(&format!("error {number}")))).collect()
 }
 
@@ -31,12 +33,12 @@ pub type Seen = (Duration, String);
 pub struct Stage {
     pub task: Task,
     /// Errors of the next creates. Without any they succeed.
-    pub create_faults: Vec<Fault>,
+    pub create_faults: Vec<CallFailure>,
     /// The number of creates whose result the executor fails to persist.
     pub unstored: usize,
     /// The responses to polls. The last one is repeated.
-    pub gets: Vec<Result<Resource, Fault>>,
-    pub delete_faults: Vec<Fault>,
+    pub gets: Vec<Result<Resource, CallFailure>>,
+    pub delete_faults: Vec<CallFailure>,
     pub calls: Vec<Seen>,
     now: Duration,
     queue: BTreeMap<(Duration, u64), Event>,
@@ -44,11 +46,11 @@ pub struct Stage {
 }
 
 impl Stage {
-    pub fn new(retries: u32, gets: Vec<Result<Resource, Fault>>) -> Self {
-        Self::of(Task::new(Settings::default(), retries, Outputs::Present, None), gets)
+    pub fn new(retries: u32, gets: Vec<Result<Resource, CallFailure>>) -> Self {
+        Self::of(Task::new(ExecutorSettings::default(), retries, Outputs::Present, None), gets)
     }
 
-    pub fn of(task: Task, gets: Vec<Result<Resource, Fault>>) -> Self {
+    pub fn of(task: Task, gets: Vec<Result<Resource, CallFailure>>) -> Self {
         let mut stage = Self {
             task,
             create_faults: Vec::new(),
@@ -99,25 +101,25 @@ impl Stage {
     }
 
     fn answered(&mut self, call: &Call) -> Event {
-        let next = |list: &mut Vec<Fault>| (!list.is_empty()).then(|| list.remove(0));
+        let next = |list: &mut Vec<CallFailure>| (!list.is_empty()).then(|| list.remove(0));
         let (name, event) = match call {
             Call::Create { attempt } => {
                 let stored = self.unstored == 0;
                 self.unstored = self.unstored.saturating_sub(1);
-                let answer = next(&mut self.create_faults)
+                let response = next(&mut self.create_faults)
                     .map_or_else(|| Ok(format!("meta {attempt}").into_bytes()), Err);
-                (format!("create {attempt}"), Event::Created { answer, stored })
+                (format!("create {attempt}"), Event::Created { response, stored })
             }
             Call::Get { attempt, resource_meta } => {
                 assert_eq!(*resource_meta, format!("meta {attempt}").into_bytes());
-                let answer =
+                let response =
                     if self.gets.len() > 1 { self.gets.remove(0) } else { self.gets[0].clone() };
-                (format!("get {attempt}"), Event::Got { attempt: *attempt, answer })
+                (format!("get {attempt}"), Event::Got { attempt: *attempt, response })
             }
             Call::Delete { attempt, resource_meta } => {
                 assert_eq!(*resource_meta, format!("meta {attempt}").into_bytes());
-                let answer = next(&mut self.delete_faults).map_or(Ok(()), Err);
-                (format!("delete {attempt}"), Event::Deleted(answer))
+                let response = next(&mut self.delete_faults).map_or(Ok(()), Err);
+                (format!("delete {attempt}"), Event::Deleted(response))
             }
         };
         self.calls.push((self.now, name));
@@ -128,14 +130,14 @@ impl Stage {
         self.calls.iter().map(|(_, name)| name.as_str()).collect()
     }
 
-    pub fn count(&self, verb: &str) -> usize {
-        self.calls.iter().filter(|(_, name)| name.starts_with(verb)).count()
+    pub fn count(&self, method: &str) -> usize {
+        self.calls.iter().filter(|(_, name)| name.starts_with(method)).count()
     }
 
-    pub fn failure(&self) -> (&'static str, flyte_executor_model::Kind, &str) {
+    pub fn failure(&self) -> (&'static str, flyte_executor_model::ErrorClass, &str) {
         match self.task.end() {
             Some(flyte_executor_model::End::Failure(error)) => {
-                (error.code, error.kind, error.message.as_str())
+                (error.code, error.class, error.message.as_str())
             }
             other => panic!("{other:?} is no failure"),
         }

@@ -11,8 +11,8 @@ use crate::task_requests::{SharedFixtures, TaskRequests};
 use databricks_emulator::Emulator;
 use fastrand::Rng;
 use flyte_executor_model::{
-    Balancer, Client, ConnectBackoff, Deadlines, Disruptions, Executor, Finished, Outcome, Outputs,
-    ServiceConfig, Settings, Task, Verb,
+    Balancer, CallOutput, Client, ConnectBackoff, Deadlines, Disruptions, Executor,
+    ExecutorSettings, Finished, Method, Outputs, ServiceConfig, Task,
 };
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
@@ -56,9 +56,9 @@ impl Soak {
     }
 
     /// Updates the address of a replica in all balancers.
-    fn replica_moved(&self, place: usize, address: SocketAddr) {
+    fn replica_moved(&self, index: usize, address: SocketAddr) {
         for balancer in &self.balancers {
-            balancer.set_address(place, address);
+            balancer.set_address(index, address);
         }
     }
 
@@ -94,7 +94,7 @@ pub(crate) async fn run(args: &Args) -> Result<bool, BoxError> {
     let (soak, replicas) = start(args, folder.path()).await?;
     println!(
         "soak: {} tasks, seed {}, {} replicas, {} concurrent, {} faults per 100 calls, a kill or replacement about every {} ms",
-        args.tasks, args.seed, args.replicas, args.at_once, args.faults, args.kill_every
+        args.tasks, args.seed, args.replicas, args.concurrent, args.faults, args.kill_every
     );
     println!(
         "time: polls every {:?} instead of 30 s, reconciliations every {:?} instead of 10 s (factor {}), collection after {COLLECT_AFTER:?} instead of 1 h, abandon grace {ABANDON_GRACE:?} instead of 30 s; deadlines, retries and the server's own intervals as in production",
@@ -104,14 +104,15 @@ pub(crate) async fn run(args: &Args) -> Result<bool, BoxError> {
     );
 
     let (stop, stopped) = watch::channel(false);
-    let chaos = tokio::spawn(disrupt_replicas(args.clone(), Arc::clone(&soak), replicas, stopped));
+    let disruptor =
+        tokio::spawn(disrupt_replicas(args.clone(), Arc::clone(&soak), replicas, stopped));
     let done = Arc::new(AtomicU64::new(0));
     let progress =
         tokio::spawn(print_progress(args.tasks, Arc::clone(&done), Arc::clone(&soak), started));
     run_tasks(args, &soak, &done).await?;
     progress.abort();
     stop.send_replace(true);
-    let replicas = chaos.await??;
+    let replicas = disruptor.await??;
 
     // Abandoned runs are cancelled now, or during the drain.
     sleep(ABANDON_GRACE * 2).await;
@@ -132,16 +133,16 @@ pub(crate) async fn run(args: &Args) -> Result<bool, BoxError> {
         took: started.elapsed(),
     };
     summary::print(args, &observed, &totals, &violations, &failed_drains);
-    let is_good = violations.is_empty() && failed_drains.is_empty();
+    let passed = violations.is_empty() && failed_drains.is_empty();
     drop(observed);
-    if !is_good {
+    if !passed {
         let kept = folder.keep();
         println!(
             "the replicas' logs are kept in {}; the last replicas listened on {last:?}",
             kept.display()
         );
     }
-    Ok(is_good)
+    Ok(passed)
 }
 
 /// Returns the network faults per 10,000 chunks. Few, because a broken connection fails many calls.
@@ -154,8 +155,11 @@ fn workspace_fault_share(percent: u8) -> u32 {
     u32::from(percent) * 100
 }
 
-fn settings(args: &Args) -> Settings {
-    Settings { collect_after: COLLECT_AFTER, ..Settings::default().faster(args.faster) }
+fn settings(args: &Args) -> ExecutorSettings {
+    ExecutorSettings {
+        collect_after: COLLECT_AFTER,
+        ..ExecutorSettings::default().faster(args.faster)
+    }
 }
 
 async fn start(
@@ -231,20 +235,20 @@ fn executors(soak: &Soak) -> Vec<Executor> {
 /// Runs all tasks.
 async fn run_tasks(args: &Args, soak: &Arc<Soak>, done: &Arc<AtomicU64>) -> Result<(), BoxError> {
     let executors = executors(soak);
-    let permit = Arc::new(Semaphore::new(args.at_once));
+    let permits = Arc::new(Semaphore::new(args.concurrent));
     let mut tasks = JoinSet::new();
     for number in 0..args.tasks {
-        let permit = Arc::clone(&permit).acquire_owned().await?;
+        let permit = Arc::clone(&permits).acquire_owned().await?;
         let scenario = TaskScenario::new(args.seed, number);
-        let place = ExecutorKind::ALL
+        let index = ExecutorKind::ALL
             .iter()
             .position(|executor_kind| *executor_kind == scenario.executor_kind);
-        let executor = place.and_then(|place| executors.get(place)).cloned();
+        let executor = index.and_then(|index| executors.get(index)).cloned();
         let executor = executor.ok_or("no executor of this kind")?;
         let (soak, done) = (Arc::clone(soak), Arc::clone(done));
         let settings = settings(args);
         tasks.spawn(async move {
-            let _room = permit;
+            let _permit = permit;
             let requests = TaskRequests::prepare(Arc::clone(&soak.fixtures), number, &scenario)?;
             let task = Task::new(settings, scenario.retries, Outputs::Present, None);
             let disruptions = Disruptions {
@@ -272,10 +276,10 @@ async fn run_tasks(args: &Args, soak: &Arc<Soak>, done: &Arc<AtomicU64>) -> Resu
 
 /// Records the terminated runs of a task and deletes them from the workspace, so that it does not grow.
 fn record_runs(soak: &Soak, finished: &Finished) {
-    let launched = finished.calls.iter().filter(|call| call.verb == Verb::Create);
+    let launched = finished.calls.iter().filter(|call| call.method == Method::Create);
     let ids: BTreeSet<i64> = launched
         .filter_map(|call| match &call.outcome {
-            Ok(Outcome::Launched(meta)) => run_id(meta),
+            Ok(CallOutput::Launched(meta)) => run_id(meta),
             _ => None,
         })
         .collect();
@@ -312,28 +316,28 @@ async fn disrupt_replicas(
         if timeout(wait, stopped.wait_for(|stopped| *stopped)).await.is_ok() {
             break;
         }
-        let place = rng.usize(0..slots.len());
-        let (is_kill, away) = (rng.u8(0..3) < 2, Duration::from_millis(rng.u64(0..500)));
+        let index = rng.usize(0..slots.len());
+        let (is_kill, downtime) = (rng.u8(0..3) < 2, Duration::from_millis(rng.u64(0..500)));
         if is_kill {
-            let killed = slots.swap_remove(place);
+            let killed = slots.swap_remove(index);
             let address = killed.address;
             soak.observed().kills.insert(address, Instant::now());
             killed.kill().await?;
-            sleep(away).await;
+            sleep(downtime).await;
             slots.push(soak.replica_config.start().await?);
             let last = slots.len() - 1;
-            slots.swap(place, last);
+            slots.swap(index, last);
         } else {
             // As in a rollout, the new replica starts before the old one drains.
             let mut old = soak.replica_config.start().await?;
-            if let Some(slot) = slots.get_mut(place) {
+            if let Some(slot) = slots.get_mut(index) {
                 std::mem::swap(slot, &mut old);
             }
             let soak = Arc::clone(&soak);
             draining.push(tokio::spawn(async move { soak.drain(old).await }));
         }
-        if let Some(replica) = slots.get(place) {
-            soak.replica_moved(place, replica.address);
+        if let Some(replica) = slots.get(index) {
+            soak.replica_moved(index, replica.address);
         }
     }
     for drain in draining {

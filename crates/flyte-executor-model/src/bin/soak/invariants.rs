@@ -6,7 +6,7 @@ mod tests;
 use crate::scenario::{ExecutorKind, RunOutcome, TaskScenario};
 use crate::task_requests;
 use databricks_emulator::RunSummary;
-use flyte_executor_model::{End, Finished, Outcome, TaskStatus, TracedCall, TryOutcome, Verb};
+use flyte_executor_model::{CallOutput, End, Finished, Method, TaskStatus, TracedCall, TryOutcome};
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::net::SocketAddr;
@@ -40,7 +40,7 @@ pub(crate) struct TaskRecord {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum LeftoverReason {
     /// Its server was killed between submit and response, and so was the server of any later attempt.
-    KilledBeforeAnswer,
+    KilledBeforeResponse,
     /// Its server had responded with an error and was killed before it cancelled the run. There was no later attempt.
     KilledBeforeCancelling,
     /// The server of a later attempt was killed before it searched for the run.
@@ -67,7 +67,7 @@ pub(crate) struct Observations {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct RunCounts {
     pub(crate) all: usize,
-    pub(crate) killed_before_answer: usize,
+    pub(crate) killed_before_response: usize,
     pub(crate) killed_before_cancelling: usize,
     pub(crate) killed_before_search: usize,
     pub(crate) lost_by_executor: usize,
@@ -126,7 +126,7 @@ impl TaskRecord {
         self.finished
             .calls
             .iter()
-            .filter(move |call| call.verb == Verb::Create && call.attempt == attempt)
+            .filter(move |call| call.method == Method::Create && call.attempt == attempt)
     }
 }
 
@@ -162,7 +162,7 @@ impl Observations {
         for run in left.iter().filter(|run| is_active(run)) {
             let Some((task, attempt)) = task_requests::task_of(&run.run_name) else { continue };
             match self.leftover_reason(task, attempt) {
-                LeftoverReason::KilledBeforeAnswer => counts.killed_before_answer += 1,
+                LeftoverReason::KilledBeforeResponse => counts.killed_before_response += 1,
                 LeftoverReason::KilledBeforeCancelling => counts.killed_before_cancelling += 1,
                 LeftoverReason::KilledBeforeSearch => counts.killed_before_search += 1,
                 LeftoverReason::LostByExecutor => counts.lost_by_executor += 1,
@@ -189,17 +189,17 @@ impl Observations {
         // A later attempt searches for runs of earlier ones, unless its server is killed first.
         let mut has_later = false;
         for call in &record.finished.calls {
-            if call.verb != Verb::Create || call.attempt <= attempt {
+            if call.method != Method::Create || call.attempt <= attempt {
                 continue;
             }
-            for each in &call.tries {
-                match each.outcome {
+            for attempted in &call.tries {
+                match attempted.outcome {
                     TryOutcome::Unsent => {}
                     // Killed before it responded, so perhaps before it searched.
-                    TryOutcome::Broken if self.kills.contains_key(&each.replica) => {}
+                    TryOutcome::Broken if self.kills.contains_key(&attempted.replica) => {}
                     TryOutcome::Broken => return LeftoverReason::None,
-                    TryOutcome::TimedOut | TryOutcome::Answered(_) => {
-                        if !self.was_killed_soon_after(record, call, each.replica) {
+                    TryOutcome::TimedOut | TryOutcome::Responded(_) => {
+                        if !self.was_killed_soon_after(record, call, attempted.replica) {
                             return LeftoverReason::None;
                         }
                         has_later = true;
@@ -210,16 +210,16 @@ impl Observations {
         if has_later {
             return LeftoverReason::KilledBeforeSearch;
         }
-        let mut answered = false;
+        let mut responded = false;
         for call in record.creates(attempt) {
-            for each in &call.tries {
-                match each.outcome {
-                    TryOutcome::Broken if self.kills.contains_key(&each.replica) => {
-                        return LeftoverReason::KilledBeforeAnswer;
+            for attempted in &call.tries {
+                match attempted.outcome {
+                    TryOutcome::Broken if self.kills.contains_key(&attempted.replica) => {
+                        return LeftoverReason::KilledBeforeResponse;
                     }
                     // Its server was still executing the create, or was about to cancel the run.
-                    TryOutcome::TimedOut | TryOutcome::Answered(_) => {
-                        answered |= self.was_killed_soon_after(record, call, each.replica);
+                    TryOutcome::TimedOut | TryOutcome::Responded(_) => {
+                        responded |= self.was_killed_soon_after(record, call, attempted.replica);
                     }
                     TryOutcome::Broken | TryOutcome::Unsent => {}
                 }
@@ -227,10 +227,10 @@ impl Observations {
         }
         let has_lost = record.scenario.restart_after.is_some()
             || record.creates(attempt).any(|call| call.outcome.is_ok() && !call.stored);
-        let was_refused = record.creates(attempt).last().is_some_and(|call| call.outcome.is_err());
+        let has_failed = record.creates(attempt).last().is_some_and(|call| call.outcome.is_err());
         // If the task was aborted before the executor knew the run, it sent no delete.
         let was_aborted = record.finished.end == Some(End::Aborted);
-        match (answered, has_lost && (was_refused || was_aborted)) {
+        match (responded, has_lost && (has_failed || was_aborted)) {
             (true, _) => LeftoverReason::KilledBeforeCancelling,
             (false, true) => LeftoverReason::LostByExecutor,
             (false, false) => LeftoverReason::None,
@@ -267,18 +267,18 @@ fn line(call: &TracedCall) -> String {
     let tries: Vec<String> = call
         .tries
         .iter()
-        .map(|each| format!("{}: {:?}", each.replica.port(), each.outcome))
+        .map(|attempted| format!("{}: {:?}", attempted.replica.port(), attempted.outcome))
         .collect();
     let outcome = match &call.outcome {
-        Ok(Outcome::Launched(meta)) => format!("meta {}", String::from_utf8_lossy(meta)),
-        Ok(Outcome::Phase(phase, message)) => format!("phase {phase} {message:?}"),
-        Ok(Outcome::Deleted) => "deleted".to_owned(),
+        Ok(CallOutput::Launched(meta)) => format!("meta {}", String::from_utf8_lossy(meta)),
+        Ok(CallOutput::Phase(phase, message)) => format!("phase {phase} {message:?}"),
+        Ok(CallOutput::Deleted) => "deleted".to_owned(),
         Err(fault) => fault.to_string(),
     };
     format!(
         "+{:.3} s {:?} of attempt {} ({:.3} s) [{}] {outcome}{}",
         call.began.as_secs_f64(),
-        call.verb,
+        call.method,
         call.attempt,
         call.took.as_secs_f64(),
         tries.join(", "),

@@ -45,8 +45,8 @@ struct Args {
     replicas: u16,
 
     /// Number of concurrent tasks.
-    #[arg(long, value_name = "N", default_value_t = 300)]
-    at_once: usize,
+    #[arg(long = "at-once", value_name = "N", default_value_t = 300)]
+    concurrent: usize,
 
     /// Workspace faults per hundred calls.
     #[arg(long, value_name = "PERCENT", default_value_t = 10, value_parser = clap::value_parser!(u8).range(0..=90))]

@@ -4,7 +4,7 @@ use crate::Args;
 use crate::invariants::{Observations, RunCounts, Violation};
 use crate::scenario::ExecutorKind;
 use databricks_emulator::FaultCount;
-use flyte_executor_model::{End, TaskStatus, TracedCall, TryOutcome, Verb};
+use flyte_executor_model::{End, Method, TaskStatus, TracedCall, TryOutcome};
 use std::time::Duration;
 
 /// How many violations are shown with their calls.
@@ -35,9 +35,10 @@ pub(crate) fn print(
     let status =
         |wanted: TaskStatus| records().filter(|record| record.finished.status == wanted).count();
     let calls: Vec<&TracedCall> = records().flat_map(|record| &record.finished.calls).collect();
-    let of = |verb: Verb| calls.iter().filter(|call| call.verb == verb).count();
-    let errors =
-        |verb: Verb| calls.iter().filter(|call| call.verb == verb && call.outcome.is_err()).count();
+    let of = |method: Method| calls.iter().filter(|call| call.method == method).count();
+    let errors = |method: Method| {
+        calls.iter().filter(|call| call.method == method && call.outcome.is_err()).count()
+    };
     let retries: u64 = records().map(|record| u64::from(record.finished.attempt)).sum();
     let tries: usize = calls.iter().map(|call| call.tries.len()).sum();
     let broken = calls
@@ -68,16 +69,16 @@ pub(crate) fn print(
     println!(
         "calls      {} ({} CreateTask, {} GetTask, {} DeleteTask) in {tries} tries, {broken} with a broken connection, the slowest {:.1} s",
         calls.len(),
-        of(Verb::Create),
-        of(Verb::Get),
-        of(Verb::Delete),
+        of(Method::Create),
+        of(Method::Get),
+        of(Method::Delete),
         slowest.as_secs_f64(),
     );
     println!(
         "errors     {} of CreateTask, {} of GetTask, {} of DeleteTask",
-        errors(Verb::Create),
-        errors(Verb::Get),
-        errors(Verb::Delete),
+        errors(Method::Create),
+        errors(Method::Get),
+        errors(Method::Delete),
     );
     println!(
         "workspace  {} runs; servers killed {} times, drained {} times",
@@ -93,7 +94,7 @@ pub(crate) fn print(
     println!("           {}", each.collect::<Vec<_>>().join(", "));
     println!(
         "orphans    {} whose server was killed between submit and response; {} whose server was killed before it cancelled them; {} whose next attempt's server was killed before it searched for them; {} whose response the executor lost",
-        totals.runs.killed_before_answer,
+        totals.runs.killed_before_response,
         totals.runs.killed_before_cancelling,
         totals.runs.killed_before_search,
         totals.runs.lost_by_executor,

@@ -1,5 +1,5 @@
 use super::*;
-use flyte_executor_model::{Fault, Kind, TaskError, Try};
+use flyte_executor_model::{CallFailure, ErrorClass, TaskError, Try};
 use tonic::Code;
 
 const GRACE: Duration = Duration::from_secs(1);
@@ -21,15 +21,15 @@ fn scenario(outcomes: &[RunOutcome]) -> TaskScenario {
 
 /// A create of an attempt at a replica.
 fn create(attempt: u32, replica: u16, try_outcome: TryOutcome) -> TracedCall {
-    let outcome = if try_outcome == TryOutcome::Answered(Code::Ok) {
-        Ok(Outcome::Launched(b"{}".to_vec()))
+    let outcome = if try_outcome == TryOutcome::Responded(Code::Ok) {
+        Ok(CallOutput::Launched(b"{}".to_vec()))
     } else {
-        Err(Fault { code: "Unavailable".to_owned(), message: String::new() })
+        Err(CallFailure { code: "Unavailable".to_owned(), message: String::new() })
     };
     TracedCall {
         began: Duration::ZERO,
         took: Duration::ZERO,
-        verb: Verb::Create,
+        method: Method::Create,
         attempt,
         tries: vec![Try { replica: address(replica), outcome: try_outcome }],
         outcome,
@@ -54,7 +54,7 @@ fn success(calls: Vec<TracedCall>) -> TaskRecord {
 #[expect(clippy::unnecessary_wraps, reason = "an end, which a task may lack")]
 fn failed(message: &str) -> Option<End> {
     let message = message.to_owned();
-    Some(End::Failure(TaskError { code: "TaskFailedWithError", kind: Kind::User, message }))
+    Some(End::Failure(TaskError { code: "TaskFailedWithError", class: ErrorClass::User, message }))
 }
 
 /// Runs of task 1 with these attempts and states.
@@ -94,7 +94,7 @@ fn faults(observed: &Observations, left: &[RunSummary]) -> Vec<String> {
 
 #[test]
 fn end_of_the_task_must_match_its_run() {
-    let ok = TryOutcome::Answered(Code::Ok);
+    let ok = TryOutcome::Responded(Code::Ok);
     for (outcome, end, fault) in [
         (RunOutcome::Success, Some(End::Success), ""),
         (RunOutcome::NoFiles, Some(End::Success), "succeeded, but its run was NoFiles"),
@@ -131,10 +131,10 @@ async fn leftover(calls: Vec<TracedCall>, kills: &[u16]) -> (usize, RunCounts) {
 
 #[tokio::test]
 async fn active_run_needs_a_valid_reason() {
-    let (ok, broken) = (|| TryOutcome::Answered(Code::Ok), || TryOutcome::Broken);
-    let refused = || TryOutcome::Answered(Code::Unavailable);
+    let (ok, broken) = (|| TryOutcome::Responded(Code::Ok), || TryOutcome::Broken);
+    let refused = || TryOutcome::Responded(Code::Unavailable);
     let none = RunCounts::default();
-    let before_answer = RunCounts { killed_before_answer: 1, ..none };
+    let before_answer = RunCounts { killed_before_response: 1, ..none };
     let before_cancelling = RunCounts { killed_before_cancelling: 1, ..none };
     let lost = RunCounts { lost_by_executor: 1, ..none };
     let unstored = || TracedCall { stored: false, ..create(0, 1, ok()) };
@@ -179,7 +179,7 @@ async fn run_aborted_while_the_executor_restarts_is_lost_by_the_executor() {
 
 #[tokio::test]
 async fn late_kill_is_no_valid_reason() {
-    let record = success(vec![create(0, 1, TryOutcome::Answered(Code::Unavailable))]);
+    let record = success(vec![create(0, 1, TryOutcome::Responded(Code::Unavailable))]);
     let mut observed = observed(record, &[]);
     let late = observed.tasks[&1].began + GRACE + CANCEL_TIMEOUT + Duration::from_secs(1);
     observed.kills.insert(address(1), late);
