@@ -1,4 +1,4 @@
-"""Builds requests as Flyte's SDK and executor do: bundled code, serialised task, rendered arguments, inputs."""
+"""Builds requests as Flyte's SDK and executor do: bundled code, serialized task, rendered arguments, inputs."""
 
 import asyncio
 import gzip
@@ -79,7 +79,7 @@ class Place:
 def template(
     task: TaskTemplate, bundle: CodeBundle | None, place: Place, project: Path = PROJECT
 ) -> tasks_pb2.TaskTemplate:
-    """Returns the task as the SDK serialises it, with arguments rendered like the executor.
+    """Returns the task as the SDK serializes it, with arguments rendered like the executor.
 
     `{{.runName}}` and `{{.actionName}}` stay unrendered, like in the executor.
     """
@@ -89,7 +89,7 @@ def template(
         root_dir=project,
         **place.identity,
     )
-    serialised = translate_task_to_wire(task, context).task_template
+    serialized = translate_task_to_wire(task, context).task_template
     values = {
         "{{.input}}": place.inputs,
         "{{.outputPrefix}}": place.outputs,
@@ -98,9 +98,9 @@ def template(
         "{{.prevCheckpointPrefix}}": '""',
         "{{.runStartTime}}": "2026-11-23T03:19:56Z",
     }
-    rendered = [values.get(argument, argument) for argument in serialised.container.args]
-    serialised.container.args[:] = rendered
-    return serialised
+    rendered = [values.get(argument, argument) for argument in serialized.container.args]
+    serialized.container.args[:] = rendered
+    return serialized
 
 
 def inputs(task: TaskTemplate, **values: Any) -> common_pb2.Inputs:
@@ -112,13 +112,13 @@ def request(
     task: TaskTemplate, bundle: CodeBundle | None, place: Place, project: Path = PROJECT, **values: Any
 ) -> connector_pb2.CreateTaskRequest:
     """Returns the CreateTask request that the executor sends for this attempt."""
-    serialised = template(task, bundle, place, project)
+    serialized = template(task, bundle, place, project)
     execution = identifier_pb2.WorkflowExecutionIdentifier(
         project=place.identity["project"], domain=place.identity["domain"], name=place.run
     )
     metadata = connector_pb2.TaskExecutionMetadata(
         task_execution_id=identifier_pb2.TaskExecutionIdentifier(
-            task_id=serialised.id,
+            task_id=serialized.id,
             node_execution_id=identifier_pb2.NodeExecutionIdentifier(node_id=place.action, execution_id=execution),
             retry_attempt=place.attempt - 1,
         ),
@@ -134,7 +134,7 @@ def request(
     )
     return connector_pb2.CreateTaskRequest(
         inputs=inputs(task, **values),
-        template=serialised,
+        template=serialized,
         output_prefix=place.outputs,
         task_execution_metadata=metadata,
         connection={},

@@ -2,7 +2,7 @@
 
 usage: spark_task.py <server host:port> <emulator host:port> <file:///folder or s3://bucket>
 
-As in production, the SDK serialises, the server submits and reads error.pb, and a0 runs the function with Spark and
+As in production, the SDK serializes, the server submits and reads error.pb, and a0 runs the function with Spark and
 writes the outputs. No request carries a token.
 """
 

@@ -1,4 +1,4 @@
-"""Extracts every example of docs/tasks.md, serialises its task with Flyte's SDK, and sends it to the server.
+"""Extracts every example of docs/tasks.md, serializes its task with Flyte's SDK, and sends it to the server.
 
 usage: tasks_doc.py <server host:port> <emulator host:port> <docs/tasks.md>
 """

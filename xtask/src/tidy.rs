@@ -24,14 +24,14 @@ struct Violation {
     /// Name of the rule, with its number for the layer rules.
     rule: String,
     /// File, and line if known.
-    place: String,
-    fault: String,
+    location: String,
+    message: String,
     fix: String,
 }
 
 impl fmt::Display for Violation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "[{}] {}: {}\n    fix: {}", self.rule, self.place, self.fault, self.fix)
+        write!(f, "[{}] {}: {}\n    fix: {}", self.rule, self.location, self.message, self.fix)
     }
 }
 

@@ -30,10 +30,10 @@ pub(super) fn check(tree: &Tree) -> Vec<Violation> {
         let is_checked =
             path.rsplit_once('.').is_some_and(|(_, extension)| CHECKED.contains(&extension));
         for (index, line) in text.lines().enumerate() {
-            let violation = |fault, fix: &str| Violation {
+            let violation = |message, fix: &str| Violation {
                 rule: "citations".to_owned(),
-                place: format!("{path}:{}", index + 1),
-                fault,
+                location: format!("{path}:{}", index + 1),
+                message,
                 fix: fix.to_owned(),
             };
             if line.contains(SECTION_SIGN) {
@@ -84,8 +84,8 @@ mod tests {
     fn check_line(path: &str, line: &str, expected: &[&str]) {
         let page = ("docs/reference/databricks-api.md", "# Title\n\n## Runs get-output\n");
         let found = check(&tree_of(&[page, (path, line)]));
-        let faults: Vec<_> = found.iter().map(|violation| violation.fault.as_str()).collect();
-        assert_eq!(faults, expected, "{path}: {line}");
+        let messages: Vec<_> = found.iter().map(|violation| violation.message.as_str()).collect();
+        assert_eq!(messages, expected, "{path}: {line}");
     }
 
     #[test]
@@ -98,12 +98,16 @@ mod tests {
     #[test]
     fn citation_of_a_missing_heading_is_a_violation() {
         let [page, other] = PAGES;
-        let fault = format!("`{page}#runs-put` names no heading");
-        check_line("src/a.rs", &format!("// ({page}#runs-put)"), &[&fault]);
-        check_line("a/b.proto", &format!("// {page}#runs-put, {page}#runs-get-output"), &[&fault]);
+        let message = format!("`{page}#runs-put` names no heading");
+        check_line("src/a.rs", &format!("// ({page}#runs-put)"), &[&message]);
+        check_line(
+            "a/b.proto",
+            &format!("// {page}#runs-put, {page}#runs-get-output"),
+            &[&message],
+        );
         check_line("a/b.txt", &format!("{page}#runs-put"), &[]);
-        let fault = format!("`{other}#title` names no heading");
-        check_line("deploy/a.yml", &format!("# {other}#title"), &[&fault]);
+        let message = format!("`{other}#title` names no heading");
+        check_line("deploy/a.yml", &format!("# {other}#title"), &[&message]);
     }
 
     #[test]
@@ -115,9 +119,9 @@ mod tests {
 
     #[test]
     fn section_sign_is_a_violation_in_any_text_file() {
-        let fault = format!("contains `{SECTION_SIGN}`");
+        let message = format!("contains `{SECTION_SIGN}`");
         for path in ["src/a.rs", "README.md", "deploy/values.schema.json"] {
-            check_line(path, &format!("RFC 9110 {SECTION_SIGN}5"), &[&fault]);
+            check_line(path, &format!("RFC 9110 {SECTION_SIGN}5"), &[&message]);
         }
     }
 }

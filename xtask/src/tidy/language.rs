@@ -60,8 +60,8 @@ fn check_crate(tree: &Tree, folder: &str) -> Option<Violation> {
     let allowed = words / WORDS_PER_VAGUE_WORD;
     (places.len() > allowed).then(|| Violation {
         rule: "plain language".to_owned(),
-        place: folder.to_owned(),
-        fault: format!(
+        location: folder.to_owned(),
+        message: format!(
             "{} vague words in {words} words of comments; the limit is {allowed}:\n    {}",
             places.len(),
             places.get(..SHOWN.min(places.len())).unwrap_or_default().join("\n    ")
@@ -109,7 +109,7 @@ mod tests {
         let found = check(&tree_of(&[(path, text)]), &[package]);
         let places: Vec<_> = found
             .iter()
-            .flat_map(|violation| violation.fault.lines().skip(1))
+            .flat_map(|violation| violation.message.lines().skip(1))
             .map(str::trim)
             .collect();
         assert_eq!(places, expected, "{text}");

@@ -144,10 +144,10 @@ pub(super) fn check(packages: &[Package]) -> Vec<Violation> {
 }
 
 fn check_package(package: &Package, all: &[Package]) -> Vec<Violation> {
-    let violation = |rule: u8, fault: String, fix: String| Violation {
+    let violation = |rule: u8, message: String, fix: String| Violation {
         rule: format!("layers {rule}"),
-        place: format!("{}/Cargo.toml", package.folder),
-        fault,
+        location: format!("{}/Cargo.toml", package.folder),
+        message,
         fix,
     };
     let mut found = Vec::new();
@@ -172,7 +172,7 @@ fn check_package(package: &Package, all: &[Package]) -> Vec<Violation> {
         } else {
             check_external(&package.name, &dependency.name)
         };
-        found.extend(broken.map(|(rule, fault, fix)| violation(rule, fault, fix)));
+        found.extend(broken.map(|(rule, message, fix)| violation(rule, message, fix)));
     }
     found
 }
@@ -192,8 +192,8 @@ fn check_internal(of: &str, to: &Dependency, rule: u8, allowed: &[&str]) -> Opti
     }
     let uses_grpc = name == "flyteidl2" && !to.features.is_empty();
     (uses_grpc && !FEATURES_OF_FLYTEIDL2.contains(&of)).then(|| {
-        let fault = format!("`{of}` uses `flyteidl2` with features {:?}", to.features);
-        (rule, fault, "use `flyteidl2` without features".to_owned())
+        let message = format!("`{of}` uses `flyteidl2` with features {:?}", to.features);
+        (rule, message, "use `flyteidl2` without features".to_owned())
     })
 }
 

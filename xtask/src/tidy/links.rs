@@ -7,11 +7,11 @@ pub(super) fn check(tree: &Tree) -> Vec<Violation> {
     let mut found = Vec::new();
     for (page, text) in tree.iter().filter(|(path, _)| is_page(path)) {
         for link in links(text.as_deref().unwrap_or_default()) {
-            if let Some(fault) = fault(tree, page, &link.target) {
+            if let Some(message) = why_broken(tree, page, &link.target) {
                 found.push(Violation {
                     rule: "links".to_owned(),
-                    place: format!("{page}:{}", link.line),
-                    fault,
+                    location: format!("{page}:{}", link.line),
+                    message,
                     fix: "correct the link, or add its target".to_owned(),
                 });
             }
@@ -24,8 +24,8 @@ fn is_page(path: &str) -> bool {
     path.rsplit_once('.').is_some_and(|(_, extension)| extension.eq_ignore_ascii_case("md"))
 }
 
-/// Returns the fault of a link in `page`.
-fn fault(tree: &Tree, page: &str, target: &str) -> Option<String> {
+/// Returns why a link in `page` is broken.
+fn why_broken(tree: &Tree, page: &str, target: &str) -> Option<String> {
     let is_absolute = target
         .split_once(':')
         .is_some_and(|(scheme, _)| scheme.chars().all(|c| c.is_ascii_alphanumeric()));
@@ -151,7 +151,7 @@ mod tests {
             ("README.md", "# Hello\n"),
             ("deploy/chart/Chart.yaml", ""),
         ]));
-        assert_eq!(found.first().map(|violation| violation.fault.as_str()), expected);
+        assert_eq!(found.first().map(|violation| violation.message.as_str()), expected);
     }
 
     #[test]

@@ -19,10 +19,10 @@ pub(super) fn check(tree: &Tree) -> Vec<Violation> {
 }
 
 fn check_manifest(path: &str, folder: &str, text: &str) -> Vec<Violation> {
-    let violation = |fault: String, fix: String| Violation {
+    let violation = |message: String, fix: String| Violation {
         rule: "manifests".to_owned(),
-        place: path.to_owned(),
-        fault,
+        location: path.to_owned(),
+        message,
         fix,
     };
     let lines = lines_of(text);
@@ -125,10 +125,13 @@ name = "it"
 "#;
 
     #[track_caller]
-    fn check_changed(from: &str, to: &str, fault: &str) {
+    fn check_changed(from: &str, to: &str, message: &str) {
         assert!(GOOD.contains(from));
         let found = check(&tree_of(&[("crates/a/Cargo.toml", &GOOD.replace(from, to))]));
-        assert_eq!(found.into_iter().map(|violation| violation.fault).collect::<Vec<_>>(), [fault]);
+        assert_eq!(
+            found.into_iter().map(|violation| violation.message).collect::<Vec<_>>(),
+            [message]
+        );
     }
 
     #[test]

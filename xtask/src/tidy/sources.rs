@@ -32,8 +32,8 @@ fn no_mod_rs(path: &str) -> Option<Violation> {
     let folder = path.strip_suffix("/mod.rs")?;
     Some(Violation {
         rule: "no mod.rs".to_owned(),
-        place: path.to_owned(),
-        fault: "modules are named after their file".to_owned(),
+        location: path.to_owned(),
+        message: "modules are named after their file".to_owned(),
         fix: format!("move it to {folder}.rs"),
     })
 }
@@ -45,8 +45,8 @@ fn length(path: &str, text: &str) -> Option<Violation> {
     let lines = code_lines(text);
     (is_rust && !is_exempt && lines > MAX_LINES).then(|| Violation {
         rule: "file length".to_owned(),
-        place: path.to_owned(),
-        fault: format!("{lines} lines without its tests; the limit is {MAX_LINES}"),
+        location: path.to_owned(),
+        message: format!("{lines} lines without its tests; the limit is {MAX_LINES}"),
         fix: "split it by responsibility".to_owned(),
     })
 }
@@ -68,8 +68,8 @@ fn code_lines(text: &str) -> usize {
 fn forbids_unsafe(path: &str, text: &str) -> Option<Violation> {
     (!text.lines().any(|line| line == FORBID_UNSAFE)).then(|| Violation {
         rule: "no unsafe code".to_owned(),
-        place: path.to_owned(),
-        fault: format!("the crate root lacks `{FORBID_UNSAFE}`"),
+        location: path.to_owned(),
+        message: format!("the crate root lacks `{FORBID_UNSAFE}`"),
         fix: format!("add `{FORBID_UNSAFE}` below the crate documentation"),
     })
 }
@@ -78,8 +78,8 @@ fn no_outside_paths(path: &str, text: &str) -> Vec<Violation> {
     let hits = text.lines().enumerate().filter(|(_, line)| line.contains(OUTSIDE));
     hits.map(|(index, _)| Violation {
         rule: "self-contained".to_owned(),
-        place: format!("{path}:{}", index + 1),
-        fault: format!("refers to {OUTSIDE}, which is not in the repository"),
+        location: format!("{path}:{}", index + 1),
+        message: format!("refers to {OUTSIDE}, which is not in the repository"),
         fix: "copy the content into the repository".to_owned(),
     })
     .collect()
@@ -135,6 +135,6 @@ mod tests {
     fn path_outside_the_repository_is_found_by_line() {
         let text = format!("one\nread {OUTSIDE}/DESIGN.md\n");
         let found = check(&tree_of(&[("README.md", &text)]), &[]);
-        assert_eq!(found.first().unwrap().place, "README.md:2");
+        assert_eq!(found.first().unwrap().location, "README.md:2");
     }
 }
