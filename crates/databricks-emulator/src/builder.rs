@@ -6,8 +6,10 @@ use crate::faults::FaultPlan;
 use crate::http::certificates::Certificates;
 use crate::jobs::exec::ExecConfig;
 use crate::jobs::script::Script;
-use crate::settings::EmulatorSettings;
+use crate::oauth::TokenSettings;
 use crate::start_error::StartError;
+use secrecy::SecretString;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,17 +17,49 @@ use std::time::Duration;
 pub const DEFAULT_TOKEN: &str = "dapi-emulator";
 
 /// Configures an [`Emulator`]. The defaults suit a test.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 #[must_use = "call `start` to start the emulator"]
 pub struct EmulatorBuilder {
     settings: EmulatorSettings,
     certificates: Option<Arc<Certificates>>,
 }
 
+/// The settings of an emulator.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct EmulatorSettings {
+    /// Bearer tokens that never expire.
+    pub(crate) tokens: Vec<SecretString>,
+    pub(crate) issued_tokens: TokenSettings,
+    pub(crate) faults: FaultPlan,
+    pub(crate) user_name: String,
+    pub(crate) http_port: u16,
+    pub(crate) https_port: u16,
+    pub(crate) default_script: Script,
+    pub(crate) first_run_id: i64,
+    pub(crate) unsupported_versions: BTreeSet<ApiVersion>,
+    pub(crate) read_only_home: bool,
+    pub(crate) writable_folders: Vec<String>,
+    pub(crate) exec: Option<ExecConfig>,
+    pub(crate) warehouses: Vec<String>,
+    /// Base of the endpoints that OAuth discovery returns. Absent: the host of the request.
+    pub(crate) oidc_base: Option<String>,
+}
+
 impl Emulator {
     /// Returns a builder with the default settings.
     pub fn builder() -> EmulatorBuilder {
         EmulatorBuilder::default()
+    }
+}
+
+impl Default for EmulatorBuilder {
+    fn default() -> Self {
+        let settings = EmulatorSettings {
+            user_name: "someone@example.com".to_owned(),
+            first_run_id: 514_594_995_218_126,
+            ..EmulatorSettings::default()
+        };
+        Self { settings, certificates: None }
     }
 }
 

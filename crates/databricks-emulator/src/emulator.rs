@@ -2,14 +2,14 @@
 
 use crate::api::endpoint::Endpoint;
 use crate::api::request_log::RecordedRequest;
-use crate::faults::{CannedResponse, FaultCount, FaultPlan, FaultRule};
+use crate::builder::EmulatorSettings;
+use crate::faults::{Calls, CannedResponse, Fault, FaultCount, FaultPlan, FaultRule, When};
 use crate::http;
 use crate::http::certificates::Certificates;
 use crate::http::fault_middleware::drop_or_respond;
 use crate::http::tls_acceptor::FaultAcceptor;
 use crate::jobs::run::RunSummary;
 use crate::jobs::script::Script;
-use crate::settings::EmulatorSettings;
 use crate::sql::{StatementScript, StatementSummary};
 use crate::start_error::StartError;
 use crate::state::AppState;
@@ -82,7 +82,7 @@ impl Emulator {
         let http = Listener { address, handle, task };
 
         let (handle, address) = (Handle::new(), https.address);
-        let acceptor = FaultAcceptor::new(Arc::clone(&state), &certificates);
+        let acceptor = FaultAcceptor::new(&state, &certificates);
         let server = https.server()?.handle(handle.clone()).acceptor(acceptor);
         let task = tokio::spawn(log_error(server.serve(service)));
         let https = Listener { address, handle, task };
@@ -277,7 +277,8 @@ impl Emulator {
     /// Several responses are used in the order in which they were added. They count as fault `answer_next`.
     pub fn answer_next(&self, endpoint: Endpoint, response: CannedResponse, times: u32) {
         if let Some(times) = NonZeroU32::new(times) {
-            self.inject(FaultRule::canned(endpoint, response, times));
+            let when = When::Next(times, Fault::Answer(response));
+            self.inject(FaultRule::on_calls(Calls::to([endpoint]), when).named("answer_next"));
         }
     }
 }

@@ -176,12 +176,8 @@ impl State {
 
 impl ActiveRule {
     fn matches_endpoint(&self, endpoint: Endpoint) -> bool {
-        match &self.target {
-            Target::Calls { endpoints, .. } => {
-                endpoints.is_empty() || endpoints.contains(&endpoint)
-            }
-            Target::Connections(_) => false,
-        }
+        matches!(&self.target, Target::Calls { endpoints, .. }
+            if endpoints.is_empty() || endpoints.contains(&endpoint))
     }
 
     /// True if the rule will not inject a fault again.

@@ -15,7 +15,7 @@ mod volumes;
 
 use crate::api::endpoint::{ApiVersion, Endpoint};
 use crate::api::error::{self, ApiError, invalid};
-use crate::api::request_log::{IncomingRequest, RecordedAuthorization, RecordedRequest};
+use crate::api::request_log::{RecordedAuthorization, RecordedRequest};
 use crate::faults::TokenClock;
 use crate::jobs::responses::{self, RequestContext};
 use crate::jobs::run::Run;
@@ -25,13 +25,13 @@ use crate::state::AppState;
 use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, header};
+use axum::http::uri::Authority;
+use axum::http::{HeaderMap, Uri, header};
 use axum::response::{IntoResponse as _, Response};
 use axum::{Json, Router, middleware};
 use fault_middleware::FaultEffect;
 use query::Query;
 use serde_json::{Value, json};
-use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -106,13 +106,7 @@ impl ReceivedRequest {
         let clock = TokenClock::now(self.effect.token_clock);
         let token_status = token.map(|token| state.token_status(token, clock));
         let authorization = recorded_authorization(&parts.headers, token_status);
-        let incoming = IncomingRequest {
-            method: &parts.method,
-            uri: &parts.uri,
-            headers: &parts.headers,
-            body: body.unwrap_or_default(),
-        };
-        let mut recorded = RecordedRequest::new(&incoming, authorization);
+        let mut recorded = RecordedRequest::new(parts, body.unwrap_or_default(), authorization);
         recorded.fault = self.fault;
         let response = self.effect.replacement.take().unwrap_or_else(|| {
             if self.effect.deletes_run
@@ -171,7 +165,7 @@ fn dispatch(
     body: Option<&[u8]>,
     call: Option<(ApiVersion, Endpoint)>,
     token_status: Option<TokenStatus>,
-    steps_back: Option<NonZeroU32>,
+    steps_back: u32,
     recorded: &mut RecordedRequest,
 ) -> Response {
     if call.is_some_and(|(version, _)| state.settings.unsupported_versions.contains(&version)) {
@@ -192,9 +186,8 @@ fn dispatch(
         return error::unknown_endpoint(parts.method.as_str(), parts.uri.path()).into_response();
     };
     let Some(body) = body else { return error::too_large(MAX_BODY).into_response() };
-    let authority = parts.uri.authority().map(axum::http::uri::Authority::as_str);
-    let host = parts.headers.get(header::HOST).and_then(|host| host.to_str().ok()).or(authority);
-    let call = ApiCall { state, version, host: host.unwrap_or("localhost"), steps_back };
+    let host = host(&parts.headers, &parts.uri);
+    let call = ApiCall { state, version, host, steps_back };
     let query = Query::parse(&parts.uri);
     if endpoint == Endpoint::ReadVolumeFile {
         return volumes::read_file(state, parts);
@@ -241,6 +234,12 @@ fn dispatch(
     }
 }
 
+/// Returns the host of a request. An HTTP/2 request has it in its URI.
+fn host<'a>(headers: &'a HeaderMap, uri: &'a Uri) -> &'a str {
+    let named = headers.get(header::HOST).and_then(|host| host.to_str().ok());
+    named.or(uri.authority().map(Authority::as_str)).unwrap_or("localhost")
+}
+
 /// Returns the path segment at this index after `/api/2.0/sql/statements/`.
 fn segment(parts: &Parts, index: usize) -> &str {
     parts.uri.path().split('/').nth(5 + index).unwrap_or_default()
@@ -252,7 +251,7 @@ struct ApiCall<'a> {
     version: ApiVersion,
     host: &'a str,
     /// Shows runs this many steps earlier than they are.
-    steps_back: Option<NonZeroU32>,
+    steps_back: u32,
 }
 
 impl ApiCall<'_> {
@@ -272,10 +271,9 @@ impl ApiCall<'_> {
         counts_as_poll: bool,
         reader: impl FnOnce(&Run, Option<usize>, Duration) -> T,
     ) -> Result<T, ApiError> {
-        match self.steps_back {
-            Some(steps) => self.state.runs.read_earlier(id, steps.get(), reader),
-            None => self.state.runs.read(id, counts_as_poll, reader),
-        }
+        // An earlier state is not a poll.
+        let counts_as_poll = counts_as_poll && self.steps_back == 0;
+        self.state.runs.read(id, counts_as_poll, self.steps_back, reader)
     }
 
     fn submit_run(&self, body: &[u8], recorded: &mut RecordedRequest) -> Result<Value, ApiError> {
@@ -331,13 +329,6 @@ impl ApiCall<'_> {
     }
 }
 
-/// Returns the `run_id` of a body, a number or a decimal string (databricks-api.md#common-rules).
 fn body_run_id(body: &[u8]) -> Result<i64, ApiError> {
-    let body = validation::object(body)?;
-    let run_id = match body.get("run_id") {
-        None | Some(Value::Null) => return Err(invalid("Missing required field: run_id.")),
-        Some(Value::String(text)) => text.parse().ok(),
-        Some(value) => value.as_i64(),
-    };
-    run_id.ok_or_else(|| invalid("Field run_id must be a 64-bit integer."))
+    validation::id(&validation::object(body)?, "run_id")
 }

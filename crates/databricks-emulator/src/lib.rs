@@ -147,7 +147,6 @@ mod faults;
 mod http;
 mod jobs;
 mod oauth;
-mod settings;
 mod sql;
 mod start_error;
 mod state;

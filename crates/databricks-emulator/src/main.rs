@@ -159,20 +159,20 @@ struct Failure {
 }
 
 impl Failure {
-    fn usage(what: &str, error: &dyn Error) -> Self {
-        Self { code: BAD_USAGE, message: error_chain(what, error) }
+    /// Renders an error and its causes in one line.
+    fn new(code: u8, what: &str, error: &dyn Error) -> Self {
+        let mut message = format!("{what}: {error}");
+        let mut cause = error.source();
+        while let Some(error) = cause {
+            message = format!("{message}: {error}");
+            cause = error.source();
+        }
+        Self { code, message }
     }
-}
 
-/// Returns an error and its causes in one line.
-fn error_chain(what: &str, error: &dyn Error) -> String {
-    let mut message = format!("{what}: {error}");
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        message = format!("{message}: {error}");
-        cause = error.source();
+    fn usage(what: &str, error: &dyn Error) -> Self {
+        Self::new(BAD_USAGE, what, error)
     }
-    message
 }
 
 #[tokio::main]
@@ -222,14 +222,10 @@ async fn run(args: Args) -> Result<(), Failure> {
         builder = builder.exec(ExecConfig { environment, ..ExecConfig::new(python) });
     }
     // Before the addresses are printed, so that no signal is lost.
-    let mut shutdown = ShutdownSignal::listen().map_err(|error| Failure {
-        code: 1,
-        message: error_chain("cannot listen for signals", &error),
-    })?;
-    let emulator = builder
-        .start()
-        .await
-        .map_err(|error| Failure { code: 1, message: error_chain("cannot start", &error) })?;
+    let shutdown =
+        shutdown_signal().map_err(|error| Failure::new(1, "cannot listen for signals", &error))?;
+    let emulator =
+        builder.start().await.map_err(|error| Failure::new(1, "cannot start", &error))?;
     for rule in &args.extra_faults {
         emulator.inject(rule.clone());
     }
@@ -242,7 +238,7 @@ async fn run(args: Args) -> Result<(), Failure> {
         })?;
     }
     print_addresses(&emulator, &args);
-    shutdown.wait().await;
+    shutdown.await;
     emulator.shutdown().await;
     Ok(())
 }
@@ -279,45 +275,27 @@ fn print_addresses(emulator: &Emulator, args: &Args) {
     tracing::info!(http, https, "listening");
 }
 
-/// The signals that end the process.
+/// Returns the wait for a signal that ends the process. A signal counts from this call on.
 #[cfg(unix)]
-struct ShutdownSignal {
-    interrupt: tokio::signal::unix::Signal,
-    terminate: tokio::signal::unix::Signal,
-}
-
-#[cfg(unix)]
-impl ShutdownSignal {
-    fn listen() -> std::io::Result<Self> {
-        use tokio::signal::unix::{SignalKind, signal};
-        Ok(Self {
-            interrupt: signal(SignalKind::interrupt())?,
-            terminate: signal(SignalKind::terminate())?,
-        })
-    }
-
-    async fn wait(&mut self) {
+fn shutdown_signal() -> std::io::Result<impl Future<Output = ()>> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    Ok(async move {
         tokio::select! {
-            _ = self.interrupt.recv() => {}
-            _ = self.terminate.recv() => {}
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
         }
-    }
+    })
 }
 
-/// The signal that ends the process.
+/// Returns the wait for the signal that ends the process.
 #[cfg(not(unix))]
-struct ShutdownSignal;
-
-#[cfg(not(unix))]
-impl ShutdownSignal {
-    #[expect(clippy::unnecessary_wraps, reason = "fallible on Unix")]
-    fn listen() -> std::io::Result<Self> {
-        Ok(Self)
-    }
-
-    async fn wait(&mut self) {
+#[expect(clippy::unnecessary_wraps, reason = "fallible on Unix")]
+fn shutdown_signal() -> std::io::Result<impl Future<Output = ()>> {
+    Ok(async {
         if let Err(error) = tokio::signal::ctrl_c().await {
             tracing::error!(%error, "cannot listen for Ctrl-C");
         }
-    }
+    })
 }

@@ -14,7 +14,7 @@ use crate::api::error::{ApiError, invalid, missing};
 use axum::http::HeaderMap;
 use axum::response::Response;
 use request::ExecuteRequest;
-use response::{Chunk, put};
+use response::Chunk;
 use script::StatementState;
 use serde_json::{Map, Value, json};
 use std::collections::{BTreeMap, BTreeSet};
@@ -210,31 +210,28 @@ impl Statement {
     }
 
     fn response(&self, link_base: &str) -> Value {
-        let (mut status, mut response) = (Map::new(), Map::new());
-        put(&mut status, "state", self.state_name());
+        let mut status = json!({"state": self.state_name()});
         let too_large = "The result is too large for disposition INLINE; ask for EXTERNAL_LINKS.";
         match &self.script.outcome {
             _ if self.state() != StatementState::Finished => {}
             StatementOutcome::Failed { error_code, message, sql_state } => {
-                put(&mut status, "error", json!({"error_code": error_code, "message": message}));
-                put(&mut status, "sql_state", sql_state.clone());
+                status["error"] = json!({"error_code": error_code, "message": message});
+                status["sql_state"] = json!(sql_state);
             }
             _ if self.is_too_large() => {
-                let error = json!({"error_code": "BAD_REQUEST", "message": too_large});
-                put(&mut status, "error", error);
+                status["error"] = json!({"error_code": "BAD_REQUEST", "message": too_large});
             }
             StatementOutcome::Rows(_) | StatementOutcome::Closed => {}
         }
-        put(&mut response, "statement_id", self.id.as_str());
-        put(&mut response, "status", status);
+        let mut response = json!({"statement_id": self.id, "status": status});
         if let (Some(chunks), StatementOutcome::Rows(rows)) = (self.result(), &self.script.outcome)
         {
             let truncated = self.request.row_limit.is_some_and(|limit| rows.rows.len() > limit);
-            put(&mut response, "manifest", response::manifest(&rows.columns, &chunks, truncated));
+            response["manifest"] = response::manifest(&rows.columns, &chunks, truncated);
             let first = chunks.first().map(|first| self.data(first, &chunks, link_base));
-            put(&mut response, "result", first.unwrap_or_else(|| json!({})));
+            response["result"] = first.unwrap_or_else(|| json!({}));
         }
-        Value::Object(response)
+        response
     }
 
     fn data(&self, chunk: &Chunk, chunks: &[Chunk], link_base: &str) -> Value {

@@ -1,11 +1,11 @@
 //! The state behind both listeners.
 
 use crate::api::request_log::RequestLog;
+use crate::builder::EmulatorSettings;
 use crate::faults::FaultInjector;
 use crate::jobs::exec::Executor;
 use crate::jobs::run_store::RunStore;
 use crate::oauth::{TokenIssuer, TokenStatus};
-use crate::settings::EmulatorSettings;
 use crate::sql::StatementStore;
 use crate::storage::data_files::DataFiles;
 use crate::storage::workspace_files::WorkspaceFiles;

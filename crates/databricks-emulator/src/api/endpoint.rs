@@ -76,6 +76,28 @@ pub enum ApiVersion {
     V2_2,
 }
 
+/// The endpoints with a fixed path, their method, and the latest version that has them.
+const FIXED: [(Endpoint, &str, &str, ApiVersion); 18] = [
+    (Endpoint::SubmitRun, "POST", "jobs/runs/submit", ApiVersion::V2_2),
+    (Endpoint::RunNow, "POST", "jobs/run-now", ApiVersion::V2_2),
+    (Endpoint::GetRun, "GET", "jobs/runs/get", ApiVersion::V2_2),
+    (Endpoint::GetRunOutput, "GET", "jobs/runs/get-output", ApiVersion::V2_2),
+    (Endpoint::CancelRun, "POST", "jobs/runs/cancel", ApiVersion::V2_2),
+    (Endpoint::ListRuns, "GET", "jobs/runs/list", ApiVersion::V2_2),
+    (Endpoint::DeleteRun, "POST", "jobs/runs/delete", ApiVersion::V2_2),
+    (Endpoint::GetCluster, "GET", "clusters/get", ApiVersion::V2_1),
+    (Endpoint::ListClusterEvents, "POST", "clusters/events", ApiVersion::V2_1),
+    (Endpoint::Me, "GET", "preview/scim/v2/Me", ApiVersion::V2_0),
+    (Endpoint::WorkspaceGetStatus, "GET", "workspace/get-status", ApiVersion::V2_0),
+    (Endpoint::WorkspaceMkdirs, "POST", "workspace/mkdirs", ApiVersion::V2_0),
+    (Endpoint::WorkspaceImport, "POST", "workspace/import", ApiVersion::V2_0),
+    (Endpoint::WorkspaceExport, "GET", "workspace/export", ApiVersion::V2_0),
+    (Endpoint::WorkspaceDelete, "POST", "workspace/delete", ApiVersion::V2_0),
+    (Endpoint::DbfsList, "GET", "dbfs/list", ApiVersion::V2_0),
+    (Endpoint::DbfsGetStatus, "GET", "dbfs/get-status", ApiVersion::V2_0),
+    (Endpoint::DbfsRead, "GET", "dbfs/read", ApiVersion::V2_0),
+];
+
 impl Endpoint {
     /// Returns the API version and endpoint of a request, or `None` if there is no such endpoint.
     pub(crate) fn parse(method: &Method, path: &str) -> Option<(ApiVersion, Self)> {
@@ -89,38 +111,19 @@ impl Endpoint {
             "2.2" => ApiVersion::V2_2,
             _ => return None,
         };
-        let endpoint = match (method.as_str(), call) {
-            ("POST", "jobs/runs/submit") => Self::SubmitRun,
-            ("POST", "jobs/run-now") => Self::RunNow,
-            ("GET", "jobs/runs/get") => Self::GetRun,
-            ("GET", "jobs/runs/get-output") => Self::GetRunOutput,
-            ("POST", "jobs/runs/cancel") => Self::CancelRun,
-            ("GET", "jobs/runs/list") => Self::ListRuns,
-            ("POST", "jobs/runs/delete") => Self::DeleteRun,
-            ("GET", "clusters/get") if version != ApiVersion::V2_2 => Self::GetCluster,
-            ("POST", "clusters/events") if version != ApiVersion::V2_2 => Self::ListClusterEvents,
-            (method, call) if version == ApiVersion::V2_0 => Self::parse_2_0(method, call)?,
-            _ => return None,
+        let is_named = |(_, fixed_method, path, latest): &&(Self, &str, &str, ApiVersion)| {
+            *fixed_method == method.as_str() && *path == call && version <= *latest
+        };
+        let endpoint = match FIXED.iter().find(is_named) {
+            Some((endpoint, ..)) => *endpoint,
+            None if version != ApiVersion::V2_0 => return None,
+            None => match (method.as_str(), call) {
+                ("GET", path) if path.starts_with("fs/directories/Volumes/") => Self::ListVolume,
+                ("GET", path) if path.starts_with("fs/files/Volumes/") => Self::ReadVolumeFile,
+                (method, path) => Self::parse_statement(method, path)?,
+            },
         };
         Some((version, endpoint))
-    }
-
-    /// Parses the endpoints that exist only in version 2.0.
-    fn parse_2_0(method: &str, call: &str) -> Option<Self> {
-        Some(match (method, call) {
-            ("GET", "preview/scim/v2/Me") => Self::Me,
-            ("GET", "workspace/get-status") => Self::WorkspaceGetStatus,
-            ("POST", "workspace/mkdirs") => Self::WorkspaceMkdirs,
-            ("POST", "workspace/import") => Self::WorkspaceImport,
-            ("GET", "workspace/export") => Self::WorkspaceExport,
-            ("POST", "workspace/delete") => Self::WorkspaceDelete,
-            ("GET", "dbfs/list") => Self::DbfsList,
-            ("GET", "dbfs/get-status") => Self::DbfsGetStatus,
-            ("GET", "dbfs/read") => Self::DbfsRead,
-            ("GET", path) if path.starts_with("fs/directories/Volumes/") => Self::ListVolume,
-            ("GET", path) if path.starts_with("fs/files/Volumes/") => Self::ReadVolumeFile,
-            (method, path) => return Self::parse_statement(method, path),
-        })
     }
 
     fn parse_statement(method: &str, call: &str) -> Option<Self> {

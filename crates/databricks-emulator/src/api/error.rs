@@ -35,6 +35,12 @@ pub(crate) fn invalid(message: impl Into<String>) -> ApiError {
     ApiError::new(StatusCode::BAD_REQUEST, "INVALID_PARAMETER_VALUE", message)
 }
 
+/// An `Err` with [`invalid`] and a formatted message.
+macro_rules! reject {
+    ($($message:tt)*) => { Err($crate::api::error::invalid(format!($($message)*))) };
+}
+pub(crate) use reject;
+
 /// 400 for a body that is not a JSON object.
 pub(crate) fn malformed(message: impl Into<String>) -> ApiError {
     ApiError::new(StatusCode::BAD_REQUEST, "MALFORMED_REQUEST", message)

@@ -1,6 +1,7 @@
 //! The log of requests, for tests to inspect.
 
-use axum::http::{HeaderMap, Method, Uri, header};
+use axum::http::request::Parts;
+use axum::http::{HeaderValue, header};
 use serde::Serialize;
 use serde_json::Value;
 use std::collections::VecDeque;
@@ -61,35 +62,19 @@ pub enum RecordedAuthorization {
     },
 }
 
-/// The parts of a request that are known before it is executed.
-pub(crate) struct IncomingRequest<'a> {
-    pub(crate) method: &'a Method,
-    pub(crate) uri: &'a Uri,
-    pub(crate) headers: &'a HeaderMap,
-    pub(crate) body: &'a [u8],
-}
-
 impl RecordedRequest {
-    pub(crate) fn new(
-        incoming: &IncomingRequest<'_>,
-        authorization: RecordedAuthorization,
-    ) -> Self {
-        let headers = incoming.headers.iter().filter(|(name, _)| *name != header::AUTHORIZATION);
+    /// Records a request that is not executed yet. `body` is empty for one over the size limit.
+    pub(crate) fn new(parts: &Parts, body: &[u8], authorization: RecordedAuthorization) -> Self {
+        let headers = parts.headers.iter().filter(|(name, _)| *name != header::AUTHORIZATION);
+        let text = |value: &HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
         Self {
-            method: incoming.method.as_str().to_owned(),
-            path: incoming.uri.path().to_owned(),
-            query: incoming.uri.query().unwrap_or_default().to_owned(),
-            headers: headers
-                .map(|(name, value)| {
-                    (
-                        name.as_str().to_owned(),
-                        String::from_utf8_lossy(value.as_bytes()).into_owned(),
-                    )
-                })
-                .collect(),
+            method: parts.method.as_str().to_owned(),
+            path: parts.uri.path().to_owned(),
+            query: parts.uri.query().unwrap_or_default().to_owned(),
+            headers: headers.map(|(name, value)| (name.as_str().to_owned(), text(value))).collect(),
             authorization,
-            body: serde_json::from_slice(incoming.body).ok(),
-            body_bytes: incoming.body.len(),
+            body: serde_json::from_slice(body).ok(),
+            body_bytes: body.len(),
             ignored_keys: Vec::new(),
             status: 0,
             fault: None,

@@ -25,6 +25,7 @@ use serde_json::Value;
 /// # Ok::<(), serde_json::Error>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[must_use]
 pub struct CannedResponse {
     /// The status code. If it is invalid, the emulator responds 500 with the reason.
     pub status: u16,
@@ -45,21 +46,18 @@ impl Default for CannedResponse {
 
 impl CannedResponse {
     /// Creates a response with content type JSON. The body is not checked.
-    #[must_use]
     pub fn json(status: u16, body: impl Into<Vec<u8>>) -> Self {
         let content_type = "application/json".to_owned();
         Self { status, body: body.into(), content_type, ..Self::default() }
     }
 
     /// Creates a response with content type HTML.
-    #[must_use]
     pub fn html(status: u16, body: impl Into<Vec<u8>>) -> Self {
         let content_type = "text/html;charset=utf-8".to_owned();
         Self { status, body: body.into(), content_type, ..Self::default() }
     }
 
     /// Adds a header.
-    #[must_use]
     pub fn with_header(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
         self.headers.push((name.into(), value.into()));
         self

@@ -1,11 +1,12 @@
 //! Fault plans and rules in JSON.
 
-use super::fault::{ConnectionFault, Fault, RunFault};
-use super::rule::{Calls, FaultRule, Probability, RunCall, RunCalls, When};
+use super::fault::{ConnectionFault, RunFault};
+use super::rule::{FaultRule, Probability, RunCall, RunFilter, Target, When};
 use crate::api::endpoint::Endpoint;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
+use std::collections::BTreeSet;
 use std::num::NonZeroU32;
 use std::str::FromStr;
 
@@ -100,92 +101,66 @@ struct RuleForm {
     fault: Option<Value>,
 }
 
-fn parse_rule(mut form: RuleForm) -> Result<FaultRule, FaultPlanError> {
-    let name = form.name.take();
-    let rule = match &form.on {
-        Value::String(on) if on == "connections" => on_connections(form)?,
-        Value::String(on) if on == "calls" => on_calls(form, Vec::new())?,
-        Value::Array(endpoints) if !endpoints.is_empty() => {
-            let endpoints: Vec<Endpoint> = read(Value::Array(endpoints.clone()), "on")?;
-            match endpoints.iter().map(|endpoint| RunCall::of(*endpoint)).collect() {
-                Some(calls) => on_runs(form, calls)?,
-                None => on_calls(form, endpoints)?,
-            }
+fn parse_rule(form: RuleForm) -> Result<FaultRule, FaultPlanError> {
+    let runs = match (&form.run_name, form.run_id) {
+        (None, None) => RunFilter::Any,
+        (Some(name), None) => RunFilter::Name(name.clone()),
+        (None, Some(id)) => RunFilter::Id(id),
+        (Some(_), Some(_)) => {
+            let reason = "run_name and run_id are mutually exclusive";
+            return Err(FaultPlanError::new("run_id", reason));
         }
+    };
+    let name = form.name.clone();
+    let endpoints: BTreeSet<Endpoint> = match &form.on {
+        Value::String(on) if on == "connections" => {
+            let path = match runs {
+                RunFilter::Any => {
+                    let target = Target::Connections(when(form, read::<ConnectionFault>)?);
+                    return Ok(FaultRule { name, target });
+                }
+                RunFilter::Name(_) => "run_name",
+                RunFilter::Id(_) => "run_id",
+            };
+            return Err(FaultPlanError::new(path, "a connection has no run"));
+        }
+        Value::String(on) if on == "calls" => BTreeSet::new(),
+        Value::Array(list) if !list.is_empty() => read(form.on.clone(), "on")?,
         _ => {
             let reason =
                 r#"expected "calls", "connections", or a list of endpoints such as ["get_run"]"#;
             return Err(FaultPlanError::new("on", reason));
         }
     };
-    Ok(FaultRule { name, ..rule })
+    let when = when(form, |fault, path| call_fault(fault, path, &endpoints))?;
+    Ok(FaultRule { name, target: Target::Calls { endpoints, runs, when } })
 }
 
-fn on_calls(form: RuleForm, endpoints: Vec<Endpoint>) -> Result<FaultRule, FaultPlanError> {
-    let mut calls = Calls::to(endpoints);
-    match run_selector(&form)? {
-        Some(RunSelector::Name(name)) => calls = calls.of_run_named(name),
-        Some(RunSelector::Id(id)) => calls = calls.of_run(id),
-        None => {}
+fn call_fault(
+    fault: Value,
+    path: &str,
+    endpoints: &BTreeSet<Endpoint>,
+) -> Result<RunFault, FaultPlanError> {
+    let steps = match &fault {
+        Value::Object(fields) if fields.len() == 1 => fields.get("earlier_state"),
+        _ => None,
+    };
+    if fault != "run_deleted" && steps.is_none() {
+        return read(fault, path).map(RunFault::Call);
     }
-    let when = when(form, |fault, path| {
-        if fault == "run_deleted" || fault.get("earlier_state").is_some() {
-            let reason =
-                "valid only if `on` lists nothing but get_run, get_run_output and cancel_run";
-            return Err(FaultPlanError::new(path, reason));
+    let is_run_call = |endpoint: &Endpoint| RunCall::ALL.map(Endpoint::from).contains(endpoint);
+    if endpoints.is_empty() || !endpoints.iter().all(is_run_call) {
+        let reason = "valid only if `on` lists nothing but get_run, get_run_output and cancel_run";
+        return Err(FaultPlanError::new(path, reason));
+    }
+    match steps {
+        None => Ok(RunFault::Deleted),
+        Some(_) if endpoints.contains(&Endpoint::CancelRun) => {
+            let reason = "earlier_state applies to reads: `on` must not list cancel_run";
+            Err(FaultPlanError::new(path, reason))
         }
-        read::<Fault>(fault, path)
-    })?;
-    Ok(FaultRule::on_calls(calls, when))
-}
-
-fn on_runs(form: RuleForm, calls: Vec<RunCall>) -> Result<FaultRule, FaultPlanError> {
-    let cancels = calls.contains(&RunCall::CancelRun);
-    let mut calls = RunCalls::to(calls);
-    match run_selector(&form)? {
-        Some(RunSelector::Name(name)) => calls = calls.of_run_named(name),
-        Some(RunSelector::Id(id)) => calls = calls.of_run(id),
-        None => {}
-    }
-    let when = when(form, |fault, path| match &fault {
-        Value::String(name) if name == "run_deleted" => Ok(RunFault::Deleted),
-        Value::Object(fields) if fields.len() == 1 && fields.contains_key("earlier_state") => {
-            if cancels {
-                let reason = "earlier_state applies to reads: `on` must not list cancel_run";
-                return Err(FaultPlanError::new(path, reason));
-            }
-            let steps = fields.get("earlier_state").cloned().unwrap_or_default();
-            read(steps, &format!("{path}.earlier_state")).map(RunFault::EarlierState)
-        }
-        _ => read(fault, path).map(RunFault::Call),
-    })?;
-    Ok(FaultRule::on_runs(calls, when))
-}
-
-fn on_connections(form: RuleForm) -> Result<FaultRule, FaultPlanError> {
-    if let Some(run) = run_selector(&form)? {
-        let path = match run {
-            RunSelector::Name(_) => "run_name",
-            RunSelector::Id(_) => "run_id",
-        };
-        return Err(FaultPlanError::new(path, "a connection has no run"));
-    }
-    let when = when(form, read::<ConnectionFault>)?;
-    Ok(FaultRule::on_connections(when))
-}
-
-enum RunSelector {
-    Name(String),
-    Id(i64),
-}
-
-fn run_selector(form: &RuleForm) -> Result<Option<RunSelector>, FaultPlanError> {
-    match (&form.run_name, form.run_id) {
-        (None, None) => Ok(None),
-        (Some(name), None) => Ok(Some(RunSelector::Name(name.clone()))),
-        (None, Some(id)) => Ok(Some(RunSelector::Id(id))),
-        (Some(_), Some(_)) => {
-            Err(FaultPlanError::new("run_id", "run_name and run_id are mutually exclusive"))
+        Some(steps) => {
+            read(steps.clone(), &format!("{path}.earlier_state")).map(RunFault::EarlierState)
         }
     }
 }
@@ -229,7 +204,7 @@ fn read<T: DeserializeOwned>(value: Value, path: &str) -> Result<T, FaultPlanErr
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{CannedResponse, RetryAfter, SlowBody, TokenClock};
+    use crate::{Calls, CannedResponse, Fault, RetryAfter, RunCalls, SlowBody, TokenClock};
     use axum::http::HeaderValue;
     use std::time::Duration;
 

@@ -1,6 +1,5 @@
 //! Fault rules: which fault, for which calls or connections, and when.
 
-use super::canned_response::CannedResponse;
 use super::fault::{ConnectionFault, Fault, RunFault};
 use crate::api::endpoint::Endpoint;
 use std::collections::BTreeSet;
@@ -29,6 +28,7 @@ use std::num::NonZeroU32;
 /// FaultRule::on_calls(Calls::to([Endpoint::Me]), When::once(RunFault::Deleted));
 /// ```
 #[derive(Clone, Debug, PartialEq)]
+#[must_use]
 pub struct FaultRule {
     pub(crate) name: Option<String>,
     pub(crate) target: Target,
@@ -47,40 +47,36 @@ pub(crate) enum Target {
 
 impl FaultRule {
     /// Creates a rule for calls.
-    #[must_use]
     pub fn on_calls(calls: Calls, when: When<Fault>) -> Self {
         let Calls { endpoints, runs } = calls;
-        Self {
-            name: None,
-            target: Target::Calls { endpoints, runs, when: when.map(RunFault::Call) },
-        }
+        Target::Calls { endpoints, runs, when: when.map(RunFault::Call) }.into()
     }
 
     /// Creates a rule for calls that name a run.
-    #[must_use]
     pub fn on_runs(calls: RunCalls, when: When<RunFault>) -> Self {
-        let RunCalls(Calls { endpoints, runs }) = calls;
-        Self { name: None, target: Target::Calls { endpoints, runs, when } }
+        let Calls { endpoints, runs } = calls;
+        let all = RunCall::ALL.into_iter().filter(|_| endpoints.is_empty());
+        let endpoints = endpoints.iter().copied().chain(all).map(Endpoint::from).collect();
+        Target::Calls { endpoints, runs, when }.into()
     }
 
     /// Creates a rule for new HTTPS connections.
     ///
     /// Adding it closes all open ones, with the calls in flight, so that the next call needs a new connection.
-    #[must_use]
     pub fn on_connections(when: When<ConnectionFault>) -> Self {
-        Self { name: None, target: Target::Connections(when) }
+        Target::Connections(when).into()
     }
 
     /// Names the rule; faults are counted by name. The default is `rule-1`, `rule-2` etc. in the order of addition.
-    #[must_use]
     pub fn named(mut self, name: impl Into<String>) -> Self {
         self.name = Some(name.into());
         self
     }
+}
 
-    pub(crate) fn canned(endpoint: Endpoint, response: CannedResponse, times: NonZeroU32) -> Self {
-        Self::on_calls(Calls::to([endpoint]), When::Next(times, Fault::Answer(response)))
-            .named("answer_next")
+impl From<Target> for FaultRule {
+    fn from(target: Target) -> Self {
+        Self { name: None, target }
     }
 }
 
@@ -122,7 +118,6 @@ pub struct Probability(f64);
 
 impl Probability {
     /// Returns `None` for a number outside 0 to 1.
-    #[must_use]
     pub fn new(probability: f64) -> Option<Self> {
         (0.0..=1.0).contains(&probability).then_some(Self(probability))
     }
@@ -132,71 +127,43 @@ impl Probability {
     }
 }
 
-/// The calls that a rule matches.
+/// The calls that a rule matches: those of any endpoints, or of [`RunCall`]s.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Calls {
-    endpoints: BTreeSet<Endpoint>,
+#[must_use]
+pub struct Calls<E = Endpoint> {
+    endpoints: BTreeSet<E>,
     runs: RunFilter,
 }
 
+/// The calls for existing runs that a rule matches.
+pub type RunCalls = Calls<RunCall>;
+
 impl Calls {
     /// Matches every call.
-    #[must_use]
     pub fn any() -> Self {
-        Self { endpoints: BTreeSet::new(), runs: RunFilter::Any }
+        Self::to([])
     }
+}
 
-    /// Matches the calls of these endpoints. An empty list matches every call.
-    #[must_use]
-    pub fn to(endpoints: impl IntoIterator<Item = Endpoint>) -> Self {
+impl<E: Ord> Calls<E> {
+    /// Matches the calls of these endpoints. An empty list matches all of them.
+    pub fn to(endpoints: impl IntoIterator<Item = E>) -> Self {
         Self { endpoints: endpoints.into_iter().collect(), runs: RunFilter::Any }
     }
 
     /// Matches only calls for runs with this name, including submits.
-    #[must_use]
-    pub fn of_run_named(mut self, run_name: impl Into<String>) -> Self {
-        self.runs = RunFilter::Name(run_name.into());
-        self
-    }
-
-    /// Matches only calls for this run or its task runs.
-    #[must_use]
-    pub fn of_run(mut self, run_id: i64) -> Self {
-        self.runs = RunFilter::Id(run_id);
-        self
-    }
-}
-
-/// The calls for existing runs that a rule matches.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RunCalls(Calls);
-
-impl RunCalls {
-    /// Matches the calls of these endpoints. An empty list matches all three.
-    #[must_use]
-    pub fn to(calls: impl IntoIterator<Item = RunCall>) -> Self {
-        let mut endpoints: BTreeSet<Endpoint> = calls.into_iter().map(Endpoint::from).collect();
-        if endpoints.is_empty() {
-            endpoints.extend(RunCall::ALL.map(Endpoint::from));
-        }
-        Self(Calls { endpoints, runs: RunFilter::Any })
-    }
-
-    /// Matches only calls for runs with this name.
-    #[must_use]
     pub fn of_run_named(self, run_name: impl Into<String>) -> Self {
-        Self(self.0.of_run_named(run_name))
+        Self { runs: RunFilter::Name(run_name.into()), ..self }
     }
 
     /// Matches only calls for this run or its task runs.
-    #[must_use]
     pub fn of_run(self, run_id: i64) -> Self {
-        Self(self.0.of_run(run_id))
+        Self { runs: RunFilter::Id(run_id), ..self }
     }
 }
 
 /// An endpoint that names an existing run.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum RunCall {
     /// `GET jobs/runs/get`.
     GetRun,
@@ -207,11 +174,7 @@ pub enum RunCall {
 }
 
 impl RunCall {
-    const ALL: [Self; 3] = [Self::GetRun, Self::GetRunOutput, Self::CancelRun];
-
-    pub(crate) fn of(endpoint: Endpoint) -> Option<Self> {
-        Self::ALL.into_iter().find(|call| Endpoint::from(*call) == endpoint)
-    }
+    pub(super) const ALL: [Self; 3] = [Self::GetRun, Self::GetRunOutput, Self::CancelRun];
 }
 
 impl From<RunCall> for Endpoint {

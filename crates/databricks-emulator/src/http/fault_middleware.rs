@@ -14,7 +14,6 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
 use serde_json::Value;
 use std::convert::Infallible;
-use std::num::NonZeroU32;
 use std::time::Duration;
 
 /// How a fault changes one call.
@@ -29,7 +28,7 @@ pub(super) struct FaultEffect {
     /// Judges tokens by a wrong clock.
     pub(super) token_clock: Option<TokenClock>,
     /// Shows runs this many steps earlier than they are.
-    pub(super) steps_back: Option<NonZeroU32>,
+    pub(super) steps_back: u32,
     pub(super) response_fault: Option<ResponseFault>,
 }
 
@@ -48,7 +47,7 @@ impl FaultEffect {
         let fault = match fault {
             RunFault::Deleted => return Self { deletes_run: true, ..Self::default() },
             RunFault::EarlierState(steps) => {
-                return Self { steps_back: Some(steps), ..Self::default() };
+                return Self { steps_back: steps.get(), ..Self::default() };
             }
             RunFault::Call(fault) => fault,
         };

@@ -3,7 +3,7 @@
 use super::ApiCall;
 use super::query::Query;
 use crate::api::endpoint::ApiVersion;
-use crate::api::error::{ApiError, invalid};
+use crate::api::error::{ApiError, invalid, reject};
 use crate::jobs::responses;
 use crate::jobs::run::{CurrentState, Run};
 use crate::jobs::script::LifeCycle;
@@ -84,9 +84,9 @@ fn limit(query: &Query) -> Result<usize, ApiError> {
     match usize::try_from(size) {
         Ok(runs) if size <= MAX_LIMIT => Ok(runs),
         Ok(_) => {
-            Err(invalid(format!("Invalid limit {limit} - it has to be no more than {MAX_LIMIT}.")))
+            reject!("Invalid limit {limit} - it has to be no more than {MAX_LIMIT}.")
         }
-        Err(_) => Err(invalid(format!("Invalid limit {limit} - it has to be positive."))),
+        Err(_) => reject!("Invalid limit {limit} - it has to be positive."),
     }
 }
 
@@ -117,16 +117,14 @@ impl ApiCall<'_> {
             Some(responses::listed_run(run, expand_tasks, &self.context(now)))
         });
         let mut response = json!({});
-        if let Some(fields) = response.as_object_mut() {
-            if !runs.is_empty() {
-                fields.insert("runs".to_owned(), runs.into());
-            }
-            if self.version != ApiVersion::V2_2 {
-                fields.insert("has_more".to_owned(), more.into());
-            }
-            if let Some(last) = last.filter(|_| more) {
-                fields.insert("next_page_token".to_owned(), format!("before-{last}").into());
-            }
+        if !runs.is_empty() {
+            response["runs"] = runs.into();
+        }
+        if self.version != ApiVersion::V2_2 {
+            response["has_more"] = more.into();
+        }
+        if let Some(last) = last.filter(|_| more) {
+            response["next_page_token"] = format!("before-{last}").into();
         }
         Ok(response)
     }

@@ -1,11 +1,10 @@
 //! Token endpoints. They need no bearer token.
 
-use super::SharedState;
+use super::{SharedState, host};
 use crate::clock;
 use crate::oauth::TokenStatus;
 use crate::state::AppState;
 use axum::extract::{Path, Query, State};
-use axum::http::uri::Authority;
 use axum::http::{HeaderMap, StatusCode, Uri, header};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{get, post};
@@ -51,9 +50,7 @@ fn token_response((token, seconds): (String, u64)) -> Response {
 
 /// Returns the base URL of the OAuth endpoints.
 fn base(headers: &HeaderMap, uri: &Uri, state: &AppState) -> String {
-    // An HTTP/2 request has the host in its URI.
-    let named = headers.get(header::HOST).and_then(|host| host.to_str().ok());
-    let host = named.or(uri.authority().map(Authority::as_str)).unwrap_or("localhost");
+    let host = host(headers, uri);
     // Clients reach the HTTPS listener as `localhost` and the HTTP listener as `127.0.0.1`.
     let scheme = if host.starts_with("localhost") { "https" } else { "http" };
     state.settings.oidc_base.clone().unwrap_or_else(|| format!("{scheme}://{host}"))

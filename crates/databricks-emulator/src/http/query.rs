@@ -1,6 +1,6 @@
 //! Query parameters by name.
 
-use crate::api::error::{ApiError, invalid};
+use crate::api::error::{ApiError, invalid, reject};
 use axum::extract::Query as Pairs;
 use axum::http::Uri;
 
@@ -11,7 +11,7 @@ impl Query {
     pub(super) fn parse(uri: &Uri) -> Result<Self, ApiError> {
         match Pairs::try_from_uri(uri) {
             Ok(Pairs(pairs)) => Ok(Self(pairs)),
-            Err(error) => Err(invalid(format!("Invalid query: {error}."))),
+            Err(error) => reject!("Invalid query: {error}."),
         }
     }
 
@@ -30,7 +30,7 @@ impl Query {
         match self.text(name) {
             None | Some("false") => Ok(false),
             Some("true") => Ok(true),
-            Some(_) => Err(invalid(format!("Parameter {name} must be true or false."))),
+            Some(_) => reject!("Parameter {name} must be true or false."),
         }
     }
 

@@ -5,7 +5,6 @@ use crate::faults::ConnectionFault;
 use crate::state::AppState;
 use axum_server::accept::Accept;
 use axum_server::tls_rustls::{RustlsAcceptor, RustlsConfig};
-use std::fmt;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -22,26 +21,12 @@ const PLAIN_HTTP: &[u8] =
 #[derive(Clone)]
 pub(crate) struct FaultAcceptor {
     state: Arc<AppState>,
-    valid: RustlsAcceptor,
-    untrusted: RustlsAcceptor,
-    expired: RustlsAcceptor,
-}
-
-impl fmt::Debug for FaultAcceptor {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("FaultAcceptor").finish_non_exhaustive()
-    }
+    certificates: Arc<Certificates>,
 }
 
 impl FaultAcceptor {
-    pub(crate) fn new(state: Arc<AppState>, certificates: &Certificates) -> Self {
-        let acceptor = |config| RustlsAcceptor::new(RustlsConfig::from_config(Arc::clone(config)));
-        Self {
-            state,
-            valid: acceptor(&certificates.valid),
-            untrusted: acceptor(&certificates.untrusted),
-            expired: acceptor(&certificates.expired),
-        }
+    pub(crate) fn new(state: &Arc<AppState>, certificates: &Arc<Certificates>) -> Self {
+        Self { state: Arc::clone(state), certificates: Arc::clone(certificates) }
     }
 }
 
@@ -58,10 +43,10 @@ impl<S: Send + 'static> Accept<TcpStream, S> for FaultAcceptor {
         if let Some(injected) = &injected {
             tracing::debug!(rule = injected.rule, fault = ?injected.fault, "injecting connection fault");
         }
-        let acceptor = match injected.map(|injected| injected.fault) {
-            None => self.valid.clone(),
-            Some(ConnectionFault::UntrustedCertificate) => self.untrusted.clone(),
-            Some(ConnectionFault::ExpiredCertificate) => self.expired.clone(),
+        let config = match injected.map(|injected| injected.fault) {
+            None => &self.certificates.valid,
+            Some(ConnectionFault::UntrustedCertificate) => &self.certificates.untrusted,
+            Some(ConnectionFault::ExpiredCertificate) => &self.certificates.expired,
             Some(ConnectionFault::Closed) => return Box::pin(async { Err(fault_error()) }),
             Some(ConnectionFault::NotTls) => {
                 return Box::pin(async move {
@@ -71,6 +56,7 @@ impl<S: Send + 'static> Accept<TcpStream, S> for FaultAcceptor {
                 });
             }
         };
+        let acceptor = RustlsAcceptor::new(RustlsConfig::from_config(Arc::clone(config)));
         // Read the token after asking the rules: a rule added meanwhile must close this connection too.
         let stream = CancellableStream::new(stream, self.state.faults.https_connections());
         Box::pin(async move { acceptor.accept(stream, service).await })

@@ -28,14 +28,12 @@ pub struct ExecConfig {
     /// A process inherits only `HOME`, `JAVA_HOME`, `LANG`, `PATH` and `TMPDIR` of the emulator. A cluster has none of the
     /// local variables, so a missing one must be missing here too.
     pub environment: BTreeMap<String, String>,
-    /// The working directory. Absent: a temporary directory per run, which contains the file.
-    pub working_directory: Option<PathBuf>,
 }
 
 impl ExecConfig {
-    /// Creates a configuration without variables, with a temporary directory per run.
+    /// Creates a configuration without variables.
     pub fn new(python: impl Into<PathBuf>) -> Self {
-        Self { python: python.into(), environment: BTreeMap::new(), working_directory: None }
+        Self { python: python.into(), environment: BTreeMap::new() }
     }
 }
 
@@ -45,7 +43,6 @@ impl fmt::Debug for ExecConfig {
         f.debug_struct("ExecConfig")
             .field("python", &self.python)
             .field("environment", &self.environment.keys())
-            .field("working_directory", &self.working_directory)
             .finish()
     }
 }

@@ -11,11 +11,11 @@ pub(crate) use output::output;
 
 use super::run::{CurrentState, Run};
 use super::script::LifeCycle;
-use super::validation::schema::TASK;
+use super::validation::schema::{self, TASK};
 use super::validation::{RunFormat, SubmittedTask};
 use crate::api::endpoint::ApiVersion;
 use crate::clock::millis;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 use std::time::Duration;
 
 /// The workspace id in links and headers.
@@ -39,10 +39,12 @@ pub(crate) fn run(run: &Run, first_task: usize, context: &RequestContext<'_>) ->
     let mut response = base_run(run, context);
     if context.version != ApiVersion::V2_0 {
         let (tasks, next) = tasks(run, first_task, context);
-        response.insert("tasks".to_owned(), tasks);
-        if let Some(next) = next {
-            response.insert("next_page_token".to_owned(), page_token(next).into());
-        }
+        insert(&mut response, "tasks", tasks);
+        insert(
+            &mut response,
+            "next_page_token",
+            next.map(|first_task| format!("tasks-{first_task}")),
+        );
     }
     Value::Object(response)
 }
@@ -52,15 +54,10 @@ pub(crate) fn listed_run(run: &Run, expand_tasks: bool, context: &RequestContext
     let mut response = base_run(run, context);
     if expand_tasks && context.version != ApiVersion::V2_0 {
         let (tasks, next) = tasks(run, 0, context);
-        response.insert("tasks".to_owned(), tasks);
-        response.insert("has_more".to_owned(), next.is_some().into());
+        insert(&mut response, "tasks", tasks);
+        insert(&mut response, "has_more", next.is_some());
     }
     Value::Object(response)
-}
-
-/// Returns the token of the page that starts with this task.
-fn page_token(first_task: usize) -> String {
-    format!("tasks-{first_task}")
 }
 
 /// Returns the index of the first task of a page.
@@ -78,28 +75,24 @@ fn tasks(run: &Run, first: usize, context: &RequestContext<'_>) -> (Value, Optio
 }
 
 fn base_run(run: &Run, context: &RequestContext<'_>) -> Map<String, Value> {
-    let durations = run.timeline.durations(context.now);
     let mut response = shared_fields(run, run.id, &run.current_state(), context);
-    insert(&mut response, "queue_duration", millis(durations.queue));
-    if let Some(end) = run.timeline.end() {
-        insert(&mut response, "run_duration", millis(end.saturating_sub(run.timeline.started())));
-    }
+    let duration = run.timeline.end().map(|end| end.saturating_sub(run.timeline.started()));
+    insert(&mut response, "run_duration", duration.map(millis));
     match (run.submission.format, run.submission.tasks.first()) {
-        (RunFormat::SingleTask, Some(task)) => {
-            insert_task_durations(&mut response, run, context);
-            insert_cluster(&mut response, run, 0, task);
-            insert(&mut response, "cluster_spec", cluster_spec(task));
-        }
+        (RunFormat::SingleTask, Some(task)) => insert_task(&mut response, run, 0, task, context),
         _ => {
+            insert(
+                &mut response,
+                "queue_duration",
+                millis(run.timeline.durations(context.now).queue),
+            );
             // Only tasks have these durations (databricks-api.md#runs-get).
             for name in ["setup_duration", "execution_duration", "cleanup_duration"] {
                 insert(&mut response, name, 0);
             }
         }
     }
-    if let Some(git_source) = run.submission.body.get("git_source") {
-        insert(&mut response, "git_source", git_source.clone());
-    }
+    insert(&mut response, "git_source", run.submission.body.get("git_source").cloned());
     response
 }
 
@@ -107,10 +100,8 @@ fn base_run(run: &Run, context: &RequestContext<'_>) -> Map<String, Value> {
 pub(crate) fn task_as_run(run: &Run, index: usize, context: &RequestContext<'_>) -> Value {
     let id = run.task_id(index);
     let mut response = shared_fields(run, id, &run.task_state(index), context);
-    insert_task_durations(&mut response, run, context);
     if let Some(task) = run.submission.tasks.get(index) {
-        insert_cluster(&mut response, run, index, task);
-        insert(&mut response, "cluster_spec", cluster_spec(task));
+        insert_task(&mut response, run, index, task, context);
     }
     if run.submission.format == RunFormat::MultiTask {
         insert(&mut response, "job_run_id", run.id);
@@ -119,7 +110,7 @@ pub(crate) fn task_as_run(run: &Run, index: usize, context: &RequestContext<'_>)
 }
 
 fn run_task(run: &Run, index: usize, task: &SubmittedTask, context: &RequestContext<'_>) -> Value {
-    let is_known = |key: &String| *key == task.kind || TASK.iter().any(|field| field.name == key);
+    let is_known = |key: &String| *key == task.kind || schema::contains(TASK, key);
     let mut response: Map<String, Value> = task
         .body
         .iter()
@@ -130,8 +121,7 @@ fn run_task(run: &Run, index: usize, task: &SubmittedTask, context: &RequestCont
     insert(&mut response, "run_id", id);
     insert(&mut response, "attempt_number", 0);
     insert(&mut response, "run_page_url", page_url(run, id, context));
-    insert_times(&mut response, run);
-    state::insert(&mut response, run.script.state_form, &run.task_state(index));
+    insert_progress(&mut response, run, &run.task_state(index));
     insert_task_durations(&mut response, run, context);
     insert_cluster(&mut response, run, index, task);
     Value::Object(response)
@@ -143,33 +133,55 @@ fn shared_fields(
     current: &CurrentState<'_>,
     context: &RequestContext<'_>,
 ) -> Map<String, Value> {
-    let mut response = Map::new();
-    insert(&mut response, "job_id", run.job_id);
-    insert(&mut response, "run_id", id);
-    insert(&mut response, "number_in_job", id);
-    insert(&mut response, "original_attempt_run_id", id);
-    insert(&mut response, "attempt_number", 0);
-    insert(&mut response, "run_name", run.submission.run_name.as_str());
-    insert(&mut response, "run_type", "SUBMIT_RUN");
-    insert(&mut response, "trigger", "ONE_TIME");
-    insert(&mut response, "creator_user_name", context.user_name);
-    insert(&mut response, "run_page_url", page_url(run, id, context));
-    insert_times(&mut response, run);
-    state::insert(&mut response, run.script.state_form, current);
+    let mut response = without_nulls(json!({
+        "job_id": run.job_id, "run_id": id, "number_in_job": id, "original_attempt_run_id": id, "attempt_number": 0,
+        "run_name": run.submission.run_name, "run_type": "SUBMIT_RUN", "trigger": "ONE_TIME",
+        "creator_user_name": context.user_name, "run_page_url": page_url(run, id, context),
+    }));
+    insert_progress(&mut response, run, current);
     response
 }
 
+/// Inserts a field, unless it is null.
 fn insert(response: &mut Map<String, Value>, key: &str, value: impl Into<Value>) {
-    response.insert(key.to_owned(), value.into());
+    let value = value.into();
+    if !value.is_null() {
+        response.insert(key.to_owned(), value);
+    }
+}
+
+/// Returns the fields of an object that are not null.
+fn without_nulls(object: Value) -> Map<String, Value> {
+    match object {
+        Value::Object(fields) => fields.into_iter().filter(|(_, value)| !value.is_null()).collect(),
+        _ => Map::new(),
+    }
 }
 
 fn page_url(run: &Run, id: i64, context: &RequestContext<'_>) -> String {
     format!("https://{}/?o={WORKSPACE_ID}#job/{}/run/{id}", context.host, run.job_id)
 }
 
-fn insert_times(response: &mut Map<String, Value>, run: &Run) {
+/// Inserts the times and the state of a run or a task.
+fn insert_progress(response: &mut Map<String, Value>, run: &Run, current: &CurrentState<'_>) {
     insert(response, "start_time", millis(run.timeline.started()));
     insert(response, "end_time", run.timeline.end().map_or(0, millis));
+    state::insert(response, run.script.state_form, current);
+}
+
+/// Inserts the durations, the cluster and the cluster specification of a task.
+fn insert_task(
+    response: &mut Map<String, Value>,
+    run: &Run,
+    index: usize,
+    task: &SubmittedTask,
+    context: &RequestContext<'_>,
+) {
+    insert_task_durations(response, run, context);
+    insert_cluster(response, run, index, task);
+    let spec = ["existing_cluster_id", "new_cluster", "libraries"]
+        .map(|key| (key.to_owned(), task.body.get(key).cloned().unwrap_or_default()));
+    insert(response, "cluster_spec", without_nulls(Value::Object(spec.into_iter().collect())));
 }
 
 fn insert_task_durations(
@@ -192,22 +204,13 @@ fn insert_cluster(
     task: &SubmittedTask,
 ) {
     let Some(cluster_id) = run.cluster_id(index, task) else { return };
-    let mut instance = Map::new();
-    insert(&mut instance, "cluster_id", cluster_id);
-    if run.timeline.reached(&LifeCycle::Running) {
-        insert(&mut instance, "spark_context_id", spark_context_id(run, index).to_string());
-    }
-    insert(response, "cluster_instance", instance);
+    let is_running = run.timeline.reached(&LifeCycle::Running);
+    let spark_context_id = is_running.then(|| spark_context_id(run, index).to_string());
+    let instance = json!({"cluster_id": cluster_id, "spark_context_id": spark_context_id});
+    insert(response, "cluster_instance", without_nulls(instance));
 }
 
 /// Larger than 2⁵³, as the service's ids are (databricks-api.md#runs-get).
 fn spark_context_id(run: &Run, index: usize) -> u64 {
     2_683_025_026_034_934_417 + run.task_id(index).unsigned_abs() % 1_000_000
-}
-
-fn cluster_spec(task: &SubmittedTask) -> Value {
-    let fields = ["existing_cluster_id", "new_cluster", "libraries"];
-    let spec =
-        fields.iter().filter_map(|key| Some(((*key).to_owned(), task.body.get(*key)?.clone())));
-    Value::Object(spec.collect())
 }

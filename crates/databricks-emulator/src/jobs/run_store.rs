@@ -24,7 +24,7 @@ pub(crate) struct RunStore {
     state: Mutex<State>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct State {
     scripts: HashMap<String, Script>,
     runs: BTreeMap<i64, Run>,
@@ -49,15 +49,7 @@ impl RunStore {
             default_script,
             first_run_id,
             executor,
-            state: Mutex::new(State {
-                scripts: HashMap::new(),
-                runs: BTreeMap::new(),
-                task_runs: HashMap::new(),
-                tokens: HashMap::new(),
-                submissions: VecDeque::new(),
-                jobs: HashMap::new(),
-                next_id: first_run_id,
-            }),
+            state: Mutex::new(State { next_id: first_run_id, ..State::default() }),
         }
     }
 
@@ -124,13 +116,14 @@ impl RunStore {
         Ok(run_id)
     }
 
-    /// Reads a run by its id or by the id of one of its task runs.
+    /// Reads a run by its id or by the id of one of its task runs, as it was `steps_back` steps earlier.
     ///
     /// `reader` gets the run, the index of the task if `id` is that of a task run, and the current time.
     pub(crate) fn read<T>(
         &self,
         id: i64,
         counts_as_poll: bool,
+        steps_back: u32,
         reader: impl FnOnce(&Run, Option<usize>, Duration) -> T,
     ) -> Result<T, ApiError> {
         let now = now();
@@ -142,23 +135,8 @@ impl RunStore {
             run.settle(now);
         }
         let task = run.task_index(id);
-        Ok(reader(run, task, now))
-    }
-
-    /// Reads a run as it was this many steps earlier. Does not count as a poll.
-    pub(crate) fn read_earlier<T>(
-        &self,
-        id: i64,
-        steps: u32,
-        reader: impl FnOnce(&Run, Option<usize>, Duration) -> T,
-    ) -> Result<T, ApiError> {
-        let now = now();
-        let mut state = self.lock();
-        let run = state.run_mut(id).ok_or_else(|| unknown_run(id))?;
-        run.settle(now);
-        let task = run.task_index(id);
-        let earlier = run.timeline.stepped_back(steps);
-        let real = std::mem::replace(&mut run.timeline, earlier);
+        let shown = run.timeline.stepped_back(steps_back);
+        let real = std::mem::replace(&mut run.timeline, shown);
         let result = reader(run, task, now);
         run.timeline = real;
         Ok(result)
@@ -217,7 +195,7 @@ impl RunStore {
     }
 
     pub(crate) fn summary(&self, run_id: i64) -> Option<RunSummary> {
-        self.read(run_id, false, |run, task, _| task.is_none().then(|| run.summary()))
+        self.read(run_id, false, 0, |run, task, _| task.is_none().then(|| run.summary()))
             .ok()
             .flatten()
     }
@@ -246,7 +224,7 @@ impl RunStore {
             let (index, task) = tasks.find(|(_, task)| task.key == task_key)?;
             run.log_folder(index, task)
         };
-        self.read(run_id, false, |run, _, _| find(run)).ok().flatten()
+        self.read(run_id, false, 0, |run, _, _| find(run)).ok().flatten()
     }
 
     /// Kills all executions and starts no further ones. Does not wait.

@@ -1,9 +1,7 @@
 //! Scripts: the configured states, pace and outcome of runs.
 
-mod log_delivery;
 mod outcome;
 
-pub use log_delivery::LogDelivery;
 pub use outcome::{ClusterTermination, Outcome, StateForm, Termination};
 
 use serde::{Deserialize, Serialize};
@@ -38,6 +36,7 @@ pub(crate) const OUTPUT_LIMIT: usize = 5 * 1024 * 1024;
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
+#[must_use]
 pub struct Script {
     /// When the run moves to the next step.
     pub pace: Pace,
@@ -90,39 +89,33 @@ impl Default for Script {
 
 impl Script {
     /// Returns the default script: one step at every poll, then success.
-    #[must_use]
     pub fn success() -> Self {
         Self::default()
     }
 
     /// Returns the default steps with failed user code. `runs/get-output` returns `error` and `error_trace`.
-    #[must_use]
     pub fn failed(error: impl Into<String>, error_trace: impl Into<String>) -> Self {
         Self::from_outcome(Outcome::Failed { error: error.into(), error_trace: error_trace.into() })
     }
 
     /// Returns the default steps with this outcome.
-    #[must_use]
     pub fn from_outcome(outcome: Outcome) -> Self {
         Self { outcome, ..Self::default() }
     }
 
     /// Sets the pace.
-    #[must_use]
     pub fn with_pace(mut self, pace: Pace) -> Self {
         self.pace = pace;
         self
     }
 
     /// Sets the steps.
-    #[must_use]
     pub fn with_steps(mut self, steps: impl IntoIterator<Item = Step>) -> Self {
         self.steps = steps.into_iter().collect();
         self
     }
 
     /// Sets the logs.
-    #[must_use]
     pub fn with_logs(mut self, logs: impl Into<String>) -> Self {
         self.logs = logs.into();
         self
@@ -173,6 +166,29 @@ pub struct TaskScript {
     pub triggered_run_id: Option<i64>,
 }
 
+/// Driver logs that clusters deliver to the destination of their `cluster_log_conf` (databricks-api.md#delivered-logs).
+///
+/// A part is delivered at every poll while the run is RUNNING, and the rest at the first poll after its end. All tasks of
+/// the run deliver the same logs. Logs with an S3 destination are not delivered.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct LogDelivery {
+    /// The content of stdout.
+    pub stdout: String,
+    /// The content of stderr.
+    pub stderr: String,
+    /// The number of lines of each file per delivery. 0 means 1.
+    pub lines: u32,
+    /// Rotates the files after this many deliveries. 0: never.
+    pub rotate_every: u32,
+}
+
+impl Default for LogDelivery {
+    fn default() -> Self {
+        Self { stdout: String::new(), stderr: String::new(), lines: 10, rotate_every: 0 }
+    }
+}
+
 /// When a run moves from one step to the next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -213,6 +229,7 @@ mod milliseconds {
 /// A state of a run before its end.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[must_use]
 pub struct Step {
     /// The state.
     pub state: LifeCycle,
@@ -234,20 +251,17 @@ const fn one() -> u32 {
 
 impl Step {
     /// Creates a step with hold 1 and without a message.
-    #[must_use]
     pub fn new(state: LifeCycle) -> Self {
         Self { state, message: None, queue_code: None, hold: 1 }
     }
 
     /// Sets the message.
-    #[must_use]
     pub fn with_message(mut self, message: impl Into<String>) -> Self {
         self.message = Some(message.into());
         self
     }
 
     /// Sets how long the step lasts.
-    #[must_use]
     pub fn with_hold(mut self, hold: u32) -> Self {
         self.hold = hold;
         self
@@ -256,7 +270,7 @@ impl Step {
 
 /// A non-terminal state, by its name in the legacy `state` object (databricks-api.md#legacy-state). In JSON that name.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(from = "String", into = "String")]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum LifeCycle {
     /// Waiting for capacity.
     Queued,
@@ -271,6 +285,7 @@ pub enum LifeCycle {
     /// Cleaning up.
     Terminating,
     /// An unknown state, verbatim in `state` and `status`.
+    #[serde(untagged)]
     Other(String),
 }
 
@@ -293,29 +308,6 @@ impl LifeCycle {
         match self {
             Self::WaitingForRetry => "WAITING",
             other => other.as_str(),
-        }
-    }
-}
-
-impl From<String> for LifeCycle {
-    fn from(name: String) -> Self {
-        match name.as_str() {
-            "QUEUED" => Self::Queued,
-            "BLOCKED" => Self::Blocked,
-            "PENDING" => Self::Pending,
-            "RUNNING" => Self::Running,
-            "WAITING_FOR_RETRY" => Self::WaitingForRetry,
-            "TERMINATING" => Self::Terminating,
-            _ => Self::Other(name),
-        }
-    }
-}
-
-impl From<LifeCycle> for String {
-    fn from(state: LifeCycle) -> Self {
-        match state {
-            LifeCycle::Other(name) => name,
-            known => known.as_str().to_owned(),
         }
     }
 }

@@ -10,8 +10,8 @@ pub(crate) mod schema;
 mod tasks;
 
 use crate::api::endpoint::ApiVersion;
-use crate::api::error::{ApiError, invalid, malformed};
-use crate::jobs::validation::schema::{RUN, TASK};
+use crate::api::error::{ApiError, invalid, malformed, reject};
+use crate::jobs::validation::schema::{RUN, TASK, contains};
 use serde_json::{Map, Value};
 use std::sync::Arc;
 use tasks::RunContext;
@@ -76,6 +76,16 @@ pub(crate) fn object(bytes: &[u8]) -> Result<Map<String, Value>, ApiError> {
     }
 }
 
+/// Returns an id, which is a number or a decimal string (databricks-api.md#common-rules).
+pub(crate) fn id(body: &Map<String, Value>, key: &str) -> Result<i64, ApiError> {
+    let id = match present(body, key) {
+        None => return reject!("Missing required field: {key}."),
+        Some(Value::String(text)) => text.parse().ok(),
+        Some(value) => value.as_i64(),
+    };
+    id.ok_or_else(|| invalid(format!("Field {key} must be a 64-bit integer.")))
+}
+
 fn check(body: Map<String, Value>, version: ApiVersion) -> Result<Submission, ApiError> {
     if present(&body, "job_clusters").is_some() {
         return Err(invalid(
@@ -95,9 +105,9 @@ fn check(body: Map<String, Value>, version: ApiVersion) -> Result<Submission, Ap
         .map(|token| token.chars().count())
         .filter(|n| *n > MAX_TOKEN_CHARS)
     {
-        return Err(invalid(format!(
+        return reject!(
             "idempotency_token has {length} characters; at most {MAX_TOKEN_CHARS} are allowed."
-        )));
+        );
     }
     Ok(Submission {
         run_name: text(&body, "run_name")
@@ -160,9 +170,7 @@ fn split_legacy(
     for (key, value) in body {
         if key == "tasks" && version == ApiVersion::V2_0 {
             ignored.push(key.clone());
-        } else if RUN.iter().all(|field| field.name != key)
-            && (is_task_type(key) || is_task_field(key))
-        {
+        } else if !contains(RUN, key) && (is_task_type(key) || contains(TASK, key)) {
             task.insert(key.clone(), value.clone());
         } else {
             run.insert(key.clone(), value.clone());
@@ -170,10 +178,6 @@ fn split_legacy(
     }
     task.insert("task_key".to_owned(), LEGACY_TASK_KEY.into());
     (run, task)
-}
-
-fn is_task_field(key: &str) -> bool {
-    TASK.iter().any(|field| field.name == key)
 }
 
 /// The keys of all known task types end in `_task`; unknown ones probably do too.

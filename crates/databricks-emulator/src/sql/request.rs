@@ -2,7 +2,7 @@
 
 use super::parameter_markers::parameter_markers;
 use super::{BoundParameters, MAX_TEXT};
-use crate::api::error::{ApiError, invalid};
+use crate::api::error::{ApiError, invalid, reject};
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 
@@ -25,7 +25,7 @@ impl ExecuteRequest {
     pub(super) fn parse(body: &Map<String, Value>) -> Result<Self, ApiError> {
         let statement = required(body, "statement")?;
         if statement.len() > MAX_TEXT {
-            return Err(invalid(format!("The statement is longer than {MAX_TEXT} bytes.")));
+            return reject!("The statement is longer than {MAX_TEXT} bytes.");
         }
         let disposition = one_of(body, "disposition", &["INLINE", "EXTERNAL_LINKS"])?;
         let external_links = disposition == "EXTERNAL_LINKS";
@@ -40,7 +40,7 @@ impl ExecuteRequest {
         let on_wait_timeout = one_of(body, "on_wait_timeout", &["CONTINUE", "CANCEL"])?;
         for limit in ["row_limit", "byte_limit"] {
             if body.get(limit).is_some_and(|value| value.as_u64().is_none_or(|limit| limit == 0)) {
-                return Err(invalid(format!("Field {limit} must be a positive integer.")));
+                return reject!("Field {limit} must be a positive integer.");
             }
         }
         let row_limit = body.get("row_limit").and_then(Value::as_u64);
@@ -67,9 +67,9 @@ fn required<'a>(body: &'a Map<String, Value>, field: &str) -> Result<&'a str, Ap
     match body.get(field) {
         Some(Value::String(text)) if !text.trim().is_empty() => Ok(text),
         None | Some(Value::Null | Value::String(_)) => {
-            Err(invalid(format!("Missing required field: {field}.")))
+            reject!("Missing required field: {field}.")
         }
-        Some(_) => Err(invalid(format!("Field {field} must be a string."))),
+        Some(_) => reject!("Field {field} must be a string."),
     }
 }
 
@@ -114,7 +114,7 @@ fn parameters(body: &Map<String, Value>) -> Result<BoundParameters, ApiError> {
             None | Some(Value::Null) => None,
             Some(Value::String(text)) => Some(text.as_str()),
             Some(_) => {
-                return Err(invalid(format!("The value of parameter {name} must be a string.")));
+                return reject!("The value of parameter {name} must be a string.");
             }
         };
         let kind = match object.get("type") {
@@ -123,7 +123,7 @@ fn parameters(body: &Map<String, Value>) -> Result<BoundParameters, ApiError> {
         };
         check_cast(name, kind, value)?;
         if bound.insert(name.to_owned(), value.map(ToOwned::to_owned)).is_some() {
-            return Err(invalid(format!("Parameter {name} is given twice.")));
+            return reject!("Parameter {name} is given twice.");
         }
     }
     Ok(bound)
@@ -147,9 +147,9 @@ fn check_cast(name: &str, kind: &str, value: Option<&str>) -> Result<(), ApiErro
         _ => None,
     };
     match is_valid(value.unwrap_or("0")) {
-        None => Err(invalid(format!("The type {kind} of parameter {name} is unknown."))),
+        None => reject!("The type {kind} of parameter {name} is unknown."),
         Some(false) if value.is_some() => {
-            Err(invalid(format!("The value of parameter {name} cannot be cast to {kind}.")))
+            reject!("The value of parameter {name} cannot be cast to {kind}.")
         }
         Some(_) => Ok(()),
     }

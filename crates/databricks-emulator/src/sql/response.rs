@@ -1,6 +1,6 @@
 //! Statement results as JSON (databricks-api.md#sql-statements).
 
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
 /// The expiration of every link.
@@ -15,6 +15,12 @@ pub(super) struct Chunk {
 }
 
 impl Chunk {
+    /// Returns the position and the size.
+    fn position(&self) -> Value {
+        json!({"chunk_index": self.index, "row_offset": self.offset, "row_count": self.rows.len(),
+               "byte_count": self.bytes()})
+    }
+
     fn bytes(&self) -> usize {
         json!(self.rows).to_string().len()
     }
@@ -41,13 +47,7 @@ pub(super) fn manifest(columns: &[(String, String)], chunks: &[Chunk], truncated
         .collect();
     let rows: usize = chunks.iter().map(|chunk| chunk.rows.len()).sum();
     let bytes: usize = chunks.iter().map(Chunk::bytes).sum();
-    let parts: Vec<Value> = chunks
-        .iter()
-        .map(|chunk| {
-            json!({"chunk_index": chunk.index, "row_offset": chunk.offset, "row_count": chunk.rows.len(),
-                   "byte_count": chunk.bytes()})
-        })
-        .collect();
+    let parts: Vec<Value> = chunks.iter().map(Chunk::position).collect();
     json!({
         "format": "JSON_ARRAY", "schema": {"column_count": columns.len(), "columns": columns},
         "total_chunk_count": chunks.len(), "total_row_count": rows, "total_byte_count": bytes,
@@ -55,37 +55,22 @@ pub(super) fn manifest(columns: &[(String, String)], chunks: &[Chunk], truncated
     })
 }
 
-/// Sets a field of a JSON object.
-pub(super) fn put(object: &mut Map<String, Value>, name: &str, value: impl Into<Value>) {
-    object.insert(name.to_owned(), value.into());
-}
-
 /// Returns the position of a chunk, and the link to the next one.
-fn chunk_fields(id: &str, chunk: &Chunk, has_next: bool) -> Map<String, Value> {
-    let mut data = Map::new();
-    let numbers = [
-        ("chunk_index", chunk.index),
-        ("row_offset", chunk.offset),
-        ("row_count", chunk.rows.len()),
-        ("byte_count", chunk.bytes()),
-    ];
-    for (name, number) in numbers {
-        put(&mut data, name, number);
-    }
+fn chunk_fields(id: &str, chunk: &Chunk, has_next: bool) -> Value {
+    let mut data = chunk.position();
     if has_next {
-        let next = chunk.index + 1;
-        let offset = chunk.offset + chunk.rows.len();
-        put(&mut data, "next_chunk_index", json!(next));
+        let (next, offset) = (chunk.index + 1, chunk.offset + chunk.rows.len());
         let path = format!("/api/2.0/sql/statements/{id}/result/chunks/{next}?row_offset={offset}");
-        put(&mut data, "next_chunk_internal_link", json!(path));
+        data["next_chunk_index"] = next.into();
+        data["next_chunk_internal_link"] = path.into();
     }
     data
 }
 
 pub(super) fn inline(id: &str, chunk: &Chunk, has_next: bool) -> Value {
     let mut data = chunk_fields(id, chunk, has_next);
-    put(&mut data, "data_array", json!(chunk.rows));
-    Value::Object(data)
+    data["data_array"] = json!(chunk.rows);
+    data
 }
 
 pub(super) fn linked(
@@ -96,10 +81,10 @@ pub(super) fn linked(
     headers: &BTreeMap<String, String>,
 ) -> Value {
     let mut data = chunk_fields(id, chunk, has_next);
-    put(&mut data, "external_link", json!(link));
-    put(&mut data, "expiration", json!(EXPIRATION));
+    data["external_link"] = link.into();
+    data["expiration"] = EXPIRATION.into();
     if !headers.is_empty() {
-        put(&mut data, "http_headers", json!(headers));
+        data["http_headers"] = json!(headers);
     }
     json!({"external_links": [data]})
 }

@@ -22,6 +22,7 @@ use std::collections::BTreeMap;
 /// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
+#[must_use]
 pub struct StatementScript {
     /// The number of polls that return PENDING.
     pub pending_polls: u32,
@@ -97,13 +98,11 @@ impl StatementRows {
 
 impl StatementScript {
     /// Creates a script that succeeds immediately with these rows.
-    #[must_use]
     pub fn rows(rows: StatementRows) -> Self {
         Self { outcome: StatementOutcome::Rows(rows), ..Self::default() }
     }
 
     /// Creates a script that fails immediately.
-    #[must_use]
     pub fn failed(error_code: &str, message: &str, sql_state: Option<&str>) -> Self {
         let outcome = StatementOutcome::Failed {
             error_code: error_code.to_owned(),

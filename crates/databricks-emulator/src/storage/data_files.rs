@@ -172,10 +172,8 @@ impl DataFiles {
             .collect();
         let next = first + page.len();
         let mut response = json!({"contents": page});
-        if next < total
-            && let Some(fields) = response.as_object_mut()
-        {
-            fields.insert("next_page_token".to_owned(), next.to_string().into());
+        if next < total {
+            response["next_page_token"] = next.to_string().into();
         }
         Ok(response)
     }

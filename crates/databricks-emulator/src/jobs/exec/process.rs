@@ -67,7 +67,7 @@ fn execute(
         .env("PYTHONUNBUFFERED", "1")
         .envs(&config.environment)
         .envs(&plan.environment)
-        .current_dir(config.working_directory.as_deref().unwrap_or(folder.path()))
+        .current_dir(folder.path())
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped());

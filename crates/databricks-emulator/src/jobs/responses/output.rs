@@ -1,9 +1,9 @@
 //! The output of a task (databricks-api.md#runs-get-output).
 
-use super::{RequestContext, insert, task_as_run};
+use super::{RequestContext, task_as_run, without_nulls};
 use crate::jobs::run::{CurrentState, Run};
 use crate::jobs::script::OUTPUT_LIMIT;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 /// Task types whose output has logs (databricks-api.md#runs-get-output).
 const TYPES_WITH_LOGS: [&str; 3] = ["spark_jar_task", "spark_python_task", "python_wheel_task"];
@@ -13,45 +13,33 @@ const TYPES_WITH_LOGS: [&str; 3] = ["spark_jar_task", "spark_python_task", "pyth
 /// Only metadata while the task runs: the output that the service returns then is not documented
 /// (databricks-api.md#unverified).
 pub(crate) fn output(run: &Run, index: usize, context: &RequestContext<'_>) -> Value {
-    let mut response = Map::new();
-    insert(&mut response, "metadata", task_as_run(run, index, context));
+    let metadata = task_as_run(run, index, context);
     let (CurrentState::Terminated(end), Some(task)) =
         (run.task_state(index), run.submission.tasks.get(index))
     else {
-        return Value::Object(response);
+        return json!({"metadata": metadata});
     };
-    if let Some(error) = &end.termination.error {
-        insert(&mut response, "error", error.as_str());
-    }
-    if let Some(trace) = &end.error_trace {
-        insert(&mut response, "error_trace", trace.as_str());
-    }
-    if TYPES_WITH_LOGS.contains(&task.kind.as_str()) {
-        let (logs, truncated) = truncate_start(run.script.logs_of(&task.key), OUTPUT_LIMIT);
-        insert(&mut response, "logs", logs);
-        insert(&mut response, "logs_truncated", truncated || run.logs_truncated);
-    }
-    if task.kind == "notebook_task" {
-        let notebook = match run
-            .script
-            .notebook_result_of(&task.key)
-            .map(|result| truncate_end(result, OUTPUT_LIMIT))
-        {
-            Some((result, truncated)) => json!({"result": result, "truncated": truncated}),
-            None => json!({}),
-        };
-        insert(&mut response, "notebook_output", notebook);
-    }
-    if let Some(sql_output) =
-        run.script.sql_output_of(&task.key).filter(|_| task.kind == "sql_task")
-    {
-        insert(&mut response, "sql_output", sql_output.clone());
-    }
-    if task.kind == "run_job_task" {
-        let triggered = run.script.triggered_run_of(&task.key).map(|id| json!({"run_id": id}));
-        insert(&mut response, "run_job_output", triggered.unwrap_or_else(|| json!({})));
-    }
-    Value::Object(response)
+    let (script, key, kind) = (&run.script, task.key.as_str(), task.kind.as_str());
+    let has_logs = TYPES_WITH_LOGS.contains(&kind);
+    let logs = has_logs.then(|| truncate_start(script.logs_of(key), OUTPUT_LIMIT));
+    let notebook = (kind == "notebook_task").then(|| match script.notebook_result_of(key) {
+        Some(result) => {
+            let (result, truncated) = truncate_end(result, OUTPUT_LIMIT);
+            json!({"result": result, "truncated": truncated})
+        }
+        None => json!({}),
+    });
+    let triggered = || without_nulls(json!({"run_id": script.triggered_run_of(key)}));
+    Value::Object(without_nulls(json!({
+        "metadata": metadata,
+        "error": end.termination.error,
+        "error_trace": end.error_trace,
+        "logs": logs.map(|(text, _)| text),
+        "logs_truncated": logs.map(|(_, truncated)| truncated || run.logs_truncated),
+        "notebook_output": notebook,
+        "sql_output": script.sql_output_of(key).filter(|_| kind == "sql_task"),
+        "run_job_output": (kind == "run_job_task").then(triggered),
+    })))
 }
 
 /// Returns the last bytes of a text, at most `limit`, and whether it is truncated.

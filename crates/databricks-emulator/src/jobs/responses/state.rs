@@ -1,6 +1,6 @@
 //! The legacy `state` (databricks-api.md#legacy-state) and the current `status` (databricks-api.md#status).
 
-use super::insert as insert_field;
+use super::{insert as insert_field, without_nulls};
 use crate::jobs::run::CurrentState;
 use crate::jobs::script::{LifeCycle, StateForm, Step};
 use crate::jobs::termination::TerminalState;
@@ -17,64 +17,48 @@ pub(super) fn insert(
         CurrentState::Terminated(terminal_state) => terminated(terminal_state),
     };
     if form != StateForm::StatusOnly {
-        insert_field(response, "state", state);
+        insert_field(response, "state", without_nulls(state));
     }
     if form != StateForm::LegacyOnly {
-        insert_field(response, "status", status);
+        insert_field(response, "status", without_nulls(status));
     }
 }
 
-fn active(
-    step: &Step,
-    terminal_state: Option<&TerminalState>,
-) -> (Map<String, Value>, Map<String, Value>) {
-    let mut state = Map::new();
-    let mut status = Map::new();
+/// Returns `state` and `status`. Absent fields are null.
+fn active(step: &Step, terminal_state: Option<&TerminalState>) -> (Value, Value) {
     let message = step.message.as_deref();
-    insert_field(&mut state, "life_cycle_state", step.state.as_str());
-    insert_field(&mut state, "state_message", message.unwrap_or_default());
-    insert_field(&mut state, "user_cancelled_or_timedout", false);
-    insert_field(&mut status, "state", step.state.status_name());
-    if step.state == LifeCycle::Queued {
-        let reason =
-            message.unwrap_or("Queued due to reaching maximum active runs in the workspace.");
-        insert_field(&mut state, "queue_reason", reason);
-        let code = step.queue_code.as_deref().unwrap_or("ACTIVE_RUNS_LIMIT_REACHED");
-        insert_field(&mut status, "queue_details", json!({"code": code, "message": reason}));
-    }
-    if let Some(details) = terminal_state.and_then(termination_details) {
-        insert_field(&mut status, "termination_details", details);
-    }
+    let reason = message.unwrap_or("Queued due to reaching maximum active runs in the workspace.");
+    let reason = (step.state == LifeCycle::Queued).then_some(reason);
+    let code = step.queue_code.as_deref().unwrap_or("ACTIVE_RUNS_LIMIT_REACHED");
+    let state = json!({
+        "life_cycle_state": step.state.as_str(), "state_message": message.unwrap_or_default(),
+        "user_cancelled_or_timedout": false, "queue_reason": reason,
+    });
+    let status = json!({
+        "state": step.state.status_name(),
+        "queue_details": reason.map(|reason| json!({"code": code, "message": reason})),
+        "termination_details": terminal_state.and_then(termination_details),
+    });
     (state, status)
 }
 
-fn terminated(terminal_state: &TerminalState) -> (Map<String, Value>, Map<String, Value>) {
+/// Returns `state` and `status`. Absent fields are null.
+fn terminated(terminal_state: &TerminalState) -> (Value, Value) {
     let end = &terminal_state.termination;
-    let mut state = Map::new();
-    for (key, value) in
-        [("life_cycle_state", &end.life_cycle_state), ("result_state", &end.result_state)]
-    {
-        if let Some(value) = value {
-            insert_field(&mut state, key, value.as_str());
-        }
-    }
-    insert_field(&mut state, "state_message", end.message.as_deref().unwrap_or_default());
-    insert_field(&mut state, "user_cancelled_or_timedout", end.user_cancelled_or_timedout);
-    let mut status = Map::new();
-    insert_field(&mut status, "state", end.status_state.as_deref().unwrap_or("TERMINATED"));
-    if let Some(details) = termination_details(terminal_state) {
-        insert_field(&mut status, "termination_details", details);
-    }
+    let state = json!({
+        "life_cycle_state": end.life_cycle_state, "result_state": end.result_state,
+        "state_message": end.message.as_deref().unwrap_or_default(),
+        "user_cancelled_or_timedout": end.user_cancelled_or_timedout,
+    });
+    let status = json!({
+        "state": end.status_state.as_deref().unwrap_or("TERMINATED"),
+        "termination_details": termination_details(terminal_state),
+    });
     (state, status)
 }
 
-fn termination_details(terminal_state: &TerminalState) -> Option<Value> {
+fn termination_details(terminal_state: &TerminalState) -> Option<Map<String, Value>> {
     let end = &terminal_state.termination;
-    let mut details = Map::new();
-    for (key, value) in [("code", &end.code), ("type", &end.kind), ("message", &end.message)] {
-        if let Some(value) = value {
-            insert_field(&mut details, key, value.as_str());
-        }
-    }
-    (end.code.is_some() || end.kind.is_some()).then_some(Value::Object(details))
+    let details = json!({"code": end.code, "type": end.kind, "message": end.message});
+    (end.code.is_some() || end.kind.is_some()).then(|| without_nulls(details))
 }

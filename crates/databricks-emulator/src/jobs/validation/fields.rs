@@ -1,18 +1,18 @@
 //! Checks that required fields are present and that every field has its JSON type.
 
 use super::present;
-use crate::api::error::{ApiError, invalid};
-use crate::jobs::validation::schema::{Field, FieldType};
+use crate::api::error::{ApiError, invalid, reject};
+use crate::jobs::validation::schema::{FieldType, Fields, contains, each};
 use serde_json::{Map, Value};
 
 /// Checks the fields of the object at this path, and collects unknown keys in `ignored`.
 pub(super) fn check_object(
-    fields: &[Field],
+    fields: Fields,
     object: &Map<String, Value>,
     path: &str,
     ignored: &mut Vec<String>,
 ) -> Result<(), ApiError> {
-    for field in fields {
+    for field in each(fields) {
         let path = join(path, field.name);
         match present(object, field.name) {
             Some(value) => check(field.kind, value, &path, ignored)?,
@@ -20,7 +20,7 @@ pub(super) fn check_object(
             None => {}
         }
     }
-    let unknown = object.keys().filter(|key| fields.iter().all(|field| field.name != *key));
+    let unknown = object.keys().filter(|key| !contains(fields, key));
     ignored.extend(unknown.map(|key| join(path, key)));
     Ok(())
 }
@@ -36,13 +36,18 @@ fn check(
         | (FieldType::Text, Value::String(_))
         | (FieldType::Bool, Value::Bool(_)) => Ok(()),
         (FieldType::Int, Value::Number(number)) if number.is_i64() => Ok(()),
-        (FieldType::Int, Value::Number(number)) => Err(invalid(format!(
+        (FieldType::Int, Value::Number(number)) => reject!(
             "Field {path} must be a 64-bit integer without a decimal point or exponent, found {number}."
-        ))),
-        (FieldType::OneOf(values), Value::String(text)) if values.contains(&text.as_str()) => {
+        ),
+        (FieldType::OneOf(known), Value::String(text))
+            if known.split(' ').any(|one| one == text) =>
+        {
             Ok(())
         }
-        (FieldType::OneOf(values), Value::String(_)) => Err(not_one_of(path, values)),
+        (FieldType::OneOf(known), Value::String(_)) => {
+            let known = known.replace(' ', ", ");
+            reject!("Field {path} has an unknown value. Valid values are: {known}.")
+        }
         (FieldType::Object(fields), Value::Object(object)) => {
             check_object(fields, object, path, ignored)
         }
@@ -53,15 +58,12 @@ fn check(
         (FieldType::ListUpTo(limit, element), Value::Array(list)) if list.len() <= limit => {
             check_list(*element, list, path, ignored)
         }
-        (FieldType::ListUpTo(limit, _), Value::Array(list)) => Err(invalid(format!(
-            "Field {path} has {} elements; at most {limit} are allowed.",
-            list.len()
-        ))),
-        (field_type, value) => Err(invalid(format!(
-            "Field {path} must be {}, found {}.",
-            expected(field_type),
-            found(value)
-        ))),
+        (FieldType::ListUpTo(limit, _), Value::Array(list)) => {
+            reject!("Field {path} has {} elements; at most {limit} are allowed.", list.len())
+        }
+        (field_type, value) => {
+            reject!("Field {path} must be {}, found {}.", expected(field_type), found(value))
+        }
     }
 }
 
@@ -83,17 +85,11 @@ pub(super) fn join(path: &str, key: &str) -> String {
 }
 
 fn missing(path: &str, field_type: FieldType) -> ApiError {
-    match field_type {
-        FieldType::OneOf(values) => invalid(format!(
-            "Missing required field: {path}. Valid values are: {}.",
-            values.join(", ")
-        )),
-        _ => invalid(format!("Missing required field: {path}.")),
-    }
-}
-
-fn not_one_of(path: &str, values: &[&str]) -> ApiError {
-    invalid(format!("Field {path} has an unknown value. Valid values are: {}.", values.join(", ")))
+    let hint = match field_type {
+        FieldType::OneOf(known) => format!(" Valid values are: {}.", known.replace(' ', ", ")),
+        _ => String::new(),
+    };
+    invalid(format!("Missing required field: {path}.{hint}"))
 }
 
 fn expected(field_type: FieldType) -> &'static str {

@@ -1,7 +1,7 @@
 //! Rules for the fields of a run beyond their types (databricks-api.md#runs-submit).
 
 use super::present;
-use crate::api::error::{ApiError, invalid};
+use crate::api::error::{ApiError, invalid, reject};
 use serde_json::{Map, Value};
 
 /// The fields that name a principal.
@@ -47,7 +47,7 @@ fn check_principal(entry: &Map<String, Value>, path: &str) -> Result<(), ApiErro
         return Ok(());
     }
     let fields = PRINCIPALS.join(", ");
-    Err(invalid(format!("{path} names {given} principals; give exactly one of {fields}.")))
+    reject!("{path} names {given} principals; give exactly one of {fields}.")
 }
 
 fn check_spec(spec: &Map<String, Value>) -> Result<(), ApiError> {
@@ -66,7 +66,7 @@ fn check_spec(spec: &Map<String, Value>) -> Result<(), ApiError> {
 fn check_variables(variables: &Map<String, Value>) -> Result<(), ApiError> {
     if variables.len() > MAX_VARIABLES {
         let count = variables.len();
-        return Err(invalid(format!("{count} variables; at most {MAX_VARIABLES} are allowed.")));
+        return reject!("{count} variables; at most {MAX_VARIABLES} are allowed.");
     }
     for (name, value) in variables {
         let mut characters = name.chars();
@@ -75,13 +75,13 @@ fn check_variables(variables: &Map<String, Value>) -> Result<(), ApiError> {
         let valid_rest =
             characters.all(|character| character.is_ascii_alphanumeric() || character == '_');
         if !valid_start || !valid_rest || name.len() > MAX_NAME_CHARS {
-            return Err(invalid(format!("'{name}' is not a valid variable name.")));
+            return reject!("'{name}' is not a valid variable name.");
         }
         let length = value.as_str().map_or(0, |value| value.chars().count());
         if length > MAX_VALUE_CHARS {
-            return Err(invalid(format!(
+            return reject!(
                 "The variable {name} has {length} characters; at most {MAX_VALUE_CHARS} are allowed."
-            )));
+            );
         }
     }
     Ok(())

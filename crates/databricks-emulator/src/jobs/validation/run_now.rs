@@ -1,7 +1,7 @@
 //! The body of `run-now` (databricks-api.md#run-now).
 
-use super::{object, present, text};
-use crate::api::error::{ApiError, invalid};
+use super::{id, object, present, text};
+use crate::api::error::{ApiError, invalid, reject};
 use serde_json::{Map, Value, json};
 
 /// The largest parameter list or map, in bytes of JSON (databricks-api.md#task-types).
@@ -80,24 +80,19 @@ impl RunNow {
 /// Validates the body of `run-now`.
 pub(crate) fn run_now(bytes: &[u8]) -> Result<RunNow, ApiError> {
     let body: Map<String, Value> = object(bytes)?;
-    let job_id = match body.get("job_id") {
-        None | Some(Value::Null) => return Err(invalid("Missing required field: job_id.")),
-        Some(Value::String(text)) => text.parse().ok(),
-        Some(value) => value.as_i64(),
-    };
-    let job_id = job_id.ok_or_else(|| invalid("Field job_id must be a 64-bit integer."))?;
+    let job_id = id(&body, "job_id")?;
     let is_parameters = |key: &str| key.ends_with("_params") || key == "job_parameters";
     for (key, value) in body.iter().filter(|(key, _)| is_parameters(key)) {
         let size = value.to_string().len();
         if size > MAX_PARAMETER_BYTES {
-            return Err(invalid(format!(
+            return reject!(
                 "The parameters in {key} have {size} bytes; at most {MAX_PARAMETER_BYTES} are allowed."
-            )));
+            );
         }
     }
     for key in ["python_params", "spark_submit_params"] {
         if present(&body, key).is_some_and(|value| !value.to_string().is_ascii()) {
-            return Err(invalid(format!("The parameters in {key} must be ASCII.")));
+            return reject!("The parameters in {key} must be ASCII.");
         }
     }
     if present(&body, "jar_params").is_some() && present(&body, "notebook_params").is_some() {

@@ -11,10 +11,10 @@ pub(crate) enum FieldType {
     Bool,
     /// A 64-bit integer written without a decimal point.
     Int,
-    /// One of these strings.
-    OneOf(&'static [&'static str]),
+    /// One of these strings, which are separated by spaces.
+    OneOf(&'static str),
     /// An object with these fields. Others are ignored.
-    Object(&'static [Field]),
+    Object(Fields),
     /// An object whose values are strings.
     TextMap,
     /// An array.
@@ -23,307 +23,201 @@ pub(crate) enum FieldType {
     ListUpTo(usize, &'static Self),
 }
 
+/// The fields of an object, by type. The names are separated by spaces, and those of required fields end in `!`.
+pub(crate) type Fields = &'static [(FieldType, &'static str)];
+
 /// One field of an object.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Field {
-    pub(crate) name: &'static str,
-    pub(crate) kind: FieldType,
-    pub(crate) required: bool,
+pub(super) struct Field {
+    pub(super) name: &'static str,
+    pub(super) kind: FieldType,
+    pub(super) required: bool,
 }
 
-const fn field(name: &'static str, field_type: FieldType) -> Field {
-    Field { name, kind: field_type, required: false }
+/// Returns each field.
+pub(super) fn each(fields: Fields) -> impl Iterator<Item = Field> {
+    fields.iter().flat_map(|(kind, names)| {
+        names.split_ascii_whitespace().map(|name| Field {
+            name: name.trim_end_matches('!'),
+            kind: *kind,
+            required: name.ends_with('!'),
+        })
+    })
 }
 
-const fn required(name: &'static str, field_type: FieldType) -> Field {
-    Field { name, kind: field_type, required: true }
+/// True if one of the fields has this name.
+pub(crate) fn contains(fields: Fields, name: &str) -> bool {
+    each(fields).any(|field| field.name == name)
 }
 
 use FieldType::{Bool, Int, List, ListUpTo, Object, OneOf, Open, Text, TextMap};
 
 const TEXTS: FieldType = List(&Text);
-const OPENS: FieldType = List(&Open);
 const WEBHOOKS: FieldType = ListUpTo(3, &Open);
-
-/// The values of `source`.
-pub(crate) const SOURCE: FieldType = OneOf(&["GIT", "WORKSPACE"]);
-
-/// The values of `git_source.git_provider`.
-pub(crate) const GIT_PROVIDERS: [&str; 8] = [
-    "gitHub",
-    "bitbucketCloud",
-    "azureDevOpsServices",
-    "gitHubEnterprise",
-    "bitbucketServer",
-    "gitLab",
-    "gitLabEnterpriseEdition",
-    "awsCodeCommit",
-];
+const SOURCE: FieldType = OneOf("GIT WORKSPACE");
 
 /// The largest number of tasks in one run.
 const MAX_TASKS: usize = 1000;
 
 /// The fields of a run.
-pub(crate) const RUN: &[Field] = &[
-    field("access_control_list", List(&Object(ACCESS))),
-    field("budget_policy_id", Text),
-    field("duration_target", OneOf(&["NO_FLEXIBILITY", "4h", "12h", "24h", "72h"])),
-    field("email_notifications", EMAIL_NOTIFICATIONS),
-    field("environment_variables", ListUpTo(10, &Object(ENVIRONMENT_VARIABLES))),
-    field("environments", List(&Object(ENVIRONMENT))),
-    field("git_source", Object(GIT_SOURCE)),
-    field("health", Open),
-    field("idempotency_token", Text),
-    field("notification_settings", Open),
-    field("performance_target", OneOf(&["PERFORMANCE_OPTIMIZED", "STANDARD", "COST_OPTIMIZED"])),
-    field("queue", Object(&[required("enabled", Bool)])),
-    field("run_as", Object(PRINCIPAL)),
-    field("run_name", Text),
-    field("tasks", ListUpTo(MAX_TASKS, &Object(TASK))),
-    field("timeout_seconds", Int),
-    field("usage_policy_id", Text),
-    field("webhook_notifications", WEBHOOK_NOTIFICATIONS),
+pub(crate) const RUN: Fields = &[
+    (Text, "budget_policy_id idempotency_token run_name usage_policy_id"),
+    (Int, "timeout_seconds"),
+    (Open, "health notification_settings"),
+    (OneOf("NO_FLEXIBILITY 4h 12h 24h 72h"), "duration_target"),
+    (OneOf("PERFORMANCE_OPTIMIZED STANDARD COST_OPTIMIZED"), "performance_target"),
+    (List(&Object(ACCESS)), "access_control_list"),
+    (Object(EMAIL_NOTIFICATIONS), "email_notifications"),
+    (ListUpTo(10, &Object(ENVIRONMENT_VARIABLES)), "environment_variables"),
+    (List(&Object(ENVIRONMENT)), "environments"),
+    (Object(GIT_SOURCE), "git_source"),
+    (Object(&[(Bool, "enabled!")]), "queue"),
+    (Object(&[(Text, PRINCIPALS)]), "run_as"),
+    (ListUpTo(MAX_TASKS, &Object(TASK)), "tasks"),
+    (Object(WEBHOOK_NOTIFICATIONS), "webhook_notifications"),
 ];
 
-const PRINCIPAL: &[Field] =
-    &[field("user_name", Text), field("group_name", Text), field("service_principal_name", Text)];
+const PRINCIPALS: &str = "user_name group_name service_principal_name";
 
-const ACCESS: &[Field] = &[
-    field("user_name", Text),
-    field("group_name", Text),
-    field("service_principal_name", Text),
-    field("permission_level", OneOf(&["CAN_MANAGE", "CAN_MANAGE_RUN", "CAN_VIEW", "IS_OWNER"])),
+const ACCESS: Fields = &[
+    (Text, PRINCIPALS),
+    (OneOf("CAN_MANAGE CAN_MANAGE_RUN CAN_VIEW IS_OWNER"), "permission_level"),
 ];
 
 /// The fields of a task, and of the nested task of `for_each_task`.
-pub(crate) const TASK: &[Field] = &[
-    required("task_key", Text),
-    field("compute", Open),
-    field("depends_on", List(&Object(&[required("task_key", Text), field("outcome", Text)]))),
-    field("description", Text),
-    field("disable_auto_optimization", Bool),
-    field("disabled", Bool),
-    field("email_notifications", EMAIL_NOTIFICATIONS),
-    field("environment_key", Text),
-    field("environment_variables_key", Text),
-    field("existing_cluster_id", Text),
-    field("health", Open),
-    field("libraries", List(&Object(LIBRARY))),
-    field("max_retries", Int),
-    field("min_retry_interval_millis", Int),
-    field("new_cluster", Object(CLUSTER)),
-    field("notification_settings", Open),
-    field("retry_on_timeout", Bool),
-    field(
-        "run_if",
-        OneOf(&[
-            "ALL_DONE",
-            "ALL_FAILED",
-            "ALL_SUCCESS",
-            "AT_LEAST_ONE_FAILED",
-            "AT_LEAST_ONE_SUCCESS",
-            "NONE_FAILED",
-        ]),
+pub(crate) const TASK: Fields = &[
+    (Text, "task_key! description environment_key environment_variables_key existing_cluster_id"),
+    (Bool, "disable_auto_optimization disabled retry_on_timeout"),
+    (Int, "max_retries min_retry_interval_millis timeout_seconds"),
+    (Open, "compute health notification_settings"),
+    (OneOf(RUN_IF), "run_if"),
+    (List(&Object(&[(Text, "task_key! outcome")])), "depends_on"),
+    (Object(EMAIL_NOTIFICATIONS), "email_notifications"),
+    (List(&Object(LIBRARY)), "libraries"),
+    (Object(CLUSTER), "new_cluster"),
+    (Object(WEBHOOK_NOTIFICATIONS), "webhook_notifications"),
+    (Object(SPARK_PYTHON), "spark_python_task"),
+    (Object(NOTEBOOK), "notebook_task"),
+    (Object(SPARK_JAR), "spark_jar_task"),
+    (Object(&[(TEXTS, "parameters")]), "spark_submit_task"),
+    (Object(PYTHON_WHEEL), "python_wheel_task"),
+    (Object(SQL), "sql_task"),
+    (Object(DBT), "dbt_task"),
+    (Object(PIPELINE), "pipeline_task"),
+    (Object(RUN_JOB), "run_job_task"),
+    (Object(FOR_EACH), "for_each_task"),
+    (Object(CONDITION), "condition_task"),
+];
+
+const RUN_IF: &str =
+    "ALL_DONE ALL_FAILED ALL_SUCCESS AT_LEAST_ONE_FAILED AT_LEAST_ONE_SUCCESS NONE_FAILED";
+
+const NOTIFICATIONS: &str = "on_duration_warning_threshold_exceeded on_failure on_maintenance_complete \
+    on_maintenance_start on_start on_streaming_backlog_exceeded on_success";
+
+const EMAIL_NOTIFICATIONS: Fields = &[(Bool, "no_alert_for_skipped_runs"), (TEXTS, NOTIFICATIONS)];
+
+const WEBHOOK_NOTIFICATIONS: Fields = &[(WEBHOOKS, NOTIFICATIONS)];
+
+const ENVIRONMENT_VARIABLES: Fields = &[
+    (Text, "environment_variables_key!"),
+    (Object(&[(ListUpTo(5, &Text), "files"), (TextMap, "variables")]), "spec"),
+];
+
+const ENVIRONMENT: Fields = &[(Text, "environment_key!"), (Object(ENVIRONMENT_SPEC), "spec")];
+
+const ENVIRONMENT_SPEC: Fields = &[
+    (Text, "base_environment client environment_version project_environment"),
+    (TEXTS, "dependencies java_dependencies"),
+];
+
+const GIT_SOURCE: Fields = &[
+    (Text, "git_url! git_branch git_commit git_tag"),
+    (OneOf(GIT_PROVIDERS), "git_provider!"),
+    (Open, "git_snapshot job_source sparse_checkout"),
+];
+
+const GIT_PROVIDERS: &str = "gitHub bitbucketCloud azureDevOpsServices gitHubEnterprise bitbucketServer gitLab \
+    gitLabEnterpriseEdition awsCodeCommit";
+
+const LIBRARY: Fields = &[
+    (Text, "egg jar requirements whl"),
+    (Open, "cran"),
+    (Object(&[(Text, "coordinates! repo"), (TEXTS, "exclusions")]), "maven"),
+    (Object(&[(Text, "package! repo")]), "pypi"),
+];
+
+const CLUSTER: Fields = &[
+    (
+        Text,
+        "cluster_name data_security_mode dependency_mode driver_instance_pool_id driver_node_type_id instance_pool_id \
+         kind node_type_id policy_id runtime_engine single_user_name spark_version",
     ),
-    field("timeout_seconds", Int),
-    field("webhook_notifications", WEBHOOK_NOTIFICATIONS),
-    field("spark_python_task", Object(SPARK_PYTHON)),
-    field("notebook_task", Object(NOTEBOOK)),
-    field("spark_jar_task", Object(SPARK_JAR)),
-    field("spark_submit_task", Object(&[field("parameters", TEXTS)])),
-    field("python_wheel_task", Object(PYTHON_WHEEL)),
-    field("sql_task", Object(SQL)),
-    field("dbt_task", Object(DBT)),
-    field("pipeline_task", Object(PIPELINE)),
-    field("run_job_task", Object(RUN_JOB)),
-    field("for_each_task", Object(FOR_EACH)),
-    field("condition_task", Object(CONDITION)),
-];
-
-const EMAIL_NOTIFICATIONS: FieldType = Object(&[
-    field("no_alert_for_skipped_runs", Bool),
-    field("on_duration_warning_threshold_exceeded", TEXTS),
-    field("on_failure", TEXTS),
-    field("on_maintenance_complete", TEXTS),
-    field("on_maintenance_start", TEXTS),
-    field("on_start", TEXTS),
-    field("on_streaming_backlog_exceeded", TEXTS),
-    field("on_success", TEXTS),
-]);
-
-const WEBHOOK_NOTIFICATIONS: FieldType = Object(&[
-    field("on_duration_warning_threshold_exceeded", WEBHOOKS),
-    field("on_failure", WEBHOOKS),
-    field("on_maintenance_complete", WEBHOOKS),
-    field("on_maintenance_start", WEBHOOKS),
-    field("on_start", WEBHOOKS),
-    field("on_streaming_backlog_exceeded", WEBHOOKS),
-    field("on_success", WEBHOOKS),
-]);
-
-const ENVIRONMENT_VARIABLES: &[Field] = &[
-    required("environment_variables_key", Text),
-    field("spec", Object(&[field("files", ListUpTo(5, &Text)), field("variables", TextMap)])),
-];
-
-const ENVIRONMENT: &[Field] = &[
-    required("environment_key", Text),
-    field(
-        "spec",
-        Object(&[
-            field("base_environment", Text),
-            field("client", Text),
-            field("dependencies", TEXTS),
-            field("environment_version", Text),
-            field("java_dependencies", TEXTS),
-            field("project_environment", Text),
-        ]),
+    (
+        Bool,
+        "apply_policy_default_values enable_elastic_disk enable_local_disk_encryption is_single_node use_ml_runtime",
     ),
-];
-
-const GIT_SOURCE: &[Field] = &[
-    required("git_url", Text),
-    required("git_provider", OneOf(&GIT_PROVIDERS)),
-    field("git_branch", Text),
-    field("git_commit", Text),
-    field("git_snapshot", Open),
-    field("git_tag", Text),
-    field("job_source", Open),
-    field("sparse_checkout", Open),
-];
-
-const LIBRARY: &[Field] = &[
-    field("cran", Open),
-    field("egg", Text),
-    field("jar", Text),
-    field(
-        "maven",
-        Object(&[required("coordinates", Text), field("exclusions", TEXTS), field("repo", Text)]),
+    (
+        Int,
+        "autotermination_minutes num_workers remote_disk_throughput total_initial_remote_disk_size",
     ),
-    field("pypi", Object(&[required("package", Text), field("repo", Text)])),
-    field("requirements", Text),
-    field("whl", Text),
-];
-
-const CLUSTER: &[Field] = &[
-    field("apply_policy_default_values", Bool),
-    field("autoscale", Object(&[field("max_workers", Int), field("min_workers", Int)])),
-    field("autotermination_minutes", Int),
-    field("aws_attributes", Open),
-    field("azure_attributes", Open),
-    field("cluster_log_conf", Open),
-    field("cluster_name", Text),
-    field("custom_tags", TextMap),
-    field("data_security_mode", Text),
-    field("dependency_mode", Text),
-    field("docker_image", Object(&[field("basic_auth", Open), field("url", Text)])),
-    field("driver_instance_pool_id", Text),
-    field("driver_node_type_flexibility", Open),
-    field("driver_node_type_id", Text),
-    field("enable_elastic_disk", Bool),
-    field("enable_local_disk_encryption", Bool),
-    field("gcp_attributes", Open),
-    field("init_scripts", OPENS),
-    field("instance_pool_id", Text),
-    field("is_single_node", Bool),
-    field("kind", Text),
-    field("node_type_id", Text),
-    field("num_workers", Int),
-    field("policy_id", Text),
-    field("remote_disk_throughput", Int),
-    field("runtime_engine", Text),
-    field("single_user_name", Text),
-    field("spark_conf", TextMap),
-    field("spark_env_vars", TextMap),
-    field("spark_version", Text),
-    field("ssh_public_keys", TEXTS),
-    field("total_initial_remote_disk_size", Int),
-    field("use_ml_runtime", Bool),
-    field("worker_node_type_flexibility", Open),
-    field("workload_type", Open),
-];
-
-const SPARK_PYTHON: &[Field] =
-    &[required("python_file", Text), field("parameters", TEXTS), field("source", SOURCE)];
-
-const NOTEBOOK: &[Field] = &[
-    required("notebook_path", Text),
-    field("base_parameters", TextMap),
-    field("source", SOURCE),
-    field("warehouse_id", Text),
-];
-
-const SPARK_JAR: &[Field] = &[
-    field("jar_uri", Text),
-    field("main_class_name", Text),
-    field("parameters", TEXTS),
-    field("run_as_repl", Bool),
-];
-
-const PYTHON_WHEEL: &[Field] = &[
-    required("package_name", Text),
-    required("entry_point", Text),
-    field("named_parameters", TextMap),
-    field("parameters", TEXTS),
-];
-
-const SQL: &[Field] = &[
-    required("warehouse_id", Text),
-    field("alert", Open),
-    field("dashboard", Open),
-    field("file", Object(&[required("path", Text), field("source", SOURCE)])),
-    field("parameters", TextMap),
-    field("query", Object(&[required("query_id", Text)])),
-];
-
-const DBT: &[Field] = &[
-    required("commands", ListUpTo(10, &Text)),
-    field("catalog", Text),
-    field("profiles_directory", Text),
-    field("project_directory", Text),
-    field("schema", Text),
-    field("source", SOURCE),
-    field("warehouse_id", Text),
-];
-
-const PIPELINE: &[Field] = &[
-    required("pipeline_id", Text),
-    field("full_refresh", Bool),
-    field("full_refresh_selection", TEXTS),
-    field("parameters", TextMap),
-    field("refresh_flow_selection", TEXTS),
-    field("refresh_selection", TEXTS),
-    field("reset_checkpoint_selection", TEXTS),
-];
-
-const RUN_JOB: &[Field] = &[
-    required("job_id", Int),
-    field("dbt_commands", TEXTS),
-    field("jar_params", TEXTS),
-    field("job_parameters", TextMap),
-    field("notebook_params", TextMap),
-    field("pipeline_params", Open),
-    field("python_named_params", TextMap),
-    field("python_params", TEXTS),
-    field("spark_submit_params", TEXTS),
-    field("sql_params", TextMap),
-];
-
-const FOR_EACH: &[Field] =
-    &[required("inputs", Text), required("task", Open), field("concurrency", Int)];
-
-const CONDITION: &[Field] = &[
-    required(
-        "op",
-        OneOf(&[
-            "EQUAL_TO",
-            "GREATER_THAN",
-            "GREATER_THAN_OR_EQUAL",
-            "LESS_THAN",
-            "LESS_THAN_OR_EQUAL",
-            "NOT_EQUAL",
-        ]),
+    (
+        Open,
+        "aws_attributes azure_attributes cluster_log_conf driver_node_type_flexibility gcp_attributes \
+         worker_node_type_flexibility workload_type",
     ),
-    required("left", Text),
-    required("right", Text),
+    (TextMap, "custom_tags spark_conf spark_env_vars"),
+    (TEXTS, "ssh_public_keys"),
+    (List(&Open), "init_scripts"),
+    (Object(&[(Int, "max_workers min_workers")]), "autoscale"),
+    (Object(&[(Open, "basic_auth"), (Text, "url")]), "docker_image"),
 ];
+
+const SPARK_PYTHON: Fields = &[(Text, "python_file!"), (TEXTS, "parameters"), (SOURCE, "source")];
+
+const NOTEBOOK: Fields =
+    &[(Text, "notebook_path! warehouse_id"), (TextMap, "base_parameters"), (SOURCE, "source")];
+
+const SPARK_JAR: Fields =
+    &[(Text, "jar_uri main_class_name"), (TEXTS, "parameters"), (Bool, "run_as_repl")];
+
+const PYTHON_WHEEL: Fields =
+    &[(Text, "package_name! entry_point!"), (TextMap, "named_parameters"), (TEXTS, "parameters")];
+
+const SQL: Fields = &[
+    (Text, "warehouse_id!"),
+    (Open, "alert dashboard"),
+    (Object(&[(Text, "path!"), (SOURCE, "source")]), "file"),
+    (TextMap, "parameters"),
+    (Object(&[(Text, "query_id!")]), "query"),
+];
+
+const DBT: Fields = &[
+    (ListUpTo(10, &Text), "commands!"),
+    (Text, "catalog profiles_directory project_directory schema warehouse_id"),
+    (SOURCE, "source"),
+];
+
+const PIPELINE: Fields = &[
+    (Text, "pipeline_id!"),
+    (Bool, "full_refresh"),
+    (
+        TEXTS,
+        "full_refresh_selection refresh_flow_selection refresh_selection reset_checkpoint_selection",
+    ),
+    (TextMap, "parameters"),
+];
+
+const RUN_JOB: Fields = &[
+    (Int, "job_id!"),
+    (TEXTS, "dbt_commands jar_params python_params spark_submit_params"),
+    (TextMap, "job_parameters notebook_params python_named_params sql_params"),
+    (Open, "pipeline_params"),
+];
+
+const FOR_EACH: Fields = &[(Text, "inputs!"), (Open, "task!"), (Int, "concurrency")];
+
+const CONDITION: Fields = &[(OneOf(COMPARISONS), "op!"), (Text, "left! right!")];
+
+const COMPARISONS: &str =
+    "EQUAL_TO GREATER_THAN GREATER_THAN_OR_EQUAL LESS_THAN LESS_THAN_OR_EQUAL NOT_EQUAL";

@@ -2,7 +2,7 @@
 
 use super::fields::{check_object, join};
 use super::{SubmittedTask, is_task_type, present, text};
-use crate::api::error::{ApiError, invalid};
+use crate::api::error::{ApiError, reject};
 use crate::jobs::validation::schema::TASK;
 use serde_json::{Map, Value};
 use std::collections::{BTreeMap, BTreeSet};
@@ -26,7 +26,7 @@ impl<'a> RunContext<'a> {
             let key =
                 environment.get("environment_key").and_then(Value::as_str).unwrap_or_default();
             if !environments.insert(key) {
-                return Err(invalid(format!("environments has environment_key '{key}' twice.")));
+                return reject!("environments has environment_key '{key}' twice.");
             }
         }
         Ok(Self { environments, git_source: present(body, "git_source").is_some() })
@@ -44,10 +44,7 @@ pub(super) fn check<'a>(
         .collect::<Result<_, _>>()?;
     let mut keys = BTreeSet::new();
     if let Some(duplicate) = tasks.iter().find(|task| !keys.insert(task.key.as_str())) {
-        return Err(invalid(format!(
-            "Duplicate task_key '{}'; each task needs its own.",
-            duplicate.key
-        )));
+        return reject!("Duplicate task_key '{}'; each task needs its own.", duplicate.key);
     }
     check_dependencies(&tasks)?;
     Ok(tasks)
@@ -61,15 +58,12 @@ fn check_task(
 ) -> Result<SubmittedTask, ApiError> {
     let key = text(body, "task_key").unwrap_or_default();
     if key.is_empty() {
-        return Err(invalid(format!(
-            "Field {} is empty; each task needs its key.",
-            join(path, "task_key")
-        )));
+        return reject!("Field {} is empty; each task needs its key.", join(path, "task_key"));
     }
     if present(body, "job_cluster_key").is_some() {
-        return Err(invalid(format!(
+        return reject!(
             "Task {key}: job_cluster_key is not accepted at runs/submit; give the task its new_cluster."
-        )));
+        );
     }
     let kind = kind(body, key)?;
     let own_path = join(path, kind);
@@ -109,11 +103,11 @@ fn kind<'a>(body: &'a Map<String, Value>, task_key: &str) -> Result<&'a str, Api
     match (kinds.next(), kinds.next()) {
         (Some(kind), None) => Ok(kind),
         (None, _) => {
-            Err(invalid(format!("Task {task_key} has no task type, such as spark_python_task.")))
+            reject!("Task {task_key} has no task type, such as spark_python_task.")
         }
-        (Some(one), Some(other)) => Err(invalid(format!(
-            "Task {task_key} has two task types, {one} and {other}; give one."
-        ))),
+        (Some(one), Some(other)) => {
+            reject!("Task {task_key} has two task types, {one} and {other}; give one.")
+        }
     }
 }
 
@@ -130,29 +124,29 @@ fn check_compute(
     let serverless = ["environment_key", "compute"].into_iter().find(|field| given(field));
     match (clusters.as_slice(), serverless) {
         ([one, other, ..], _) => {
-            return Err(invalid(format!(
+            return reject!(
                 "Task {task_key} has two kinds of compute, {one} and {other}; give one."
-            )));
+            );
         }
         ([cluster], Some(serverless)) => {
-            return Err(invalid(format!(
+            return reject!(
                 "Task {task_key} has two kinds of compute, {cluster} and serverless {serverless}; give one."
-            )));
+            );
         }
         ([_], None) => return Ok(()),
         ([], _) => {}
     }
     match text(body, "environment_key") {
-        Some(environment) if !context.environments.contains(environment) => Err(invalid(format!(
+        Some(environment) if !context.environments.contains(environment) => reject!(
             "Task {task_key} names environment_key '{environment}', which is not in environments."
-        ))),
-        Some(_) if kind == "notebook_task" => Err(invalid(format!(
+        ),
+        Some(_) if kind == "notebook_task" => reject!(
             "Task {task_key}: a notebook task takes no environment_key; its dependencies are in the notebook."
-        ))),
-        None if NEED_ENVIRONMENT.contains(&kind) => Err(invalid(format!(
+        ),
+        None if NEED_ENVIRONMENT.contains(&kind) => reject!(
             "An environment is required for serverless task {task_key}. Give it existing_cluster_id, new_cluster, or an \
              environment_key of environments."
-        ))),
+        ),
         _ => Ok(()),
     }
 }
@@ -165,9 +159,9 @@ fn check_tags(body: &Map<String, Value>, task_key: &str) -> Result<(), ApiError>
     let tags = cluster.and_then(|cluster| present(cluster, "custom_tags"));
     let count = tags.and_then(Value::as_object).map_or(0, Map::len);
     if count > MAX_TAGS {
-        return Err(invalid(format!(
+        return reject!(
             "Task {task_key}: its cluster has {count} custom_tags; at most {MAX_TAGS} are allowed."
-        )));
+        );
     }
     Ok(())
 }
@@ -192,12 +186,12 @@ fn check_path(
     let is_reference = path.starts_with("{{");
     match text(work, "source").unwrap_or(default) {
         _ if is_reference => Ok(()),
-        "GIT" if is_absolute => Err(invalid(format!(
+        "GIT" if is_absolute => reject!(
             "Task {task_key}: {field} '{path}' must be relative, because its source is GIT."
-        ))),
-        "WORKSPACE" if !is_absolute => Err(invalid(format!(
+        ),
+        "WORKSPACE" if !is_absolute => reject!(
             "Task {task_key}: {field} '{path}' must be absolute, because its source is WORKSPACE."
-        ))),
+        ),
         _ => Ok(()),
     }
 }
@@ -211,23 +205,21 @@ fn check_task_type(
 ) -> Result<(), ApiError> {
     let file = present(work, "file").and_then(Value::as_object).filter(|_| kind == "sql_task");
     if text(file.unwrap_or(work), "source") == Some("GIT") && !context.git_source {
-        return Err(invalid(format!(
-            "Task {task_key} has source GIT, but the run has no git_source."
-        )));
+        return reject!("Task {task_key} has source GIT, but the run has no git_source.");
     }
     check_path(work, task_key, kind, context.git_source)?;
     let given =
         |fields: &[&str]| fields.iter().filter(|field| present(work, field).is_some()).count();
     match kind {
         "python_wheel_task" if given(&["parameters", "named_parameters"]) > 1 => {
-            Err(invalid(format!(
+            reject!(
                 "Task {task_key}: python_wheel_task takes parameters or named_parameters, not both."
-            )))
+            )
         }
         "sql_task" if given(&["query", "dashboard", "alert", "file"]) != 1 => {
-            Err(invalid(format!(
+            reject!(
                 "Task {task_key}: sql_task needs exactly one of query, dashboard, alert and file."
-            )))
+            )
         }
         _ => Ok(()),
     }
@@ -243,10 +235,10 @@ fn check_dependencies(tasks: &[SubmittedTask]) -> Result<(), ApiError> {
         if let Some(unknown) =
             task.depends_on.iter().find(|key| !waiting.contains_key(key.as_str()))
         {
-            return Err(invalid(format!(
+            return reject!(
                 "Task {} depends on '{unknown}', which is not a task of the run.",
                 task.key
-            )));
+            );
         }
     }
     while !waiting.is_empty() {
@@ -254,10 +246,7 @@ fn check_dependencies(tasks: &[SubmittedTask]) -> Result<(), ApiError> {
             waiting.iter().filter(|(_, on)| on.is_empty()).map(|(key, _)| *key).collect();
         if ready.is_empty() {
             let stuck: Vec<_> = waiting.into_keys().collect();
-            return Err(invalid(format!(
-                "The tasks {} depend on each other in a cycle.",
-                stuck.join(", ")
-            )));
+            return reject!("The tasks {} depend on each other in a cycle.", stuck.join(", "));
         }
         for key in ready {
             waiting.remove(key);
