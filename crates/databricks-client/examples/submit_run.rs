@@ -8,7 +8,7 @@ use std::{error::Error, io::Write as _, time::Duration};
 
 use databricks_client::{
     ClientPool, Credentials, Host,
-    jobs::{LifeCycleState, LifecycleStateV2, Run, SubmitRun},
+    jobs::{LifeCycleState, LifecycleStateV2, Run, Submission},
 };
 
 /// Returns the state of a run, in its current form if that is known, else in its legacy form.
@@ -34,7 +34,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         Credentials::personal_access_token("the token on the command line", token.clone().into());
     let client = pool.client(&host, credentials);
 
-    let submission = SubmitRun::new(body).with_random_idempotency_token();
+    let submission = Submission::new(body).with_random_idempotency_token();
     let run_id = client.submit_run(&submission).await?;
 
     let mut out = std::io::stdout().lock();

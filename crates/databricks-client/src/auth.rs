@@ -17,7 +17,6 @@ mod google;
 mod headers;
 mod oauth;
 mod profile;
-mod redact;
 mod secret;
 mod subject_token;
 mod token_cache;

@@ -106,11 +106,6 @@ impl Client {
         &self.credentials
     }
 
-    /// Returns the name of the credential.
-    pub fn credentials_name(&self) -> &str {
-        self.credentials.name()
-    }
-
     /// Sends a request and parses the response, which must be a JSON object.
     pub(crate) async fn call<T: DeserializeOwned>(
         &self,

@@ -13,10 +13,27 @@ use crate::Host;
 
 pub(crate) use body::ErrorBody;
 
-/// The kind of an error.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum ErrorKind {
+/// Declares the kinds with their list and their names.
+macro_rules! error_kinds {
+    ($($(#[$doc:meta])* $kind:ident,)*) => {
+        /// The kind of an error.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+        #[non_exhaustive]
+        pub enum ErrorKind { $($(#[$doc])* $kind,)* }
+
+        impl ErrorKind {
+            /// Every kind.
+            pub const ALL: [Self; [$(stringify!($kind)),*].len()] = [$(Self::$kind,)*];
+
+            /// Returns the name, such as `RateLimited`.
+            pub fn as_str(self) -> &'static str {
+                match self { $(Self::$kind => stringify!($kind),)* }
+            }
+        }
+    };
+}
+
+error_kinds! {
     /// The client could not be set up, or the credential cannot be sent. Not retried.
     Config,
     /// No connection, or it broke before the end of the response. Retried.
@@ -47,48 +64,6 @@ pub enum ErrorKind {
     Decode,
     /// The response exceeds the limit. Not retried.
     TooLarge,
-}
-
-impl ErrorKind {
-    /// Every kind.
-    pub const ALL: [Self; 15] = [
-        Self::Config,
-        Self::Connect,
-        Self::Timeout,
-        Self::Unauthenticated,
-        Self::Forbidden,
-        Self::RunNotFound,
-        Self::NotFound,
-        Self::Invalid,
-        Self::Conflict,
-        Self::RateLimited,
-        Self::Throttled,
-        Self::HostDown,
-        Self::Unavailable,
-        Self::Decode,
-        Self::TooLarge,
-    ];
-
-    /// Returns the name, such as `RateLimited`.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Config => "Config",
-            Self::Connect => "Connect",
-            Self::Timeout => "Timeout",
-            Self::Unauthenticated => "Unauthenticated",
-            Self::Forbidden => "Forbidden",
-            Self::RunNotFound => "RunNotFound",
-            Self::NotFound => "NotFound",
-            Self::Invalid => "Invalid",
-            Self::Conflict => "Conflict",
-            Self::RateLimited => "RateLimited",
-            Self::Throttled => "Throttled",
-            Self::HostDown => "HostDown",
-            Self::Unavailable => "Unavailable",
-            Self::Decode => "Decode",
-            Self::TooLarge => "TooLarge",
-        }
-    }
 }
 
 /// The error of a failed call: the request, the response, the number of attempts and the elapsed time.

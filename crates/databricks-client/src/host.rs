@@ -158,11 +158,6 @@ impl Host {
         })
     }
 
-    /// True for an IP address in any notation.
-    pub fn is_ip_literal(&self) -> bool {
-        self.ip().is_some()
-    }
-
     /// True for a loopback name or address.
     pub fn is_loopback(&self) -> bool {
         self.name == "localhost"
@@ -170,7 +165,8 @@ impl Host {
             || self.ip().is_some_and(|ip| ip.to_canonical().is_loopback())
     }
 
-    fn ip(&self) -> Option<IpAddr> {
+    /// Returns the IP address, written in any notation.
+    pub(super) fn ip(&self) -> Option<IpAddr> {
         self.name.trim_start_matches('[').trim_end_matches(']').parse().ok()
     }
 }

@@ -6,14 +6,12 @@
 //! Does not belong here: tokens (`auth`) and the content of requests and responses (`api`).
 
 pub(crate) mod admission;
-mod backoff;
 pub(crate) mod body;
 mod circuit_breaker;
 pub(crate) mod download;
 mod observer;
 pub(crate) mod rate_limit;
 pub(crate) mod request;
-mod request_class;
 pub(crate) mod retry;
 pub(crate) mod root_certs;
 pub(crate) mod trace;
@@ -24,6 +22,6 @@ pub use observer::{
     RequestClassSnapshot, TokenFetch, WorkspaceSnapshot,
 };
 pub use rate_limit::{Rate, RateLimitPolicy};
-pub use request_class::RequestClass;
+pub use request::RequestClass;
 pub use retry::RetryPolicy;
 pub use trace::TracePropagator;

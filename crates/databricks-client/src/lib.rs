@@ -10,7 +10,7 @@
 //! current state of each host, and an [`Observer`] receives an event for each request.
 //!
 //! ```no_run
-//! use databricks_client::{ClientPool, Credentials, Host, jobs::SubmitRun};
+//! use databricks_client::{ClientPool, Credentials, Host, jobs::Submission};
 //! # async fn example(token: secrecy::SecretString, body: serde_json::Map<String, serde_json::Value>)
 //! # -> Result<(), Box<dyn std::error::Error>> {
 //! let pool = ClientPool::builder().product("my-program", "1.0.0").build()?;
@@ -18,7 +18,7 @@
 //! let client = pool.client(&host, Credentials::personal_access_token("my token", token));
 //! // The token makes a resend safe. Databricks returns the existing run for a token that it has seen before, so use a
 //! // new one for each run.
-//! let submission = SubmitRun::new(body).with_random_idempotency_token();
+//! let submission = Submission::new(body).with_random_idempotency_token();
 //! let run_id = client.submit_run(&submission).await?;
 //! let run = client.get_run(run_id).await?;
 //! # Ok(()) }

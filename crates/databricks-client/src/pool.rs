@@ -88,86 +88,58 @@ fn http_client(root_certs: &[reqwest::Certificate]) -> reqwest::ClientBuilder {
 
 /// Builds a [`ClientPool`].
 #[derive(Debug)]
+#[must_use]
 pub struct ClientPoolBuilder {
     settings: Settings,
     extra_root_certs_pem: Option<Vec<u8>>,
 }
 
+/// Declares methods that set a field of the settings.
+macro_rules! setters {
+    ($($(#[$doc:meta])* $field:ident: $type:ty,)*) => {
+        $($(#[$doc])*
+        pub fn $field(mut self, $field: $type) -> Self {
+            self.settings.$field = $field.into();
+            self
+        })*
+    };
+}
+
 impl ClientPoolBuilder {
     /// Sets name and version of the program for the user agent: letters, digits and `_ . + -`
     /// (databricks-api.md#user-agent).
-    #[must_use]
     pub fn product(mut self, name: &str, version: &str) -> Self {
         self.settings.product = format!("{name}/{version}");
         self
     }
 
     /// Sets root certificates in PEM that are trusted in addition to those of the system.
-    #[must_use]
     pub fn extra_root_certs_pem(mut self, pem: Vec<u8>) -> Self {
         self.extra_root_certs_pem = Some(pem);
         self
     }
 
-    /// Sets the timeout of one attempt. Default: 60 s.
-    #[must_use]
-    pub fn request_timeout(mut self, timeout: Duration) -> Self {
-        self.settings.request_timeout = timeout;
-        self
-    }
-
-    /// Sets the timeout of a call with all its attempts, if the caller sets no deadline. Default: 60 s.
-    #[must_use]
-    pub fn call_timeout(mut self, timeout: Duration) -> Self {
-        self.settings.call_timeout = timeout;
-        self
-    }
-
-    /// Sets the rate limit of each pair of host and credential.
-    #[must_use]
-    pub fn rate_limit(mut self, policy: RateLimitPolicy) -> Self {
-        self.settings.rate_limit = policy;
-        self
-    }
-
-    /// Sets the observer of requests and waits.
-    #[must_use]
-    pub fn observer(mut self, observer: Arc<dyn Observer>) -> Self {
-        self.settings.observer = Some(observer);
-        self
-    }
-
-    /// Sets the source of trace context headers.
-    #[must_use]
-    pub fn trace_propagator(mut self, propagator: Arc<dyn TracePropagator>) -> Self {
-        self.settings.trace_propagator = Some(propagator);
-        self
-    }
-
-    /// Sets the limits of retries.
-    #[must_use]
-    pub fn retry(mut self, policy: RetryPolicy) -> Self {
-        self.settings.retry = policy;
-        self
-    }
-
-    /// Sets the version of the Jobs API.
-    #[must_use]
-    pub fn jobs_api(mut self, version: JobsApiVersion) -> Self {
-        self.settings.jobs_api = version;
-        self
-    }
-
-    /// Sets the largest response, and the largest result of a statement, in bytes. Default: 16 MiB.
-    #[must_use]
-    pub fn max_response_bytes(mut self, bytes: usize) -> Self {
-        self.settings.max_response_bytes = bytes;
-        self
+    setters! {
+        /// Sets the timeout of one attempt. Default: 60 s.
+        request_timeout: Duration,
+        /// Sets the timeout of a call with all its attempts, if the caller sets no deadline. Default: 60 s.
+        call_timeout: Duration,
+        /// Sets the rate limit of each pair of host and credential.
+        rate_limit: RateLimitPolicy,
+        /// Sets the observer of requests and waits.
+        observer: Arc<dyn Observer>,
+        /// Sets the source of trace context headers.
+        trace_propagator: Arc<dyn TracePropagator>,
+        /// Sets the limits of retries.
+        retry: RetryPolicy,
+        /// Sets the version of the Jobs API.
+        jobs_api: JobsApiVersion,
+        /// Sets the largest response, and the largest result of a statement, in bytes. Default: 16 MiB.
+        max_response_bytes: usize,
     }
 
     /// Allows external links of statement results to these hosts, in addition to cloud storage and the workspace. No
     /// token is sent there.
-    #[must_use]
     pub fn external_link_hosts(mut self, hosts: impl IntoIterator<Item = HostPattern>) -> Self {
         self.settings.external_link_hosts.extend(hosts);
         self

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use databricks_client::{Client, Credentials, ErrorKind, Host, jobs::SubmitRun};
+use databricks_client::{Client, Credentials, ErrorKind, Host, jobs::Submission};
 use serde_json::{Map, json};
 
 use crate::{context::Context, error};
@@ -113,7 +113,7 @@ async fn can_submit(client: &Client) -> Result<bool, String> {
         ("run_name".to_owned(), json!("flyte connector check")),
         ("tasks".to_owned(), json!([{"task_key": "check"}])),
     ]);
-    match client.submit_run(&SubmitRun::new(body)).await {
+    match client.submit_run(&Submission::new(body)).await {
         Ok(run_id) => {
             let is_cancelled = client.cancel_run(run_id).await.is_ok();
             Err(format!("an empty run was accepted as {run_id}; cancelled: {is_cancelled}"))

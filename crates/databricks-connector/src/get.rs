@@ -55,7 +55,7 @@ pub(crate) async fn resource(
         Ok(run) => Ok(poll_succeeded(context, &client, cx, meta, &run).await),
         Err(error) => {
             let failure = failure_of(error.kind());
-            let action = format!("reading the run with {}", client.credentials_name());
+            let action = format!("reading the run with {}", client.credentials().name());
             failed(failure, &crate::error::from_client(&action, error))
         }
     }

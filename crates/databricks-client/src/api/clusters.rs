@@ -129,12 +129,6 @@ pub struct TerminationReason {
 pub struct SparkNode {
     /// The node id of Databricks.
     pub node_id: Option<String>,
-    /// The instance id of the cloud.
-    pub instance_id: Option<String>,
-    /// The private IP address.
-    pub private_ip: Option<String>,
-    /// The public DNS name.
-    pub public_dns: Option<String>,
 }
 
 /// Deserializes values as strings. The service documents strings; other types are converted or skipped.

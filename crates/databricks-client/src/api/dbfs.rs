@@ -1,11 +1,10 @@
 //! The DBFS API: listings of folders and ranges of files (databricks-api.md#dbfs-read).
 
-use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bytes::Bytes;
 use serde::Deserialize;
 
 use crate::{
-    Client, Error, ErrorKind,
+    Client, Error,
     api::{
         json,
         not_found::{FILE_NOT_FOUND, none_if_absent},
@@ -46,10 +45,6 @@ struct Content {
 
 impl Client {
     /// Lists a folder, or returns the file itself. None if the path does not exist. The path has no `dbfs:` prefix.
-    ///
-    /// # Errors
-    ///
-    /// See [`ErrorKind`].
     pub async fn list_dbfs(&self, path: &str) -> Result<Option<Vec<DbfsFile>>, Error> {
         let query = [("path", path.to_owned())];
         let request = Request::get(Endpoint::Fixed("/api/2.0/dbfs/list"), &query);
@@ -62,7 +57,7 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// See [`ErrorKind`]. `Invalid` for a folder, `Decode` if the content is not base64.
+    /// See [`ErrorKind`](crate::ErrorKind). `Invalid` for a folder, `Decode` if the content is not base64.
     pub async fn read_dbfs(
         &self,
         path: &str,
@@ -76,10 +71,6 @@ impl Client {
         ];
         let request = Request::get(Endpoint::Fixed("/api/2.0/dbfs/read"), &query);
         let content = none_if_absent(self.call::<Content>(&request).await, FILE_NOT_FOUND)?;
-        let Some(content) = content else { return Ok(None) };
-        STANDARD.decode(content.data).map(|data| Some(Bytes::from(data))).map_err(|invalid| {
-            Error::new(ErrorKind::Decode, "the content of the file is not base64")
-                .with_source(invalid)
-        })
+        content.map(|content| json::file_content(&content.data)).transpose()
     }
 }

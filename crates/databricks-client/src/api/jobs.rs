@@ -3,7 +3,6 @@
 mod list;
 mod output;
 mod run;
-mod run_now;
 mod sql_output;
 mod state;
 mod submit;
@@ -11,16 +10,15 @@ mod submit;
 pub use list::{ListRuns, RunsPage};
 pub use output::{AlertOutput, NotebookOutput, RunJobOutput, RunOutput};
 pub use run::{ClusterInstance, Run, RunTask, TaskDependency};
-pub use run_now::RunNow;
 pub use sql_output::{
-    SqlAlertOutput, SqlColumn, SqlDashboardOutput, SqlFileOutput, SqlOutput, SqlQueryOutput,
-    SqlQueryResult, SqlRow, SqlValue, SqlWidgetOutput,
+    SqlColumn, SqlDashboardOutput, SqlFileOutput, SqlOutput, SqlQueryOutput, SqlQueryResult,
+    SqlRow, SqlValue, SqlWidgetOutput,
 };
 pub use state::{
     LifeCycleState, LifecycleStateV2, QueueCode, QueueDetails, ResultState, RunState, RunStatus,
     TerminationCode, TerminationDetails, TerminationType,
 };
-pub use submit::SubmitRun;
+pub use submit::Submission;
 use submit::Submitted;
 
 use crate::{
@@ -35,23 +33,17 @@ const MAX_RUN_PAGES: usize = 20;
 impl Client {
     /// Submits a run and returns its id. Retried if it has an idempotency token, since a resend then returns the same
     /// run; otherwise sent once.
-    ///
-    /// # Errors
-    ///
-    /// See [`ErrorKind`](crate::ErrorKind).
-    pub async fn submit_run(&self, run: &SubmitRun) -> Result<RunId, Error> {
-        let request = Request::post(Endpoint::Jobs("runs/submit"), run)?
-            .idempotent(run.idempotency_token().is_some());
-        Ok(self.call::<Submitted>(&request).await?.run_id)
+    pub async fn submit_run(&self, run: &Submission) -> Result<RunId, Error> {
+        self.start_run("runs/submit", run).await
     }
 
     /// Starts a run of an existing job and returns the id of the run. Retried like a submission.
-    ///
-    /// # Errors
-    ///
-    /// See [`ErrorKind`](crate::ErrorKind).
-    pub async fn run_now(&self, run: &RunNow) -> Result<RunId, Error> {
-        let request = Request::post(Endpoint::Jobs("run-now"), run)?
+    pub async fn run_now(&self, run: &Submission) -> Result<RunId, Error> {
+        self.start_run("run-now", run).await
+    }
+
+    async fn start_run(&self, endpoint: &'static str, run: &Submission) -> Result<RunId, Error> {
+        let request = Request::post(Endpoint::Jobs(endpoint), run)?
             .idempotent(run.idempotency_token().is_some());
         Ok(self.call::<Submitted>(&request).await?.run_id)
     }
@@ -87,10 +79,6 @@ impl Client {
     }
 
     /// Returns the output of a task run. Databricks rejects the id of a whole run (databricks-api.md#runs-get-output).
-    ///
-    /// # Errors
-    ///
-    /// See [`ErrorKind`](crate::ErrorKind).
     pub async fn get_run_output(&self, task_run_id: RunId) -> Result<RunOutput, Error> {
         let query = [("run_id", task_run_id.to_string())];
         self.call(&Request::get(Endpoint::Jobs("runs/get-output"), &query).for_run()).await
@@ -109,10 +97,6 @@ impl Client {
     }
 
     /// Returns one page of runs, the latest first.
-    ///
-    /// # Errors
-    ///
-    /// See [`ErrorKind`](crate::ErrorKind).
     pub async fn list_runs(&self, list: &ListRuns) -> Result<RunsPage, Error> {
         self.call(&Request::get(Endpoint::Jobs("runs/list"), &list.query())).await
     }

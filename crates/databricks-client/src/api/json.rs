@@ -1,8 +1,12 @@
-//! Lenient deserialization of fields in responses.
+//! Lenient deserialization of fields in responses, and the content of files.
 
 use std::fmt;
 
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use bytes::Bytes;
 use serde::{Deserialize, Deserializer, de};
+
+use crate::{Error, ErrorKind};
 
 /// Deserializes a 64-bit integer from a JSON number or a decimal string (databricks-api.md#common-rules). Never
 /// converts through a double.
@@ -54,4 +58,11 @@ pub(super) fn known_or_none<'de, D: Deserializer<'de>, T: de::DeserializeOwned>(
 ) -> Result<Option<T>, D::Error> {
     let value = Option::<serde_json::Value>::deserialize(deserializer)?;
     Ok(value.and_then(|value| serde_json::from_value(value).ok()))
+}
+
+/// Decodes the content of a file, which is base64.
+pub(super) fn file_content(text: &str) -> Result<Bytes, Error> {
+    STANDARD.decode(text).map(Bytes::from).map_err(|invalid| {
+        Error::new(ErrorKind::Decode, "the content of the file is not base64").with_source(invalid)
+    })
 }

@@ -42,6 +42,7 @@ const CANCEL_TIMEOUT: Duration = Duration::from_secs(10);
 ///     .idempotent();
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[must_use]
 pub struct Statement {
     text: &'static str,
     warehouse_id: String,
@@ -99,28 +100,24 @@ impl Statement {
     }
 
     /// Binds a value to a marker. `name` has no colon.
-    #[must_use]
     pub fn bind(mut self, name: &'static str, value: Binding) -> Self {
         self.parameters.push((name, value));
         self
     }
 
     /// Limits the number of rows. [`StatementRows::is_truncated`] returns whether there were more.
-    #[must_use]
     pub fn row_limit(mut self, rows: u64) -> Self {
         self.row_limit = Some(rows);
         self
     }
 
     /// Sets how rows are returned.
-    #[must_use]
     pub fn disposition(mut self, disposition: Disposition) -> Self {
         self.disposition = disposition;
         self
     }
 
     /// Marks a statement that changes nothing, so that its submission is retried.
-    #[must_use]
     pub fn idempotent(mut self) -> Self {
         self.is_idempotent = true;
         self
@@ -142,8 +139,8 @@ impl Statement {
             // Returns the id immediately, which is needed to cancel.
             "wait_timeout": "0s",
         });
-        if let (Some(limit), Some(body)) = (self.row_limit, body.as_object_mut()) {
-            body.insert("row_limit".to_owned(), json!(limit));
+        if let Some(limit) = self.row_limit {
+            body["row_limit"] = limit.into();
         }
         body
     }

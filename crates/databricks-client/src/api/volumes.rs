@@ -41,10 +41,6 @@ struct Listing {
 
 impl Client {
     /// Lists a folder below `/Volumes`, up to 20,000 names. None if the folder does not exist.
-    ///
-    /// # Errors
-    ///
-    /// See [`ErrorKind`](crate::ErrorKind).
     pub async fn list_volume(&self, path: &str) -> Result<Option<Vec<VolumeFile>>, Error> {
         let mut files = Vec::new();
         let mut query = vec![("page_size", "1000".to_owned())];
@@ -63,10 +59,6 @@ impl Client {
 
     /// Reads a range of a file below `/Volumes`. Fewer bytes at the end of the file, and none after it. None if the
     /// file does not exist.
-    ///
-    /// # Errors
-    ///
-    /// See [`ErrorKind`](crate::ErrorKind).
     pub async fn read_volume_file(
         &self,
         path: &str,

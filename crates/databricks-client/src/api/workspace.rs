@@ -6,8 +6,8 @@ use serde::Deserialize;
 use serde_json::json;
 
 use crate::{
-    Client, Error, ErrorKind,
-    api::not_found::none_if_absent,
+    Client, Error,
+    api::{json, not_found::none_if_absent},
     http::request::{Endpoint, Request},
 };
 
@@ -37,19 +37,11 @@ struct Exported {
 
 impl Client {
     /// Returns the owner of the credential.
-    ///
-    /// # Errors
-    ///
-    /// See [`ErrorKind`].
     pub async fn me(&self) -> Result<CurrentUser, Error> {
         self.call(&Request::get(Endpoint::Fixed("/api/2.0/preview/scim/v2/Me"), &[])).await
     }
 
     /// Returns the object at a path. None if the path does not exist.
-    ///
-    /// # Errors
-    ///
-    /// See [`ErrorKind`].
     pub async fn get_workspace_status(&self, path: &str) -> Result<Option<WorkspaceObject>, Error> {
         let query = [("path", path.to_owned())];
         let request = Request::get(Endpoint::Fixed("/api/2.0/workspace/get-status"), &query);
@@ -57,10 +49,6 @@ impl Client {
     }
 
     /// Creates a folder and its parents. Succeeds if the folder exists.
-    ///
-    /// # Errors
-    ///
-    /// See [`ErrorKind`].
     pub async fn make_workspace_directory(&self, path: &str) -> Result<(), Error> {
         let request =
             Request::post(Endpoint::Fixed("/api/2.0/workspace/mkdirs"), &json!({ "path": path }))?;
@@ -71,7 +59,7 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// See [`ErrorKind`]. `Conflict` or `Invalid` if the path exists and `overwrite` is false.
+    /// See [`ErrorKind`](crate::ErrorKind). `Conflict` or `Invalid` if the path exists and `overwrite` is false.
     pub async fn import_workspace_file(
         &self,
         path: &str,
@@ -88,14 +76,11 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// See [`ErrorKind`]. `Decode` if the content is not base64.
+    /// See [`ErrorKind`](crate::ErrorKind). `Decode` if the content is not base64.
     pub async fn export_workspace_file(&self, path: &str) -> Result<Bytes, Error> {
         let query = [("path", path.to_owned()), ("format", "AUTO".to_owned())];
         let exported: Exported =
             self.call(&Request::get(Endpoint::Fixed("/api/2.0/workspace/export"), &query)).await?;
-        STANDARD.decode(exported.content).map(Bytes::from).map_err(|invalid| {
-            Error::new(ErrorKind::Decode, "the content of the file is not base64")
-                .with_source(invalid)
-        })
+        json::file_content(&exported.content)
     }
 }

@@ -16,7 +16,7 @@ use super::{
     google::GoogleAccount,
     headers::{AuthHeaders, bearer, sensitive},
     oauth::{ClientCredentials, TokenExchange},
-    redact::redact,
+    secret::redact,
     token_cache::TokenCache,
     token_source::{SourceKind, TokenSource},
 };

@@ -1,7 +1,7 @@
 //! Credentials from the standard environment variables and the configuration profile of Databricks' own tools. The
 //! order of precedence is that of Databricks' SDKs (databricks-api.md#credential-order).
 
-use std::{collections::BTreeMap, fmt, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc};
 
 use secrecy::SecretString;
 
@@ -17,16 +17,9 @@ pub struct EnvironmentCredentials {
 }
 
 /// Why the environment configures no credential: the variables, and the remedy.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
 pub struct EnvironmentError(String);
-
-impl fmt::Display for EnvironmentError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl std::error::Error for EnvironmentError {}
 
 /// The attributes of a profile, each with the variables that override it, in order of precedence.
 const ATTRIBUTES: [(&str, &[&str]); 16] = [
@@ -47,18 +40,6 @@ const ATTRIBUTES: [(&str, &[&str]); 16] = [
     ("azure_federated_token_file", &["ARM_OIDC_TOKEN_FILE_PATH", "AZURE_FEDERATED_TOKEN_FILE"]),
     ("azure_login", &["AZURE_AUTHORITY_HOST"]),
     ("google_service_account", &["DATABRICKS_GOOGLE_SERVICE_ACCOUNT"]),
-];
-
-/// The supported values of `DATABRICKS_AUTH_TYPE`.
-const AUTH_TYPES: [&str; 8] = [
-    "pat",
-    "oauth-m2m",
-    "env-oidc",
-    "file-oidc",
-    "azure-client-secret",
-    "azure-msi",
-    "azure-workload-identity",
-    "google-id",
 ];
 
 /// Non-empty attributes by name, without surrounding whitespace.
@@ -137,35 +118,36 @@ fn select_auth_type(
     has_token_variable: bool,
 ) -> Result<Option<&'static str>, EnvironmentError> {
     let has = |name: &str| attributes.contains_key(name);
-    if let Some(selected) = attributes.get("auth_type") {
-        return match AUTH_TYPES.iter().find(|known| *known == selected) {
-            Some(known) => Ok(Some(known)),
-            None => Err(EnvironmentError(format!(
-                "DATABRICKS_AUTH_TYPE is `{selected}`; supported are {}",
-                AUTH_TYPES.join(", ")
-            ))),
-        };
-    }
     let uses_msi = attributes.get("azure_use_msi").is_some_and(|value| is_true(value));
-    let configured: Vec<&'static str> = [
+    // Azure Workload Identity counts only without another credential: a webhook sets its file in each pod.
+    let workload_identity = "azure-workload-identity";
+    let auth_types = [
         ("pat", has("token")),
         ("oauth-m2m", has("client_secret")),
         ("env-oidc", has("oidc_token_env") || has_token_variable),
         ("file-oidc", has("oidc_token_filepath")),
         ("azure-client-secret", has("azure_client_secret")),
         ("azure-msi", uses_msi),
+        (workload_identity, false),
         ("google-id", has("google_service_account")),
-    ]
-    .into_iter()
-    .filter_map(|(auth_type, is_configured)| is_configured.then_some(auth_type))
-    .collect();
+    ];
+    if let Some(selected) = attributes.get("auth_type") {
+        let known = auth_types.map(|(auth_type, _)| auth_type);
+        let found = known.into_iter().find(|known| known == selected);
+        return found.map(Some).ok_or_else(|| {
+            let known = known.join(", ");
+            EnvironmentError(format!("DATABRICKS_AUTH_TYPE is `{selected}`; supported are {known}"))
+        });
+    }
+    let configured: Vec<&'static str> = auth_types
+        .into_iter()
+        .filter(|(_, is_configured)| *is_configured)
+        .map(|(name, _)| name)
+        .collect();
     match configured.as_slice() {
-        // Azure Workload Identity counts only without another credential: a webhook sets its file in each pod.
         [] => {
-            let is_azure = has("azure_federated_token_file")
-                && has("azure_client_id")
-                && has("azure_tenant_id");
-            Ok(is_azure.then_some("azure-workload-identity"))
+            let pod = ["azure_federated_token_file", "azure_client_id", "azure_tenant_id"];
+            Ok(pod.into_iter().all(has).then_some(workload_identity))
         }
         [only] => Ok(Some(only)),
         several => Err(EnvironmentError(format!(

@@ -4,7 +4,7 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use http::{HeaderName, HeaderValue, header};
 use secrecy::{ExposeSecret as _, SecretString};
 
-use super::redact::redact;
+use super::secret::redact;
 use crate::{Error, ErrorKind};
 
 const BEARER: &str = "Bearer ";

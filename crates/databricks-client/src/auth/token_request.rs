@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use tracing::Instrument as _;
 use url::form_urlencoded;
 
-use super::{access_token::AccessToken, redact::redact};
+use super::{access_token::AccessToken, secret::redact};
 use crate::{
     Error, ErrorKind,
     http::{body::read_up_to, trace},

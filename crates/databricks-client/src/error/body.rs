@@ -57,30 +57,22 @@ impl ErrorBody {
 
     fn from_json(body: &Value) -> Self {
         let text = |key: &str| body.get(key).and_then(scalar);
-        let details =
-            body.get("details").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+        let details = body.get("details").and_then(Value::as_array);
+        let is_kind = |detail: &Value, kind: &str| {
+            detail.get("@type").and_then(Value::as_str).is_some_and(|name| name.ends_with(kind))
+        };
         let detail = |kind: &str, key: &str| {
-            details
-                .iter()
-                .find(|detail| {
-                    detail
-                        .get("@type")
-                        .and_then(Value::as_str)
-                        .is_some_and(|name| name.ends_with(kind))
-                })
-                .and_then(|detail| detail.get(key))
-                .and_then(Value::as_str)
+            let detail = details?.iter().find(|detail| is_kind(detail, kind))?;
+            detail.get(key)?.as_str()
         };
         // The usual form, SCIM, the two OAuth forms, API 1.2.
-        let code = text("error_code")
-            .or_else(|| text("scimType"))
-            .or_else(|| text("errorCode"))
-            .or_else(|| body.get("error_description").is_some().then(|| text("error")).flatten());
-        let message = text("message")
-            .or_else(|| text("detail"))
-            .or_else(|| text("error_description"))
-            .or_else(|| text("errorSummary"))
-            .or_else(|| text("error"));
+        let code = ["error_code", "scimType", "errorCode"]
+            .into_iter()
+            .find_map(text)
+            .or_else(|| body.get("error_description").and_then(|_| text("error")));
+        let message = ["message", "detail", "error_description", "errorSummary", "error"]
+            .into_iter()
+            .find_map(text);
         Self {
             code: code.and_then(|code| clean(&code)),
             message: message.and_then(|message| clean(&message)),

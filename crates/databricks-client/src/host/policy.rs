@@ -126,7 +126,7 @@ impl HostNotAllowed {
 fn reason(host: &Host) -> &'static str {
     if host.is_loopback() {
         "it is a loopback address"
-    } else if host.is_ip_literal() {
+    } else if host.ip().is_some() {
         "it is an IP address"
     } else if host.has_databricks_name() {
         "its port is not 443"

@@ -143,8 +143,6 @@ pub struct RequestClassSnapshot {
     pub rate_per_second: f64,
     /// Calls that waited and were then sent.
     pub waits: u64,
-    /// The total waiting time of those calls.
-    pub total_wait: Duration,
     /// Calls that were rejected.
     pub rejected: u64,
 }

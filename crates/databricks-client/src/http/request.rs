@@ -5,12 +5,30 @@ use http::Method;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Serialize;
 
-use super::RequestClass;
 use crate::{Error, ErrorKind};
 
 /// The characters that are escaped in a path. Slashes separate segments; the others are unreserved (RFC 3986).
 const PATH: &AsciiSet =
     &NON_ALPHANUMERIC.remove(b'/').remove(b'-').remove(b'_').remove(b'.').remove(b'~');
+
+/// Which part of a rate limit a request counts against.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum RequestClass {
+    /// Requests that change nothing.
+    Read,
+    /// Submissions, cancels and uploads.
+    Write,
+}
+
+impl RequestClass {
+    /// Returns `reads` or `writes`, as used in metric labels and messages.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Read => "reads",
+            Self::Write => "writes",
+        }
+    }
+}
 
 /// The path of an API.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

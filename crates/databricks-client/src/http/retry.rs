@@ -2,8 +2,6 @@
 
 use std::time::Duration;
 
-use super::backoff::Backoff;
-
 /// The share of the remaining time that an attempt may take if another may follow.
 const ATTEMPT_SHARE: f64 = 0.6;
 
@@ -36,6 +34,28 @@ impl Default for RetryPolicy {
             first_delay: Duration::from_millis(200),
             max_delay: Duration::from_secs(5),
         }
+    }
+}
+
+/// Exponential backoff with full jitter: delays between zero and a bound that doubles with each attempt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Backoff {
+    /// The bound of the first delay.
+    first: Duration,
+    /// The bound of every delay.
+    max: Duration,
+}
+
+impl Backoff {
+    /// Returns the bound of the delay after this attempt. The first attempt is 1.
+    fn bound(self, attempt: u32) -> Duration {
+        let factor = 2_u32.saturating_pow(attempt.saturating_sub(1).min(31));
+        self.first.saturating_mul(factor).min(self.max)
+    }
+
+    /// Returns the delay after this attempt.
+    fn delay(self, attempt: u32, random: &mut fastrand::Rng) -> Duration {
+        self.bound(attempt).mul_f64(random.f64())
     }
 }
 
@@ -184,5 +204,22 @@ mod tests {
                 proptest::prop_assert!(delay < Duration::from_secs(left));
             }
         }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn delay_is_within_its_bound_and_the_bound_within_the_maximum(attempt in 0_u32..10_000, seed in 0_u64..1_000) {
+            let backoff = Backoff { first: Duration::from_millis(200), max: Duration::from_secs(5) };
+            let delay = backoff.delay(attempt, &mut fastrand::Rng::with_seed(seed));
+            proptest::prop_assert!(delay <= backoff.bound(attempt));
+            proptest::prop_assert!(backoff.bound(attempt) <= backoff.max);
+        }
+    }
+
+    #[test]
+    fn bounds_double_up_to_the_maximum() {
+        let backoff = Backoff { first: Duration::from_millis(200), max: Duration::from_secs(1) };
+        let bounds: Vec<u128> = (1..=5).map(|attempt| backoff.bound(attempt).as_millis()).collect();
+        assert_eq!(bounds, [200, 400, 800, 1000, 1000]);
     }
 }

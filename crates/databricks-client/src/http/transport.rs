@@ -2,7 +2,6 @@
 
 use std::{
     error::Error as StdError,
-    fmt,
     time::{Duration, SystemTime},
 };
 
@@ -223,12 +222,6 @@ fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
         Err(_) => {
             Some(httpdate::parse_http_date(text).ok()?.duration_since(now).unwrap_or_default())
         }
-    }
-}
-
-impl fmt::Debug for HttpRequest<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("HttpRequest").field("method", &self.method).finish_non_exhaustive()
     }
 }
 

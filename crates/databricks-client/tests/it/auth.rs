@@ -5,7 +5,7 @@ use std::{fs, sync::Arc, time::Duration};
 use databricks_client::{
     AzureCloud, Client, ClientPool, ClientSecret, Credentials, Environment, ErrorKind, Host,
     SubjectToken, TokenEndpoints,
-    jobs::{ListRuns, SubmitRun},
+    jobs::{ListRuns, Submission},
 };
 use databricks_emulator::{
     CannedResponse, Emulator, EmulatorBuilder, Endpoint, RecordedAuthorization,
@@ -147,7 +147,7 @@ async fn login_page_with_status_200_repeats_only_a_submission_with_a_token() {
         lists(&client).await.unwrap();
         let page = CannedResponse::html(200, "<html>sign in</html>");
         emulator.answer_next(Endpoint::SubmitRun, page, 1);
-        let mut run = SubmitRun::new(serde_json::Map::new());
+        let mut run = Submission::new(serde_json::Map::new());
         if let Some(token) = token {
             run = run.with_idempotency_token(token);
         }

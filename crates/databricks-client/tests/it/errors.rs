@@ -1,6 +1,6 @@
 //! Errors of failed and unexpected responses.
 
-use databricks_client::{Error, ErrorKind, RunId, jobs::ListRuns, jobs::SubmitRun};
+use databricks_client::{Error, ErrorKind, RunId, jobs::ListRuns, jobs::Submission};
 use serde_json::json;
 use wiremock::{
     Mock, MockServer, ResponseTemplate,
@@ -167,7 +167,7 @@ async fn cancel_can_fail_as_run_not_found_and_a_submission_cannot() {
     Mock::given(method("POST")).respond_with(answer(400, no_such_run())).mount(&server).await;
     let client = client(&server);
     assert_eq!(client.cancel_run(run_id()).await.unwrap_err().kind(), ErrorKind::RunNotFound);
-    let submission = SubmitRun::new(body(json!({})));
+    let submission = Submission::new(body(json!({})));
     assert_eq!(client.submit_run(&submission).await.unwrap_err().kind(), ErrorKind::Invalid);
 }
 
@@ -201,7 +201,7 @@ async fn json_object_is_accepted_with_any_content_type() {
         .respond_with(ResponseTemplate::new(200).set_body_raw(" {\"run_id\": 7}", "text/html"))
         .mount(&server)
         .await;
-    let submission = SubmitRun::new(body(json!({})));
+    let submission = Submission::new(body(json!({})));
     assert_eq!(client(&server).submit_run(&submission).await.unwrap(), run_id());
 }
 
@@ -247,7 +247,7 @@ async fn unexpected_response_is_an_error_that_does_not_quote_it() {
 async fn submission_without_a_run_id_in_the_response_is_an_error() {
     let server = MockServer::start().await;
     Mock::given(any()).respond_with(answer(200, json!({}))).mount(&server).await;
-    let submission = SubmitRun::new(body(json!({})));
+    let submission = Submission::new(body(json!({})));
     let error = client(&server).submit_run(&submission).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Decode);
 }
@@ -287,5 +287,5 @@ async fn token_that_is_invalid_in_a_header_is_not_sent() {
     let error = client.get_run(run_id()).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Config);
     assert!(error.to_string().contains("the task's secret"), "{error}");
-    assert_eq!((client.host(), client.credentials_name()), (&host, "the task's secret"));
+    assert_eq!((client.host(), client.credentials().name()), (&host, "the task's secret"));
 }

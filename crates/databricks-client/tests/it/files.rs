@@ -1,6 +1,6 @@
 //! Workspace files, the current user, and runs of existing jobs.
 
-use databricks_client::{ErrorKind, jobs::RunNow};
+use databricks_client::{ErrorKind, jobs::Submission};
 use serde_json::json;
 use wiremock::{
     Mock, MockServer, ResponseTemplate,
@@ -28,7 +28,7 @@ async fn run_now_is_retried_only_with_a_token() {
             )
             .mount(&server)
             .await;
-        let mut run = RunNow::new(json!({"job_id": 7}).as_object().unwrap().clone());
+        let mut run = Submission::new(json!({"job_id": 7}).as_object().unwrap().clone());
         if let Some(token) = token {
             run = run.with_idempotency_token(token);
         }

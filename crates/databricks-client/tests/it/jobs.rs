@@ -3,7 +3,7 @@
 use databricks_client::{
     ErrorKind, RunId,
     jobs::{
-        LifeCycleState, LifecycleStateV2, ListRuns, QueueCode, ResultState, Run, SubmitRun,
+        LifeCycleState, LifecycleStateV2, ListRuns, QueueCode, ResultState, Run, Submission,
         TerminationCode, TerminationType,
     },
 };
@@ -53,7 +53,7 @@ async fn submission_is_sent_unchanged_with_token_and_headers() {
         .expect(1)
         .mount(&server)
         .await;
-    let submission = SubmitRun::new(body(json!({
+    let submission = Submission::new(body(json!({
         "run_name": "r",
         "tasks": [{"task_key": "t", "new_cluster": {"num_workers": 2}}],
         "an_unknown_key": 9_007_199_254_740_993_i64,
@@ -68,7 +68,7 @@ async fn each_call_has_its_path_token_and_user_agent() {
     let server = MockServer::start().await;
     Mock::given(any()).respond_with(answer(200, json!({"run_id": 7}))).mount(&server).await;
     let client = client(&server);
-    client.submit_run(&SubmitRun::new(body(json!({})))).await.unwrap();
+    client.submit_run(&Submission::new(body(json!({})))).await.unwrap();
     client.get_run(run_id(7)).await.unwrap();
     client.get_run_output(run_id(8)).await.unwrap();
     client.cancel_run(run_id(7)).await.unwrap();
@@ -106,7 +106,7 @@ async fn run_id_is_parsed_from_numbers_and_strings() {
             .respond_with(answer(200, json!({"run_id": id})))
             .mount(&server)
             .await;
-        let run = client(&server).submit_run(&SubmitRun::new(body(json!({})))).await.unwrap();
+        let run = client(&server).submit_run(&Submission::new(body(json!({})))).await.unwrap();
         assert_eq!(run.to_string(), "9007199254740993");
     }
 }

@@ -9,7 +9,7 @@ use std::{
 use databricks_client::{
     CircuitBreakerState, ClientPool, Credentials, ErrorKind, Host, Observer, Rate, RateLimitPolicy,
     RateLimitWait, RequestAttempt, RequestClass, RunId, TokenFetch, WorkspaceSnapshot,
-    jobs::SubmitRun,
+    jobs::Submission,
 };
 use serde_json::json;
 use tokio::net::TcpSocket;
@@ -101,8 +101,8 @@ async fn submission_waits_for_a_host_that_is_down_and_a_read_fails() {
     assert!(!read.may_have_effect());
     // A request that was not sent had no effect, so a submission without a token waits too.
     for submission in [
-        SubmitRun::new(body(json!({}))),
-        SubmitRun::new(body(json!({}))).with_idempotency_token("once"),
+        Submission::new(body(json!({}))),
+        Submission::new(body(json!({}))).with_idempotency_token("once"),
     ] {
         let error = client.submit_run(&submission).await.unwrap_err();
         assert!(error.attempts() > 0, "{error}");
@@ -111,7 +111,7 @@ async fn submission_waits_for_a_host_that_is_down_and_a_read_fails() {
     // Without enough time it fails immediately.
     let soon = tokio::time::Instant::now() + Duration::from_millis(500);
     let short = client.with_deadline(Some(soon.into_std()));
-    let error = short.submit_run(&SubmitRun::new(body(json!({})))).await.unwrap_err();
+    let error = short.submit_run(&Submission::new(body(json!({})))).await.unwrap_err();
     assert_eq!((error.kind(), error.attempts()), (ErrorKind::HostDown, 0));
 }
 
@@ -155,7 +155,7 @@ async fn retry_after_applies_to_all_callers_with_the_credential() {
     assert_eq!((error.kind(), error.attempts()), (ErrorKind::RateLimited, 1));
     let soon = Some(Instant::now() + Duration::from_secs(20));
     let another = pool.client(&address, token()).with_deadline(soon);
-    let submission = SubmitRun::new(body(json!({}))).with_idempotency_token("once");
+    let submission = Submission::new(body(json!({}))).with_idempotency_token("once");
     for error in [
         another.get_run(run_id()).await.unwrap_err(),
         another.submit_run(&submission).await.unwrap_err(),
@@ -268,7 +268,7 @@ async fn call_past_its_deadline_has_no_effect() {
     let up = healthy().await;
     let client = builder().build().unwrap().client(&host(&up.uri()), token());
     let late = client.with_deadline(Some(Instant::now()));
-    let error = late.submit_run(&SubmitRun::new(body(json!({})))).await.unwrap_err();
+    let error = late.submit_run(&Submission::new(body(json!({})))).await.unwrap_err();
     assert_eq!((error.kind(), error.attempts()), (ErrorKind::Timeout, 0), "{error}");
     assert!(!error.may_have_effect());
 }

@@ -8,7 +8,7 @@ use std::{
 
 use databricks_client::{
     Credentials, Environment, Error, RunId, SubjectToken,
-    jobs::SubmitRun,
+    jobs::Submission,
     statements::{Binding, Disposition, Statement},
 };
 use databricks_emulator::{CannedResponse, Emulator, Endpoint, StatementRows, StatementScript};
@@ -109,7 +109,7 @@ async fn errors_and_logs_contain_no_token_and_logs_no_body() {
     let guard = tracing::subscriber::set_default(log.clone());
     let credentials = Credentials::personal_access_token("mine", TOKEN.to_owned().into());
     let pool = builder().retry(once()).build().unwrap();
-    let submission = SubmitRun::new(body(json!({"run_name": BODY})));
+    let submission = Submission::new(body(json!({"run_name": BODY})));
     let run_id = RunId::try_from(7).unwrap();
     let mut output = format!("{pool:?} {credentials:?}");
 

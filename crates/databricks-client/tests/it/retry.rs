@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use databricks_client::{ErrorKind, RetryPolicy, RunId, jobs::SubmitRun};
+use databricks_client::{ErrorKind, RetryPolicy, RunId, jobs::Submission};
 use serde_json::{Value, json};
 use tokio::net::TcpSocket;
 use wiremock::{Mock, MockServer, ResponseTemplate, matchers::any};
@@ -21,8 +21,8 @@ fn run_id() -> RunId {
     RunId::try_from(7).unwrap()
 }
 
-fn submission(token: Option<&str>) -> SubmitRun {
-    let submission = SubmitRun::new(body(json!({"run_name": "r"})));
+fn submission(token: Option<&str>) -> Submission {
+    let submission = Submission::new(body(json!({"run_name": "r"})));
     match token {
         Some(token) => submission.with_idempotency_token(token),
         None => submission,

@@ -1,6 +1,6 @@
 //! Hosts whose gateway does not know version 2.2 of the Jobs API (databricks-api.md#further-facts).
 
-use databricks_client::{ErrorKind, JobsApiVersion, RunId, jobs::SubmitRun};
+use databricks_client::{ErrorKind, JobsApiVersion, RunId, jobs::Submission};
 use serde_json::json;
 use wiremock::{
     Mock, MockServer,
@@ -36,7 +36,7 @@ async fn unknown_version_2_2_is_tried_once_then_2_1_is_used() {
     let pool = builder().retry(once()).build().unwrap();
     let host = server.uri().parse().unwrap();
     let client = pool.client(&host, crate::fixture::token());
-    let submission = SubmitRun::new(body(json!({"run_name": "r"})));
+    let submission = Submission::new(body(json!({"run_name": "r"})));
     assert_eq!(client.submit_run(&submission).await.unwrap().get(), 7);
     assert_eq!(client.submit_run(&submission).await.unwrap().get(), 7);
     // The fallback applies to all clients of the host.

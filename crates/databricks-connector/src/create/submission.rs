@@ -3,7 +3,7 @@
 //! What runs is decided in `workload`, where it runs in `compute`, how a Flyte function starts in `flyte_function`.
 
 use connector_core::{Error, attempt::RunTag};
-use databricks_client::jobs::{RunNow, SubmitRun};
+use databricks_client::jobs::Submission;
 use serde_json::{Map, Value, json};
 
 use super::{
@@ -70,9 +70,9 @@ pub(crate) struct SubmissionSettings<'a> {
 #[derive(Debug)]
 pub(crate) enum Plan {
     /// Run a saved job.
-    RunNow(RunNow),
+    RunNow(Submission),
     /// Submit the user's own workload as written.
-    AsWritten(SubmitRun),
+    AsWritten(Submission),
     /// Submit the Flyte function.
     FlyteFunction(FunctionRun),
 }
@@ -107,7 +107,7 @@ pub(crate) fn plan(
         settings.defaults.complete_job_run(&mut run);
         reject_large_parameters(&run)?;
         reject_large_body(&[&run])?;
-        return Ok(Plan::RunNow(RunNow::new(run).with_idempotency_token(token)));
+        return Ok(Plan::RunNow(Submission::new(run).with_idempotency_token(token)));
     }
 
     let additions = RunAdditions::new(flyte, settings);
@@ -118,7 +118,7 @@ pub(crate) fn plan(
         additions.complete(&mut run, objects)?;
         run.insert("tasks".to_owned(), tasks);
         reject_large_body(&[&run])?;
-        return Ok(Plan::AsWritten(SubmitRun::new(run).with_idempotency_token(token)));
+        return Ok(Plan::AsWritten(Submission::new(run).with_idempotency_token(token)));
     }
 
     let workload = Workload::take(&mut run, &mut task_keys)?;
@@ -140,7 +140,7 @@ pub(crate) fn plan(
         additions.complete(&mut run, [&mut task_keys])?;
         run.insert("tasks".to_owned(), json!([task_keys]));
         reject_large_body(&[&run])?;
-        return Ok(Plan::AsWritten(SubmitRun::new(run).with_idempotency_token(token)));
+        return Ok(Plan::AsWritten(Submission::new(run).with_idempotency_token(token)));
     };
     let python = PythonTask::build(user_task, &mut run, compute, flyte, settings.entrypoint)?;
     additions.complete(&mut run, [&mut task_keys])?;
@@ -160,11 +160,11 @@ impl FunctionRun {
     }
 
     /// Returns the submission. `script` is the path of the connector's script, if it is needed.
-    pub(crate) fn into_submission(self, script: Option<String>) -> SubmitRun {
+    pub(crate) fn into_submission(self, script: Option<String>) -> Submission {
         let Self { mut run, mut task, python, token } = self;
         task.insert("spark_python_task".to_owned(), python.into_value(script));
         run.insert("tasks".to_owned(), json!([task]));
-        SubmitRun::new(run).with_idempotency_token(token)
+        Submission::new(run).with_idempotency_token(token)
     }
 }
 

@@ -64,23 +64,17 @@ struct Page {
 
 impl Client {
     /// Returns the first events of a cluster that match the filter.
-    ///
-    /// # Errors
-    ///
-    /// See [`ErrorKind`](crate::ErrorKind).
     pub async fn list_cluster_events(
         &self,
         list: &ListClusterEvents,
     ) -> Result<Vec<ClusterEvent>, Error> {
         let mut body = json!({"cluster_id": list.cluster_id, "order": "ASC", "page_size": list.page_size.min(500)});
-        if let Some(body) = body.as_object_mut() {
-            if !list.event_types.is_empty() {
-                body.insert("event_types".to_owned(), json!(list.event_types));
-            }
-            for (name, time) in [("start_time", list.start_time), ("end_time", list.end_time)] {
-                if let Some(time) = time {
-                    body.insert(name.to_owned(), json!(time));
-                }
+        if !list.event_types.is_empty() {
+            body["event_types"] = json!(list.event_types);
+        }
+        for (name, time) in [("start_time", list.start_time), ("end_time", list.end_time)] {
+            if let Some(time) = time {
+                body[name] = time.into();
             }
         }
         // A read that uses POST.

@@ -9,59 +9,55 @@ use crate::{
 };
 
 /// A run. Times are in milliseconds since the epoch, durations in milliseconds. 0 means not yet known.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[serde(default)]
 #[expect(clippy::struct_field_names, reason = "the names are the API's")]
 pub struct Run {
     /// The run id.
-    #[serde(default, deserialize_with = "run_id::optional")]
+    #[serde(deserialize_with = "run_id::optional")]
     pub run_id: Option<RunId>,
     /// The job id. A submitted run has its own job.
-    #[serde(default, deserialize_with = "json::optional_int64")]
+    #[serde(deserialize_with = "json::optional_int64")]
     pub job_id: Option<i64>,
     /// The name of the run.
-    #[serde(default)]
     pub run_name: Option<String>,
     /// The URL of the page in the workspace.
-    #[serde(default)]
     pub run_page_url: Option<String>,
     /// The state, in its current form.
-    #[serde(default)]
     pub status: Option<RunStatus>,
     /// The state, in its legacy form.
-    #[serde(default)]
     pub state: Option<RunState>,
     /// The attempt number of the run.
-    #[serde(default, deserialize_with = "json::optional_int64")]
+    #[serde(deserialize_with = "json::optional_int64")]
     pub attempt_number: Option<i64>,
     /// Start time.
-    #[serde(default, deserialize_with = "json::optional_int64")]
+    #[serde(deserialize_with = "json::optional_int64")]
     pub start_time: Option<i64>,
     /// End time.
-    #[serde(default, deserialize_with = "json::optional_int64")]
+    #[serde(deserialize_with = "json::optional_int64")]
     pub end_time: Option<i64>,
     /// Time in the queue.
-    #[serde(default, deserialize_with = "json::optional_int64")]
+    #[serde(deserialize_with = "json::optional_int64")]
     pub queue_duration: Option<i64>,
     /// Setup time. 0 for runs of several tasks.
-    #[serde(default, deserialize_with = "json::optional_int64")]
+    #[serde(deserialize_with = "json::optional_int64")]
     pub setup_duration: Option<i64>,
     /// Execution time. 0 for runs of several tasks.
-    #[serde(default, deserialize_with = "json::optional_int64")]
+    #[serde(deserialize_with = "json::optional_int64")]
     pub execution_duration: Option<i64>,
     /// Cleanup time. 0 for runs of several tasks.
-    #[serde(default, deserialize_with = "json::optional_int64")]
+    #[serde(deserialize_with = "json::optional_int64")]
     pub cleanup_duration: Option<i64>,
     /// Total time of the run.
-    #[serde(default, deserialize_with = "json::optional_int64")]
+    #[serde(deserialize_with = "json::optional_int64")]
     pub run_duration: Option<i64>,
     /// The tasks, with one element for each attempt.
-    #[serde(default, deserialize_with = "json::null_as_default")]
+    #[serde(deserialize_with = "json::null_as_default")]
     pub tasks: Vec<RunTask>,
     /// The iterations of a for-each run.
-    #[serde(default, deserialize_with = "json::null_as_default")]
+    #[serde(deserialize_with = "json::null_as_default")]
     pub iterations: Vec<RunTask>,
     /// The token of the next page of `tasks` or `iterations`. Empty on the last page.
-    #[serde(default)]
     pub next_page_token: Option<String>,
 }
 
@@ -104,52 +100,48 @@ impl Run {
 }
 
 /// One attempt of one task of a run.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[serde(default)]
 pub struct RunTask {
     /// The name of the task in the run.
-    #[serde(default, deserialize_with = "json::null_as_default")]
+    #[serde(deserialize_with = "json::null_as_default")]
     pub task_key: String,
     /// The id of this attempt, as used for `runs/get-output`.
-    #[serde(default, deserialize_with = "run_id::optional")]
+    #[serde(deserialize_with = "run_id::optional")]
     pub run_id: Option<RunId>,
     /// The description from the submission. Lists contain it only with tasks expanded.
-    #[serde(default)]
     pub description: Option<String>,
     /// The tasks that this one depends on.
-    #[serde(default, deserialize_with = "json::null_as_default")]
+    #[serde(deserialize_with = "json::null_as_default")]
     pub depends_on: Vec<TaskDependency>,
     /// The attempt number. 0 for the first.
-    #[serde(default, deserialize_with = "json::optional_int64")]
+    #[serde(deserialize_with = "json::optional_int64")]
     pub attempt_number: Option<i64>,
     /// The state, in its current form.
-    #[serde(default)]
     pub status: Option<RunStatus>,
     /// The state, in its legacy form.
-    #[serde(default)]
     pub state: Option<RunState>,
     /// The URL of the page in the workspace.
-    #[serde(default)]
     pub run_page_url: Option<String>,
     /// The cluster, once it has been requested.
-    #[serde(default)]
     pub cluster_instance: Option<ClusterInstance>,
     /// Start time.
-    #[serde(default, deserialize_with = "json::optional_int64")]
+    #[serde(deserialize_with = "json::optional_int64")]
     pub start_time: Option<i64>,
     /// End time.
-    #[serde(default, deserialize_with = "json::optional_int64")]
+    #[serde(deserialize_with = "json::optional_int64")]
     pub end_time: Option<i64>,
     /// Time in the queue.
-    #[serde(default, deserialize_with = "json::optional_int64")]
+    #[serde(deserialize_with = "json::optional_int64")]
     pub queue_duration: Option<i64>,
     /// Setup time.
-    #[serde(default, deserialize_with = "json::optional_int64")]
+    #[serde(deserialize_with = "json::optional_int64")]
     pub setup_duration: Option<i64>,
     /// Execution time.
-    #[serde(default, deserialize_with = "json::optional_int64")]
+    #[serde(deserialize_with = "json::optional_int64")]
     pub execution_duration: Option<i64>,
     /// Cleanup time.
-    #[serde(default, deserialize_with = "json::optional_int64")]
+    #[serde(deserialize_with = "json::optional_int64")]
     pub cleanup_duration: Option<i64>,
 }
 

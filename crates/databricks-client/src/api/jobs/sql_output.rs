@@ -12,32 +12,20 @@ pub struct SqlOutput {
     /// The result of a saved query.
     pub query_output: Option<SqlQueryOutput>,
     /// The result of an alert.
-    pub alert_output: Option<SqlAlertOutput>,
+    pub alert_output: Option<SqlQueryOutput>,
     /// The result of a dashboard.
     pub dashboard_output: Option<SqlDashboardOutput>,
     /// The result of a file.
     pub file_output: Option<SqlFileOutput>,
 }
 
-/// The result of a saved query. Contains a link instead of the rows.
+/// The result of a saved query or an alert. Contains a link instead of the rows.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(default)]
 pub struct SqlQueryOutput {
-    /// The URL of the page with the rows.
-    pub output_link: Option<String>,
-    /// The text of the query, if the caller may see it.
-    pub query_text: Option<String>,
-    /// The id of the warehouse.
-    pub warehouse_id: Option<String>,
-}
-
-/// The result of an alert.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
-#[serde(default)]
-pub struct SqlAlertOutput {
-    /// `OK`, `TRIGGERED` or `UNKNOWN`.
+    /// `OK`, `TRIGGERED` or `UNKNOWN`, for an alert.
     pub alert_state: Option<String>,
-    /// The URL of the page with the rows of the query.
+    /// The URL of the page with the rows.
     pub output_link: Option<String>,
     /// The text of the query, if the caller may see it.
     pub query_text: Option<String>,

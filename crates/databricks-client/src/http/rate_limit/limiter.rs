@@ -127,7 +127,6 @@ impl RateLimiter {
         };
         state.counts.in_flight += 1;
         state.counts.waits += u64::from(!waited.is_zero());
-        state.counts.total_wait = state.counts.total_wait.saturating_add(waited);
         let (limiter, started_at) = (Arc::clone(self), Instant::now());
         Ok(Permit { limiter, class, started_at, waited, _slots: slots })
     }
