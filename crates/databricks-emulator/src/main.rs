@@ -289,7 +289,6 @@ fn shutdown_signal() -> std::io::Result<impl Future<Output = ()>> {
     })
 }
 
-/// Returns the wait for the signal that ends the process.
 #[cfg(not(unix))]
 #[expect(clippy::unnecessary_wraps, reason = "fallible on Unix")]
 fn shutdown_signal() -> std::io::Result<impl Future<Output = ()>> {

@@ -42,7 +42,6 @@ fn active(step: &Step, terminal_state: Option<&TerminalState>) -> (Value, Value)
     (state, status)
 }
 
-/// Returns `state` and `status`. Absent fields are null.
 fn terminated(terminal_state: &TerminalState) -> (Value, Value) {
     let end = &terminal_state.termination;
     let state = json!({

@@ -34,7 +34,6 @@ pub(super) struct Field {
     pub(super) required: bool,
 }
 
-/// Returns each field.
 pub(super) fn each(fields: Fields) -> impl Iterator<Item = Field> {
     fields.iter().flat_map(|(kind, names)| {
         names.split_ascii_whitespace().map(|name| Field {
