@@ -6,6 +6,8 @@
 //! token, and only to cloud storage, the workspace and
 //! [`external_link_hosts`](crate::ClientPoolBuilder::external_link_hosts).
 
+#![expect(clippy::indexing_slicing, reason = "assigning to a key of a JSON object does not panic")]
+
 mod external_link;
 mod poll_interval;
 mod response;

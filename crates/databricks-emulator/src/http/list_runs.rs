@@ -1,5 +1,7 @@
 //! `runs/list`: latest first, in pages (databricks-api.md#runs-list).
 
+#![expect(clippy::indexing_slicing, reason = "assigning to a key of a JSON object does not panic")]
+
 use super::ApiCall;
 use super::query::Query;
 use crate::api::endpoint::ApiVersion;

@@ -78,18 +78,16 @@ fn base_run(run: &Run, context: &RequestContext<'_>) -> Map<String, Value> {
     let mut response = shared_fields(run, run.id, &run.current_state(), context);
     let duration = run.timeline.end().map(|end| end.saturating_sub(run.timeline.started()));
     insert(&mut response, "run_duration", duration.map(millis));
-    match (run.submission.format, run.submission.tasks.first()) {
-        (RunFormat::SingleTask, Some(task)) => insert_task(&mut response, run, 0, task, context),
-        _ => {
-            insert(
-                &mut response,
-                "queue_duration",
-                millis(run.timeline.durations(context.now).queue),
-            );
-            // Only tasks have these durations (databricks-api.md#runs-get).
-            for name in ["setup_duration", "execution_duration", "cleanup_duration"] {
-                insert(&mut response, name, 0);
-            }
+    if let (RunFormat::SingleTask, Some(task)) =
+        (run.submission.format, run.submission.tasks.first())
+    {
+        insert_task(&mut response, run, 0, task, context);
+    } else {
+        let queued = millis(run.timeline.durations(context.now).queue);
+        insert(&mut response, "queue_duration", queued);
+        // Only tasks have these durations (databricks-api.md#runs-get).
+        for name in ["setup_duration", "execution_duration", "cleanup_duration"] {
+            insert(&mut response, name, 0);
         }
     }
     insert(&mut response, "git_source", run.submission.body.get("git_source").cloned());

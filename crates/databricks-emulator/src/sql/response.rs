@@ -1,5 +1,7 @@
 //! Statement results as JSON (databricks-api.md#sql-statements).
 
+#![expect(clippy::indexing_slicing, reason = "assigning to a key of a JSON object does not panic")]
+
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 

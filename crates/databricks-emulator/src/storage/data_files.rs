@@ -1,5 +1,7 @@
 //! Files of DBFS (databricks-api.md#dbfs-read) and of Unity Catalog volumes (databricks-api.md#files-api).
 
+#![expect(clippy::indexing_slicing, reason = "assigning to a key of a JSON object does not panic")]
+
 use crate::api::error::{self, ApiError, invalid};
 use crate::clock::{self, millis};
 use axum::http::StatusCode;

@@ -1,5 +1,7 @@
 //! The events of a cluster (databricks-api.md#clusters).
 
+#![expect(clippy::indexing_slicing, reason = "assigning to a key of a JSON object does not panic")]
+
 use serde::Deserialize;
 use serde_json::json;
 
