@@ -21,7 +21,8 @@ use crate::{
 };
 
 /// The crates whose debug logs and spans `LOG_LEVEL=DEBUG` enables, in addition to those of the server.
-const CRATES: [&str; 3] = ["connector_server", "databricks_connector", "databricks_client"];
+const CRATES: [&str; 4] =
+    ["connector_server", "databricks_connector", "databricks_client", "task_storage"];
 
 /// The mount path of the token for Flyte's v1 plugin (flyte-contract.md#connector-v1).
 const MOUNTED_TOKEN: &str = "/etc/secrets/flyte_databricks_access_token";

@@ -35,6 +35,8 @@ pub struct Client {
     deadline: Option<Instant>,
     /// Overrides the class of each request.
     request_class: Option<RequestClass>,
+    /// Their secrets do not appear in errors either.
+    also_redacted: Option<Credentials>,
 }
 
 /// The response to a successful call.
@@ -52,7 +54,22 @@ impl Client {
         limiter: Arc<RateLimiter>,
         credentials: Credentials,
     ) -> Self {
-        Self { host_state, limiter, credentials, deadline: None, request_class: None }
+        Self {
+            host_state,
+            limiter,
+            credentials,
+            deadline: None,
+            request_class: None,
+            also_redacted: None,
+        }
+    }
+
+    /// Returns a client whose errors contain no secret of these credentials either. For a call that replaces one with
+    /// other credentials: a response may quote what an earlier request sent.
+    #[must_use]
+    pub fn with_redacted(mut self, other: Credentials) -> Self {
+        self.also_redacted = Some(other);
+        self
     }
 
     /// Returns a client whose calls end at the deadline, including all attempts and delays. Without a deadline each
@@ -265,7 +282,10 @@ impl Client {
                 .unwrap_or_default(),
             timeout,
             max_response_bytes: settings.max_response_bytes,
-            redact: &|text| redact(text, &self.credentials, &auth),
+            redact: &|text| {
+                let text = redact(text, &self.credentials, &auth);
+                self.also_redacted.as_ref().map_or(text.clone(), |other| other.redact(&text))
+            },
         };
         let outcome = transport::send(&state.http, http_request).instrument(span.clone()).await;
         let duration = sent_at.elapsed();

@@ -80,11 +80,12 @@ async fn try_cancel(
         }
     };
     let is_own = own.as_ref().is_some_and(|own| own.name() == credentials.name());
-    let first = cancel(&context.client(host, credentials, cx.deadline), run_id).await;
+    let first = cancel(&context.client(host, credentials.clone(), cx.deadline), run_id).await;
     let outcome = match (first, own) {
         (Err(error), Some(own)) if is_rejection(&error) && !is_own => {
             info!(%host, %run_id, %error, "the task's credential was rejected; trying the connector's own");
-            cancel(&context.client(host, own, cx.deadline), run_id).await
+            let client = context.client(host, own, cx.deadline).with_redacted(credentials);
+            cancel(&client, run_id).await
         }
         (outcome, _) => outcome,
     };
