@@ -284,7 +284,10 @@ impl Client {
             max_response_bytes: settings.max_response_bytes,
             redact: &|text| {
                 let text = redact(text, &self.credentials, &auth);
-                self.also_redacted.as_ref().map_or(text.clone(), |other| other.redact(&text))
+                match &self.also_redacted {
+                    Some(other) => other.redact(&text),
+                    None => text,
+                }
             },
         };
         let outcome = transport::send(&state.http, http_request).instrument(span.clone()).await;

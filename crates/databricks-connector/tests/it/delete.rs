@@ -67,6 +67,19 @@ async fn rejected_credential_is_replaced_by_the_connectors_own() {
 }
 
 #[tokio::test]
+async fn failed_cancel_with_the_own_credential_does_not_reveal_the_rejected_one() {
+    let harness = Harness::start().await;
+    let run = harness.started(active()).await;
+    let (rejected, echo) =
+        (r#"{"error_code": "PERMISSION_DENIED"}"#, r#"{"message": "not dapi-revoked"}"#);
+    harness.emulator.answer_next(Endpoint::CancelRun, CannedResponse::json(403, rejected), 1);
+    harness.emulator.answer_next(Endpoint::CancelRun, CannedResponse::json(400, echo), 1);
+    let error = harness.connector.delete(with_token("dapi-revoked"), run).await.unwrap_err();
+    let text = format!("{error:?}");
+    assert!(text.contains("not [redacted]") && !text.contains("dapi-revoked"), "{text}");
+}
+
+#[tokio::test]
 async fn rejected_credentials_are_an_error_until_the_grace_period_expires() {
     let without_own = |grace_period: Duration| {
         move |config: Config| Config {
