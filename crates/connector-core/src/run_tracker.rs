@@ -60,7 +60,7 @@ const ACTIVE_WINDOW: Duration = Duration::from_mins(15);
 /// output files could not be read.
 const MAX_REASON_RETRIES: u8 = 2;
 
-/// What is known of one run.
+/// The state of one run.
 #[derive(Clone)]
 struct TrackedRun<V> {
     phase: Phase,

@@ -15,7 +15,7 @@ pub(crate) struct Deadline {
     /// Deadline of the connector.
     pub(crate) connector: Instant,
     /// Time at which the server responds with an error instead.
-    pub(crate) answer: Instant,
+    pub(crate) response: Instant,
 }
 
 impl Deadline {
@@ -30,7 +30,7 @@ impl Deadline {
         let margin = margin(timeout);
         Self {
             connector: now + timeout.saturating_sub(margin),
-            answer: now + timeout.saturating_sub(margin / 2),
+            response: now + timeout.saturating_sub(margin / 2),
         }
     }
 }
@@ -114,7 +114,7 @@ mod tests {
             let timeout = Duration::from_millis(millis);
             let deadline = Deadline::after(timeout, now);
             assert!(
-                deadline.connector < deadline.answer && deadline.answer < now + timeout,
+                deadline.connector < deadline.response && deadline.response < now + timeout,
                 "{millis} ms"
             );
         }

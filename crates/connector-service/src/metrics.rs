@@ -21,7 +21,7 @@ mod process;
 mod scrapes;
 mod text;
 
-pub(crate) use labels::{Abandoned, Operation, Refusal};
+pub(crate) use labels::{Operation, OrphanOutcome, RejectionReason};
 
 /// Value of the `task_type` label for calls without a task type.
 const NONE: &str = "none";
@@ -127,7 +127,7 @@ impl Metrics {
             "Connections and calls rejected by the transport, by reason",
             refused.clone(),
         );
-        for reason in Refusal::ALL.map(Refusal::label) {
+        for reason in RejectionReason::ALL.map(RejectionReason::label) {
             drop(refused.get_or_create(&[("reason", reason.into())]));
         }
         let metrics = Self {
@@ -168,7 +168,7 @@ impl Metrics {
             let labels = [task_type.clone(), operation, ("error_code", "500".into())];
             drop(self.failure.get_or_create(&labels));
         }
-        for outcome in Abandoned::ALL.map(Abandoned::label) {
+        for outcome in OrphanOutcome::ALL.map(OrphanOutcome::label) {
             let labels = [task_type.clone(), ("outcome", outcome.into())];
             drop(self.abandoned.get_or_create(&labels));
         }
@@ -184,8 +184,8 @@ impl Metrics {
     }
 
     /// Counts an orphaned task creation.
-    pub(crate) fn abandoned(&self, task_type: Cow<'static, str>, fate: Abandoned) {
-        let labels = [("task_type", task_type), ("outcome", fate.label().into())];
+    pub(crate) fn orphan(&self, task_type: Cow<'static, str>, outcome: OrphanOutcome) {
+        let labels = [("task_type", task_type), ("outcome", outcome.label().into())];
         self.abandoned.get_or_create(&labels).inc();
     }
 
@@ -233,7 +233,7 @@ impl Metrics {
     }
 
     /// Counts a rejected connection or call.
-    pub(crate) fn refused(&self, reason: Refusal) {
+    pub(crate) fn rejected(&self, reason: RejectionReason) {
         self.refused.get_or_create(&[("reason", reason.label().into())]).inc();
     }
 

@@ -51,7 +51,7 @@ use crate::{
     error_chain::error_chain,
     evicting_set::EvictingSet,
     listen::accept,
-    metrics::{Metrics, Refusal},
+    metrics::{Metrics, RejectionReason},
 };
 
 /// The gRPC port of one server.
@@ -112,7 +112,7 @@ impl Transport {
     /// of waiting here.
     fn spawn(self: &Arc<Self>, stream: TcpStream, tasks: &TaskTracker) {
         let Ok(permit) = Arc::clone(&self.connections).try_acquire_owned() else {
-            self.metrics.refused(Refusal::Connection);
+            self.metrics.rejected(RejectionReason::Connection);
             self.log_closed("too many connections");
             return;
         };
@@ -171,7 +171,7 @@ impl Transport {
     }
 
     fn handshake_failed(&self, error: &str) {
-        self.metrics.refused(Refusal::Handshake);
+        self.metrics.rejected(RejectionReason::Handshake);
         self.log_closed(error);
     }
 

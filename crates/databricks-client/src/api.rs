@@ -3,7 +3,7 @@
 //! One module for each API. Requests contain the caller's JSON unchanged. Responses are parsed leniently: unknown
 //! fields are ignored, unknown enum values are kept, and any field may be absent (databricks-api.md#model-drift).
 //!
-//! Every call may return any [`ErrorKind`](crate::ErrorKind); a method documents only what is special about it.
+//! Every call may return any [`ErrorKind`](crate::ErrorKind); methods document only their special cases.
 //!
 //! Does not belong here: retries, rate limits and headers (`client`, `http`), and tokens (`auth`).
 

@@ -20,7 +20,7 @@ use tonic::body::Body;
 use tonic::{Code, Request, Response, Status};
 use tower::Service;
 
-/// Stands for no deadline.
+/// Replaces a missing deadline.
 const FOR_EVER: Duration = Duration::from_hours(24 * 365);
 
 /// A client that spreads calls over all replicas.

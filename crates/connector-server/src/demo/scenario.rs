@@ -31,7 +31,7 @@ pub(super) struct Scenario {
     /// Identifies the task in the JSON output and in the summary.
     pub(super) key: &'static str,
     pub(super) title: &'static str,
-    /// Explains what is about to be shown.
+    /// Introduces the scenario.
     pub(super) introduction: &'static str,
     /// An encoded `CreateTaskRequest`.
     pub(super) captured: &'static [u8],

@@ -48,30 +48,30 @@ impl Operation {
 
 /// Outcome of an orphaned task creation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(crate) enum Abandoned {
+pub(crate) enum OrphanOutcome {
     /// A repeated request for the same attempt took it over.
     Claimed,
     /// It was cancelled, or no work had been started.
-    Stopped,
+    Cancelled,
     /// It could not be cancelled.
-    Left,
+    NotCancelled,
 }
 
-impl Abandoned {
-    pub(super) const ALL: [Self; 3] = [Self::Claimed, Self::Stopped, Self::Left];
+impl OrphanOutcome {
+    pub(super) const ALL: [Self; 3] = [Self::Claimed, Self::Cancelled, Self::NotCancelled];
 
     pub(super) fn label(self) -> &'static str {
         match self {
             Self::Claimed => "claimed",
-            Self::Stopped => "stopped",
-            Self::Left => "left",
+            Self::Cancelled => "stopped",
+            Self::NotCancelled => "left",
         }
     }
 }
 
 /// Why the transport rejected a connection or call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Refusal {
+pub(crate) enum RejectionReason {
     /// Too many connections.
     Connection,
     /// The handshake failed or timed out.
@@ -90,7 +90,7 @@ pub(crate) enum Refusal {
     Slow,
 }
 
-impl Refusal {
+impl RejectionReason {
     pub(super) const ALL: [Self; 8] = [
         Self::Connection,
         Self::Handshake,

@@ -46,8 +46,8 @@ impl AsyncConnector {
         let found = call.find(task_type);
         call.observe_inputs(request.inputs.as_ref().map_or(0, prost::Message::encoded_len));
         let (connector, task_type) = found?;
-        let answer_by = call.deadline.answer.into();
-        let waiter = match self.calls.create_dedup.begin(request, answer_by).await? {
+        let respond_by = call.deadline.response.into();
+        let waiter = match self.calls.create_dedup.begin(request, respond_by).await? {
             Begun::Joined(waiter) => {
                 tracing::info!("joined an identical request in flight");
                 waiter
@@ -64,7 +64,7 @@ impl AsyncConnector {
                 waiter
             }
         };
-        Ok(CreateTaskResponse { resource_meta: waiter.wait(answer_by).await? })
+        Ok(CreateTaskResponse { resource_meta: waiter.wait(respond_by).await? })
     }
 }
 

@@ -12,7 +12,7 @@ use tracing::{Span, field};
 use super::{CreateDedup, guard::with_deadline};
 use crate::{
     deadline::Deadline,
-    metrics::{Abandoned, Metrics, Operation, UNKNOWN},
+    metrics::{Metrics, Operation, OrphanOutcome, UNKNOWN},
     status, traces,
     transport::{CallInfo, MemoryPermit},
 };
@@ -138,10 +138,10 @@ impl Call {
         self.calls.metrics.inputs(self.label(), bytes);
     }
 
-    /// Returns a function that counts the fate of an orphan, usable after the call.
-    pub(super) fn orphan_counter(&self) -> impl FnOnce(Abandoned) + Send + 'static {
+    /// Returns a function that counts the outcome of an orphan, usable after the call.
+    pub(super) fn orphan_counter(&self) -> impl FnOnce(OrphanOutcome) + Send + 'static {
         let (metrics, task_type) = (Arc::clone(&self.calls.metrics), self.label());
-        move |fate| metrics.abandoned(task_type, fate)
+        move |outcome| metrics.orphan(task_type, outcome)
     }
 
     /// Returns a context without connection and output prefix.
@@ -154,7 +154,7 @@ impl Call {
         &self,
         future: impl Future<Output = Result<T, Error>> + Send,
     ) -> Result<T, Error> {
-        with_deadline(self.deadline.answer, future).await
+        with_deadline(self.deadline.response, future).await
     }
 
     /// Ends the call: writes its log line, counts it, and converts the result.

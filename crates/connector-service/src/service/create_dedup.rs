@@ -55,11 +55,11 @@ impl CreateDedup {
     ///
     /// # Errors
     ///
-    /// `DeadlineExceeded` if a different request is still in flight at `answer_by`.
+    /// `DeadlineExceeded` if a different request is still in flight at `respond_by`.
     pub(super) async fn begin(
         &self,
         request: CreateTaskRequest,
-        answer_by: Instant,
+        respond_by: Instant,
     ) -> Result<Begun, Error> {
         let key = self.key(&request);
         let request = Arc::new(with_sorted_inputs(request));
@@ -69,7 +69,7 @@ impl CreateDedup {
                 Err(in_flight) => in_flight,
             };
             let completed = async { while other.changed().await.is_ok() {} };
-            tokio::time::timeout_at(answer_by, completed)
+            tokio::time::timeout_at(respond_by, completed)
                 .await
                 .map_err(|_elapsed| deadline_exceeded())?;
         }
@@ -112,7 +112,7 @@ impl CreateDedup {
             changed: Arc::new(Notify::new()),
         };
         let state = State::InFlight(in_flight);
-        entries.insert(key.clone(), Entry { abandoned, state, touched: Instant::now() });
+        entries.insert(key.clone(), Entry { abandoned, state, last_used: Instant::now() });
         let ticket = Ticket {
             dedup: self.clone(),
             key: key.clone(),

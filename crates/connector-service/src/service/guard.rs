@@ -5,12 +5,12 @@ use std::{panic::AssertUnwindSafe, time::Instant};
 use connector_core::{Error, ErrorKind};
 use futures_util::FutureExt as _;
 
-/// Runs a connector's future until `answer_by`. Returns `DeadlineExceeded` then, and `Internal` if it panics.
+/// Runs a connector's future until `respond_by`. Returns `DeadlineExceeded` then, and `Internal` if it panics.
 pub(crate) async fn with_deadline<T>(
-    answer_by: Instant,
+    respond_by: Instant,
     future: impl Future<Output = Result<T, Error>> + Send,
 ) -> Result<T, Error> {
-    tokio::time::timeout_at(answer_by.into(), catch_panic(future))
+    tokio::time::timeout_at(respond_by.into(), catch_panic(future))
         .await
         .unwrap_or_else(|_elapsed| Err(deadline_exceeded()))
 }

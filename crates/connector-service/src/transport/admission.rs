@@ -126,7 +126,7 @@ impl<B: Send + 'static> Middleware<B> for Concurrency {
     ) -> Result<Response<Body>, Rejection> {
         let info = CallInfo::of(&request);
         let Route::Call { .. } = info.route else { return next.run(request).await };
-        let permit = self.0.acquire(1, info.answer_by).await?;
+        let permit = self.0.acquire(1, info.respond_by).await?;
         let mut response = next.run(request).await?;
         Permits::attach(&mut response, permit);
         Ok(response)

@@ -15,7 +15,7 @@ use super::{
     tls::Peer,
     tls_reload::{Reloading, Source},
 };
-use crate::{config_error::ConfigError, metrics::Refusal};
+use crate::{config_error::ConfigError, metrics::RejectionReason};
 
 /// The flag that names the file of tokens.
 const TOKENS: &str = "--caller-tokens";
@@ -183,7 +183,11 @@ impl Authorization {
         let peer = request.extensions().get::<Arc<Peer>>();
         self.callers.authorize(peer.map(Arc::as_ref), request.headers()).map_err(|error| {
             let is_known = error.kind() == ErrorKind::Forbidden;
-            let reason = if is_known { Refusal::Forbidden } else { Refusal::Unauthenticated };
+            let reason = if is_known {
+                RejectionReason::Forbidden
+            } else {
+                RejectionReason::Unauthenticated
+            };
             Rejection { reason, error }
         })
     }

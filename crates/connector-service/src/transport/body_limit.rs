@@ -56,7 +56,7 @@ impl Middleware<Incoming> for BodyLimit {
                 "raise the connector server's --max-message-mib",
             ));
         }
-        let permit = self.pool.acquire_memory(size, info.answer_by).await?;
+        let permit = self.pool.acquire_memory(size, info.respond_by).await?;
         let body = reader.finish().await.map_err(Rejection::incomplete)?;
         let mut response = next.run(Request::from_parts(parts, body)).await?;
         Permits::attach(&mut response, permit);

@@ -30,7 +30,7 @@ pub struct Limits {
     /// Time to receive a request.
     pub request_time: Duration,
     /// Time for the client to read a response. After it the connection is closed.
-    pub answer_time: Duration,
+    pub response_read_timeout: Duration,
     /// Idle time of a connection before a ping.
     pub ping_after: Duration,
     /// Time for the ping's response. After it the connection is closed.
@@ -54,7 +54,7 @@ impl Default for Limits {
             message_bytes: 16 * MIB,
             request_bytes: 256 * MIB,
             request_time: Duration::from_secs(30),
-            answer_time: Duration::from_mins(1),
+            response_read_timeout: Duration::from_mins(1),
             ping_after: Duration::from_secs(30),
             ping_answer: Duration::from_secs(20),
             connection_age: Some(Duration::from_mins(30)),

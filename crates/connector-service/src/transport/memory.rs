@@ -57,7 +57,7 @@ impl Middleware<RequestBody> for Memory {
                 "raise the connector server's --max-requests-mib",
             ));
         }
-        let permit = self.pool.acquire_memory(size, info.answer_by).await?;
+        let permit = self.pool.acquire_memory(size, info.respond_by).await?;
         if let Some(permit) = &permit {
             request.extensions_mut().insert(MemoryPermit(Arc::clone(permit)));
         }

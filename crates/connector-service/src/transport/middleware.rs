@@ -10,13 +10,13 @@ use http::{Request, Response};
 use tonic::body::Body;
 use tower::{Layer, Service, ServiceExt as _};
 
-use crate::metrics::Refusal;
+use crate::metrics::RejectionReason;
 
 /// The rejection of a call before it reaches a service.
 #[derive(Debug)]
 pub(super) struct Rejection {
     /// The reason, as a metric label.
-    pub(super) reason: Refusal,
+    pub(super) reason: RejectionReason,
     /// The error for the caller.
     pub(super) error: Error,
 }
@@ -24,25 +24,25 @@ pub(super) struct Rejection {
 impl Rejection {
     /// The server is full. Another replica, or this one later, can serve the call.
     pub(super) fn busy(message: &'static str) -> Self {
-        Self { reason: Refusal::Busy, error: Error::new(ErrorKind::Exhausted, message) }
+        Self { reason: RejectionReason::Busy, error: Error::new(ErrorKind::Exhausted, message) }
     }
 
     /// The server is shutting down. Another replica can serve the call.
     pub(super) fn stopping() -> Self {
         let error = Error::new(ErrorKind::Unavailable, "the server is shutting down")
             .with_hint("another replica can serve the call");
-        Self { reason: Refusal::Stopping, error }
+        Self { reason: RejectionReason::Stopping, error }
     }
 
     /// The request is too large for this server, now and later.
     pub(super) fn too_large(message: String, hint: &'static str) -> Self {
         let error = Error::new(ErrorKind::Exhausted, message).with_hint(hint);
-        Self { reason: Refusal::TooLarge, error }
+        Self { reason: RejectionReason::TooLarge, error }
     }
 
     /// The request did not arrive in time, or not as one message.
     pub(super) fn incomplete(error: Error) -> Self {
-        Self { reason: Refusal::Slow, error }
+        Self { reason: RejectionReason::Slow, error }
     }
 }
 

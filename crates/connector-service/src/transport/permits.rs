@@ -35,21 +35,21 @@ impl PermitPool {
         Self::new(usize::try_from(bytes / UNIT_BYTES).unwrap_or(usize::MAX), stop)
     }
 
-    /// Waits for permits until `answer_by`.
+    /// Waits for permits until `respond_by`.
     ///
     /// # Errors
     ///
-    /// [`Rejection`] at `answer_by` and at shutdown.
+    /// [`Rejection`] at `respond_by` and at shutdown.
     pub(super) async fn acquire(
         &self,
         permits: u32,
-        answer_by: Instant,
+        respond_by: Instant,
     ) -> Result<Permit, Rejection> {
         let permit = tokio::select! {
             biased;
             () = self.stop.cancelled() => return Err(Rejection::stopping()),
             // A permit that arrives now is too late to be useful.
-            () = tokio::time::sleep_until(answer_by.into()) => {
+            () = tokio::time::sleep_until(respond_by.into()) => {
                 return Err(Rejection::busy("the server has too many calls: timed out in the queue"));
             }
             permit = Arc::clone(&self.semaphore).acquire_many_owned(permits) => permit,
@@ -57,7 +57,7 @@ impl PermitPool {
         permit.map(Arc::new).map_err(|_closed| Rejection::stopping())
     }
 
-    /// Waits for memory until `answer_by`. None if so little is needed that it is not counted.
+    /// Waits for memory until `respond_by`. None if so little is needed that it is not counted.
     ///
     /// # Errors
     ///
@@ -65,13 +65,13 @@ impl PermitPool {
     pub(super) async fn acquire_memory(
         &self,
         bytes: u64,
-        answer_by: Instant,
+        respond_by: Instant,
     ) -> Result<Option<Permit>, Rejection> {
         if bytes <= SMALL_BYTES {
             return Ok(None);
         }
         let units = u32::try_from(bytes.div_ceil(UNIT_BYTES)).unwrap_or(u32::MAX);
-        self.acquire(units, answer_by).await.map(Some)
+        self.acquire(units, respond_by).await.map(Some)
     }
 }
 

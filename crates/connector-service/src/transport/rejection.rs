@@ -11,7 +11,7 @@ use super::{
     route::{CallInfo, Route},
 };
 use crate::{
-    metrics::{Metrics, Refusal},
+    metrics::{Metrics, RejectionReason},
     status::{self, Pushback},
 };
 
@@ -46,7 +46,7 @@ impl Rejecting {
     }
 
     fn status(&self, route: Route, Rejection { reason, error }: &Rejection) -> Status {
-        self.metrics.refused(*reason);
+        self.metrics.rejected(*reason);
         if let Some(suppressed) = self.log.permit() {
             tracing::warn!(
                 ?route,
@@ -57,10 +57,10 @@ impl Rejecting {
             );
         }
         match reason {
-            Refusal::Busy => {
+            RejectionReason::Busy => {
                 status::pushed_back(error, Pushback::After(retry_delay(fastrand::f64())))
             }
-            Refusal::TooLarge => status::pushed_back(error, Pushback::Never),
+            RejectionReason::TooLarge => status::pushed_back(error, Pushback::Never),
             _ => status::from_error(error),
         }
     }

@@ -43,7 +43,7 @@ pub(crate) struct CallInfo {
     /// Arrival of the headers. Deadlines count from here, not from the end of the message.
     pub(crate) arrived: Instant,
     /// Time by which the server must respond.
-    pub(super) answer_by: Instant,
+    pub(super) respond_by: Instant,
 }
 
 impl CallInfo {
@@ -52,7 +52,7 @@ impl CallInfo {
         Self {
             route: Route::of(request.uri().path()),
             arrived,
-            answer_by: Deadline::of(request.headers(), arrived, default_timeout).answer,
+            respond_by: Deadline::of(request.headers(), arrived, default_timeout).response,
         }
     }
 

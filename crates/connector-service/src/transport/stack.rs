@@ -54,7 +54,7 @@ pub(super) fn stack(
         .layer(BoxCloneSyncService::layer())
         .map_request(move |request| CallInfo::insert(request, default_timeout))
         .layer(MiddlewareLayer(Rejecting::new(metrics)))
-        .layer(MiddlewareLayer(HoldPermits { read_timeout: limits.answer_time }))
+        .layer(MiddlewareLayer(HoldPermits { read_timeout: limits.response_read_timeout }))
         .layer(MiddlewareLayer(authorization))
         .layer(MiddlewareLayer(Admission::new(limits, backlog, stop.clone())))
         .layer(MiddlewareLayer(BodyLimit::new(limits, stop.clone())))

@@ -248,7 +248,8 @@ async fn second_message_in_a_request_is_rejected() {
 
 #[tokio::test]
 async fn client_that_does_not_read_its_response_is_disconnected_and_its_permits_are_released() {
-    let limits = Limits { calls: 1, answer_time: Duration::from_millis(100), ..Limits::default() };
+    let limits =
+        Limits { calls: 1, response_read_timeout: Duration::from_millis(100), ..Limits::default() };
     let (server, _connector) = limited(limits).await;
     let stream = TcpStream::connect(server.grpc).await.unwrap();
     let (client, connection) = h2::client::Builder::new()

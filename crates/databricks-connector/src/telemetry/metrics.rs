@@ -267,7 +267,7 @@ impl WorkspaceLabels {
     }
 }
 
-/// Returns the status, or its class if it has no label value of its own.
+/// Returns the status, or its class if the label has no value for it.
 fn status_label(status: u16) -> Cow<'static, str> {
     if STATUSES.contains(&status) { status.to_string() } else { format!("{}xx", status / 100) }
         .into()

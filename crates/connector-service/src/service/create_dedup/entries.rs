@@ -48,7 +48,7 @@ pub(super) struct Entry {
     /// Number of orphans of this attempt that were cancelled.
     pub(super) abandoned: u32,
     pub(super) state: State,
-    pub(super) touched: Instant,
+    pub(super) last_used: Instant,
 }
 
 /// The state of a creation.
@@ -111,7 +111,7 @@ pub(super) fn forget_oldest(entries: &mut HashMap<Key, Entry>) {
     let mut abandoned: Vec<Instant> = entries
         .values()
         .filter(|entry| matches!(entry.state, State::Abandoned))
-        .map(|entry| entry.touched)
+        .map(|entry| entry.last_used)
         .collect();
     if abandoned.len() <= MAX_ABANDONED {
         return;
@@ -119,5 +119,5 @@ pub(super) fn forget_oldest(entries: &mut HashMap<Key, Entry>) {
     let middle = abandoned.len() / 2;
     let (_, median, _) = abandoned.select_nth_unstable(middle);
     let median = *median;
-    entries.retain(|_, entry| !matches!(entry.state, State::Abandoned) || entry.touched > median);
+    entries.retain(|_, entry| !matches!(entry.state, State::Abandoned) || entry.last_used > median);
 }

@@ -42,7 +42,7 @@ pub(super) enum Response {
 
 /// The decision about the task after all callers have left.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Fate {
+pub(super) enum OrphanDecision {
     /// A caller has it, or may retry, or there is no task.
     Keep,
     /// The task is an orphan.
@@ -79,7 +79,7 @@ impl Responses {
     }
 
     /// Decides about the task. None while a caller waits. A claimed orphan is a task even if the outcome is an error.
-    pub(super) fn fate(&self, outcome: &Outcome, has_claimed: bool) -> Option<Fate> {
+    pub(super) fn decide(&self, outcome: &Outcome, has_claimed: bool) -> Option<OrphanDecision> {
         if self.waiting > 0 {
             return None;
         }
@@ -88,7 +88,7 @@ impl Responses {
             Err(error) => error.may_have_started() || has_claimed,
         };
         let is_orphan = may_exist && self.has_error && !self.has_success;
-        Some(if is_orphan { Fate::Orphan } else { Fate::Keep })
+        Some(if is_orphan { OrphanDecision::Orphan } else { OrphanDecision::Keep })
     }
 }
 
@@ -98,7 +98,11 @@ mod tests {
 
     use super::*;
 
-    fn fate(responses: &[Response], outcome: &Outcome, has_claimed: bool) -> Option<Fate> {
+    fn decide(
+        responses: &[Response],
+        outcome: &Outcome,
+        has_claimed: bool,
+    ) -> Option<OrphanDecision> {
         let mut callers = Responses::of_one_caller();
         for _ in responses.iter().skip(1) {
             callers.join();
@@ -106,7 +110,7 @@ mod tests {
         for response in responses {
             callers.leave(*response);
         }
-        callers.fate(outcome, has_claimed)
+        callers.decide(outcome, has_claimed)
     }
 
     #[test]
@@ -117,18 +121,18 @@ mod tests {
         let lost: Outcome =
             Err(Error::new(ErrorKind::Unavailable, "x").with_may_have_started(true));
         for (responses, outcome, has_claimed, expected) in [
-            (&[Success][..], &started, false, Fate::Keep),
-            (&[Failed], &started, false, Fate::Orphan),
-            (&[Disconnected], &started, false, Fate::Keep),
-            (&[Failed, Disconnected], &started, false, Fate::Orphan),
-            (&[Failed, Success], &started, false, Fate::Keep),
-            (&[Failed], &rejected, false, Fate::Keep),
-            (&[Failed], &rejected, true, Fate::Orphan),
-            (&[Disconnected], &rejected, true, Fate::Keep),
-            (&[Failed], &lost, false, Fate::Orphan),
-            (&[Disconnected], &lost, false, Fate::Keep),
+            (&[Success][..], &started, false, OrphanDecision::Keep),
+            (&[Failed], &started, false, OrphanDecision::Orphan),
+            (&[Disconnected], &started, false, OrphanDecision::Keep),
+            (&[Failed, Disconnected], &started, false, OrphanDecision::Orphan),
+            (&[Failed, Success], &started, false, OrphanDecision::Keep),
+            (&[Failed], &rejected, false, OrphanDecision::Keep),
+            (&[Failed], &rejected, true, OrphanDecision::Orphan),
+            (&[Disconnected], &rejected, true, OrphanDecision::Keep),
+            (&[Failed], &lost, false, OrphanDecision::Orphan),
+            (&[Disconnected], &lost, false, OrphanDecision::Keep),
         ] {
-            let found = fate(responses, outcome, has_claimed);
+            let found = decide(responses, outcome, has_claimed);
             assert_eq!(found, Some(expected), "{responses:?} {outcome:?} {has_claimed}");
         }
     }
@@ -138,6 +142,6 @@ mod tests {
         let mut callers = Responses::of_one_caller();
         callers.join();
         callers.leave(Response::Error);
-        assert_eq!(callers.fate(&Ok(Vec::new()), true), None);
+        assert_eq!(callers.decide(&Ok(Vec::new()), true), None);
     }
 }

@@ -13,7 +13,7 @@ use super::{
     entries::CreateDedup,
     ticket::{OrphanedCreate, Ticket},
 };
-use crate::{metrics::Abandoned, service::guard, status};
+use crate::{metrics::OrphanOutcome, service::guard, status};
 
 /// Attempts at an operation that fails permanently.
 const MAX_TRIES: u32 = 5;
@@ -34,12 +34,12 @@ const FIRST_CANCEL_WAIT: Duration = Duration::from_secs(3);
 const CANCEL_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Creates the task, responds to all callers, and cancels the task if it is an orphan. Cancels the tasks of earlier
-/// attempts concurrently. `count` receives the fate of an orphan.
+/// attempts concurrently. `count` receives the outcome of an orphan.
 pub(in crate::service) async fn run(
     ticket: Ticket,
     connector: ConnectorHandle,
     mut cx: CreateContext,
-    count: impl FnOnce(Abandoned) + Send,
+    count: impl FnOnce(OrphanOutcome) + Send,
 ) {
     let retained = without_inputs(&mut cx);
     let dedup = ticket.dedup.clone();
@@ -61,7 +61,7 @@ async fn create(
         &CancellationToken,
         &mut Option<TaskTrackerToken>,
     ),
-    count: impl FnOnce(Abandoned) + Send,
+    count: impl FnOnce(OrphanOutcome) + Send,
 ) {
     let outcome = guard::catch_panic(connector.create(cx)).await;
     // Waiting is best effort: if the server is killed after the response, the first cancellation is already done.
@@ -80,7 +80,7 @@ async fn create(
         count(cancel_orphan(connector, retained, &orphan).await);
     } else {
         info!("the attempt was requested again: the task is kept");
-        count(Abandoned::Claimed);
+        count(OrphanOutcome::Claimed);
     }
 }
 
@@ -125,7 +125,7 @@ async fn cancel_orphan(
     connector: &ConnectorHandle,
     retained: &CreateContext,
     orphan: &OrphanedCreate,
-) -> Abandoned {
+) -> OrphanOutcome {
     let mut retries = Retries::new(&orphan.dedup);
     loop {
         let deadline = Instant::now() + CANCEL_TIMEOUT;
@@ -133,7 +133,7 @@ async fn cancel_orphan(
         let cancel = connector.cancel_abandoned(cx, orphan.meta.as_deref());
         let Err(error) = guard::with_deadline(deadline, cancel).await else {
             info!("orphan cancelled");
-            return Abandoned::Stopped;
+            return OrphanOutcome::Cancelled;
         };
         warn!(
             tried = retries.failed,
@@ -145,7 +145,7 @@ async fn cancel_orphan(
         }
     }
     error!("orphan not cancelled: its task may still run");
-    Abandoned::Left
+    OrphanOutcome::NotCancelled
 }
 
 /// Retry policy of cancellations.

@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     entries::{CreateDedup, Entry, Key, State, forget_oldest},
-    in_flight::{Fate, Orphan, Outcome},
+    in_flight::{Orphan, OrphanDecision, Outcome},
 };
 
 /// The exclusive right to execute one creation. Its holder must [`settle`](Self::settle) it.
@@ -67,16 +67,18 @@ impl Ticket {
         let State::InFlight(in_flight) = &mut entry.get_mut().state else {
             return ControlFlow::Break(None);
         };
-        match in_flight.responses.fate(outcome, in_flight.claimed.is_some()) {
+        match in_flight.responses.decide(outcome, in_flight.claimed.is_some()) {
             None => return ControlFlow::Continue(()),
-            Some(Fate::Orphan) => {
+            Some(OrphanDecision::Orphan) => {
                 let claimed = in_flight.claimed.take().and_then(|orphan| orphan.meta);
                 let orphan = Orphan { meta: outcome.as_ref().ok().cloned().or(claimed) };
                 entry.get_mut().state = State::Grace(claim.clone(), orphan.clone());
                 return ControlFlow::Break(Some(orphan));
             }
-            Some(Fate::Keep) if self.abandoned > 0 => entry.get_mut().state = State::Abandoned,
-            Some(Fate::Keep) => {
+            Some(OrphanDecision::Keep) if self.abandoned > 0 => {
+                entry.get_mut().state = State::Abandoned;
+            }
+            Some(OrphanDecision::Keep) => {
                 entry.remove();
             }
         }
@@ -123,7 +125,7 @@ impl OrphanedCreate {
                 let entry = entry.get_mut();
                 entry.abandoned = entry.abandoned.saturating_add(1);
                 entry.state = State::Abandoned;
-                entry.touched = Instant::now();
+                entry.last_used = Instant::now();
             }
             hash_map::Entry::Vacant(_) => {}
         }

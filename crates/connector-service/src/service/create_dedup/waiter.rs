@@ -23,9 +23,9 @@ impl Waiter {
     ///
     /// # Errors
     ///
-    /// The outcome's error, or `DeadlineExceeded` at `answer_by`.
-    pub(in crate::service) async fn wait(mut self, answer_by: Instant) -> Outcome {
-        let waited = tokio::time::timeout_at(answer_by, self.outcome.wait_for(Option::is_some));
+    /// The outcome's error, or `DeadlineExceeded` at `respond_by`.
+    pub(in crate::service) async fn wait(mut self, respond_by: Instant) -> Outcome {
+        let waited = tokio::time::timeout_at(respond_by, self.outcome.wait_for(Option::is_some));
         let outcome = match waited.await {
             Ok(Ok(outcome)) => outcome.clone().unwrap_or_else(|| Err(stopping())),
             // An execution ends without an outcome only if the runtime shuts down.
