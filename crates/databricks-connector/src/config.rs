@@ -15,7 +15,7 @@ use task_storage::{ObjectStores, TaskStorage};
 
 use self::{log_options::LogOptions, run_defaults::RunDefaults, workspaces::Workspaces};
 use crate::{
-    credentials::namespace_secret::SecretAccess, run_state::UserFailures, telemetry::Observer,
+    credentials::namespace_secret::SecretAccess, phase::UserFailures, telemetry::Observer,
 };
 
 /// The operator's configuration. Every field has a valid default.

@@ -20,7 +20,6 @@ use crate::{
     credentials::error::CredentialError,
     error,
     run_meta::RunMeta,
-    run_state,
 };
 
 /// The result of cancelling a run.
@@ -120,7 +119,7 @@ async fn cancel(client: &Client, run_id: RunId) -> Result<CancelOutcome, Error> 
         _ => return Err(error::from_client("cancelling the run", failed)),
     }
     match client.get_run(run_id).await {
-        Ok(run) if run_state::has_ended(&run) => Ok(CancelOutcome::AlreadyEnded),
+        Ok(run) if run.has_ended() => Ok(CancelOutcome::AlreadyEnded),
         Err(error) if error.kind() == ClientErrorKind::RunNotFound => {
             Ok(CancelOutcome::AlreadyEnded)
         }

@@ -22,8 +22,8 @@ use crate::{
         links,
         reason::{self, FailedTask},
     },
+    phase::{self, UserFailures},
     run_meta::RunMeta,
-    run_state::{self, UserFailures},
     task::DatabricksTask,
 };
 
@@ -74,7 +74,7 @@ pub fn run_answer(bytes: &[u8]) {
     let Ok(run) = serde_json::from_slice::<Run>(bytes) else { return };
     for user_failures in [UserFailures::Retryable, UserFailures::Permanent] {
         // Any phase is valid: the call must only return.
-        run_state::run_progress(&run).phase(user_failures);
+        phase::of_progress(run.progress(), user_failures);
     }
     let mut failed: Vec<FailedTask<'_>> = reason::failed_tasks(&run)
         .into_iter()

@@ -1,6 +1,6 @@
 //! `GetTask`: the phase of a run, with its reason, links and outputs.
 //!
-//! [`run_state`] maps the state that Databricks reports to a phase. [`terminal`] reads more of a run
+//! [`phase`] maps the progress of a run to a phase. [`terminal`] reads more of a run
 //! that has ended, and [`terminal_rules`] decides about it. [`run_tracker`](crate::run_tracker) remembers the last
 //! known phase, which is the response to a poll that fails: Flyte freezes a task after a few
 //! GetTask errors (flyte-contract.md#gettask-errors).
@@ -17,15 +17,18 @@ use connector_core::{
     CallContext, Error, Resource,
     run_tracker::{FailureResponse, PollFailure},
 };
-use databricks_client::{Client, ErrorKind, Host, RunId, error_chain, jobs::Run};
+use databricks_client::{
+    Client, ErrorKind, Host, RunId, error_chain,
+    jobs::{Progress, Run},
+};
 use tracing::{info, warn};
 
 use crate::{
     context::{Context, host_of_run},
     credentials::error::CredentialError,
     get::terminal::TerminalRun,
+    phase,
     run_meta::RunMeta,
-    run_state::{self, Progress},
     run_timeline, telemetry,
 };
 
@@ -82,13 +85,13 @@ async fn poll_succeeded(
     run: &Run,
 ) -> Resource {
     let (host, run_id) = (client.host(), meta.run_id);
-    let progress = run_state::run_progress(run);
+    let progress = run.progress();
     let resource = match progress {
         Progress::Ended(outcome) => {
             TerminalRun { context, client, meta, run }.resource(cx, outcome).await
         }
-        Progress::WaitingForResources | Progress::Initializing | Progress::Running => {
-            Resource::new(progress.phase(context.settings.user_failures))
+        Progress::Queued | Progress::Pending | Progress::Running => {
+            Resource::new(phase::of_progress(progress, context.settings.user_failures))
                 .with_message(reason::of_waiting(run.into()))
         }
     };

@@ -7,7 +7,7 @@
 //! - The verbs: [`create`] submits a task, [`get`] turns a run into a Flyte phase, [`delete`] cancels runs, [`task_logs`]
 //!   and [`task_metrics`] read them, [`check`] checks credentials. Verbs depend on `context`, never on `connector`.
 //! - The nouns: [`config`] is what the operator sets, [`task`] what the user wrote, [`run_meta`] what Flyte stores between
-//!   calls, [`run_state`] the state of a run, [`credentials`] the credential of a call, [`telemetry`] metrics and log
+//!   calls, [`phase`] the phase of a run, [`credentials`] the credential of a call, [`telemetry`] metrics and log
 //!   fields. Nouns depend neither on `context` nor on verbs.
 //!
 //! ```
@@ -46,8 +46,8 @@ mod fixtures;
 pub mod fuzzing;
 mod get;
 mod known_clusters;
+mod phase;
 mod run_meta;
-mod run_state;
 mod run_timeline;
 mod run_tracker;
 mod task;
@@ -68,8 +68,8 @@ pub use connector::DatabricksConnector;
 pub use credentials::namespace_secret::{
     SecretAccess, SecretContent, SecretError, SecretFuture, SecretNamespaces, SecretReader,
 };
+pub use phase::UserFailures;
 pub use run_meta::RunMeta;
-pub use run_state::UserFailures;
 pub use task_storage::{
     LogFile, LogStorage, ObjectStores, S3Folder, StorageError, StorageFuture, TaskStorage,
 };

@@ -4,9 +4,7 @@
 
 use std::time::Duration;
 
-use databricks_client::jobs::{Run, RunTask};
-
-use crate::run_state::{self, Outcome, Progress, ReportedState};
+use databricks_client::jobs::{Outcome, Progress, Run, RunTask};
 
 /// The timeline of a run.
 #[derive(Debug)]
@@ -31,7 +29,7 @@ impl<'a> RunTimeline<'a> {
     /// Returns the timeline up to `now`. Returns `None` if the run has not started.
     pub(crate) fn new(run: &'a Run, now: u64) -> Option<Self> {
         let start = time(run.start_time)?;
-        let end = time(run.end_time).filter(|_| run_state::has_ended(run));
+        let end = time(run.end_time).filter(|_| run.has_ended());
         Some(Self { run, start, end: end.unwrap_or(now).max(start) })
     }
 
@@ -44,8 +42,8 @@ impl<'a> RunTimeline<'a> {
     fn until_running(&self) -> Option<u64> {
         let was_running = self.run.tasks.iter().filter(|task| {
             duration(task.execution_duration).is_some_and(|took| took > 0)
-                || ReportedState::from(*task).progress() == Progress::Ended(Outcome::Succeeded)
-                || !run_state::has_ended(self.run)
+                || task.outcome() == Some(Outcome::Succeeded)
+                || !self.run.has_ended()
         });
         let first = was_running.filter_map(|task| self.attempt(task)?.execution).min()?;
         Some(first.saturating_sub(self.start))
@@ -91,9 +89,9 @@ impl<'a> RunTimeline<'a> {
         let setup = duration(task.setup_duration).unwrap_or(0);
         let execution = duration(task.execution_duration).unwrap_or(0);
         let cleanup = duration(task.cleanup_duration).unwrap_or(0);
-        let progress = ReportedState::from(task).progress();
+        let progress = task.progress();
         let mut setup_start = start.saturating_add(queue);
-        let has_ended = run_state::attempt_has_ended(self.run, task);
+        let has_ended = task.has_ended_in(self.run);
         if has_ended {
             let end = time(task.end_time).unwrap_or(self.end).max(start);
             timeline.end = Some(end);
@@ -104,7 +102,7 @@ impl<'a> RunTimeline<'a> {
         let cleanup_start = execution_start.saturating_add(execution);
         let has_executed = has_ended || progress == Progress::Running;
         let is_cleaning_up = task.is_terminating() && execution > 0;
-        if progress != Progress::WaitingForResources || has_ended {
+        if progress != Progress::Queued || has_ended {
             timeline.setup = Some(setup_start);
             timeline.execution = has_executed.then_some(execution_start);
             timeline.cleanup = (has_ended || is_cleaning_up).then_some(cleanup_start);

@@ -1,14 +1,18 @@
 //! The Jobs API: runs.
 
 mod list;
+mod outcome;
 mod output;
+mod progress;
 mod run;
 mod sql_output;
 mod state;
 mod submit;
 
 pub use list::{ListRuns, RunsPage};
+pub use outcome::Outcome;
 pub use output::{AlertOutput, NotebookOutput, RunJobOutput, RunOutput};
+pub use progress::{Progress, ReportedState};
 pub use run::{ClusterInstance, Run, RunTask, TaskDependency};
 pub use sql_output::{
     SqlColumn, SqlDashboardOutput, SqlFileOutput, SqlOutput, SqlQueryOutput, SqlQueryResult,

@@ -23,7 +23,7 @@ use crate::{
         namespace_secret::SecretCredentials,
         task::{TaskCredentials, bearer},
     },
-    run_state::UserFailures,
+    phase::UserFailures,
     telemetry::{Metrics, Recorder},
 };
 

@@ -2,11 +2,9 @@
 
 use databricks_client::{
     RunId,
-    jobs::{Run, RunOutput, RunTask, SqlOutput, SqlQueryResult},
+    jobs::{Outcome, Run, RunOutput, RunTask, SqlOutput, SqlQueryResult},
 };
 use serde_json::{Map, Value, json};
-
-use crate::run_state::{Outcome, Progress, ReportedState};
 
 /// The result of a task.
 #[derive(Debug, Clone, PartialEq)]
@@ -42,10 +40,8 @@ pub(super) enum ResultSource {
 /// Returns the task whose result is the run's: the last one that succeeded and that no succeeded task depends on.
 pub(super) fn last_task(run: &Run) -> Option<&RunTask> {
     let tasks = run.latest_attempts();
-    let succeeded = |task: &RunTask| {
-        let reported = ReportedState::from(task);
-        reported.progress() == Progress::Ended(Outcome::Succeeded) && !reported.was_skipped()
-    };
+    let succeeded =
+        |task: &RunTask| task.outcome() == Some(Outcome::Succeeded) && !task.was_skipped();
     let is_last = |task: &RunTask| {
         let depends = |other: &&RunTask| {
             succeeded(other) && other.depends_on.iter().any(|on| on.task_key == task.task_key)

@@ -5,13 +5,12 @@ mod message;
 
 use databricks_client::{
     clusters::Cluster,
-    jobs::{QueueCode, Run, RunOutput, RunTask},
+    jobs::{Outcome, QueueCode, ReportedState, Run, RunOutput, RunTask},
 };
 
 use message::{clean, truncate};
 
 use super::hints;
-use crate::run_state::{Outcome, Progress, ReportedState};
 
 /// Failed tasks whose error is read.
 pub(crate) const MAX_FAILED_TASKS: usize = 5;
@@ -24,11 +23,8 @@ pub(crate) fn failed_tasks(run: &Run) -> Vec<&RunTask> {
     run.latest_attempts()
         .into_iter()
         .filter(|task| {
-            let reported = ReportedState::from(*task);
-            let progress = reported.progress();
-            progress.has_ended()
-                && progress != Progress::Ended(Outcome::Succeeded)
-                && !reported.was_skipped()
+            task.outcome().is_some_and(|outcome| outcome != Outcome::Succeeded)
+                && !task.was_skipped()
         })
         .collect()
 }

@@ -5,7 +5,11 @@
 use std::time::{Duration, Instant};
 
 use connector_core::{CallContext, Phase, Resource};
-use databricks_client::{Client, clusters::Cluster, jobs::Run};
+use databricks_client::{
+    Client,
+    clusters::Cluster,
+    jobs::{Outcome, Run},
+};
 use tracing::{debug, warn};
 
 use super::{
@@ -18,8 +22,8 @@ use crate::{
         DeclaredOutputs,
         read::{self, MissingOutputs},
     },
+    phase,
     run_meta::RunMeta,
-    run_state::{Outcome, Progress},
 };
 
 /// Bounds the read of the cluster of a failed run.
@@ -43,7 +47,7 @@ impl TerminalRun<'_> {
             None => self.of_flyte_function(cx, outcome).await,
             Some(_) if outcome != Outcome::Succeeded => {
                 let user_failures = self.context.settings.user_failures;
-                self.failure(Progress::Ended(outcome).phase(user_failures)).await
+                self.failure(phase::of_outcome(outcome, user_failures)).await
             }
             Some(declared) => self.with_declared_outputs(declared).await,
         }

@@ -3,10 +3,11 @@
 #![deny(clippy::wildcard_enum_match_arm)]
 
 use connector_core::Phase;
+use databricks_client::jobs::Outcome;
 use flyteidl2::core::{ContainerError, container_error::Kind};
 use task_storage::StorageError;
 
-use crate::run_state::{Outcome, Progress, UserFailures};
+use crate::phase::{self, UserFailures};
 
 /// The result of reading the files of an attempt.
 #[derive(Debug, Clone, PartialEq)]
@@ -53,7 +54,7 @@ pub(crate) struct RuleOptions {
 /// A failed run with outputs stays failed: the user's own entrypoint may check more than the function does, and the
 /// outputs may be those of another attempt, because Databricks' own retries share the output prefix.
 pub(crate) fn decide(outcome: Outcome, files: OutputFiles, options: RuleOptions) -> Decision {
-    let phase = Progress::Ended(outcome).phase(options.user_failures);
+    let phase = phase::of_outcome(outcome, options.user_failures);
     let by_run = Decision::Finish { phase, reason: None };
     let error = match outcome {
         Outcome::Succeeded | Outcome::UserFailure => files.error,

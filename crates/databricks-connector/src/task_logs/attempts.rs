@@ -2,10 +2,8 @@
 
 use databricks_client::{
     RunId,
-    jobs::{Run, RunTask},
+    jobs::{Outcome, Progress, Run, RunTask},
 };
-
-use crate::run_state::{self, Outcome, Progress, ReportedState};
 
 /// One attempt of one task.
 #[derive(Debug)]
@@ -52,14 +50,13 @@ impl TaskAttempt<'_> {
 }
 
 fn attempt_state(run: &Run, task: &RunTask) -> AttemptState {
-    let reported = ReportedState::from(task);
-    match reported.progress() {
+    match task.progress() {
         Progress::Ended(outcome) => {
-            AttemptState::Ended { failed: outcome != Outcome::Succeeded && !reported.was_skipped() }
+            AttemptState::Ended { failed: outcome != Outcome::Succeeded && !task.was_skipped() }
         }
-        _ if run_state::has_ended(run) => AttemptState::Ended { failed: false },
+        _ if run.has_ended() => AttemptState::Ended { failed: false },
         Progress::Running => AttemptState::Running,
-        Progress::WaitingForResources | Progress::Initializing => AttemptState::Pending,
+        Progress::Queued | Progress::Pending => AttemptState::Pending,
     }
 }
 

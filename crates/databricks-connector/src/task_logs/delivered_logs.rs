@@ -16,7 +16,6 @@ use super::{
     rotation::{NextRead, OutputStream, SkipReason, StreamCursor, StreamFiles},
     session::{Interrupt, ReadSession, is_transient},
 };
-use crate::run_state;
 
 /// The maximum size of a read in bytes, context included: the limit of DBFS
 /// (databricks-api.md#dbfs-read).
@@ -135,7 +134,7 @@ async fn check_delivery(
     }
     let run = session.run;
     let ended = events::timestamp(attempt.task.end_time).max(events::timestamp(run.end_time));
-    Ok(is_delivery_complete(&cluster, run_state::has_ended(run), ended, now))
+    Ok(is_delivery_complete(&cluster, run.has_ended(), ended, now))
 }
 
 /// True if a cluster has delivered everything, given when the attempt or its run ended. A cluster that several tasks

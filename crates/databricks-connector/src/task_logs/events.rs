@@ -7,14 +7,11 @@ use std::time::{Duration, SystemTime};
 use databricks_client::{
     RunId,
     clusters::ClusterEvent,
-    jobs::{Run, RunTask},
+    jobs::{Outcome, Progress, ReportedState, Run, RunTask},
 };
 
 use super::cursor::AttemptCursor;
-use crate::{
-    get::reason,
-    run_state::{Outcome, Progress, ReportedState},
-};
+use crate::get::reason;
 
 /// A line that is written once per attempt. Each is a bit of [`AttemptCursor::written`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -94,8 +91,8 @@ pub(super) fn run_submitted(run: &Run, run_id: RunId) -> Event {
 /// Returns the last line of a log.
 pub(super) fn run_ended(run: &Run, run_id: RunId) -> Event {
     let reported = ReportedState::from(run);
-    let result = match reported.progress() {
-        Progress::Ended(Outcome::Succeeded) => result_code(reported).to_owned(),
+    let result = match run.outcome() {
+        Some(Outcome::Succeeded) => result_code(reported).to_owned(),
         _ => reason::of_state(reported),
     };
     Event::new(format!("run {run_id} ended: {result}"), timestamp(run.end_time))
@@ -113,7 +110,7 @@ pub(super) fn attempt_progress(
         number => format!("attempt {}: ", number.saturating_add(1)),
     };
     let reported = ReportedState::from(task);
-    let progress = reported.progress();
+    let progress = task.progress();
     let started = timestamp(task.start_time);
     let reason = || {
         let reason = reason::of_waiting(reported);
@@ -122,7 +119,7 @@ pub(super) fn attempt_progress(
     let mut events = Vec::new();
     let is_first = task.attempt_number.unwrap_or(0) == 0;
     let waited = run.queue_duration.and_then(seconds).filter(|_| is_first);
-    if progress == Progress::WaitingForResources {
+    if progress == Progress::Queued {
         if cursor.write_once(OneTimeLine::Waiting) {
             events.push(Event::new(format!("{number}waiting{}", reason()), started));
         }
@@ -131,7 +128,7 @@ pub(super) fn attempt_progress(
     {
         events.push(Event::new(format!("{number}queued for {waited:.1} s"), started));
     }
-    if progress == Progress::Initializing {
+    if progress == Progress::Pending {
         if cursor.write_once(OneTimeLine::Preparing) {
             events.push(Event::new(format!("{number}preparing compute{}", reason()), started));
         }

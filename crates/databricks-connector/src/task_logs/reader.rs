@@ -16,7 +16,6 @@ use super::{
     run_output,
     session::{Interrupt, ReadSession},
 };
-use crate::run_state;
 
 /// Attempts that one page reads, so that a run of 1,000 tasks does not cost 1,000 calls.
 const MAX_ATTEMPTS: usize = 32;
@@ -42,7 +41,7 @@ pub(super) async fn read_page(
         let cursor = cursor.attempts.get(&attempt.run_id.get());
         cursor.is_some_and(|cursor| cursor.source == LogSource::Done)
     };
-    let is_last = run_state::has_ended(run) && outcome.is_ok() && attempts.iter().all(is_done);
+    let is_last = run.has_ended() && outcome.is_ok() && attempts.iter().all(is_done);
     if is_last {
         session.push_event("", &events::run_ended(run, run_id));
     }
@@ -110,7 +109,7 @@ fn is_all_output_read(
         id == except
             || cursor.attempts.get(&id).is_some_and(|cursor| cursor.source.is_past_output())
     };
-    run_state::has_ended(session.run) && attempts.iter().all(is_past_output)
+    session.run.has_ended() && attempts.iter().all(is_past_output)
 }
 
 /// Reads the sources of one attempt in order: events, output, error.

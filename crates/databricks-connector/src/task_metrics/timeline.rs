@@ -2,13 +2,10 @@
 //!
 //! Pure; times are milliseconds since the epoch.
 
-use databricks_client::jobs::RunTask;
+use databricks_client::jobs::{Outcome, Progress, RunTask};
 
 use super::series::{Curve, UnsampledSeries};
-use crate::{
-    run_state::{self, Outcome, Progress, ReportedState},
-    run_timeline::{RunTimeline, attempt_number, duration, time},
-};
+use crate::run_timeline::{RunTimeline, attempt_number, duration, time};
 
 /// A measured part of an attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,8 +38,8 @@ const TASK_STATES: [(TaskState, &str); 6] = [
 impl RunTimeline<'_> {
     /// Returns the time in the queue.
     pub(super) fn queue_duration(&self) -> Vec<UnsampledSeries> {
-        let end = match (run_state::run_progress(self.run), duration(self.run.queue_duration)) {
-            (Progress::WaitingForResources, _) => None,
+        let end = match (self.run.progress(), duration(self.run.queue_duration)) {
+            (Progress::Queued, _) => None,
             (_, Some(queue)) => Some((self.start.saturating_add(queue), queue)),
             (_, None) => return Vec::new(),
         };
@@ -53,7 +50,7 @@ impl RunTimeline<'_> {
     pub(super) fn run_duration(&self) -> Vec<UnsampledSeries> {
         let measured = duration(self.run.run_duration).filter(|measured| *measured > 0);
         let total = measured.unwrap_or(self.end - self.start);
-        let end = run_state::has_ended(self.run).then_some((self.end, total));
+        let end = self.run.has_ended().then_some((self.end, total));
         vec![UnsampledSeries::new(&[], Curve::Elapsed { from: self.start, end })]
     }
 
@@ -124,8 +121,7 @@ impl RunTimeline<'_> {
 
     /// Appends the states of an attempt with their times. After an attempt that is not the latest, the task waits.
     fn push_states(&self, task: &RunTask, is_latest: bool, states: &mut Vec<(u64, TaskState)>) {
-        let reported = ReportedState::from(task);
-        let has_ended = run_state::attempt_has_ended(self.run, task);
+        let has_ended = task.has_ended_in(self.run);
         let timeline = self.attempt(task);
         if let Some(timeline) = timeline {
             let is_measured = |part| duration(part).is_some_and(|took| took > 0);
@@ -143,10 +139,10 @@ impl RunTimeline<'_> {
         }
         if has_ended {
             let end = timeline.and_then(|timeline| timeline.end).or(time(task.end_time));
-            let state = match reported.progress() {
+            let state = match task.outcome() {
                 _ if !is_latest => TaskState::Waiting,
-                Progress::Ended(Outcome::Succeeded) => TaskState::Succeeded,
-                _ if reported.was_skipped() => TaskState::Skipped,
+                Some(Outcome::Succeeded) => TaskState::Succeeded,
+                _ if task.was_skipped() => TaskState::Skipped,
                 _ => TaskState::Failed,
             };
             states.push((end.unwrap_or(self.end), state));

@@ -62,25 +62,6 @@ pub struct Run {
 }
 
 impl Run {
-    /// True if the run has ended, by its current state if that is known, else by its legacy state
-    /// (databricks-api.md#run-states). An unknown state is not an end.
-    pub fn has_ended(&self) -> bool {
-        let current = self.status.as_ref().and_then(|status| status.state.as_ref());
-        let legacy = self.state.as_ref().and_then(|state| state.life_cycle_state.as_ref());
-        match current {
-            Some(LifecycleStateV2::Terminated) => true,
-            Some(LifecycleStateV2::Other(_)) | None => matches!(
-                legacy,
-                Some(
-                    LifeCycleState::Terminated
-                        | LifeCycleState::Skipped
-                        | LifeCycleState::InternalError
-                )
-            ),
-            Some(_) => false,
-        }
-    }
-
     /// Returns the latest attempt of each task, in order of first appearance (databricks-api.md#runs-get).
     pub fn latest_attempts(&self) -> Vec<&RunTask> {
         let mut latest: Vec<&RunTask> = Vec::new();
@@ -175,29 +156,4 @@ pub struct ClusterInstance {
     pub cluster_id: Option<String>,
     /// The id of the Spark context.
     pub spark_context_id: Option<String>,
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn end_of_a_run_is_recognised_in_both_forms_of_its_state() {
-        for (run, ended) in [
-            (r#"{"status": {"state": "TERMINATED"}}"#, true),
-            (
-                r#"{"status": {"state": "RUNNING"}, "state": {"life_cycle_state": "TERMINATED"}}"#,
-                false,
-            ),
-            (r#"{"status": {"state": "NEW"}, "state": {"life_cycle_state": "TERMINATED"}}"#, true),
-            (r#"{"state": {"life_cycle_state": "TERMINATED"}}"#, true),
-            (r#"{"state": {"life_cycle_state": "SKIPPED"}}"#, true),
-            (r#"{"state": {"life_cycle_state": "INTERNAL_ERROR"}}"#, true),
-            (r#"{"state": {"life_cycle_state": "TERMINATING"}}"#, false),
-            (r#"{"state": {"life_cycle_state": "NEW"}}"#, false),
-            ("{}", false),
-        ] {
-            assert_eq!(serde_json::from_str::<Run>(run).unwrap().has_ended(), ended, "{run}");
-        }
-    }
 }

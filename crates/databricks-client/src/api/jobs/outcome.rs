@@ -2,11 +2,11 @@
 
 #![deny(clippy::wildcard_enum_match_arm)]
 
-use databricks_client::jobs::{ResultState, TerminationCode};
+use super::{ResultState, TerminationCode};
 
-/// How a run ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Outcome {
+/// How a run or task ended. New codes of Databricks belong to one of these outcomes, so the list is complete.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Outcome {
     /// It succeeded.
     Succeeded,
     /// The user's code failed, or the run timed out.

@@ -1,14 +1,11 @@
 //! Every combination of state, code, type and result reduces to fewer values: those that decide.
 //!
-//! The phase of each value alone is in docs/reference/states.md, which a test compares with the code. The tests here show
-//! that the other values of a combination do not matter, so they need no table of phases.
+//! The phase of each value alone is in docs/reference/states.md, which a test of the connector compares with the code. The
+//! tests here show that the other values of a combination do not matter, so they need no table of outcomes.
 
-use databricks_client::jobs::{
-    LifeCycleState, LifecycleStateV2, ResultState, TerminationCode, TerminationType,
-};
 use serde_json::{Value, json};
 
-use super::{Phase, UserFailures, has_ended, run, run_progress};
+use super::*;
 
 type Text = Option<&'static str>;
 
@@ -34,20 +31,13 @@ impl Reported {
         })
     }
 
-    /// Returns the phase, and checks what holds for every combination.
-    fn phase(self) -> Phase {
+    /// Returns the progress, and checks what holds for every combination.
+    fn progress(self) -> Progress {
         let run = run(&self.json());
-        assert_eq!(has_ended(&run), run.has_ended(), "the client agrees: {self:?}");
-        let progress = run_progress(&run);
-        let phase = progress.phase(UserFailures::Retryable);
-        assert_eq!(phase.is_terminal(), progress.has_ended(), "{self:?}");
-        // Only a retryable failure can be made permanent.
-        let permanent = progress.phase(UserFailures::Permanent);
-        assert!(
-            permanent == phase || (phase == Phase::RetryableFailed && permanent == Phase::Failed),
-            "{self:?}"
-        );
-        phase
+        let progress = run.progress();
+        assert_eq!(run.has_ended(), progress.has_ended(), "{self:?}");
+        assert_eq!(run.outcome().is_some(), progress.has_ended(), "{self:?}");
+        progress
     }
 
     /// Drops the values that do not decide.
@@ -59,7 +49,7 @@ impl Reported {
         } else {
             (None, self.life_cycle)
         };
-        if !has_ended(&run(&Self { state, life_cycle, ..none }.json())) {
+        if !run(&Self { state, life_cycle, ..none }.json()).has_ended() {
             return Self { state, life_cycle, ..none };
         }
         // Of an ended run, a platform failure decides with the code, else with the result.
@@ -95,7 +85,11 @@ fn only_the_deciding_values_of_a_combination_matter() {
                     for result in all(ResultState::KNOWN) {
                         let reported = Reported { state, code, kind, life_cycle, result };
                         let reduced = reported.reduced();
-                        assert_eq!(reported.phase(), reduced.phase(), "{reported:?} {reduced:?}");
+                        assert_eq!(
+                            reported.progress(),
+                            reduced.progress(),
+                            "{reported:?} {reduced:?}"
+                        );
                     }
                 }
             }
@@ -104,17 +98,21 @@ fn only_the_deciding_values_of_a_combination_matter() {
 }
 
 #[test]
-fn platform_failure_makes_every_failure_retryable_unless_the_run_was_stopped() {
-    let ended = |code, kind| {
-        Reported { state: Some("TERMINATED"), code, kind, life_cycle: None, result: None }.phase()
+fn platform_failure_overrides_every_failure_unless_the_run_was_stopped() {
+    let outcome = |code, kind| {
+        Reported { state: Some("TERMINATED"), code, kind, life_cycle: None, result: None }
+            .progress()
+            .outcome()
     };
     let mut stopped = Vec::new();
     for code in TerminationCode::KNOWN {
         for kind in ["INTERNAL_ERROR", "CLOUD_FAILURE"] {
-            match (ended(Some(code), None), ended(Some(code), Some(kind))) {
-                (Phase::Succeeded, Phase::Succeeded) => {}
-                (Phase::Failed, Phase::Failed) => stopped.push(*code),
-                (_, with_failure) => assert_eq!(with_failure, Phase::RetryableFailed, "{code}"),
+            match (outcome(Some(code), None), outcome(Some(code), Some(kind))) {
+                (Some(Outcome::Succeeded), Some(Outcome::Succeeded)) => {}
+                (Some(Outcome::PermanentFailure), Some(Outcome::PermanentFailure)) => {
+                    stopped.push(*code);
+                }
+                (_, with_kind) => assert_eq!(with_kind, Some(Outcome::PlatformFailure), "{code}"),
             }
         }
     }

@@ -1,37 +1,20 @@
-//! The Flyte phase of a Databricks run (docs/phases.md, docs/reference/states.md). Pure.
-//!
-//! Considers only the states that Databricks reports. `crate::get::terminal_rules` considers the
-//! output files.
+//! The progress and the outcome of a run or task, from the states that Databricks reports (databricks-api.md#run-states).
+//! Pure.
 
 #![deny(clippy::wildcard_enum_match_arm)]
 
-mod outcome;
-
-use connector_core::Phase;
-use databricks_client::jobs::{
-    LifeCycleState, LifecycleStateV2, ResultState, Run, RunState, RunStatus, RunTask,
+use super::{
+    LifeCycleState, LifecycleStateV2, Outcome, ResultState, Run, RunState, RunStatus, RunTask,
     TerminationCode, TerminationType,
 };
 
-pub(crate) use outcome::Outcome;
-
-/// The phase of a task whose own code failed or whose run timed out.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum UserFailures {
-    /// `RETRYABLE_FAILED`: Flyte retries if the task asks for retries, as it does for any exception.
-    #[default]
-    Retryable,
-    /// `FAILED`: no further attempt.
-    Permanent,
-}
-
-/// The progress of a run, or of one of its tasks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Progress {
+/// The progress of a run or task. Each state of Databricks, also an unknown one, belongs to one of these.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Progress {
     /// Queued or blocked.
-    WaitingForResources,
+    Queued,
     /// Its compute is being prepared.
-    Initializing,
+    Pending,
     /// Running, terminating, or in an unknown state.
     Running,
     /// Ended.
@@ -39,70 +22,76 @@ pub(crate) enum Progress {
 }
 
 impl Progress {
-    /// Returns the Flyte phase.
-    pub(crate) fn phase(self, user_failures: UserFailures) -> Phase {
-        match self {
-            Self::WaitingForResources => Phase::WaitingForResources,
-            Self::Initializing => Phase::Initializing,
-            Self::Running => Phase::Running,
-            Self::Ended(Outcome::Succeeded) => Phase::Succeeded,
-            Self::Ended(Outcome::PlatformFailure) => Phase::RetryableFailed,
-            Self::Ended(Outcome::PermanentFailure | Outcome::UpstreamFailure) => Phase::Failed,
-            Self::Ended(Outcome::UserFailure) => match user_failures {
-                UserFailures::Retryable => Phase::RetryableFailed,
-                UserFailures::Permanent => Phase::Failed,
-            },
-        }
-    }
-
     /// True if the run or task has ended.
-    pub(crate) fn has_ended(self) -> bool {
+    pub fn has_ended(self) -> bool {
         matches!(self, Self::Ended(_))
     }
-}
 
-/// Returns the progress of a run. A run that an upstream task stopped has the outcome of the failed task, if known.
-pub(crate) fn run_progress(run: &Run) -> Progress {
-    match ReportedState::from(run).progress() {
-        Progress::Ended(Outcome::UpstreamFailure) => {
-            let failure = run.latest_attempts().into_iter().find_map(|task| {
-                let reported = ReportedState::from(task);
-                match reported.progress() {
-                    Progress::Ended(
-                        outcome @ (Outcome::UserFailure
-                        | Outcome::PlatformFailure
-                        | Outcome::PermanentFailure),
-                    ) if !reported.was_skipped() => Some(outcome),
-                    Progress::Ended(_)
-                    | Progress::WaitingForResources
-                    | Progress::Initializing
-                    | Progress::Running => None,
-                }
-            });
-            Progress::Ended(failure.unwrap_or(Outcome::UpstreamFailure))
+    /// Returns how it ended. `None` if it has not.
+    pub fn outcome(self) -> Option<Outcome> {
+        match self {
+            Self::Ended(outcome) => Some(outcome),
+            Self::Queued | Self::Pending | Self::Running => None,
         }
-        other @ (Progress::Ended(_)
-        | Progress::WaitingForResources
-        | Progress::Initializing
-        | Progress::Running) => other,
     }
 }
 
-/// True if a run has ended.
-pub(crate) fn has_ended(run: &Run) -> bool {
-    ReportedState::from(run).progress().has_ended()
+impl Run {
+    /// Returns the progress of the run: from `status` if its state is known, else from the legacy `state`
+    /// (databricks-api.md#run-states). An unknown state is not an end.
+    ///
+    /// A run that an upstream task stopped has the outcome of the failed task, if its tasks were read.
+    pub fn progress(&self) -> Progress {
+        let own = ReportedState::from(self).progress();
+        if own != Progress::Ended(Outcome::UpstreamFailure) {
+            return own;
+        }
+        let failure = self.latest_attempts().into_iter().find_map(|task| match task.outcome()? {
+            outcome @ (Outcome::UserFailure
+            | Outcome::PlatformFailure
+            | Outcome::PermanentFailure) => (!task.was_skipped()).then_some(outcome),
+            Outcome::Succeeded | Outcome::UpstreamFailure => None,
+        });
+        failure.map_or(own, Progress::Ended)
+    }
+
+    /// Returns how the run ended. `None` if it has not.
+    pub fn outcome(&self) -> Option<Outcome> {
+        self.progress().outcome()
+    }
+
+    /// True if the run has ended.
+    pub fn has_ended(&self) -> bool {
+        ReportedState::from(self).progress().has_ended()
+    }
 }
 
-/// True if an attempt of a task has ended. Every attempt has ended once its run has.
-pub(crate) fn attempt_has_ended(run: &Run, task: &RunTask) -> bool {
-    [ReportedState::from(task), ReportedState::from(run)]
-        .into_iter()
-        .any(|reported| reported.progress().has_ended())
+impl RunTask {
+    /// Returns the progress of this attempt, as [`Run::progress`] does for a run. A task can lag behind its run: see
+    /// [`has_ended_in`](Self::has_ended_in).
+    pub fn progress(&self) -> Progress {
+        ReportedState::from(self).progress()
+    }
+
+    /// Returns how this attempt ended. `None` if it has not.
+    pub fn outcome(&self) -> Option<Outcome> {
+        self.progress().outcome()
+    }
+
+    /// True if this attempt or its run has ended. Every attempt has ended once its run has.
+    pub fn has_ended_in(&self, run: &Run) -> bool {
+        self.progress().has_ended() || run.has_ended()
+    }
+
+    /// True if the task never ran, because of another task or of a condition (databricks-api.md#status).
+    pub fn was_skipped(&self) -> bool {
+        ReportedState::from(self).was_skipped()
+    }
 }
 
 /// The state of a run or task as Databricks reports it, in the current and the legacy form.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct ReportedState<'a> {
+pub struct ReportedState<'a> {
     status: Option<&'a RunStatus>,
     legacy: Option<&'a RunState>,
 }
@@ -121,12 +110,10 @@ impl<'a> From<&'a RunTask> for ReportedState<'a> {
 
 impl<'a> ReportedState<'a> {
     /// Returns the progress: from `status` if its state is known, else from the legacy life cycle.
-    pub(crate) fn progress(self) -> Progress {
+    fn progress(self) -> Progress {
         match self.status.and_then(|status| status.state.as_ref()) {
-            Some(LifecycleStateV2::Queued | LifecycleStateV2::Blocked) => {
-                Progress::WaitingForResources
-            }
-            Some(LifecycleStateV2::Pending) => Progress::Initializing,
+            Some(LifecycleStateV2::Queued | LifecycleStateV2::Blocked) => Progress::Queued,
+            Some(LifecycleStateV2::Pending) => Progress::Pending,
             Some(
                 LifecycleStateV2::Running
                 | LifecycleStateV2::Terminating
@@ -134,10 +121,8 @@ impl<'a> ReportedState<'a> {
             ) => Progress::Running,
             Some(LifecycleStateV2::Terminated) => Progress::Ended(self.outcome()),
             Some(LifecycleStateV2::Other(_)) | None => match self.life_cycle() {
-                Some(LifeCycleState::Queued | LifeCycleState::Blocked) => {
-                    Progress::WaitingForResources
-                }
-                Some(LifeCycleState::Pending) => Progress::Initializing,
+                Some(LifeCycleState::Queued | LifeCycleState::Blocked) => Progress::Queued,
+                Some(LifeCycleState::Pending) => Progress::Pending,
                 Some(
                     LifeCycleState::Terminated
                     | LifeCycleState::Skipped
@@ -154,8 +139,7 @@ impl<'a> ReportedState<'a> {
         }
     }
 
-    /// True if the task never ran, because of another task or of a condition (databricks-api.md#status).
-    pub(crate) fn was_skipped(self) -> bool {
+    fn was_skipped(self) -> bool {
         self.termination_code() == Some(&TerminationCode::Skipped)
             || self.life_cycle() == Some(&LifeCycleState::Skipped)
             || matches!(
@@ -169,24 +153,24 @@ impl<'a> ReportedState<'a> {
     }
 
     /// Returns the termination code, else the legacy result, else the legacy life cycle, as Databricks spells it.
-    pub(crate) fn code(self) -> Option<&'a str> {
+    pub fn code(self) -> Option<&'a str> {
         let code = self.termination_code().map(TerminationCode::as_str);
         let result = self.result().map(ResultState::as_str);
         code.or(result).or(self.life_cycle().map(LifeCycleState::as_str))
     }
 
     /// Returns the current form.
-    pub(crate) fn status(self) -> Option<&'a RunStatus> {
+    pub fn status(self) -> Option<&'a RunStatus> {
         self.status
     }
 
     /// Returns the legacy form.
-    pub(crate) fn legacy(self) -> Option<&'a RunState> {
+    pub fn legacy(self) -> Option<&'a RunState> {
         self.legacy
     }
 
     /// Returns the termination code.
-    pub(crate) fn termination_code(self) -> Option<&'a TerminationCode> {
+    pub fn termination_code(self) -> Option<&'a TerminationCode> {
         self.status?.termination_details.as_ref()?.code.as_ref()
     }
 
