@@ -12,7 +12,7 @@ use xshell::Shell;
 /// A part's name, and the function that runs it and returns a summary.
 type Part = (&'static str, fn(&Shell) -> Result<String>);
 
-const PARTS: [Part; 8] = [
+const PARTS: [Part; 9] = [
     ("interop", interop::run_full),
     ("stores", object_stores::run),
     ("s3-logs", s3_logs::run),
@@ -20,6 +20,7 @@ const PARTS: [Part; 8] = [
     ("kubernetes", kubernetes::run),
     ("prometheus", prometheus::run),
     ("soak", soak::run_large),
+    ("example-soak", soak::run_example),
     ("fuzz", fuzz::run),
 ];
 

@@ -45,6 +45,13 @@ pub(crate) fn run_large(sh: &Shell) -> Result<String> {
     Ok(format!("{} tasks", args.tasks))
 }
 
+/// Runs the soak of the example connector: 2,000 tasks through two replicas that are killed in turn.
+pub(crate) fn run_example(sh: &Shell) -> Result<String> {
+    let test = ["--release", "--package", "batch-connector", "--all-features", "--test", "it"];
+    cmd!(sh, "cargo test {test...} soak:: -- --ignored --nocapture").run()?;
+    Ok("2,000 tasks of the example connector".to_owned())
+}
+
 /// Builds both programs and runs the soak. Fails if an invariant is violated.
 pub(crate) fn run(sh: &Shell, args: &Args) -> Result<()> {
     let Args { tasks, seed, release, extra } = args;

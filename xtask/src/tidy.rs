@@ -13,7 +13,7 @@ use anyhow::{Context as _, Result, bail};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::Path;
-use xshell::Shell;
+use xshell::{Shell, cmd};
 
 /// Directories that are not checked.
 const SKIPPED_FOLDERS: [&str; 3] = [".git", ".tools", "target"];
@@ -44,7 +44,12 @@ pub(crate) fn run(sh: &Shell) -> Result<()> {
     read_tree(sh, &sh.current_dir(), "", &mut tree)?;
     let packages = layers::packages(&sh.current_dir())?;
 
+    let example = cmd!(sh, "cargo tree --package batch-connector --all-features --prefix none")
+        .quiet()
+        .read()?;
+
     let mut violations = layers::check(&packages);
+    violations.extend(layers::check_example(&example));
     violations.extend(manifests::check(&tree));
     violations.extend(sources::check(&tree, &packages));
     violations.extend(links::check(&tree));

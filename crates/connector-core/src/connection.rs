@@ -34,6 +34,12 @@ impl Connection {
         self.secrets.get(name)
     }
 
+    /// Returns every secret with its name.
+    #[cfg(feature = "testing")]
+    pub(crate) fn secrets(&self) -> impl Iterator<Item = (&str, &SecretString)> {
+        self.secrets.iter().map(|(name, value)| (name.as_str(), value))
+    }
+
     /// Returns the configuration value with this name.
     pub fn config(&self, name: &str) -> Option<&str> {
         self.configs.get(name).map(String::as_str)

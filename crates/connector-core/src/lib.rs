@@ -78,6 +78,8 @@ mod resource;
 mod resource_meta;
 pub mod run_tracker;
 mod task_type;
+#[cfg(feature = "testing")]
+pub mod testing;
 pub mod value;
 
 // Crates whose types appear in this API.

@@ -13,11 +13,13 @@
 //! 9. `databricks-emulator` and `xtask` depend on no crate of this workspace.
 //! 10. `flyte-executor-model` is for tests and the soak: no other crate depends on it, and it calls connectors over gRPC.
 //! 11. `task-storage` depends on `flyteidl2` only, and uses it without features.
+//! 12. `batch-connector`, the example, depends on `connector-core` and `connector-service` only: a connector needs no more.
+//!     Its `cargo tree`, development dependencies included, names no `databricks-*` crate.
 
 use super::Violation;
 use anyhow::{Context as _, Result};
 use cargo_metadata::{DependencyKind, MetadataCommand, TargetKind};
-use std::path::Path;
+use std::{collections::BTreeSet, path::Path};
 
 /// A crate of the workspace, reduced to what the rules check.
 #[derive(Debug, Default)]
@@ -39,7 +41,7 @@ pub(super) struct Dependency {
 }
 
 /// For each crate: the rule, and the workspace crates that it may depend on.
-const EDGES: [(&str, u8, &[&str]); 10] = [
+const EDGES: [(&str, u8, &[&str]); 11] = [
     ("flyteidl2", 2, &[]),
     ("connector-core", 2, &["flyteidl2"]),
     ("databricks-client", 1, &[]),
@@ -64,6 +66,7 @@ const EDGES: [(&str, u8, &[&str]); 10] = [
     ),
     ("flyte-executor-model", 10, &["flyteidl2", "databricks-emulator"]),
     ("xtask", 9, &[]),
+    ("batch-connector", 12, &["connector-core", "connector-service"]),
 ];
 
 /// For some crates: the rule, and the external crates that they may not depend on.
@@ -76,7 +79,7 @@ const BANNED: [(&str, u8, &[&str]); 2] = [
 const RESERVED: [(&[&str], &[&str]); 7] = [
     (&["tonic-prost-build", "protox", "anyhow", "cargo_metadata", "xshell"], &["xtask"]),
     (&["tonic"], &["flyteidl2", "connector-service", "connector-server", "flyte-executor-model"]),
-    (&["reqwest"], &["databricks-client"]),
+    (&["reqwest"], &["databricks-client", "batch-connector"]),
     (&["object_store"], &["task-storage"]),
     (
         &["clap"],
@@ -86,6 +89,7 @@ const RESERVED: [(&[&str], &[&str]); 7] = [
             "databricks-emulator",
             "flyte-executor-model",
             "xtask",
+            "batch-connector",
         ],
     ),
     (&["tracing-subscriber"], &["connector-service", "databricks-emulator"]),
@@ -138,9 +142,27 @@ pub(super) fn packages(root: &Path) -> Result<Vec<Package>> {
     Ok(packages)
 }
 
-/// Rules 1 to 5 and 7 to 11.
+/// Rules 1 to 5 and 7 to 12.
 pub(super) fn check(packages: &[Package]) -> Vec<Violation> {
     packages.iter().flat_map(|package| check_package(package, packages)).collect()
+}
+
+/// Rule 12, for everything that the example compiles. `tree` is the output of `cargo tree --prefix none`.
+pub(super) fn check_example(tree: &str) -> Vec<Violation> {
+    let crates: BTreeSet<&str> = tree
+        .lines()
+        .filter_map(|line| line.split(' ').next())
+        .filter(|name| name.starts_with("databricks-"))
+        .collect();
+    crates
+        .into_iter()
+        .map(|name| Violation {
+            rule: "layers 12".to_owned(),
+            location: "examples/batch-connector/Cargo.toml".to_owned(),
+            message: format!("the example compiles `{name}`"),
+            fix: format!("find the way with `cargo tree -p batch-connector -i {name}`, and cut it"),
+        })
+        .collect()
 }
 
 fn check_package(package: &Package, all: &[Package]) -> Vec<Violation> {
@@ -286,6 +308,14 @@ mod tests {
     }
 
     #[test]
+    fn example_that_compiles_a_databricks_crate_is_a_violation() {
+        let tree = "batch-connector v0.1.0 (/examples/batch-connector)\nconnector-core v0.1.0\nserde v1.0.0";
+        assert_eq!(check_example(tree), []);
+        let tree = format!("{tree}\ndatabricks-emulator v0.1.0\ndatabricks-emulator v0.1.0 (*)");
+        assert_eq!(check_example(&tree).len(), 1);
+    }
+
+    #[test]
     fn allowed_dependency_passes() {
         check_edge("flyteidl2", "tonic-prost", None);
         check_edge("databricks-client", "reqwest", None);
@@ -322,7 +352,7 @@ mod tests {
         assert_eq!(
             shown,
             "[layers 5] crates/databricks-client/Cargo.toml: `databricks-client` may not depend on `clap`\n    \
-             fix: move the code that needs it to `connector-service`, `connector-server`, `databricks-emulator`, `flyte-executor-model`, `xtask`"
+             fix: move the code that needs it to `connector-service`, `connector-server`, `databricks-emulator`, `flyte-executor-model`, `xtask`, `batch-connector`"
         );
     }
 }

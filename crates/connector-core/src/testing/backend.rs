@@ -1,0 +1,82 @@
+//! The service behind a connector, as a test controls it.
+
+use crate::{Connector, CreateContext};
+
+/// A fault of the service, in force for every call until it is replaced.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Fault {
+    /// Connections are refused or closed before the request is read.
+    Unreachable,
+    /// Every call is answered with an error of the service, such as HTTP 503.
+    ServerError,
+    /// Every call is answered with "too many requests", such as HTTP 429.
+    RateLimited,
+    /// Every call succeeds with a body that is not what the API promises.
+    MalformedAnswer,
+    /// Every call is rejected because of its credential, such as HTTP 401.
+    CredentialRejected,
+    /// The call takes effect, and its answer never arrives.
+    LostAnswer,
+    /// The service takes the request and does not answer.
+    Hang,
+}
+
+impl Fault {
+    /// The faults that may pass: none of them says anything about the job.
+    pub const TRANSIENT: [Self; 7] = [
+        Self::Unreachable,
+        Self::ServerError,
+        Self::RateLimited,
+        Self::MalformedAnswer,
+        Self::CredentialRejected,
+        Self::LostAnswer,
+        Self::Hang,
+    ];
+}
+
+/// How a job ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum JobEnd {
+    /// The job did its work.
+    Success,
+    /// The job failed.
+    Failure,
+}
+
+/// The service behind a connector, and the connector under test.
+///
+/// Use the real client against a test server of the service: a mock inside the connector hides what the harness is for.
+pub trait Backend: Sync {
+    /// The connector under test.
+    type Connector: Connector;
+
+    /// Returns a connector without memory of earlier calls. Each call stands for one more replica of the server.
+    fn connector(&self) -> Self::Connector;
+
+    /// Returns a request that starts one job, with its credentials. The harness sets run, attempt, output prefix and deadline.
+    fn request(&self) -> CreateContext;
+
+    /// Puts a fault in force, or heals the service.
+    fn set_fault(&self, fault: Option<Fault>);
+
+    /// Ends every active job.
+    fn end_jobs(&self, end: JobEnd);
+
+    /// Forgets every job, as a service does after its retention period.
+    fn forget_jobs(&self);
+
+    /// Returns the number of jobs ever started.
+    fn started(&self) -> usize;
+
+    /// Returns the number of jobs that have not ended.
+    fn active(&self) -> usize;
+
+    /// Returns the secret values that no answer, error or resource meta may contain.
+    fn secrets(&self) -> Vec<String>;
+
+    /// True if the test server can play this fault.
+    fn supports(&self, _fault: Fault) -> bool {
+        true
+    }
+}
