@@ -9,7 +9,7 @@ use crate::http::certificates::Certificates;
 use crate::http::fault_middleware::drop_or_respond;
 use crate::http::tls_acceptor::FaultAcceptor;
 use crate::jobs::run::RunSummary;
-use crate::jobs::script::Script;
+use crate::jobs::script::{Outcome, Script};
 use crate::sql::{StatementScript, StatementSummary};
 use crate::start_error::StartError;
 use crate::state::AppState;
@@ -179,6 +179,13 @@ impl Emulator {
     /// Moves a run one step, regardless of its pace, and returns it. Returns `None` for an unknown run.
     pub fn advance(&self, run_id: i64) -> Option<RunSummary> {
         self.state.runs.advance(run_id)
+    }
+
+    /// Ends an active run with this outcome instead of its script's, and returns it. Returns `None` for an unknown run.
+    ///
+    /// A run that has ended or is cancelled does not change. A run whose process is running ends with the process.
+    pub fn end_run(&self, run_id: i64, outcome: Outcome) -> Option<RunSummary> {
+        self.state.runs.end(run_id, outcome)
     }
 
     /// Deletes a run, active or not, as retention does after 60 days (databricks-api.md#runs-get-output).

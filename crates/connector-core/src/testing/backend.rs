@@ -1,5 +1,7 @@
 //! The service behind a connector, as a test controls it.
 
+use std::time::Duration;
+
 use crate::{Connector, CreateContext};
 
 /// A fault of the service, in force for every call until it is replaced.
@@ -74,6 +76,12 @@ pub trait Backend: Sync {
 
     /// Returns the secret values that no answer, error or resource meta may contain.
     fn secrets(&self) -> Vec<String>;
+
+    /// Returns how long a call may take. The default, 10 s, is Flyte's. A connector that repeats failed requests within
+    /// the deadline is tested faster with a shorter one.
+    fn timeout(&self) -> Duration {
+        Duration::from_secs(10)
+    }
 
     /// True if the test server can play this fault.
     fn supports(&self, _fault: Fault) -> bool {

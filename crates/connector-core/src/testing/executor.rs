@@ -13,10 +13,8 @@ use secrecy::ExposeSecret as _;
 use super::{Backend, Fault, JobEnd, Trap, Violation, Violations};
 use crate::{CallContext, ConnectorHandle, CreateContext, Error, Registry, Resource};
 
-/// What Flyte allows a call by default.
-const DEADLINE: Duration = Duration::from_secs(10);
-/// The deadline of calls to a service that hangs.
-const SHORT_DEADLINE: Duration = Duration::from_secs(1);
+/// How long a call to a service that hangs may take.
+const SHORT_TIMEOUT: Duration = Duration::from_secs(1);
 /// How far a call may overrun its deadline.
 const TOLERANCE: Duration = Duration::from_secs(3);
 
@@ -195,8 +193,9 @@ impl<'a, B: Backend> Executor<'a, B> {
     }
 
     fn deadline(&self) -> Instant {
+        let timeout = self.backend.timeout();
         let hangs = self.fault == Some(Fault::Hang);
-        Instant::now() + if hangs { SHORT_DEADLINE } else { DEADLINE }
+        Instant::now() + if hangs { timeout.min(SHORT_TIMEOUT) } else { timeout }
     }
 
     fn inspect(&mut self, call: &str, deadline: Instant, error: Option<&Error>) {

@@ -11,6 +11,7 @@
     reason = "tests"
 )]
 
+mod conformance;
 mod create;
 mod credential_check;
 mod delete;

@@ -132,6 +132,25 @@ impl Run {
         self.start_if_due();
     }
 
+    /// Ends the run with this outcome instead of its script's.
+    pub(crate) fn end(&mut self, outcome: Outcome, now: Duration) {
+        self.settle(now);
+        if self.timeline.has_ended() || self.timeline.cancelled() {
+            return;
+        }
+        self.set_outcome(outcome);
+        for _ in 0..=self.script.steps.len() {
+            self.timeline.advance(now);
+        }
+    }
+
+    fn set_outcome(&mut self, outcome: Outcome) {
+        self.script.outcome = outcome;
+        self.script.tasks.clear();
+        (self.terminal_state, self.task_terminal_states) =
+            terminal_states(&self.submission.tasks, &self.script);
+    }
+
     /// Requests the cancellation of the run.
     pub(crate) fn cancel(&mut self, now: Duration) {
         self.settle(now);
@@ -164,12 +183,9 @@ impl Run {
             return;
         };
         self.execution = None;
-        self.script.outcome = finished.result.outcome;
         self.script.logs = finished.result.logs;
-        self.script.tasks.clear();
         self.logs_truncated = finished.result.logs_truncated;
-        (self.terminal_state, self.task_terminal_states) =
-            terminal_states(&self.submission.tasks, &self.script);
+        self.set_outcome(finished.result.outcome);
         self.timeline.release(finished.at);
     }
 

@@ -2,7 +2,7 @@
 
 use super::exec::Executor;
 use super::run::{Run, RunSummary};
-use super::script::Script;
+use super::script::{Outcome, Script};
 use super::validation::{RunFormat, Submission};
 use crate::api::error::{ApiError, invalid, unknown_run};
 use crate::api::request_log::HISTORY_LIMIT;
@@ -204,6 +204,13 @@ impl RunStore {
         let mut state = self.lock();
         let run = state.runs.get_mut(&run_id)?;
         run.advance(now());
+        Some(run.summary())
+    }
+
+    pub(crate) fn end(&self, run_id: i64, outcome: Outcome) -> Option<RunSummary> {
+        let mut state = self.lock();
+        let run = state.runs.get_mut(&run_id)?;
+        run.end(outcome, now());
         Some(run.summary())
     }
 
