@@ -9,7 +9,9 @@
 //!
 //! - [`attempt`]: the identity of an attempt, its idempotency token, and the run tag.
 //! - [`digest`]: SHA-256 digests for names and tokens.
+//! - [`literal`]: conversion between literals, by the types of an interface, and JSON or text.
 //! - [`run_tracker`]: the last known phase of runs whose polls fail, and when their tasks fail.
+//! - [`template`]: rendering of Flyte's template variables, such as `{{.inputs.day}}`.
 //! - [`value`]: conversion between protobuf `Struct` and JSON.
 //!
 //! A complete connector, whose tasks only sleep:
@@ -71,6 +73,7 @@ mod context;
 pub mod digest;
 mod erased;
 mod error;
+pub mod literal;
 mod logs;
 mod metrics;
 mod registry;
@@ -78,6 +81,7 @@ mod resource;
 mod resource_meta;
 pub mod run_tracker;
 mod task_type;
+pub mod template;
 #[cfg(feature = "testing")]
 pub mod testing;
 pub mod value;

@@ -11,11 +11,9 @@ mod container;
 mod entrypoint;
 mod flyte_function;
 pub(crate) mod flyte_task;
-mod input_variables;
 mod pod_template_inputs;
 pub(crate) mod run_tag;
 pub(crate) mod submission;
-mod template_variables;
 mod workload;
 
 use std::time::Instant;

@@ -10,6 +10,8 @@
 mod attempt;
 #[path = "../../../../fixtures/requests.rs"]
 mod fixtures;
+mod literal;
 mod meta;
 mod registry;
 mod stub;
+mod template;

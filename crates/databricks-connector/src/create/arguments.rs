@@ -1,9 +1,9 @@
 //! The arguments of Flyte's runtime (`a0`): renders their template variables and adds the options that the executor
 //! leaves out (flyte-contract.md#createtask).
 
-use connector_core::{Error, attempt::AttemptId};
+use connector_core::{Error, attempt::AttemptId, template::Template};
 
-use super::{flyte_task::FlyteTask, template_variables::Variables};
+use super::flyte_task::FlyteTask;
 
 /// The first argument of Flyte's runtime.
 const RUNTIME: &str = "a0";
@@ -23,31 +23,32 @@ pub(crate) fn of_runtime(flyte: &FlyteTask) -> Result<Vec<String>, Error> {
             "run a Flyte function, or set a task type such as `notebook_task` in `databricks_conf`",
         ));
     }
-    if let Some(template) = &container.pod_template
-        && let Some(variable) = first_unknown(&container.args, variables)
-    {
-        return Err(Error::failed_precondition(format!(
-            "the pod template `{template}` uses the variable `{variable}`, whose value the connector does not know"
-        ))
-        .with_hint("run the task without a pod template, or write the value into the template's arguments"));
-    }
-    Ok(complete(&container.args, &flyte.attempt, &flyte.run_base, variables))
+    let templates = container.args.iter().map(|arg| Template::parse(arg));
+    let rendered = match &container.pod_template {
+        // The executor has rendered these, so braces that remain are text.
+        None => templates.map(|template| template.render_known(variables)).collect(),
+        Some(name) => templates
+            .map(|template| template.render(variables))
+            .collect::<Result<_, _>>()
+            .map_err(|error| {
+                let variable = error.names().next().unwrap_or_default();
+                Error::failed_precondition(format!(
+                    "the pod template `{name}` uses the variable `{variable}`, whose value the connector does not know"
+                ))
+                .with_hint("run the task without a pod template, or write the value into the template's arguments")
+            })?,
+    };
+    Ok(complete(rendered, &flyte.attempt, &flyte.run_base))
 }
 
-/// Renders the variables and adds missing options.
+/// Adds missing options.
 ///
 /// `--run-base-dir --org --project --domain` follow `a0`, in the order of the SDK's local mode
 /// (flyte-contract.md#entrypoint-v2). An option that is present, or whose value is not known, is not added. Arguments of
-/// other programs are only rendered.
-fn complete(
-    args: &[String],
-    attempt: &AttemptId,
-    run_base: &str,
-    variables: &Variables,
-) -> Vec<String> {
-    let mut complete: Vec<String> = args.iter().map(|arg| render(arg, variables)).collect();
-    if complete.first().is_none_or(|first| first != RUNTIME) {
-        return complete;
+/// other programs stay as they are.
+fn complete(mut args: Vec<String>, attempt: &AttemptId, run_base: &str) -> Vec<String> {
+    if args.first().is_none_or(|first| first != RUNTIME) {
+        return args;
     }
     let mut missing = Vec::new();
     for (option, value) in [
@@ -56,13 +57,13 @@ fn complete(
         ("--project", attempt.project()),
         ("--domain", attempt.domain()),
     ] {
-        if !value.is_empty() && !is_set(&complete, option) {
+        if !value.is_empty() && !is_set(&args, option) {
             missing.push(option.to_owned());
             missing.push(value.to_owned());
         }
     }
-    complete.splice(1..1, missing);
-    complete
+    args.splice(1..1, missing);
+    args
 }
 
 /// True if the option is set. Arguments after `--resolver` belong to the resolver.
@@ -74,65 +75,10 @@ fn is_set(args: &[String], option: &str) -> bool {
 
 /// True if an argument names the file or the folder of the inputs.
 pub(crate) fn name_inputs(args: &[String]) -> bool {
-    args.iter()
-        .flat_map(|arg| names(arg))
-        .any(|name| matches!(key_of(name).as_str(), "input" | "inputprefix"))
-}
-
-/// Returns the first variable without a known value. Used for pod templates only: the executor has rendered a container's
-/// arguments, so braces that remain there are text.
-fn first_unknown(args: &[String], variables: &Variables) -> Option<String> {
-    args.iter()
-        .flat_map(|arg| names(arg))
-        .find(|name| !variables.contains_key(&key_of(name)))
-        .map(str::to_owned)
-}
-
-/// Returns the names of the variables in a text, as written.
-fn names(text: &str) -> impl Iterator<Item = &str> {
-    let mut rest = text;
-    std::iter::from_fn(move || {
-        loop {
-            let (_, opened) = rest.split_once("{{")?;
-            let (inside, _) = opened.split_once("}}")?;
-            rest = opened;
-            if let Some(name) = inside.trim().strip_prefix('.') {
-                return Some(name);
-            }
-        }
+    args.iter().any(|arg| {
+        let template = Template::parse(arg);
+        template.references().any(|reference| reference.is("input") || reference.is("inputPrefix"))
     })
-}
-
-/// Returns the key of a name in [`Variables`]. Only names of inputs are case-sensitive (flyte-contract.md#createtask).
-fn key_of(name: &str) -> String {
-    match name.split_once('.') {
-        Some((kind, input)) if kind.eq_ignore_ascii_case("inputs") => format!("inputs.{input}"),
-        _ => name.to_ascii_lowercase(),
-    }
-}
-
-/// Replaces `{{.name}}`, in any case and with spaces inside the braces, by the variable's value. Unknown names stay.
-fn render(text: &str, variables: &Variables) -> String {
-    let mut rendered = String::with_capacity(text.len());
-    let mut rest = text;
-    while let Some((before, opened)) = rest.split_once("{{") {
-        rendered.push_str(before);
-        let Some((inside, after)) = opened.split_once("}}") else {
-            rendered.push_str("{{");
-            rest = opened;
-            continue;
-        };
-        let name = inside.trim().strip_prefix('.').map(key_of);
-        if let Some(value) = name.and_then(|name| variables.get(&name)) {
-            rendered.push_str(value);
-            rest = after;
-        } else {
-            rendered.push_str("{{");
-            rest = opened;
-        }
-    }
-    rendered.push_str(rest);
-    rendered
 }
 
 #[cfg(test)]
@@ -140,7 +86,6 @@ mod tests {
     use flyteidl2::connector::CreateTaskRequest;
 
     use super::*;
-    use crate::create::template_variables;
 
     fn attempt() -> AttemptId {
         let mut request = CreateTaskRequest::default();
@@ -159,15 +104,13 @@ mod tests {
     #[track_caller]
     fn check(args: &str, expected: &str) {
         let args: Vec<String> = args.split(' ').map(str::to_owned).collect();
-        let attempt = attempt();
-        let variables = template_variables::of_container(&attempt);
-        assert_eq!(complete(&args, &attempt, "s3://b/r1/", &variables).join(" "), expected);
+        assert_eq!(complete(args, &attempt(), "s3://b/r1/").join(" "), expected);
     }
 
     #[test]
     fn missing_options_follow_command() {
         check(
-            "a0 --inputs i --run-name {{.runName}} --name {{.actionName}} --resolver x",
+            "a0 --inputs i --run-name r1 --name a0 --resolver x",
             "a0 --run-base-dir s3://b/r1/ --org local --project p --domain d --inputs i --run-name r1 --name a0 --resolver x",
         );
     }
@@ -188,14 +131,14 @@ mod tests {
     }
 
     #[test]
-    fn arguments_of_other_programs_are_only_rendered() {
-        check("main.py {{.RunName}} --x", "main.py r1 --x");
+    fn arguments_of_other_programs_are_not_completed() {
+        check("main.py --x", "main.py --x");
     }
 
     #[test]
     fn unknown_value_adds_no_option() {
-        let args = ["a0".to_owned(), "--name".to_owned()];
-        assert_eq!(complete(&args, &AttemptId::default(), "", &Variables::new()), args);
+        let args = vec!["a0".to_owned(), "--name".to_owned()];
+        assert_eq!(complete(args.clone(), &AttemptId::default(), ""), args);
     }
 
     #[test]
@@ -210,44 +153,5 @@ mod tests {
         ] {
             assert_eq!(name_inputs(&["a0".to_owned(), arg.to_owned()]), names, "{arg}");
         }
-    }
-
-    #[test]
-    fn first_unknown_variable_is_named() {
-        let variables = template_variables::of_container(&attempt());
-        let first = |arg: &str| first_unknown(&["a0".to_owned(), arg.to_owned()], &variables);
-        assert_eq!(first("{{.runName}}"), None);
-        assert_eq!(first("x{{ .Inputs.n }}"), Some("Inputs.n".to_owned()));
-        assert_eq!(first("{{secrets/a/b}}"), None);
-    }
-
-    #[test]
-    fn input_names_are_case_sensitive_and_values_are_not_rendered_again() {
-        let variables =
-            Variables::from([("inputs.Day".to_owned(), "{{.runName}} {{.other}}".to_owned())]);
-        let arg = "{{ .INPUTS.Day }}".to_owned();
-        assert_eq!(render(&arg, &variables), "{{.runName}} {{.other}}");
-        assert_eq!(first_unknown(&[arg], &variables), None);
-        let other_case = ["{{.inputs.day}}".to_owned()];
-        assert_eq!(first_unknown(&other_case, &variables), Some("inputs.day".to_owned()));
-    }
-
-    #[test]
-    fn unknown_variables_and_stray_braces_stay() {
-        let variables = template_variables::of_container(&attempt());
-        for text in [
-            "{{.other}}",
-            "{{",
-            "}}",
-            "{{.runName",
-            "{ {.runName}}",
-            "{{runName}}",
-            "{{secrets/a/b}}",
-        ] {
-            assert_eq!(render(text, &variables), text);
-        }
-        assert_eq!(render("x{{{{.runname}}y", &variables), "x{{r1y");
-        assert_eq!(render("{{ .RunName }}", &variables), "r1");
-        assert_eq!(render("{{.other}}-{{.ACTIONNAME}}", &variables), "{{.other}}-a0");
     }
 }

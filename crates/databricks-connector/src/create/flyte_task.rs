@@ -4,12 +4,9 @@
 
 use std::collections::BTreeMap;
 
-use connector_core::{CreateContext, Error, attempt::AttemptId};
+use connector_core::{CreateContext, Error, attempt::AttemptId, template::Variables};
 
-use super::{
-    container::Container,
-    template_variables::{self, Variables},
-};
+use super::container::Container;
 
 /// Environment variables whose values Flyte's runtime also gets as arguments (flyte-contract.md#observed-backend).
 const ALSO_ARGUMENTS: [&str; 4] = ["RUN_NAME", "ACTION_NAME", "_U_RUN_BASE", "_U_ORG_NAME"];
@@ -45,9 +42,9 @@ impl FlyteTask {
             cx.execution.environment_variables.clone().into_iter().collect();
         environment.extend(container.environment.clone());
         let template_variables = if container.pod_template.is_some() {
-            template_variables::of_pod_template(&attempt, cx)
+            variables_of_pod_template(cx)
         } else {
-            template_variables::of_container(&attempt)
+            Variables::of_attempt(&attempt)
         };
         let name = Some(attempt.task().name.as_str()).filter(|name| !name.is_empty());
         let metadata = cx.template.metadata.as_ref();
@@ -73,6 +70,21 @@ impl FlyteTask {
     pub(crate) fn has_variables_beyond_arguments(&self) -> bool {
         self.environment.keys().any(|key| !ALSO_ARGUMENTS.contains(&key.as_str()))
     }
+}
+
+/// Returns the variables of a pod template, which the executor does not render (flyte-contract.md#createtask).
+fn variables_of_pod_template(cx: &CreateContext) -> Variables {
+    let mut variables = Variables::of_request(cx);
+    let prefix = cx.output_prefix.trim_end_matches('/');
+    if !prefix.is_empty() {
+        // The file that `pod_template_inputs` writes.
+        variables.insert("input", task_storage::inputs_url(prefix));
+        variables.insert("inputPrefix", prefix);
+    }
+    // No request contains it, and the SDK writes it into the arguments of every function. The runtime takes the current
+    // time when the variable stays unrendered.
+    variables.insert("runStartTime", "1970-01-01T00:00:00Z");
+    variables
 }
 
 /// Returns the run base: the variable of the request, or a guess from the output prefix.
