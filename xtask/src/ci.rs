@@ -26,7 +26,7 @@ enum Step {
     Codegen,
     /// Runs the lints, with warnings as errors.
     Clippy,
-    /// Lints the connector without features, and with each optional feature alone.
+    /// Lints the connector without features, and with each optional feature alone; tests a server without them.
     Features,
     /// Runs unit and integration tests, with nextest if it is installed.
     Test,
@@ -102,11 +102,12 @@ impl Step {
                     }
                 }
                 cargo(sh, &["clippy", "--package", "connector-service", "--", "-D", "warnings"])?;
+                no_emulator_without_demo(sh)?;
                 // The other steps enable every feature.
-                cargo(
-                    sh,
-                    &["test", "--package", "connector-server", "--test", "it", "without_otel"],
-                )
+                let without_features =
+                    ["test", "--package", "connector-server", "--no-default-features"];
+                let tests = ["--test", "it", "--", "binary_without", "version_and_help"];
+                cargo(sh, &[without_features.as_slice(), &tests].concat())
             }
             Self::Test if tools::works(sh, "cargo", &["nextest", "--version"]) => {
                 cargo(sh, &["nextest", "run", "--workspace", "--all-features", "--profile", "ci"])
@@ -135,6 +136,16 @@ impl Step {
             Self::Deny => deny(sh),
         }
     }
+}
+
+/// Checks that a server without the feature `demo` does not contain the emulator.
+fn no_emulator_without_demo(sh: &Shell) -> Result<()> {
+    let server = ["--package", "connector-server", "--no-default-features"];
+    let linked = cmd!(sh, "cargo tree {server...} --edges normal --prefix none").quiet().read()?;
+    if linked.lines().any(|line| line.starts_with("databricks-emulator ")) {
+        bail!("databricks-emulator is linked without the feature `demo`; see `cargo tree --invert`");
+    }
+    Ok(())
 }
 
 fn cargo(sh: &Shell, args: &[&str]) -> Result<()> {

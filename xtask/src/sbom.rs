@@ -15,11 +15,14 @@ const SERVER: &str = "connector-server";
 const FOLDER: &str = "sbom";
 
 /// Flags of `sbom`.
-#[derive(Debug, clap::Args)]
+#[derive(Debug, Default, clap::Args)]
 pub(crate) struct Args {
     /// Features that the server is built with, comma-separated.
     #[arg(long, value_name = "FEATURES", default_value = "")]
     features: String,
+    /// Leaves out the default features.
+    #[arg(long)]
+    no_default_features: bool,
     /// Target triple that the server is built for. The default is this machine's.
     #[arg(long, value_name = "TRIPLE")]
     target: Option<String>,
@@ -38,7 +41,7 @@ pub(crate) fn write_full(sh: &Shell) -> Result<PathBuf> {
     let server = metadata.packages.iter().find(|package| package.name == SERVER);
     let features: Vec<&str> =
         server.into_iter().flat_map(|server| server.features.keys()).map(String::as_str).collect();
-    write(sh, &Args { features: features.join(","), target: None })
+    write(sh, &Args { features: features.join(","), ..Args::default() })
 }
 
 fn target(sh: &Shell) -> Result<PathBuf> {
@@ -50,20 +53,23 @@ fn write(sh: &Shell, args: &Args) -> Result<PathBuf> {
     let target_folder = target(sh)?;
     let program = tools::cargo_cyclonedx(sh, &target_folder)?;
     let manifest = Path::new("crates").join(SERVER).join("Cargo.toml");
-    let features = args.features.as_str();
+    let mut features = vec!["--features", args.features.as_str()];
+    if args.no_default_features {
+        features.push("--no-default-features");
+    }
     let target: Vec<&str> =
         args.target.iter().flat_map(|triple| ["--target", triple.as_str()]).collect();
-    let target = target.as_slice();
+    let (features, target) = (features.as_slice(), target.as_slice());
     let tree = ["--edges", "normal", "--prefix", "none", "--format", "{p}", "--locked"];
     let linked =
-        cmd!(sh, "cargo tree --package {SERVER} --features {features} {target...} {tree...}")
+        cmd!(sh, "cargo tree --package {SERVER} {features...} {target...} {tree...}")
             .quiet()
             .read()
             .context("cannot list the dependencies; check the target and the features")?;
     // cargo-cyclonedx writes one document per binary beside each manifest.
     cmd!(
         sh,
-        "{program} cyclonedx --manifest-path {manifest} --quiet --format json --spec-version 1.5 --describe binaries --no-build-deps --features {features} {target...}"
+        "{program} cyclonedx --manifest-path {manifest} --quiet --format json --spec-version 1.5 --describe binaries --no-build-deps {features...} {target...}"
     )
     .run()
     .context("cannot list the dependencies")?;

@@ -8,7 +8,9 @@ use std::path::PathBuf;
 use clap::{Parser, Subcommand, ValueEnum};
 use connector_service::ServiceArgs;
 
-use crate::{demo::DemoArgs, environment};
+#[cfg(feature = "demo")]
+use crate::demo::DemoArgs;
+use crate::environment;
 
 /// Flyte connector server that runs tasks on Databricks.
 ///
@@ -34,11 +36,13 @@ pub enum Command {
     /// Test each of the connector's credentials at its workspace and print the results. Starts no run.
     Check,
     /// Run three tasks against a fake workspace inside this process. Needs no Databricks account.
+    #[cfg(feature = "demo")]
     // The flags of `serve` are global, so clap would list them all, although `demo` ignores them.
     #[command(override_help = DEMO_HELP)]
     Demo(DemoArgs),
 }
 
+#[cfg(feature = "demo")]
 const DEMO_HELP: &str = "\
 Run three tasks against a fake workspace inside this process. Needs no Databricks account.
 
@@ -184,6 +188,7 @@ mod tests {
         Args::command().debug_assert();
     }
 
+    #[cfg(feature = "demo")]
     #[test]
     fn demo_help_lists_exactly_its_own_flags() {
         let command = <DemoArgs as clap::Args>::augment_args(clap::Command::new("demo"));

@@ -6,7 +6,9 @@ use connector_service::{Failure, Server, ShutdownSignals, Telemetry, propagation
 use databricks_connector::TracePropagator;
 use tracing::{info, warn};
 
-use crate::{Args, Command, Config, Environment, check, connectors, demo, environment};
+#[cfg(feature = "demo")]
+use crate::demo;
+use crate::{Args, Command, Config, Environment, check, connectors, environment};
 
 /// Runs the subcommand to its end.
 ///
@@ -16,6 +18,7 @@ use crate::{Args, Command, Config, Environment, check, connectors, demo, environ
 pub fn run(args: Args, environment: &Environment) -> Result<(), Failure> {
     let runtime = tokio::runtime::Runtime::new().map_err(|error| Failure::new(&error))?;
     let result = match args.command {
+        #[cfg(feature = "demo")]
         Some(Command::Demo(demo)) => {
             runtime.block_on(demo::run(demo)).map_err(|error| Failure::new(error.as_ref()))
         }

@@ -11,6 +11,7 @@ mod check;
 pub mod cli;
 mod config;
 mod connectors;
+#[cfg(feature = "demo")]
 pub mod demo;
 mod environment;
 mod namespace_secrets;

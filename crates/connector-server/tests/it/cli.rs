@@ -200,11 +200,19 @@ fn version_and_help_are_printed_with_exit_code_0() {
         "--prometheus-port",
         "prometheus_port",
         "--modules",
-        "demo",
         "FLYTE_DATABRICKS_INSTANCE",
     ] {
         assert!(help_text.contains(word), "{word} is not in\n{help_text}");
     }
+    assert_eq!(help_text.contains("demo"), cfg!(feature = "demo"), "{help_text}");
+}
+
+#[cfg(not(feature = "demo"))]
+#[test]
+fn demo_is_rejected_by_a_binary_without_demo() {
+    let (code, line) = run_failing("demo", &[]);
+    assert_eq!(code, 64);
+    assert!(line.contains("unrecognized subcommand 'demo'"), "{line}");
 }
 
 #[cfg(not(feature = "otel"))]

@@ -18,6 +18,7 @@ mod check;
 mod cli;
 mod dashboards;
 mod databricks;
+#[cfg(feature = "demo")]
 mod demo;
 mod fault_matrix;
 #[path = "../../../../fixtures/requests.rs"]
