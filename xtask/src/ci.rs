@@ -143,7 +143,9 @@ fn no_emulator_without_demo(sh: &Shell) -> Result<()> {
     let server = ["--package", "connector-server", "--no-default-features"];
     let linked = cmd!(sh, "cargo tree {server...} --edges normal --prefix none").quiet().read()?;
     if linked.lines().any(|line| line.starts_with("databricks-emulator ")) {
-        bail!("databricks-emulator is linked without the feature `demo`; see `cargo tree --invert`");
+        bail!(
+            "databricks-emulator is linked without the feature `demo`; see `cargo tree --invert`"
+        );
     }
     Ok(())
 }

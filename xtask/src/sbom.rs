@@ -61,11 +61,10 @@ fn write(sh: &Shell, args: &Args) -> Result<PathBuf> {
         args.target.iter().flat_map(|triple| ["--target", triple.as_str()]).collect();
     let (features, target) = (features.as_slice(), target.as_slice());
     let tree = ["--edges", "normal", "--prefix", "none", "--format", "{p}", "--locked"];
-    let linked =
-        cmd!(sh, "cargo tree --package {SERVER} {features...} {target...} {tree...}")
-            .quiet()
-            .read()
-            .context("cannot list the dependencies; check the target and the features")?;
+    let linked = cmd!(sh, "cargo tree --package {SERVER} {features...} {target...} {tree...}")
+        .quiet()
+        .read()
+        .context("cannot list the dependencies; check the target and the features")?;
     // cargo-cyclonedx writes one document per binary beside each manifest.
     cmd!(
         sh,

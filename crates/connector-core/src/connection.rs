@@ -29,6 +29,13 @@ impl Connection {
         self
     }
 
+    /// Returns the connection with this configuration value.
+    #[must_use]
+    pub fn with_config(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        self.configs.insert(name.into(), value.into());
+        self
+    }
+
     /// Returns the secret with this name.
     pub fn secret(&self, name: &str) -> Option<&SecretString> {
         self.secrets.get(name)

@@ -12,6 +12,19 @@ use serde_json::{Map, Value};
 use crate::{Connection, Error, TaskType, value};
 
 /// Arguments of [`Connector::create`](crate::Connector::create).
+///
+/// The server makes one of each request. A test of a connector starts with [`new`](Self::new), or with a captured
+/// [`CreateTaskRequest`], and sets the fields that it needs:
+///
+/// ```
+/// use connector_core::{CreateContext, TaskType, serde_json::json};
+///
+/// let custom = json!({"seconds": 5}).as_object().cloned().unwrap_or_default();
+/// let mut cx = CreateContext::new(TaskType::new("sleep", 0)).with_custom(&custom);
+/// cx.output_prefix = "s3://bucket/run/a0/1".to_owned();
+/// assert_eq!(cx.custom()?["seconds"], 5);
+/// # Ok::<(), connector_core::Error>(())
+/// ```
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct CreateContext {
@@ -36,6 +49,32 @@ pub struct CreateContext {
 }
 
 impl CreateContext {
+    /// Creates the context of a task of this type that has nothing else: no `custom`, no inputs, no execution.
+    pub fn new(task_type: TaskType) -> Self {
+        let template = TaskTemplate {
+            r#type: task_type.name().to_owned(),
+            task_type_version: task_type.version(),
+            ..TaskTemplate::default()
+        };
+        let request =
+            CreateTaskRequest { template: Some(template), ..CreateTaskRequest::default() };
+        Self { task_type, ..Self::from(request) }
+    }
+
+    /// Returns the context with this `custom` section of the template.
+    #[must_use]
+    pub fn with_custom(mut self, custom: &Map<String, Value>) -> Self {
+        self.template.custom = Some(value::struct_from_json(custom));
+        self
+    }
+
+    /// Returns the context with this connection.
+    #[must_use]
+    pub fn with_connection(mut self, connection: Connection) -> Self {
+        self.connection = connection;
+        self
+    }
+
     /// Returns the context with this deadline.
     #[must_use]
     pub fn with_deadline(mut self, deadline: Option<Instant>) -> Self {

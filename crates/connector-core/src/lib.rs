@@ -43,7 +43,8 @@
 //!             .get("seconds")
 //!             .and_then(serde_json::Value::as_u64)
 //!             .ok_or_else(|| Error::invalid_task("the task has no `seconds`").with_hint("set `seconds` to a whole number"))?;
-//!         Ok(Nap { ends_at: SystemTime::now() + Duration::from_secs(seconds) })
+//!         let ends_at = SystemTime::now().checked_add(Duration::from_secs(seconds));
+//!         Ok(Nap { ends_at: ends_at.ok_or_else(|| Error::invalid_task("`seconds` is too large"))? })
 //!     }
 //!
 //!     async fn get(&self, _cx: CallContext, nap: Nap) -> Result<Resource, Error> {
@@ -87,7 +88,12 @@ pub mod testing;
 pub mod value;
 
 // Crates whose types appear in this API.
-pub use {flyteidl2, prometheus_client, prost_types, secrecy, serde_json};
+pub use {flyteidl2, prometheus_client, prost_types, secrecy, serde, serde_json};
+
+/// Compiles the examples in the README.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
 
 pub use connection::Connection;
 pub use connector::Connector;

@@ -116,6 +116,13 @@ impl Resource {
         self.links.push(LogLink { name: name.into(), uri: uri.into() });
         self
     }
+
+    /// Returns the resource with these outputs.
+    #[must_use]
+    pub fn with_outputs(mut self, outputs: Outputs) -> Self {
+        self.outputs = Some(outputs);
+        self
+    }
 }
 
 impl From<Resource> for flyteidl2::connector::Resource {

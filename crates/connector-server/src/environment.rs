@@ -3,11 +3,11 @@
 //! A variable is defined once, as a constant in this module, and used in [`crate::config`]. Variables that any connector
 //! server has belong to [`connector_service::args`].
 
-use std::{collections::BTreeMap, ffi::OsString, fmt, fmt::Write as _, path::PathBuf, sync::Arc};
+use std::{collections::BTreeMap, ffi::OsString, fmt, path::PathBuf, sync::Arc};
 
 use connector_service::{
     ConfigError,
-    args::{VARIABLES as SERVICE_VARIABLES, Variable, path, text},
+    args::{VARIABLES as SERVICE_VARIABLES, Variable, path, text, variables_help},
 };
 use secrecy::SecretString;
 
@@ -45,18 +45,13 @@ connector_service::variables! {
     S3_SECRET_ACCESS_KEY = "FLYTE_AWS_SECRET_ACCESS_KEY", "secret access key for this store";
 }
 
-fn all_variables() -> impl Iterator<Item = Variable> {
-    VARIABLES.iter().chain(SERVICE_VARIABLES).copied()
+fn all_variables() -> impl Iterator<Item = &'static Variable> {
+    VARIABLES.iter().chain(SERVICE_VARIABLES)
 }
 
 /// Returns the section of `--help` that lists all variables.
 pub(crate) fn help() -> String {
-    let mut help = "Environment:\n".to_owned();
-    for Variable { name, help: text } in all_variables() {
-        // Writing to a String cannot fail.
-        let _never = writeln!(help, "  {name}\n          {text}");
-    }
-    help
+    variables_help(all_variables())
 }
 
 /// Looks up a variable by name.

@@ -5,7 +5,7 @@
 //!
 //! clap does not read the variables: an empty one counts as unset, and tests inject their own.
 
-use std::{ffi::OsString, path::PathBuf};
+use std::{ffi::OsString, fmt::Write as _, path::PathBuf};
 
 use clap::ValueEnum;
 
@@ -20,6 +20,7 @@ pub use transport::TransportArgs;
 /// The generic flags of a connector server. Flags win over environment variables.
 #[derive(Debug, Clone, clap::Args)]
 #[command(next_help_heading = "Server")]
+#[non_exhaustive]
 pub struct ServiceArgs {
     /// Port for gRPC.
     #[arg(long, value_name = "PORT", default_value_t = 8000, global = true)]
@@ -122,6 +123,32 @@ variables! {
     LOG_FORMAT = "LOG_FORMAT", "human or json; --log-format wins";
     LOG_LEVEL = "LOG_LEVEL", "as in Python, a name or a number, such as WARNING or 30 [default: INFO]";
     RUST_LOG = "RUST_LOG", "tracing filter; wins over LOG_LEVEL";
+}
+
+/// Returns a section of `--help` that lists variables: the program's own, and [`VARIABLES`].
+///
+/// ```
+/// use connector_service::args::{VARIABLES, variables_help};
+///
+/// connector_service::variables! {
+///     /// The variables of this program.
+///     OWN;
+///     REGION = "MY_CONNECTOR_REGION", "region of the jobs";
+/// }
+///
+/// #[derive(clap::Parser)]
+/// #[command(after_help = variables_help(OWN.iter().chain(VARIABLES)))]
+/// struct Args {}
+/// # assert!(variables_help(OWN).contains("  MY_CONNECTOR_REGION\n          region of the jobs\n"));
+/// # assert_eq!(REGION.name, "MY_CONNECTOR_REGION");
+/// ```
+pub fn variables_help<'a>(variables: impl IntoIterator<Item = &'a Variable>) -> String {
+    let mut help = "Environment:\n".to_owned();
+    for Variable { name, help: text } in variables {
+        // Writing to a String cannot fail.
+        let _never = writeln!(help, "  {name}\n          {text}");
+    }
+    help
 }
 
 /// Reads a text variable, trimmed. None if unset or blank.

@@ -67,6 +67,9 @@ mod telemetry;
 mod traces;
 mod transport;
 
+// Crates whose types appear in this API.
+pub use {clap, connector_core, tonic};
+
 pub use args::{LogFormat, ServiceArgs};
 pub use config::{LogConfig, ServiceConfig};
 pub use config_error::ConfigError;
@@ -79,3 +82,8 @@ pub use status::code_name;
 pub use telemetry::Telemetry;
 pub use traces::propagation_headers;
 pub use transport::{Callers, HealthAccess, Limits, Tls, TlsFiles};
+
+/// Compiles the examples in the README.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -1,6 +1,7 @@
 //! The server: binds the listeners, assembles the services, and shuts down gracefully.
 
 use std::{
+    error::Error as StdError,
     net::SocketAddr,
     pin::{Pin, pin},
     sync::Arc,
@@ -62,7 +63,7 @@ pub struct ServerBuilder {
 pub enum ServeError {
     /// The descriptors for reflection are inconsistent, which is a bug.
     #[error("the reflection service cannot be built")]
-    Reflection(#[source] tonic_reflection::server::Error),
+    Reflection(#[source] Box<dyn StdError + Send + Sync>),
 }
 
 impl ServerBuilder {
@@ -312,8 +313,12 @@ fn routes(calls: Calls, config: &ServiceConfig) -> Result<Routes, ServeError> {
         return Ok(routes);
     }
     Ok(routes
-        .add_service(reflection().build_v1().map_err(ServeError::Reflection)?)
-        .add_service(reflection().build_v1alpha().map_err(ServeError::Reflection)?))
+        .add_service(reflection().build_v1().map_err(inconsistent)?)
+        .add_service(reflection().build_v1alpha().map_err(inconsistent)?))
+}
+
+fn inconsistent(error: tonic_reflection::server::Error) -> ServeError {
+    ServeError::Reflection(error.into())
 }
 
 async fn sleep_if(time: Option<Duration>) {

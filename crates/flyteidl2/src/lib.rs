@@ -11,15 +11,25 @@
 //!
 //! ```
 //! use flyteidl2::connector::{CreateTaskRequest, TaskCategory};
-//! use prost::Message as _;
+//! use flyteidl2::prost::{DecodeError, Message as _};
 //!
 //! let bytes = TaskCategory { name: "databricks".into(), version: 0 }.encode_to_vec();
 //! assert_eq!(TaskCategory::decode(bytes.as_slice())?.name, "databricks");
 //! assert!(CreateTaskRequest::default().template.is_none());
-//! # Ok::<(), prost::DecodeError>(())
+//! # Ok::<(), DecodeError>(())
 //! ```
 
 #![forbid(unsafe_code)]
+
+// Crates whose types appear in this API.
+#[cfg(any(feature = "client", feature = "server"))]
+pub use tonic;
+pub use {prost, prost_types};
+
+/// Compiles the examples in the README.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
 
 mod connection;
 

@@ -24,10 +24,18 @@ mod url;
 
 use std::time::Duration;
 
+// Crates whose types appear in this API.
+pub use {flyteidl2, secrecy, tracing};
+
 pub use error::{StorageError, StorageFuture};
 pub use log_files::{LogFile, LogStorage, S3Folder};
 pub use object_stores::ObjectStores;
 pub use task_files::{TaskStorage, inputs_url, outputs_exist, read_error, span, write_inputs};
+
+/// Compiles the examples in the README.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
 
 /// Bounds every operation of [`ObjectStores`] except listing.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(2);

@@ -195,13 +195,9 @@ fn version_and_help_are_printed_with_exit_code_0() {
     let help = command("--help", &[]).output().unwrap();
     let help_text = String::from_utf8(help.stdout).unwrap();
     assert_eq!(help.status.code(), Some(0));
-    for word in [
-        "--port",
-        "--prometheus-port",
-        "prometheus_port",
-        "--modules",
-        "FLYTE_DATABRICKS_INSTANCE",
-    ] {
+    for word in
+        ["--port", "--prometheus-port", "prometheus_port", "--modules", "FLYTE_DATABRICKS_INSTANCE"]
+    {
         assert!(help_text.contains(word), "{word} is not in\n{help_text}");
     }
     assert_eq!(help_text.contains("demo"), cfg!(feature = "demo"), "{help_text}");

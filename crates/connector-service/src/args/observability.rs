@@ -3,6 +3,7 @@
 /// Flags of the HTTP port's pages.
 #[derive(Debug, Clone, clap::Args)]
 #[command(next_help_heading = "Observability")]
+#[non_exhaustive]
 pub struct ObservabilityArgs {
     /// Serve /status on the Prometheus port: the state of each connector, as JSON
     /// [env: `FLYTE_CONNECTOR_STATUS`].

@@ -7,6 +7,7 @@ use crate::transport::HealthAccess;
 /// Flags of the gRPC port: TLS, authorization and limits.
 #[derive(Debug, Clone, clap::Args)]
 #[command(next_help_heading = "TLS, authorization and limits of the gRPC port")]
+#[non_exhaustive]
 pub struct TransportArgs {
     /// Serve gRPC over TLS with this certificate chain, a PEM file [env: `FLYTE_CONNECTOR_TLS_CERT`].
     ///
