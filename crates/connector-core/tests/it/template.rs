@@ -6,7 +6,7 @@ use connector_core::{
         task::{Inputs, NamedLiteral},
     },
     prost_types::Duration,
-    template::{Segment, Template, Variables},
+    template::{Reference, Segment, Template, Variables},
 };
 use proptest::prelude::*;
 
@@ -25,7 +25,7 @@ fn known() -> Variables {
 }
 
 fn names(text: &str) -> Vec<&str> {
-    Template::parse(text).references().map(|reference| reference.name()).collect()
+    Template::parse(text).references().map(Reference::name).collect()
 }
 
 fn primitive(value: primitive::Value) -> Literal {

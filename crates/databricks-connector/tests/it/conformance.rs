@@ -81,9 +81,11 @@ impl Backend for Workspace {
             Fault::Hang => CallFault::DelayBefore(Duration::from_hours(1)),
             other => panic!("no rule for {other:?}"),
         });
-        let rules = fault.map(|fault| FaultRule::on_calls(Calls::any(), When::Always(fault)));
+        let rule = fault.map(|fault| FaultRule::on_calls(Calls::any(), When::Always(fault)));
         self.emulator.set_faults(FaultPlan::default());
-        rules.into_iter().for_each(|rule| self.emulator.inject(rule));
+        if let Some(rule) = rule {
+            self.emulator.inject(rule);
+        }
     }
 
     fn end_jobs(&self, end: JobEnd) {
