@@ -17,15 +17,14 @@ use crate::{Args, Command, Config, Environment, check, connectors, environment};
 /// [`Failure`], which has the error line and the exit code.
 pub fn run(args: Args, environment: &Environment) -> Result<(), Failure> {
     let runtime = tokio::runtime::Runtime::new().map_err(|error| Failure::new(&error))?;
-    let result = match args.command {
+    let Args { serve: flags, command } = args;
+    let result = match command {
         #[cfg(feature = "demo")]
         Some(Command::Demo(demo)) => {
             runtime.block_on(demo::run(demo)).map_err(|error| Failure::new(error.as_ref()))
         }
-        Some(Command::Check) => runtime.block_on(check(Config::new(&args.serve, environment)?)),
-        Some(Command::Serve) | None => {
-            runtime.block_on(serve(Config::new(&args.serve, environment)?))
-        }
+        Some(Command::Check) => runtime.block_on(check(Config::new(&flags, environment)?)),
+        Some(Command::Serve) | None => runtime.block_on(serve(Config::new(&flags, environment)?)),
     };
     // Does not wait for blocking tasks, such as a DNS lookup.
     runtime.shutdown_background();
