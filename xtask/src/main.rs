@@ -13,8 +13,10 @@ mod fuzz;
 mod interop;
 mod kubernetes;
 mod nightly;
+mod package;
 mod prometheus;
 mod sbom;
+mod semver;
 mod soak;
 mod tidy;
 mod tools;
@@ -43,6 +45,8 @@ enum Command {
     Interop(interop::Args),
     /// Runs the slow checks and those that need more than Rust.
     Nightly(nightly::Args),
+    /// Builds each published crate from its package. Uploads nothing.
+    Package,
     /// Writes the server's software bill of materials in CycloneDX format.
     Sbom(sbom::Args),
     /// Runs thousands of tasks while servers are killed and the emulator injects faults.
@@ -71,6 +75,7 @@ fn run(command: Command) -> Result<()> {
         Command::Codegen(args) => codegen::run(&sh, &args),
         Command::Interop(args) => interop::run(&sh, &args),
         Command::Nightly(args) => nightly::run(&sh, &args),
+        Command::Package => package::run(&sh),
         Command::Sbom(args) => sbom::run(&sh, &args),
         Command::Soak(args) => soak::run(&sh, &args),
         Command::Tidy => tidy::run(&sh),

@@ -3,7 +3,7 @@
 use crate::{
     fuzz,
     interop::{self, object_stores, s3_logs, supply_chain},
-    kubernetes, prometheus, soak,
+    kubernetes, package, prometheus, semver, soak,
 };
 use anyhow::{Result, bail};
 use std::time::Instant;
@@ -12,11 +12,13 @@ use xshell::Shell;
 /// A part's name, and the function that runs it and returns a summary.
 type Part = (&'static str, fn(&Shell) -> Result<String>);
 
-const PARTS: [Part; 9] = [
+const PARTS: [Part; 11] = [
     ("interop", interop::run_full),
     ("stores", object_stores::run),
     ("s3-logs", s3_logs::run),
     ("supply", supply_chain::run),
+    ("package", package::run_part),
+    ("semver", semver::run),
     ("kubernetes", kubernetes::run),
     ("prometheus", prometheus::run),
     ("soak", soak::run_large),

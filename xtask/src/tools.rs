@@ -10,6 +10,7 @@ pub(crate) const FOLDER: &str = ".tools";
 const CARGO_CYCLONEDX: &str = "0.5.9";
 const CARGO_DENY: &str = "0.20.2";
 const CARGO_FUZZ: &str = "0.13.2";
+const CARGO_SEMVER_CHECKS: &str = "0.51.0";
 /// A grpcurl built by Go reports its version as "dev build", so the version is in the directory name.
 const GRPCURL: &str = "v1.9.3";
 const KUBE_APISERVER: &str = "1.34.2";
@@ -49,6 +50,12 @@ pub(crate) fn cargo_fuzz(sh: &Shell, target: &Path) -> Result<PathBuf> {
     built_by_cargo(sh, target, "cargo-fuzz", CARGO_FUZZ, &["--version"])
 }
 
+/// Returns the path of `cargo-semver-checks`, and builds it first if needed.
+pub(crate) fn cargo_semver_checks(sh: &Shell, target: &Path) -> Result<PathBuf> {
+    let version_args = ["semver-checks", "--version"];
+    built_by_cargo(sh, target, "cargo-semver-checks", CARGO_SEMVER_CHECKS, &version_args)
+}
+
 fn built_by_cargo(
     sh: &Shell,
     target: &Path,
@@ -64,7 +71,7 @@ fn built_by_cargo(
             return Ok(program);
         }
     }
-    println!("{wanted} is not installed: building it into {FOLDER}/ once, about a minute");
+    println!("{wanted} is not installed: building it into {FOLDER}/ once, one minute to ten");
     let built = target.join("tools");
     cmd!(
         sh,

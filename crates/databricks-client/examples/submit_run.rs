@@ -8,18 +8,8 @@ use std::{error::Error, io::Write as _, time::Duration};
 
 use databricks_client::{
     ClientPool, Credentials, Host,
-    jobs::{LifeCycleState, LifecycleStateV2, Run, Submission},
+    jobs::{Submission, WaitForEnd},
 };
-
-/// Returns the state of a run, in its current form if that is known, else in its legacy form.
-fn state_of(run: &Run) -> &str {
-    let current = run.status.as_ref().and_then(|status| status.state.as_ref());
-    let legacy = run.state.as_ref().and_then(|state| state.life_cycle_state.as_ref());
-    current
-        .map(LifecycleStateV2::as_str)
-        .or(legacy.map(LifeCycleState::as_str))
-        .unwrap_or("unknown")
-}
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
@@ -38,14 +28,11 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let run_id = client.submit_run(&submission).await?;
 
     let mut out = std::io::stdout().lock();
-    let run = loop {
-        let run = client.get_run(run_id).await?;
-        writeln!(out, "run {run_id}: {}", state_of(&run))?;
-        if run.has_ended() {
-            break run;
-        }
-        tokio::time::sleep(Duration::from_secs(10)).await;
-    };
+    writeln!(out, "submitted run {run_id}")?;
+    let run = client.wait_for_end(run_id, WaitForEnd::within(Duration::from_hours(2))).await?;
+    if let Some(outcome) = run.outcome() {
+        writeln!(out, "run {run_id} ended: {outcome:?}")?;
+    }
 
     for task in run.latest_attempts() {
         let Some(task_run_id) = task.run_id else { continue };

@@ -18,6 +18,7 @@ pub mod jobs;
 mod json;
 mod not_found;
 mod open_enum;
+mod pages;
 mod run_id;
 pub mod statements;
 pub mod volumes;

@@ -1,5 +1,6 @@
-//! A client for the REST APIs of a Databricks workspace: jobs, clusters, DBFS, volumes, workspace files and
-//! [SQL statements](statements).
+#![doc = include_str!("../README.md")]
+//!
+//! # Structure
 //!
 //! A [`ClientPool`] owns the connections and the state of each host. A [`Client`] calls one host with one
 //! [`Credentials`]. Each call retries transient failures within its [`RetryPolicy`] and the caller's deadline. An
@@ -8,21 +9,6 @@
 //! Calls that share a host and a credential share a rate limit ([`RateLimitPolicy`]). Each host has a circuit breaker:
 //! after ten consecutive failures, calls fail without a request for two seconds. [`ClientPool::snapshots`] returns the
 //! current state of each host, and an [`Observer`] receives an event for each request.
-//!
-//! ```no_run
-//! use databricks_client::{ClientPool, Credentials, Host, jobs::Submission};
-//! # async fn example(token: secrecy::SecretString, body: serde_json::Map<String, serde_json::Value>)
-//! # -> Result<(), Box<dyn std::error::Error>> {
-//! let pool = ClientPool::builder().product("my-program", "1.0.0").build()?;
-//! let host = Host::parse("dbc-1234.cloud.databricks.com")?;
-//! let client = pool.client(&host, Credentials::personal_access_token("my token", token));
-//! // The token makes a resend safe. Databricks returns the existing run for a token that it has seen before, so use a
-//! // new one for each run.
-//! let submission = Submission::new(body).with_random_idempotency_token();
-//! let run_id = client.submit_run(&submission).await?;
-//! let run = client.get_run(run_id).await?;
-//! # Ok(()) }
-//! ```
 //!
 //! # Modules
 //!
@@ -67,3 +53,9 @@ pub use error::{Error, ErrorKind, error_chain};
 pub use host::{Host, HostError, HostNotAllowed, HostPattern, HostPolicy, InvalidHostPattern};
 pub use pool::{ClientPool, ClientPoolBuilder};
 pub use settings::JobsApiVersion;
+
+// Types of other crates in public signatures.
+pub use bytes::Bytes;
+pub use futures_util::Stream;
+pub use secrecy::{self, SecretString};
+pub use serde_json;

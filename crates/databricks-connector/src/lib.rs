@@ -1,6 +1,8 @@
-//! The Databricks connector: runs Flyte tasks as Databricks job runs.
+#![doc = include_str!("../README.md")]
 //!
-//! It translates between the two vocabularies and has no transport.
+//! # Modules
+//!
+//! The connector translates between the two vocabularies and has no transport.
 //!
 //! - [`connector`] implements [`connector_core::Connector`]; [`context`] is the shared state, and resolves the host,
 //!   credential and client of a call.
@@ -9,19 +11,6 @@
 //! - The nouns: [`config`] is what the operator sets, [`task`] what the user wrote, [`run_meta`] what Flyte stores between
 //!   calls, [`phase`] the phase of a run, [`credentials`] the credential of a call, [`telemetry`] metrics and log
 //!   fields. Nouns depend neither on `context` nor on verbs.
-//!
-//! ```
-//! use connector_core::Registry;
-//! use databricks_connector::{Config, DatabricksConnector};
-//!
-//! let connector = DatabricksConnector::new(Config {
-//!     instance: Some("dbc-1234.cloud.databricks.com".to_owned()),
-//!     ..Config::default()
-//! })?;
-//! let registry = Registry::builder().register(connector).build()?;
-//! assert_eq!(registry.connectors()[0].name(), "Databricks Connector");
-//! # Ok::<(), Box<dyn std::error::Error>>(())
-//! ```
 
 #![forbid(unsafe_code)]
 #![expect(

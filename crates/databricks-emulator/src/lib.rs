@@ -1,35 +1,11 @@
-//! A fake Databricks workspace, for tests, demos and CI.
+#![doc = include_str!("../README.md")]
+//!
+//! # Behaviour
 //!
 //! An [`Emulator`] listens on 127.0.0.1: on one port in plain HTTP, on another in HTTPS with a certificate that it
 //! generates at every start. A submitted run moves through the steps of its [`Script`], and every endpoint responds as the
 //! real service does, as far as that is known. The facts are those of `docs/reference/databricks-api.md`; assumptions are
 //! listed [below](#assumptions-and-simplifications).
-//!
-//! ```
-//! use databricks_emulator::{Emulator, Script};
-//!
-//! # #[tokio::main]
-//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! let emulator = Emulator::builder().token("dapi-test").start().await?;
-//! emulator.set_script("nightly", Script::failed("ValueError: no such table", "Traceback …"));
-//!
-//! // Point a client at emulator.http_url(), or at emulator.https_host() with emulator.certificate_pem() as its root.
-//! let response = reqwest::Client::builder().no_proxy().build()?
-//!     .post(format!("{}/api/2.2/jobs/runs/submit", emulator.http_url()))
-//!     .bearer_auth("dapi-test")
-//!     .json(&serde_json::json!({
-//!         "run_name": "nightly",
-//!         "tasks": [{"task_key": "main",
-//!                    "existing_cluster_id": "0801-120000-abcdefgh",
-//!                    "spark_python_task": {"python_file": "dbfs:/etl.py"}}]
-//!     }))
-//!     .send().await?;
-//! assert_eq!(response.status(), 200);
-//! assert_eq!(emulator.runs()[0].life_cycle, "QUEUED");
-//! emulator.shutdown().await;
-//! # Ok(())
-//! # }
-//! ```
 //!
 //! Tests in other languages start the `databricks-emulator` program (see its `--help`) and use the
 //! [admin API](#admin-api).
@@ -154,7 +130,6 @@ mod storage;
 
 pub use api::endpoint::{ApiVersion, Endpoint};
 pub use api::request_log::{RecordedAuthorization, RecordedRequest};
-pub use axum::http::HeaderValue;
 pub use builder::{DEFAULT_TOKEN, EmulatorBuilder};
 pub use emulator::Emulator;
 pub use faults::{
@@ -169,3 +144,7 @@ pub use jobs::script::{
 };
 pub use sql::{StatementOutcome, StatementRows, StatementScript, StatementSummary};
 pub use start_error::StartError;
+
+// Types of other crates in public signatures.
+pub use axum::http::HeaderValue;
+pub use serde_json;

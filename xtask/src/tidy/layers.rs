@@ -24,6 +24,7 @@ use std::{collections::BTreeSet, path::Path};
 /// A crate of the workspace, reduced to what the rules check.
 #[derive(Debug, Default)]
 pub(super) struct Package {
+    /// The name of its directory: a package can have another name on crates.io.
     pub(super) name: String,
     /// Directory of its manifest, relative to the root, without a trailing slash.
     pub(super) folder: String,
@@ -36,6 +37,7 @@ pub(super) struct Package {
 /// A normal or build dependency.
 #[derive(Debug)]
 pub(super) struct Dependency {
+    /// The name of the directory of a crate of this workspace, else the name of the package.
     pub(super) name: String,
     pub(super) features: Vec<String>,
 }
@@ -115,7 +117,7 @@ pub(super) fn packages(root: &Path) -> Result<Vec<Package>> {
         let folder =
             package.manifest_path.parent().context("a manifest has no parent directory")?;
         let mut found = Package {
-            name: package.name.to_string(),
+            name: folder.file_name().unwrap_or_default().to_owned(),
             folder: from_root(folder.as_std_path()),
             ..Package::default()
         };
@@ -125,7 +127,10 @@ pub(super) fn packages(root: &Path) -> Result<Vec<Package>> {
             .filter(|dependency| dependency.kind != DependencyKind::Development)
         {
             found.dependencies.push(Dependency {
-                name: dependency.name.clone(),
+                name: match dependency.path.as_ref().and_then(|path| path.file_name()) {
+                    Some(folder) => folder.to_owned(),
+                    None => dependency.name.clone(),
+                },
                 features: dependency.features.clone(),
             });
         }

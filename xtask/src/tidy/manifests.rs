@@ -1,9 +1,17 @@
-//! Checks that manifests inherit lints, metadata and dependency versions from the workspace.
+//! Checks that manifests inherit lints, metadata and dependency versions from the workspace, and that published crates
+//! describe themselves for crates.io.
 
 use super::{Tree, Violation};
 
-const INHERITED: [&str; 6] =
-    ["version", "edition", "rust-version", "license", "repository", "publish"];
+const INHERITED: [&str; 5] = ["version", "edition", "rust-version", "license", "repository"];
+
+/// The keys of a published crate, and the beginnings of their values.
+const PUBLISHED: [(&str, &str); 4] = [
+    ("readme", "\"README.md\""),
+    ("keywords", "[\""),
+    ("categories", "[\""),
+    ("include.workspace", "true"),
+];
 
 pub(super) fn check(tree: &Tree) -> Vec<Violation> {
     let mut found = Vec::new();
@@ -40,11 +48,32 @@ fn check_manifest(path: &str, folder: &str, text: &str) -> Vec<Violation> {
             ));
         }
     }
-    let name = folder.rsplit('/').next().unwrap_or(folder);
-    if !has("package", &format!("name = \"{name}\"")) {
+    if has("package", "publish = true") {
+        for (key, value) in PUBLISHED {
+            let expected = format!("{key} = {value}");
+            let is_set = |line: &Line<'_>| {
+                line.section == "package" && line.text.starts_with(expected.as_str())
+            };
+            if !lines.iter().any(is_set) {
+                found.push(violation(
+                    format!("a published crate has no `{key}`"),
+                    format!("add `{expected}…` to [package]"),
+                ));
+            }
+        }
+    } else if !has("package", "publish.workspace = true") {
         found.push(violation(
-            "the package name differs from its directory".to_owned(),
-            format!("write `name = \"{name}\"`"),
+            "`publish` is neither inherited nor true".to_owned(),
+            "add `publish.workspace = true` to [package]".to_owned(),
+        ));
+    }
+    let name = folder.rsplit('/').next().unwrap_or(folder);
+    let expected = format!("name = \"{name}\"");
+    // A package whose name is taken on crates.io has another one; its library does not.
+    if !has("package", &expected) && !has("lib", &expected) {
+        found.push(violation(
+            "the names of package and library differ from the directory".to_owned(),
+            format!("write `{expected}`"),
         ));
     }
     if !lines
@@ -159,7 +188,31 @@ name = "it"
         check_changed(
             "name = \"a\"",
             "name = \"b\"",
-            "the package name differs from its directory",
+            "the names of package and library differ from the directory",
         );
+    }
+
+    #[test]
+    fn package_with_another_name_keeps_the_name_of_its_library() {
+        let renamed = GOOD.replace("name = \"a\"", "name = \"b\"");
+        let renamed = renamed.replace("[lints]", "[lib]\nname = \"a\"\n\n[lints]");
+        assert_eq!(check(&tree_of(&[("crates/a/Cargo.toml", &renamed)])), []);
+    }
+
+    #[test]
+    fn published_crate_describes_itself() {
+        let private = "publish.workspace = true";
+        check_changed(private, "", "`publish` is neither inherited nor true");
+        let complete = "publish = true\nreadme = \"README.md\"\nkeywords = [\"k\"]\ncategories = [\"c\"]\ninclude.workspace = true";
+        let published = GOOD.replace(private, complete);
+        assert_eq!(check(&tree_of(&[("crates/a/Cargo.toml", &published)])), []);
+        for key in ["readme", "keywords", "categories", "include.workspace"] {
+            let missing: String = complete
+                .lines()
+                .filter(|line| !line.starts_with(key))
+                .map(|line| format!("{line}\n"))
+                .collect();
+            check_changed(private, &missing, &format!("a published crate has no `{key}`"));
+        }
     }
 }

@@ -6,13 +6,11 @@ use prost_types::{Struct, Value, value::Kind};
 
 /// A new cluster, and no token; from a running Flyte 2 backend (flyte-contract.md#observed-backend).
 pub(super) const FIRST_ATTEMPT: &[u8] =
-    include_bytes!("../../../../fixtures/requests/40_executor_first_attempt.create.pb");
+    include_bytes!("requests/40_executor_first_attempt.create.pb");
 /// A new cluster, and the task's own token.
-pub(super) const NEW_CLUSTER: &[u8] =
-    include_bytes!("../../../../fixtures/requests/01_new_cluster.create.pb");
+pub(super) const NEW_CLUSTER: &[u8] = include_bytes!("requests/01_new_cluster.create.pb");
 /// An existing cluster, and the task's own token.
-pub(super) const EXISTING_CLUSTER: &[u8] =
-    include_bytes!("../../../../fixtures/requests/02_existing_cluster.create.pb");
+pub(super) const EXISTING_CLUSTER: &[u8] = include_bytes!("requests/02_existing_cluster.create.pb");
 
 /// The key of the task's own token in the connection's secrets.
 const TOKEN_SECRET: &str = "databricks_token";

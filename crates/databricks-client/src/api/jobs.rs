@@ -8,6 +8,7 @@ mod run;
 mod sql_output;
 mod state;
 mod submit;
+mod wait;
 
 pub use list::{ListRuns, RunsPage};
 pub use outcome::Outcome;
@@ -23,10 +24,14 @@ pub use state::{
     TerminationCode, TerminationDetails, TerminationType,
 };
 pub use submit::Submission;
+pub use wait::WaitForEnd;
+
+use futures_util::{Stream, StreamExt as _, TryStreamExt as _, stream};
 use submit::Submitted;
 
 use crate::{
     Client, Error, RunId,
+    api::pages::pages,
     http::request::{Endpoint, Request},
 };
 
@@ -59,27 +64,27 @@ impl Client {
     ///
     /// See [`ErrorKind`](crate::ErrorKind). `RunNotFound` if the workspace reports that the run does not exist.
     pub async fn get_run(&self, run_id: RunId) -> Result<Run, Error> {
-        let mut query = vec![("run_id", run_id.to_string())];
-        let mut run = self.get_run_page(&query).await?;
-        for _ in 1..MAX_RUN_PAGES {
-            let Some(token) = run.next_page_token.take().filter(|token| !token.is_empty()) else {
-                break;
-            };
-            query.truncate(1);
-            query.push(("page_token", token));
-            let page = self.get_run_page(&query).await?;
-            run.iterations.extend(page.iterations);
-            // A for-each run has pages of iterations, and repeats its only task on each (databricks-api.md#runs-get).
-            if run.iterations.is_empty() {
-                run.tasks.extend(page.tasks);
-            }
-            run.next_page_token = page.next_page_token;
-        }
-        Ok(run)
+        let mut pages = self.run_pages(run_id);
+        let first = pages.try_next().await?.unwrap_or_default();
+        run::join(first, pages).await
     }
 
-    async fn get_run_page(&self, query: &[(&'static str, String)]) -> Result<Run, Error> {
-        self.call(&Request::get(Endpoint::Jobs("runs/get"), query).for_run()).await
+    /// Returns the pages of a run, each with the run and 100 of its tasks or iterations, as they are read. Ends at the
+    /// first error, and after more pages than a run can have.
+    pub fn run_pages(
+        &self,
+        run_id: RunId,
+    ) -> impl Stream<Item = Result<Run, Error>> + Send + Unpin + use<> {
+        let client = self.clone();
+        let read = move |token: Option<String>| {
+            let client = client.clone();
+            async move {
+                let mut query = vec![("run_id", run_id.to_string())];
+                query.extend(token.map(|token| ("page_token", token)));
+                client.call(&Request::get(Endpoint::Jobs("runs/get"), &query).for_run()).await
+            }
+        };
+        Box::pin(pages(None, read).take(MAX_RUN_PAGES))
     }
 
     /// Returns the output of a task run. Databricks rejects the id of a whole run (databricks-api.md#runs-get-output).
@@ -103,5 +108,36 @@ impl Client {
     /// Returns one page of runs, the latest first.
     pub async fn list_runs(&self, list: &ListRuns) -> Result<RunsPage, Error> {
         self.call(&Request::get(Endpoint::Jobs("runs/list"), &list.query())).await
+    }
+
+    /// Returns the runs of all pages, the latest first. A page is read when its first run is asked for. Ends at the first
+    /// error.
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// use databricks_client::{Client, Error, jobs::{ListRuns, Run}};
+    /// use futures_util::{StreamExt, TryStreamExt};
+    ///
+    /// async fn active(client: &Client) -> Result<Vec<Run>, Error> {
+    ///     let filter = ListRuns { active_only: true, ..ListRuns::default() };
+    ///     client.runs(filter).take(1_000).try_collect().await
+    /// }
+    /// ```
+    pub fn runs(
+        &self,
+        list: ListRuns,
+    ) -> impl Stream<Item = Result<Run, Error>> + Send + Unpin + use<> {
+        let client = self.clone();
+        let first = list.page_token.clone();
+        let read = move |page_token: Option<String>| {
+            let (client, list) = (client.clone(), ListRuns { page_token, ..list.clone() });
+            async move { client.list_runs(&list).await }
+        };
+        Box::pin(
+            pages(first, read)
+                .map_ok(|page: RunsPage| stream::iter(page.runs.into_iter().map(Ok)))
+                .try_flatten(),
+        )
     }
 }

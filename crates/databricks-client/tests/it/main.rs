@@ -22,6 +22,7 @@ mod rate_limit;
 mod raw_server;
 mod redaction;
 mod retry;
+mod runs;
 mod statements;
 mod storage;
 mod tls;

@@ -1,10 +1,10 @@
-//! Fault plans and rules in JSON.
+//! Fault plans and rules in JSON: flags, the admin API and `Deserialize` share one parser.
 
 use super::fault::{ConnectionFault, RunFault};
 use super::rule::{FaultRule, Probability, RunCall, RunFilter, Target, When};
 use crate::api::endpoint::Endpoint;
-use serde::Deserialize;
-use serde::de::DeserializeOwned;
+use serde::de::{self, DeserializeOwned};
+use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 use std::collections::BTreeSet;
 use std::num::NonZeroU32;
@@ -59,20 +59,35 @@ impl FromStr for FaultPlan {
     type Err = FaultPlanError;
 
     fn from_str(text: &str) -> Result<Self, FaultPlanError> {
-        #[derive(Deserialize)]
-        #[serde(deny_unknown_fields)]
-        struct Form {
-            #[serde(default)]
-            seed: u64,
-            #[serde(default)]
-            rules: Vec<Value>,
-        }
-        let form: Form = serde_json::from_str(text)
-            .map_err(|error| FaultPlanError::new("the plan", error.to_string()))?;
+        serde_json::from_str::<PlanForm>(text)
+            .map_err(|error| FaultPlanError::new("the plan", error.to_string()))?
+            .try_into()
+    }
+}
+
+impl<'de> Deserialize<'de> for FaultPlan {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        PlanForm::deserialize(deserializer)?.try_into().map_err(de::Error::custom)
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct PlanForm {
+    #[serde(default)]
+    seed: u64,
+    #[serde(default)]
+    rules: Vec<Value>,
+}
+
+impl TryFrom<PlanForm> for FaultPlan {
+    type Error = FaultPlanError;
+
+    fn try_from(form: PlanForm) -> Result<Self, FaultPlanError> {
         let rules = form.rules.into_iter().enumerate().map(|(index, rule)| {
             let path = format!("rules[{index}]");
-            let form = read(rule, &path)?;
-            parse_rule(form).map_err(|error| error.below(&path))
+            let form: RuleForm = read(rule, &path)?;
+            FaultRule::try_from(form).map_err(|error| error.below(&path))
         });
         Ok(Self { seed: form.seed, rules: rules.collect::<Result<_, _>>()? })
     }
@@ -84,7 +99,13 @@ impl FromStr for FaultRule {
     fn from_str(text: &str) -> Result<Self, FaultPlanError> {
         let form: RuleForm = serde_json::from_str(text)
             .map_err(|error| FaultPlanError::new("the rule", error.to_string()))?;
-        parse_rule(form).map_err(|error| error.below("the rule"))
+        Self::try_from(form).map_err(|error| error.below("the rule"))
+    }
+}
+
+impl<'de> Deserialize<'de> for FaultRule {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        RuleForm::deserialize(deserializer)?.try_into().map_err(de::Error::custom)
     }
 }
 
@@ -101,39 +122,42 @@ struct RuleForm {
     fault: Option<Value>,
 }
 
-fn parse_rule(form: RuleForm) -> Result<FaultRule, FaultPlanError> {
-    let runs = match (&form.run_name, form.run_id) {
-        (None, None) => RunFilter::Any,
-        (Some(name), None) => RunFilter::Name(name.clone()),
-        (None, Some(id)) => RunFilter::Id(id),
-        (Some(_), Some(_)) => {
-            let reason = "run_name and run_id are mutually exclusive";
-            return Err(FaultPlanError::new("run_id", reason));
-        }
-    };
-    let name = form.name.clone();
-    let endpoints: BTreeSet<Endpoint> = match &form.on {
-        Value::String(on) if on == "connections" => {
-            let path = match runs {
-                RunFilter::Any => {
-                    let target = Target::Connections(when(form, read::<ConnectionFault>)?);
-                    return Ok(FaultRule { name, target });
-                }
-                RunFilter::Name(_) => "run_name",
-                RunFilter::Id(_) => "run_id",
-            };
-            return Err(FaultPlanError::new(path, "a connection has no run"));
-        }
-        Value::String(on) if on == "calls" => BTreeSet::new(),
-        Value::Array(list) if !list.is_empty() => read(form.on.clone(), "on")?,
-        _ => {
-            let reason =
-                r#"expected "calls", "connections", or a list of endpoints such as ["get_run"]"#;
-            return Err(FaultPlanError::new("on", reason));
-        }
-    };
-    let when = when(form, |fault, path| call_fault(fault, path, &endpoints))?;
-    Ok(FaultRule { name, target: Target::Calls { endpoints, runs, when } })
+impl TryFrom<RuleForm> for FaultRule {
+    type Error = FaultPlanError;
+
+    fn try_from(form: RuleForm) -> Result<Self, FaultPlanError> {
+        let runs = match (&form.run_name, form.run_id) {
+            (None, None) => RunFilter::Any,
+            (Some(name), None) => RunFilter::Name(name.clone()),
+            (None, Some(id)) => RunFilter::Id(id),
+            (Some(_), Some(_)) => {
+                let reason = "run_name and run_id are mutually exclusive";
+                return Err(FaultPlanError::new("run_id", reason));
+            }
+        };
+        let name = form.name.clone();
+        let endpoints: BTreeSet<Endpoint> = match &form.on {
+            Value::String(on) if on == "connections" => {
+                let path = match runs {
+                    RunFilter::Any => {
+                        let target = Target::Connections(when(form, read::<ConnectionFault>)?);
+                        return Ok(Self { name, target });
+                    }
+                    RunFilter::Name(_) => "run_name",
+                    RunFilter::Id(_) => "run_id",
+                };
+                return Err(FaultPlanError::new(path, "a connection has no run"));
+            }
+            Value::String(on) if on == "calls" => BTreeSet::new(),
+            Value::Array(list) if !list.is_empty() => read(form.on.clone(), "on")?,
+            _ => {
+                let reason = r#"expected "calls", "connections", or a list of endpoints such as ["get_run"]"#;
+                return Err(FaultPlanError::new("on", reason));
+            }
+        };
+        let when = when(form, |fault, path| call_fault(fault, path, &endpoints))?;
+        Ok(Self { name, target: Target::Calls { endpoints, runs, when } })
+    }
 }
 
 fn call_fault(
@@ -284,6 +308,32 @@ mod tests {
         ] {
             let read = rule(&format!(r#"{{"on": "connections", "times": 1, "fault": "{form}"}}"#));
             assert_eq!(read, Ok(FaultRule::on_connections(When::once(fault))));
+        }
+    }
+
+    #[test]
+    fn rules_and_plans_are_parts_of_other_files() {
+        #[derive(Debug, Deserialize)]
+        struct Suite {
+            plan: FaultPlan,
+            extra: Vec<FaultRule>,
+        }
+        let (plan, extra) = (
+            r#"{"on": ["me"], "fault": "drop_after"}"#,
+            r#"{"on": "calls", "fault": "drop_before"}"#,
+        );
+        let suite: Suite = serde_json::from_str(&format!(
+            r#"{{"plan": {{"seed": 3, "rules": [{plan}]}}, "extra": [{extra}]}}"#
+        ))
+        .unwrap();
+        assert_eq!((suite.plan.seed, &suite.plan.rules), (3, &vec![rule(plan).unwrap()]));
+        assert_eq!(suite.extra, [rule(extra).unwrap()]);
+        for (suite, place) in [
+            (r#"{"plan": {}, "extra": [{"on": ["me"], "fault": "run_deleted"}]}"#, "fault: "),
+            (r#"{"plan": {"rules": [{"on": "runs"}]}, "extra": []}"#, "rules[0].on: "),
+        ] {
+            let error = serde_json::from_str::<Suite>(suite).unwrap_err().to_string();
+            assert!(error.starts_with(place), "{error}");
         }
     }
 

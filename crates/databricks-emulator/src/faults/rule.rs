@@ -21,6 +21,15 @@ use std::num::NonZeroU32;
 /// FaultRule::on_connections(When::Always(ConnectionFault::UntrustedCertificate));
 /// ```
 ///
+/// A rule is also read from JSON, with [`str::parse`] or serde. The crate documentation describes the format.
+///
+/// ```
+/// # use databricks_emulator::{Calls, Endpoint, Fault, FaultRule, When};
+/// let rule: FaultRule = serde_json::from_str(r#"{"on": ["submit_run"], "times": 1, "fault": "drop_after"}"#)?;
+/// assert_eq!(rule, FaultRule::on_calls(Calls::to([Endpoint::SubmitRun]), When::once(Fault::DropAfter)));
+/// # Ok::<(), serde_json::Error>(())
+/// ```
+///
 /// Meaningless rules do not compile: run faults apply to calls for runs only.
 ///
 /// ```compile_fail

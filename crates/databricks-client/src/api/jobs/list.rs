@@ -3,7 +3,10 @@
 use serde::Deserialize;
 
 use super::Run;
-use crate::api::json;
+use crate::api::{
+    json,
+    pages::{self, Page},
+};
 
 /// The filter of a list of runs.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -59,6 +62,12 @@ pub struct RunsPage {
 impl RunsPage {
     /// Returns the token of the next page, if there is one.
     pub fn next(&self) -> Option<&str> {
-        self.next_page_token.as_deref().filter(|token| !token.is_empty())
+        pages::token(self.next_page_token.as_deref())
+    }
+}
+
+impl Page for RunsPage {
+    fn next(&self) -> Option<&str> {
+        self.next()
     }
 }

@@ -152,6 +152,12 @@ impl<'a> ReportedState<'a> {
             )
     }
 
+    /// Returns the life cycle state as Databricks spells it: the current one, else the legacy one.
+    pub fn state(self) -> Option<&'a str> {
+        let current = self.status.and_then(|status| status.state.as_ref());
+        current.map(LifecycleStateV2::as_str).or(self.life_cycle().map(LifeCycleState::as_str))
+    }
+
     /// Returns the termination code, else the legacy result, else the legacy life cycle, as Databricks spells it.
     pub fn code(self) -> Option<&'a str> {
         let code = self.termination_code().map(TerminationCode::as_str);

@@ -1,11 +1,16 @@
 //! `runs/get` (databricks-api.md#runs-get).
 
+use futures_util::{Stream, TryStreamExt as _};
 use serde::Deserialize;
 
 use super::{LifeCycleState, LifecycleStateV2, RunState, RunStatus};
 use crate::{
-    RunId,
-    api::{json, run_id},
+    Error, RunId,
+    api::{
+        json,
+        pages::{self, Page},
+        run_id,
+    },
 };
 
 /// A run. Times are in milliseconds since the epoch, durations in milliseconds. 0 means not yet known.
@@ -78,6 +83,29 @@ impl Run {
         }
         latest
     }
+}
+
+impl Page for Run {
+    fn next(&self) -> Option<&str> {
+        pages::token(self.next_page_token.as_deref())
+    }
+}
+
+/// Returns a run with the tasks and iterations of all its pages.
+pub(super) async fn join(
+    mut run: Run,
+    mut pages: impl Stream<Item = Result<Run, Error>> + Unpin,
+) -> Result<Run, Error> {
+    while let Some(page) = pages.try_next().await? {
+        run.iterations.extend(page.iterations);
+        // A for-each run has pages of iterations, and repeats its only task on each (databricks-api.md#runs-get).
+        if run.iterations.is_empty() {
+            run.tasks.extend(page.tasks);
+        }
+        run.next_page_token = page.next_page_token;
+    }
+    run.next_page_token = run.next_page_token.filter(|token| !token.is_empty());
+    Ok(run)
 }
 
 /// One attempt of one task of a run.

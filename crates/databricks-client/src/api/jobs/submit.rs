@@ -5,6 +5,8 @@ use serde_json::{Map, Value};
 
 use crate::RunId;
 
+const TOKEN: &str = "idempotency_token";
+
 /// The body of a submission or of a request to run an existing job, sent unchanged, and its idempotency token.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[must_use]
@@ -16,12 +18,17 @@ pub struct Submission {
 }
 
 impl Submission {
-    /// Creates a submission with the idempotency token of the body, if it has one. Without a token it is not retried,
-    /// since a lost response may have started a run.
+    /// Creates a submission with the idempotency token of the body, if it has one that is not empty. Without a token it
+    /// is not retried, since a lost response may have started a run.
     pub fn new(mut body: Map<String, Value>) -> Self {
-        let idempotency_token = match body.remove("idempotency_token") {
-            Some(Value::String(token)) if !token.is_empty() => Some(token),
-            _ => None,
+        let idempotency_token = match body.remove(TOKEN) {
+            Some(Value::String(token)) => non_empty(token),
+            None | Some(Value::Null) => None,
+            // Databricks reports what is wrong with it.
+            Some(other) => {
+                body.insert(TOKEN.to_owned(), other);
+                None
+            }
         };
         Self { body, idempotency_token }
     }
@@ -32,9 +39,11 @@ impl Submission {
     }
 
     /// Sets the idempotency token, of at most 64 characters (databricks-api.md#idempotency-token). Databricks returns
-    /// the existing run for a token that it has seen before, so the token must be specific to the run.
+    /// the existing run for a token that it has seen before, so the token must be specific to the run. An empty token is
+    /// none.
     pub fn with_idempotency_token(mut self, token: impl Into<String>) -> Self {
-        self.idempotency_token = Some(token.into());
+        self.body.remove(TOKEN);
+        self.idempotency_token = non_empty(token.into());
         self
     }
 
@@ -47,6 +56,11 @@ impl Submission {
     pub fn body(&self) -> &Map<String, Value> {
         &self.body
     }
+}
+
+/// Returns the token unless it is empty. Databricks would start a run for each request with an empty token.
+fn non_empty(token: String) -> Option<String> {
+    (!token.is_empty()).then_some(token)
 }
 
 /// The response.

@@ -1,0 +1,1 @@
+../../../../../fixtures/requests/01_new_cluster.create.pb

@@ -1,0 +1,1 @@
+../../../../../fixtures/requests/02_existing_cluster.create.pb

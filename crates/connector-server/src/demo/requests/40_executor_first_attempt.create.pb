@@ -1,0 +1,1 @@
+../../../../../fixtures/requests/40_executor_first_attempt.create.pb
