@@ -207,11 +207,9 @@ name = "it"
         let published = GOOD.replace(private, complete);
         assert_eq!(check(&tree_of(&[("crates/a/Cargo.toml", &published)])), []);
         for key in ["readme", "keywords", "categories", "include.workspace"] {
-            let missing: String = complete
-                .lines()
-                .filter(|line| !line.starts_with(key))
-                .map(|line| format!("{line}\n"))
-                .collect();
+            let others: Vec<&str> =
+                complete.lines().filter(|line| !line.starts_with(key)).collect();
+            let missing = others.join("\n");
             check_changed(private, &missing, &format!("a published crate has no `{key}`"));
         }
     }

@@ -131,9 +131,11 @@ mod tests {
 
     use super::*;
 
+    type Read = fn() -> Result<Ended, Error>;
+
     /// Waits for at most 60 seconds, and returns the result and the seconds at which the state was read. Later reads
     /// return the last element.
-    async fn poll(reads: Vec<fn() -> Result<Ended, Error>>) -> (Result<Run, Error>, Vec<u64>) {
+    async fn poll(reads: Vec<Read>) -> (Result<Run, Error>, Vec<u64>) {
         let (start, mut times) = (Instant::now(), Vec::new());
         let wait =
             WaitForEnd::within(Duration::from_mins(1)).poll_interval(Duration::from_secs(20));
@@ -147,28 +149,21 @@ mod tests {
         (result, times)
     }
 
-    fn running() -> Result<Ended, Error> {
-        Ok(Ended::NotYet(Some("RUNNING".to_owned())))
-    }
-
-    fn ended() -> Result<Ended, Error> {
-        Ok(Ended::Yes(Box::default()))
-    }
-
-    fn unavailable() -> Result<Ended, Error> {
-        Err(Error::new(ErrorKind::Unavailable, "503"))
-    }
+    const RUNNING: Read = || Ok(Ended::NotYet(Some("RUNNING".to_owned())));
+    const ENDED: Read = || Ok(Ended::Yes(Box::default()));
+    const UNAVAILABLE: Read = || Err(Error::new(ErrorKind::Unavailable, "503"));
+    const GONE: Read = || Err(Error::new(ErrorKind::RunNotFound, "gone"));
 
     #[tokio::test(start_paused = true)]
     async fn state_is_read_at_each_interval_until_the_run_has_ended() {
-        let (run, times) = poll(vec![running, running, ended]).await;
+        let (run, times) = poll(vec![RUNNING, RUNNING, ENDED]).await;
         assert!(run.is_ok());
         assert_eq!(times, [0, 20, 40]);
     }
 
     #[tokio::test(start_paused = true)]
     async fn last_read_is_one_second_before_the_deadline() {
-        let (run, times) = poll(vec![running]).await;
+        let (run, times) = poll(vec![RUNNING]).await;
         let error = run.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Timeout);
         assert!(
@@ -179,15 +174,14 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn only_a_permanent_failure_of_a_read_ends_the_wait() {
-        let (run, times) = poll(vec![unavailable, running, unavailable, ended]).await;
+        let (run, times) = poll(vec![UNAVAILABLE, RUNNING, UNAVAILABLE, ENDED]).await;
         assert!(run.is_ok());
         assert_eq!(times.len(), 4);
-        let (run, _) = poll(vec![unavailable]).await;
+        let (run, _) = poll(vec![UNAVAILABLE]).await;
         let error = run.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Timeout);
         assert!(error.source().unwrap().to_string().contains("503"));
-        let gone = || Err(Error::new(ErrorKind::RunNotFound, "gone"));
-        let (run, times) = poll(vec![running, gone]).await;
+        let (run, times) = poll(vec![RUNNING, GONE]).await;
         assert_eq!((run.unwrap_err().kind(), times.len()), (ErrorKind::RunNotFound, 2));
     }
 }
