@@ -50,6 +50,7 @@ async def cell():
     exec(compile(source, "<cell>", "exec"), {"__name__": "__main__"})
 
 asyncio.run(cell())
+print("the cell has ended", file=sys.__stderr__)
 """
 
 # As above, with a standard error that has no file descriptor.
@@ -269,7 +270,9 @@ def check_surroundings(workspace: Workspace) -> None:
     for claim, around in (("inside a running event loop", IN_A_LOOP), ("without a descriptor", WITHOUT_DESCRIPTOR)):
         place = workspace.place()
         arguments = workspace.arguments(plain_tasks.add_later, workspace.archive(place), place, left=1, right=2)
-        succeeded(claim, workspace.run(place, arguments, around=around), 3)
+        result = workspace.run(place, arguments, around=around)
+        succeeded(claim, result, 3)
+        checks.equal(f"{claim}: the process continues", result.last_line, "the cell has ended")
         place = workspace.place()
         arguments = workspace.arguments(plain_tasks.boom, workspace.archive(place), place)
         result = workspace.run(place, arguments, around=around)
@@ -285,6 +288,19 @@ def check_surroundings(workspace: Workspace) -> None:
     place = workspace.place()
     result = workspace.run(place, workspace.arguments(plain_tasks.checkpoint, workspace.archive(place), place))
     succeeded("two quotes are no checkpoint path", result, "none")
+
+
+def check_abnormal_end(workspace: Workspace) -> None:
+    """What aborts the process at the end of the interpreter does not change the status."""
+    for task, code, value in (
+        (plain_tasks.abort_in_exit_handler, 0, 42),
+        (plain_tasks.abort_in_thread_at_shutdown, 0, 42),
+        (plain_tasks.fail_and_abort, 1, None),
+    ):
+        place = workspace.place()
+        result = workspace.run(place, workspace.arguments(task, workspace.archive(place), place))
+        checks.equal(f"{task.name}: the status is that of the task", (result.code, result.value()), (code, value))
+        checks.holds(f"{task.name}: the output is complete", "printed at the end" in result.stderr, result.stderr)
 
 
 def check_wrong_use(workspace: Workspace) -> None:
@@ -330,6 +346,7 @@ def program(arguments: list[str]) -> None:
         check_unreadable_error,
         check_variables,
         check_surroundings,
+        check_abnormal_end,
         check_wrong_use,
         check_spark,
     )

@@ -3,9 +3,11 @@
 //! The default set needs Python: Flyte's bindings, SDK stubs and Databricks plugin, and Databricks' SDK, from `PyPI`.
 //! `--full` adds grpcurl and minio (Go) and Spark (Java).
 
+pub(crate) mod executed_runs;
 mod grpcurl;
 mod minio;
 pub(crate) mod object_stores;
+pub(crate) mod outages;
 mod programs;
 mod python;
 pub(crate) mod s3_logs;

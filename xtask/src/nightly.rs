@@ -2,7 +2,7 @@
 
 use crate::{
     fuzz,
-    interop::{self, object_stores, s3_logs, supply_chain},
+    interop::{self, executed_runs, object_stores, outages, s3_logs, supply_chain},
     kubernetes, package, prometheus, semver, soak,
 };
 use anyhow::{Result, bail};
@@ -12,8 +12,10 @@ use xshell::Shell;
 /// A part's name, and the function that runs it and returns a summary.
 type Part = (&'static str, fn(&Shell) -> Result<String>);
 
-const PARTS: [Part; 11] = [
+const PARTS: [Part; 13] = [
     ("interop", interop::run_full),
+    ("executed-runs", executed_runs::run),
+    ("outages", outages::run),
     ("stores", object_stores::run),
     ("s3-logs", s3_logs::run),
     ("supply", supply_chain::run),

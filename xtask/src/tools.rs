@@ -216,14 +216,26 @@ fn go_build_in_module(
     cmd!(sh, "go build -mod=mod -o {program} {flags...} {package}").run().context(UNREACHABLE)
 }
 
+/// Builds the Go program in a folder of this repository.
+pub(crate) fn go_build(sh: &Shell, folder: &str, program: &Path) -> Result<()> {
+    require_go(sh, folder)?;
+    let _inside = sh.push_dir(folder);
+    cmd!(sh, "go build -o {program} .").run().context(UNREACHABLE)
+}
+
+fn require_go(sh: &Shell, name: &str) -> Result<()> {
+    if works(sh, "go", &["version"]) {
+        return Ok(());
+    }
+    bail!(
+        "Go is not installed, and {name} needs it: install Go from https://go.dev/dl or the package `golang`"
+    )
+}
+
 const UNREACHABLE: &str = "cannot build it; is the Go module proxy reachable?";
 
 fn announce_go_build(sh: &Shell, name: &str, version: &str, time: &str) -> Result<()> {
-    if !works(sh, "go", &["version"]) {
-        bail!(
-            "Go is not installed, and {name} needs it: install Go from https://go.dev/dl or the package `golang`"
-        );
-    }
+    require_go(sh, name)?;
     println!("{name} {version} is not installed: building it into {FOLDER}/ with Go once, {time}");
     Ok(())
 }

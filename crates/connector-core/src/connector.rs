@@ -15,7 +15,7 @@ use crate::{
 ///
 /// Each method runs in the `tracing` span of its call, and the server logs one line for each call from that span. A
 /// connector may record these fields in it: `workspace` (the service it called), `run_id` (the id of the work there) and
-/// `attempts` (the number of requests it sent).
+/// `requests` (the number of requests it sent).
 pub trait Connector: Send + Sync + 'static {
     /// Name of this connector in Flyte's connector metadata service.
     const NAME: &'static str;

@@ -1,6 +1,9 @@
 //! Arguments of a call to a connector.
 
-use std::time::Instant;
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::Instant,
+};
 
 use flyteidl2::{
     connector::{CreateTaskRequest, TaskExecutionMetadata},
@@ -44,8 +47,30 @@ pub struct CreateContext {
     /// [`Connector::cancel_abandoned`](crate::Connector::cancel_abandoned)). Make it part of an idempotency key, so that
     /// this create does not return work that is being cancelled.
     pub abandoned_creates: u32,
-    /// When the caller stops waiting, minus the time that the server needs to respond. `None`: no limit.
+    /// When the caller stops waiting, minus the time that the server needs to respond. `None`: no limit. Send no request
+    /// after it.
     pub deadline: Option<Instant>,
+    /// Until when `create` may wait for the response to a request that it sent before the deadline. The result is still
+    /// used: it identifies work that a repeated request gets, or that is cancelled. `None`: until the deadline.
+    pub response_deadline: Option<Instant>,
+    /// The error for callers whose deadline passes while `create` still waits for a response.
+    pub pending_error: PendingError,
+}
+
+/// The error for callers that leave before `create` has a result. Clones share it.
+#[derive(Debug, Clone, Default)]
+pub struct PendingError(Arc<Mutex<Option<Error>>>);
+
+impl PendingError {
+    /// Sets the error: what `create` waits for.
+    pub fn set(&self, error: Error) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
+    }
+
+    /// Returns the error, if one was set.
+    pub fn get(&self) -> Option<Error> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
 }
 
 impl CreateContext {
@@ -82,6 +107,20 @@ impl CreateContext {
         self
     }
 
+    /// Returns the context with this [limit for responses](Self::response_deadline).
+    #[must_use]
+    pub fn with_response_deadline(mut self, response_deadline: Option<Instant>) -> Self {
+        self.response_deadline = response_deadline;
+        self
+    }
+
+    /// Returns the context with this [error for callers that leave](Self::pending_error).
+    #[must_use]
+    pub fn with_pending_error(mut self, pending_error: PendingError) -> Self {
+        self.pending_error = pending_error;
+        self
+    }
+
     /// Returns the context with this number of [abandoned creates](Self::abandoned_creates).
     #[must_use]
     pub fn with_abandoned_creates(mut self, abandoned_creates: u32) -> Self {
@@ -115,6 +154,8 @@ impl From<CreateTaskRequest> for CreateContext {
             connection: request.connection.map(Connection::from).unwrap_or_default(),
             abandoned_creates: 0,
             deadline: None,
+            response_deadline: None,
+            pending_error: PendingError::default(),
         }
     }
 }

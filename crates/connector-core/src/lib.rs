@@ -97,7 +97,7 @@ struct Readme;
 
 pub use connection::Connection;
 pub use connector::Connector;
-pub use context::{CallContext, CreateContext};
+pub use context::{CallContext, CreateContext, PendingError};
 pub use error::{Error, ErrorKind};
 pub use logs::{LogLine, LogPage, LogsRequest, Originator};
 pub use metrics::{Metric, MetricsRequest, Sample, Series};

@@ -28,6 +28,11 @@ pub enum Phase {
 }
 
 impl Phase {
+    /// Returns Flyte's name, such as `WAITING_FOR_RESOURCES`.
+    pub fn flyte_name(self) -> &'static str {
+        core::task_execution::Phase::from(self).as_str_name()
+    }
+
     /// Returns the name, such as `WaitingForResources`.
     pub fn as_str(self) -> &'static str {
         match self {

@@ -5,7 +5,13 @@ use std::time::{Duration, Instant};
 use http::HeaderMap;
 
 const HEADER: &str = "grpc-timeout";
-/// Longest timeout. Larger values are capped.
+/// Longest time of a call that Flyte's executor waits for, by method, whatever its caller allows. A call holds a worker of
+/// the executor while it waits (flyte-contract.md#gettask). Other calls are capped at a day.
+const MAX_TIMES: [(&str, Duration); 3] = [
+    ("CreateTask", Duration::from_mins(1)),
+    ("GetTask", Duration::from_secs(30)),
+    ("DeleteTask", Duration::from_mins(1)),
+];
 const MAX_TIMEOUT: Duration = Duration::from_hours(24);
 
 /// The deadlines of a call. tonic responds to an expired call with CANCELLED and drops its handler, so the server responds
@@ -19,20 +25,30 @@ pub(crate) struct Deadline {
 }
 
 impl Deadline {
-    /// Returns the deadlines of a call that arrived at `now`.
-    pub(crate) fn of(headers: &HeaderMap, now: Instant, default_timeout: Duration) -> Self {
+    /// Returns the deadlines of a call of this method that arrived at `now`.
+    pub(crate) fn of(
+        method: &str,
+        headers: &HeaderMap,
+        now: Instant,
+        default_timeout: Duration,
+    ) -> Self {
         let header = headers.get(HEADER).and_then(|value| value.to_str().ok());
-        Self::after(header.and_then(parse).unwrap_or(default_timeout), now)
+        let timeout = header.and_then(parse).unwrap_or(default_timeout);
+        Self::after(timeout.min(max_time(method)), now)
     }
 
     fn after(timeout: Duration, now: Instant) -> Self {
-        let timeout = timeout.min(MAX_TIMEOUT);
         let margin = margin(timeout);
         Self {
             connector: now + timeout.saturating_sub(margin),
             response: now + timeout.saturating_sub(margin / 2),
         }
     }
+}
+
+fn max_time(method: &str) -> Duration {
+    let found = MAX_TIMES.iter().find(|(name, _)| *name == method);
+    found.map_or(MAX_TIMEOUT, |(_, time)| *time)
 }
 
 /// Returns a tenth of the timeout within 200 ms and 1 s, but at most half of it.
@@ -61,6 +77,8 @@ fn parse(value: &str) -> Option<Duration> {
 
 #[cfg(test)]
 mod tests {
+    use http::HeaderName;
+
     use super::*;
 
     #[test]
@@ -90,8 +108,25 @@ mod tests {
         let mut headers = HeaderMap::new();
         headers.insert(HEADER, "soon".parse().unwrap());
         let default = Duration::from_mins(1);
-        assert_eq!(Deadline::of(&headers, now, default), Deadline::after(default, now));
-        assert_eq!(Deadline::of(&HeaderMap::new(), now, default), Deadline::after(default, now));
+        for headers in [headers, HeaderMap::new()] {
+            let deadline = Deadline::of("GetTaskLogs", &headers, now, default);
+            assert_eq!(deadline, Deadline::after(default, now));
+        }
+    }
+
+    #[test]
+    fn calls_of_the_executor_are_bounded_whatever_the_caller_allows() {
+        let now = Instant::now();
+        let headers =
+            HeaderMap::from_iter([(HeaderName::from_static(HEADER), "600S".parse().unwrap())]);
+        for (method, seconds) in
+            [("CreateTask", 60), ("GetTask", 30), ("DeleteTask", 60), ("GetTaskLogs", 600)]
+        {
+            let expected = Deadline::after(Duration::from_secs(seconds), now);
+            assert_eq!(Deadline::of(method, &headers, now, Duration::ZERO), expected, "{method}");
+            let default = Duration::from_secs(600);
+            assert_eq!(Deadline::of(method, &HeaderMap::new(), now, default), expected, "{method}");
+        }
     }
 
     #[test]
@@ -119,6 +154,8 @@ mod tests {
             );
         }
         // Does not overflow an Instant.
-        Deadline::after(parse("99999999H").unwrap(), now);
+        let headers =
+            HeaderMap::from_iter([(HeaderName::from_static(HEADER), "99999999H".parse().unwrap())]);
+        Deadline::of("GetTaskLogs", &headers, now, Duration::ZERO);
     }
 }

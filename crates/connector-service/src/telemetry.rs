@@ -5,9 +5,18 @@ use std::{
     io::{self, IsTerminal as _},
 };
 
+use tracing::span::Record;
 use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::{
-    EnvFilter, Layer as _, fmt, layer::SubscriberExt as _, registry, util::SubscriberInitExt as _,
+    EnvFilter, Layer as _,
+    field::RecordFields,
+    fmt::{
+        self, FormatFields, FormattedFields,
+        format::{DefaultFields, Writer},
+    },
+    layer::SubscriberExt as _,
+    registry,
+    util::SubscriberInitExt as _,
 };
 
 use crate::{
@@ -58,7 +67,11 @@ fn install_subscriber(config: &LogConfig, traces: Option<&Traces>) -> WorkerGuar
         .finish(io::stderr());
     let lines = fmt::layer().with_writer(writer);
     let lines = match config.format {
-        LogFormat::Human => lines.with_ansi(io::stderr().is_terminal()).with_target(false).boxed(),
+        LogFormat::Human => lines
+            .fmt_fields(UniqueFields::default())
+            .with_ansi(io::stderr().is_terminal())
+            .with_target(false)
+            .boxed(),
         LogFormat::Json => {
             lines.json().flatten_event(true).with_current_span(true).with_span_list(false).boxed()
         }
@@ -69,11 +82,42 @@ fn install_subscriber(config: &LogConfig, traces: Option<&Traces>) -> WorkerGuar
     if installed.is_ok() {
         std::panic::set_hook(Box::new(|panic| {
             let location = panic.location().map(ToString::to_string).unwrap_or_default();
-            let reason = literal_message(panic.payload());
+            let reason = Some(literal_message(panic.payload())).filter(|text| !text.is_empty());
             tracing::error!(location, reason, "bug: the code panicked");
         }));
     }
     guard
+}
+
+/// The human format of fields. A field of a span that is recorded again with the same value appears once.
+#[derive(Debug, Default)]
+struct UniqueFields(DefaultFields);
+
+impl<'writer> FormatFields<'writer> for UniqueFields {
+    fn format_fields<R: RecordFields>(
+        &self,
+        writer: Writer<'writer>,
+        fields: R,
+    ) -> std::fmt::Result {
+        self.0.format_fields(writer, fields)
+    }
+
+    fn add_fields(
+        &self,
+        current: &'writer mut FormattedFields<Self>,
+        fields: &Record<'_>,
+    ) -> std::fmt::Result {
+        let before = current.fields.len();
+        if before > 0 {
+            current.fields.push(' ');
+        }
+        self.0.format_fields(current.as_writer(), fields)?;
+        let (present, added) = current.fields.split_at(before);
+        if format!(" {present} ").contains(&format!(" {} ", added.trim_start())) {
+            current.fields.truncate(before);
+        }
+        Ok(())
+    }
 }
 
 /// Returns the panic's message if it is a literal of the source. A formatted message may contain a secret.
@@ -86,6 +130,38 @@ mod tests {
     use std::panic;
 
     use super::*;
+
+    #[test]
+    fn field_recorded_twice_with_the_same_value_appears_once() {
+        #[derive(Clone, Default)]
+        struct Buffer(std::sync::Arc<std::sync::Mutex<Vec<u8>>>);
+        impl io::Write for Buffer {
+            fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+                self.0.lock().unwrap().write(bytes)
+            }
+            fn flush(&mut self) -> io::Result<()> {
+                Ok(())
+            }
+        }
+        let buffer = Buffer::default();
+        let writer = buffer.clone();
+        let lines = fmt::layer()
+            .fmt_fields(UniqueFields::default())
+            .with_writer(move || writer.clone())
+            .with_ansi(false);
+        tracing::subscriber::with_default(registry().with(lines), || {
+            let fields = tracing::field::Empty;
+            let span = tracing::info_span!("rpc", workspace = fields, run_id = fields);
+            for (workspace, run_id) in [("a", 7), ("a", 7), ("a", 77), ("b", 7)] {
+                span.record("workspace", workspace);
+                span.record("run_id", run_id);
+            }
+            span.in_scope(|| tracing::info!("done"));
+        });
+        let line = String::from_utf8(buffer.0.lock().unwrap().clone()).unwrap();
+        let expected = r#"rpc{workspace="a" run_id=7 run_id=77 workspace="b"}"#;
+        assert!(line.contains(expected), "{line}");
+    }
 
     #[test]
     fn panic_log_contains_source_literals_and_no_values() {

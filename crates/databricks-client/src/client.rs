@@ -3,7 +3,7 @@
 //! The methods for each API are in `api`. Does not belong here: single HTTP exchanges and policies (`http`), tokens
 //! (`auth`).
 
-use std::{sync::Arc, time::Duration};
+use std::{fmt, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use serde::de::DeserializeOwned;
@@ -21,7 +21,7 @@ use crate::{
         request::Request,
         retry::{self, Failure, Progress},
         trace,
-        transport::{self, HttpRequest, Response},
+        transport::{self, HttpRequest, Response, no_response_within},
     },
     settings::Settings,
 };
@@ -33,10 +33,28 @@ pub struct Client {
     limiter: Arc<RateLimiter>,
     credentials: Credentials,
     deadline: Option<Instant>,
+    late_response: Option<LateResponse>,
     /// Overrides the class of each request.
     request_class: Option<RequestClass>,
     /// Their secrets do not appear in errors either.
     also_redacted: Option<Credentials>,
+}
+
+/// The shortest time in which a call with a late response sends a request. With less, the caller would most likely leave
+/// before the response.
+const MIN_SEND_TIME: Duration = Duration::from_millis(100);
+
+/// How a call waits for a response after its deadline.
+#[derive(Clone)]
+struct LateResponse {
+    until: Instant,
+    on_deadline: Arc<dyn Fn(Error) + Send + Sync>,
+}
+
+impl fmt::Debug for LateResponse {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LateResponse").field("until", &self.until).finish_non_exhaustive()
+    }
 }
 
 /// The response to a successful call.
@@ -59,6 +77,7 @@ impl Client {
             limiter,
             credentials,
             deadline: None,
+            late_response: None,
             request_class: None,
             also_redacted: None,
         }
@@ -85,6 +104,20 @@ impl Client {
     pub fn with_timeout(mut self, timeout: Duration) -> Self {
         let deadline = Instant::now().checked_add(timeout);
         self.deadline = self.deadline.into_iter().chain(deadline).min();
+        self
+    }
+
+    /// Returns a client whose last attempt may wait for its response until this time, although the deadline has passed.
+    /// No attempt starts after the deadline. At the deadline `on_deadline` receives the error that the call would have
+    /// returned.
+    #[must_use]
+    pub fn with_late_response(
+        mut self,
+        until: std::time::Instant,
+        on_deadline: impl Fn(Error) + Send + Sync + 'static,
+    ) -> Self {
+        let until = Instant::from_std(until);
+        self.late_response = Some(LateResponse { until, on_deadline: Arc::new(on_deadline) });
         self
     }
 
@@ -164,8 +197,24 @@ impl Client {
             attempts += 1;
             let is_cut_short =
                 deadline.saturating_duration_since(Instant::now()) < MIN_CONCLUSIVE_TIMEOUT;
+            let attempt_started = Instant::now();
             // Boxed to keep the futures of callers small.
-            let outcome = Box::pin(self.attempt(request, version, attempts, deadline)).await;
+            let mut attempt = Box::pin(self.attempt(request, version, attempts, deadline));
+            let outcome = match &self.late_response {
+                None => attempt.await,
+                Some(late) => tokio::select! {
+                    outcome = &mut attempt => outcome,
+                    () = tokio::time::sleep_until(deadline) => {
+                        let waited = attempt_started.elapsed();
+                        let error =
+                            Error::new(ErrorKind::Timeout, no_response_within(waited, "response"));
+                        let error = error_to_report(error, previous.take(), is_cut_short);
+                        let failed = self.failed_request(request, version);
+                        (late.on_deadline)(error.with_request(failed, attempts, started.elapsed()));
+                        attempt.await
+                    }
+                },
+            };
             let error = match outcome {
                 Ok(response) => {
                     let elapsed = started.elapsed();
@@ -259,12 +308,24 @@ impl Client {
         let admitted =
             state.admission.admit(&self.limiter, class, admission_deadline(left)).await?;
         let sent_at = Instant::now();
-        let timeout = admitted.timeout(settings.retry.attempt_timeout(
+        let left = time_left()?;
+        let mut timeout = settings.retry.attempt_timeout(
             settings.request_timeout,
             request.is_idempotent,
             number,
-            time_left()?,
-        ));
+            left,
+        );
+        if let Some(late) = &self.late_response {
+            if left < MIN_SEND_TIME {
+                return Err(too_late(left));
+            }
+            // Without time for another attempt, this one waits on.
+            if timeout >= left {
+                let late = late.until.saturating_duration_since(sent_at);
+                timeout = timeout.max(late.min(settings.request_timeout));
+            }
+        }
+        let timeout = admitted.timeout(timeout);
         let (path, endpoint) = (request.path(version), request.name());
         let span = trace::workspace_span(&state.host, &request.method, endpoint, number);
         let propagator = settings.trace_propagator.as_ref();
@@ -321,6 +382,12 @@ impl Client {
             host: self.host_state.host.clone(),
         }
     }
+}
+
+/// The error of a request that is not sent because the caller would most likely leave before the response.
+fn too_late(left: Duration) -> Error {
+    let text = format!("not sent: only {} ms of the caller's time were left", left.as_millis());
+    Error::new(ErrorKind::Timeout, text).before_sending()
 }
 
 /// Removes the credential's secrets from an error body, and the headers that were sent: the cache may have replaced

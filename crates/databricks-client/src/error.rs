@@ -137,9 +137,14 @@ impl Error {
             (None, Some(code)) => format!("{status}, {code}"),
             (None, None) => status.to_string(),
         };
-        let mut error = Self::new(kind, format!("Databricks returned {message}"));
+        let retry_after = retry_after.or(body.retry_after);
+        let wait = match retry_after.filter(|_| kind == ErrorKind::RateLimited) {
+            Some(wait) => format!(", and asks to wait {} s", wait.as_secs_f64().ceil()),
+            None => String::new(),
+        };
+        let mut error = Self::new(kind, format!("Databricks returned {message}{wait}"));
         error.0.status = Some(status);
-        error.0.retry_after = retry_after.or(body.retry_after);
+        error.0.retry_after = retry_after;
         error.0.body = body;
         error.0.transient = transient;
         error
@@ -444,6 +449,8 @@ mod tests {
         let wait = |header| Error::from_response(429, body(), header, false).retry_after();
         assert_eq!(wait(Some(Duration::from_secs(2))), Some(Duration::from_secs(2)));
         assert_eq!(wait(None), Some(Duration::from_secs(9)));
+        let limited = Error::from_response(429, body(), None, false);
+        assert_eq!(limited.to_string(), "Databricks returned 429, and asks to wait 9 s");
     }
 
     #[test]

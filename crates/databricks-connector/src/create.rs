@@ -19,7 +19,7 @@ mod workload;
 use std::time::Instant;
 
 use connector_core::{CreateContext, Error};
-use databricks_client::Host;
+use databricks_client::{Client, Host};
 use tracing::info;
 
 use self::{
@@ -49,9 +49,10 @@ pub(crate) async fn run(context: &Context, cx: &CreateContext) -> Result<RunMeta
         Plan::RunNow(_) | Plan::AsWritten(_) => Some(declared_outputs::from_request(cx)?),
     };
     let (client, credential) = context.client_for_task(cx, &task, &flyte.attempt).await?;
+    let submitter = waiting_for_late_response(&client, cx);
     let submitted = match plan {
-        Plan::RunNow(job) => client.run_now(&job).await,
-        Plan::AsWritten(run) => client.submit_run(&run).await,
+        Plan::RunNow(job) => submitter.run_now(&job).await,
+        Plan::AsWritten(run) => submitter.submit_run(&run).await,
         Plan::FlyteFunction(function) => {
             let script = if function.needs_script() {
                 Some(entrypoint::upload(&client).await?)
@@ -61,19 +62,31 @@ pub(crate) async fn run(context: &Context, cx: &CreateContext) -> Result<RunMeta
             if let Some(pod_template) = function.pod_template_with_inputs() {
                 pod_template_inputs::write(context, cx, pod_template).await?;
             }
-            client.submit_run(&function.into_submission(script)).await
+            submitter.submit_run(&function.into_submission(script)).await
         }
     };
-    let run_id = submitted.map_err(|error| {
-        let may_have_effect = error.may_have_effect();
-        error::from_client("submitting the run", error).with_may_have_started(may_have_effect)
-    })?;
+    let run_id = submitted.map_err(submission_error)?;
     let (host, credentials) = (client.host(), client.credentials());
     let key = (host.clone(), run_id);
     context.run_tracker.remember(&key, credentials.clone(), Instant::now());
     call_log::run(run_id);
-    info!(%host, %run_id, credentials = credentials.name(), "run submitted");
+    info!(credentials = credentials.name(), "run submitted");
     Ok(RunMeta::new(host.to_string(), run_id).with_credential(credential).with_outputs(outputs))
+}
+
+/// Returns a client that waits for the response to a submission after the caller's deadline, so that the run's id is known
+/// to a repeated create and to the cancellation of an orphan.
+fn waiting_for_late_response(client: &Client, cx: &CreateContext) -> Client {
+    let Some(until) = cx.response_deadline else { return client.clone() };
+    let pending_error = cx.pending_error.clone();
+    client.clone().with_late_response(until, move |error| {
+        pending_error.set(submission_error(error));
+    })
+}
+
+fn submission_error(error: databricks_client::Error) -> Error {
+    let may_have_effect = error.may_have_effect();
+    error::from_client("submitting the run", error).with_may_have_started(may_have_effect)
 }
 
 /// Returns the operator's settings for a task. The cloud affects only tags, so it may come from a

@@ -69,7 +69,7 @@ async fn try_cancel(
         Ok(credentials) => credentials,
         Err(CredentialError { is_transient, error }) => {
             if let Some(own) = own {
-                info!(%host, %run_id, %error, "trying the connector's own credential instead");
+                info!(%error, "trying the connector's own credential instead");
                 match cancel(&context.client(host, own, cx.deadline), run_id).await {
                     Err(error) if is_rejection(&error) => {}
                     other => return other,
@@ -82,7 +82,7 @@ async fn try_cancel(
     let first = cancel(&context.client(host, credentials.clone(), cx.deadline), run_id).await;
     let outcome = match (first, own) {
         (Err(error), Some(own)) if is_rejection(&error) && !is_own => {
-            info!(%host, %run_id, %error, "the task's credential was rejected; trying the connector's own");
+            info!(%error, "the task's credential was rejected; trying the connector's own");
             let client = context.client(host, own, cx.deadline).with_redacted(credentials);
             cancel(&client, run_id).await
         }
@@ -92,7 +92,7 @@ async fn try_cancel(
         Err(error) if is_rejection(&error) => rejected(context, host, run_id, error),
         // The task has failed already. Flyte would repeat a failed delete without limit.
         Err(error) if context.run_tracker.grace_period_expired(&(host.clone(), run_id)) => {
-            Ok(report_not_cancelled(context, host, run_id, &error))
+            Ok(report_not_cancelled(context, &error))
         }
         other => other,
     }
@@ -104,10 +104,9 @@ fn is_rejection(error: &Error) -> bool {
 
 /// Cancels with one credential. If Databricks rejects the cancel, reads the run, which may have ended.
 async fn cancel(client: &Client, run_id: RunId) -> Result<CancelOutcome, Error> {
-    let host = client.host();
     let failed = match client.cancel_run(run_id).await {
         Ok(()) => {
-            info!(%host, %run_id, "cancel accepted");
+            info!("cancel requested; it has no effect on a run that has ended");
             return Ok(CancelOutcome::Cancelled);
         }
         Err(failed) => failed,
@@ -138,17 +137,12 @@ fn rejected(
     let key = (host.clone(), run_id);
     match context.run_tracker.record_failure(&key, PollFailure::Rejected, Instant::now()) {
         FailureResponse::KeepPhase { .. } => Err(error),
-        FailureResponse::FailTask { .. } => Ok(report_not_cancelled(context, host, run_id, &error)),
+        FailureResponse::FailTask { .. } => Ok(report_not_cancelled(context, &error)),
     }
 }
 
-fn report_not_cancelled(
-    context: &Context,
-    host: &Host,
-    run_id: RunId,
-    error: &Error,
-) -> CancelOutcome {
-    warn!(%host, %run_id, %error, "the run could not be cancelled and may still be active");
+fn report_not_cancelled(context: &Context, error: &Error) -> CancelOutcome {
+    warn!(%error, "the run could not be cancelled and may still be active");
     context.settings.telemetry.metrics.cancel_failed();
     CancelOutcome::NotCancelled
 }

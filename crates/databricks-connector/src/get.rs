@@ -104,7 +104,8 @@ async fn poll_succeeded(
     }
     if resource.phase.is_terminal() {
         // Flyte drops the reason of a retried failure (flyte-contract.md#observed-backend), so it is logged.
-        info!(%host, %run_id, phase = ?resource.phase, reason = %resource.message, "run ended");
+        let reason = Some(resource.message.as_str()).filter(|reason| !reason.is_empty());
+        info!(phase = resource.phase.flyte_name(), reason, "run ended");
     }
     links::add(resource, host, run_id, run)
 }
@@ -122,14 +123,24 @@ fn poll_failed(
     let error = error_line(error);
     match response {
         FailureResponse::KeepPhase { phase, elapsed } => {
-            warn!(%host, %run_id, ?phase, seconds = elapsed.as_secs(), error, "could not read the run; keeping the last known phase");
+            warn!(
+                phase = phase.flyte_name(),
+                seconds = elapsed.as_secs(),
+                error,
+                "could not read the run; keeping the last known phase"
+            );
             Resource::new(phase).with_message(format!(
                 "the run could not be read for {}: {error}",
                 format_duration(elapsed)
             ))
         }
         FailureResponse::FailTask { phase, elapsed } => {
-            warn!(%host, %run_id, ?phase, seconds = elapsed.as_secs(), error, "could not read the run; failing the task after the grace period");
+            warn!(
+                phase = phase.flyte_name(),
+                seconds = elapsed.as_secs(),
+                error,
+                "could not read the run; failing the task after the grace period"
+            );
             let note = match failure {
                 PollFailure::Rejected | PollFailure::Transient => {
                     "; the run itself may still be active"

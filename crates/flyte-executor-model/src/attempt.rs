@@ -18,6 +18,8 @@ pub enum Outputs {
 pub enum NextPoll {
     /// Calls `GetTask`.
     Get,
+    /// Does nothing until the next interval: the previous call has not returned.
+    Skip,
     /// Stops polling for good.
     Stop,
 }
@@ -34,12 +36,21 @@ pub struct Attempt {
     latest: Option<Resource>,
     /// Polling has stopped because of too many errors.
     stopped: bool,
+    /// A `GetTask` call has not returned.
+    is_polled: bool,
 }
 
 impl Attempt {
     /// Creates an attempt with this handle.
     pub fn new(resource_meta: Vec<u8>) -> Self {
-        Self { resource_meta, failures: 0, last_error: String::new(), latest: None, stopped: false }
+        Self {
+            resource_meta,
+            failures: 0,
+            last_error: String::new(),
+            latest: None,
+            stopped: false,
+            is_polled: false,
+        }
     }
 
     /// Returns the handle that `CreateTask` returned.
@@ -52,16 +63,21 @@ impl Attempt {
         if self.stopped || self.latest.as_ref().is_some_and(report::is_terminal) {
             return NextPoll::Stop;
         }
+        if self.is_polled {
+            return NextPoll::Skip;
+        }
         if self.failures > settings.max_sync_failures {
             // Polling stops not at the last error, but when the attempt is due next.
             self.stopped = true;
             return NextPoll::Stop;
         }
+        self.is_polled = true;
         NextPoll::Get
     }
 
     /// Records the result of a `GetTask` call.
     pub fn got(&mut self, response: Result<Resource, &CallFailure>) {
+        self.is_polled = false;
         match response {
             Ok(resource) => self.latest = Some(resource),
             Err(failure) => {
@@ -76,6 +92,7 @@ impl Attempt {
     pub fn restarted(&mut self) {
         self.latest = None;
         self.stopped = false;
+        self.is_polled = false;
     }
 
     /// Returns the number of `GetTask` errors so far.

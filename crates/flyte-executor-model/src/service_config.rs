@@ -142,7 +142,7 @@ impl Default for ConnectBackoff {
 
 impl ConnectBackoff {
     /// Returns the wait after this number of consecutive failures.
-    pub(crate) fn wait(self, failures: u32, jitter: f64) -> Duration {
+    pub fn wait(self, failures: u32, jitter: f64) -> Duration {
         let exponent = i32::try_from(failures.saturating_sub(1)).unwrap_or(i32::MAX);
         let bounded =
             (self.base.as_secs_f64() * 1.6_f64.powi(exponent)).min(self.max.as_secs_f64());

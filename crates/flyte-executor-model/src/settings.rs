@@ -67,6 +67,21 @@ impl Deadlines {
     pub const fn all(deadline: Option<Duration>) -> Self {
         Self { create: deadline, get: deadline, delete: deadline }
     }
+
+    /// Returns the deadlines of `defaultTimeout` and `timeouts`. The keys of `timeouts` have no effect: the executor looks
+    /// for `GetTask`, and its configuration has `gettask` (flyte-contract.md#observed-outages).
+    pub fn configured(default_timeout: Duration, timeouts: &[(&str, Duration)]) -> Self {
+        let timeout = |method: &str| {
+            let loaded = timeouts.iter().map(|(key, timeout)| (key.to_lowercase(), *timeout));
+            let found = loaded.into_iter().find(|(key, _)| key == method);
+            Some(found.map_or(default_timeout, |(_, timeout)| timeout))
+        };
+        Self {
+            create: timeout("CreateTask"),
+            get: timeout("GetTask"),
+            delete: timeout("DeleteTask"),
+        }
+    }
 }
 
 impl Default for Deadlines {

@@ -316,11 +316,14 @@ impl Task {
         if number != self.number {
             return Vec::new();
         }
+        // Polls start at fixed intervals, however long each takes (flyte-contract.md#observed-outages).
+        let next = Action::Wake { after: self.settings.resync, timer: Timer::Poll(number) };
         match attempt.poll(&self.settings) {
             NextPoll::Get => {
                 let resource_meta = attempt.resource_meta().to_vec();
-                vec![Action::Call(Call::Get { attempt: number, resource_meta })]
+                vec![Action::Call(Call::Get { attempt: number, resource_meta }), next]
             }
+            NextPoll::Skip => vec![next],
             NextPoll::Stop => Vec::new(),
         }
     }
@@ -331,7 +334,7 @@ impl Task {
             return Vec::new();
         }
         attempt.got(response.cloned());
-        vec![Action::Wake { after: self.settings.resync, timer: Timer::Poll(number) }]
+        Vec::new()
     }
 
     /// Handles a report that is not a system error.

@@ -1,8 +1,10 @@
 """Tasks without Spark, to test the entrypoint."""
 
 import asyncio
+import atexit
 import os
 import sys
+import threading
 
 import flyte
 import flyte.errors
@@ -57,3 +59,30 @@ def checkpoint() -> str:
 async def leave() -> int:
     """Exits the process."""
     sys.exit(0)
+
+
+@env.task
+def abort_in_exit_handler() -> int:
+    atexit.register(os.abort)
+    print("printed at the end", file=sys.stderr)
+    return 42
+
+
+@env.task
+def abort_in_thread_at_shutdown() -> int:
+    """Starts a thread that aborts the process when the interpreter shuts down."""
+
+    def abort() -> None:
+        threading.main_thread().join()
+        os.abort()
+
+    threading.Thread(target=abort).start()
+    print("printed at the end", file=sys.stderr)
+    return 42
+
+
+@env.task
+def fail_and_abort() -> int:
+    atexit.register(os.abort)
+    print("printed at the end", file=sys.stderr)
+    raise ValueError("boom")

@@ -56,7 +56,6 @@ impl Programs {
     pub(super) fn start(sh: &Shell, setup: Setup<'_>) -> Result<Self> {
         cmd!(sh, "cargo build --package databricks-emulator --package connector-server").run()?;
         let folder = folder(sh)?;
-        let built = |name: &str| folder.with_file_name("debug").join(name);
 
         let certificate = folder.join("workspace.pem").to_string_lossy().into_owned();
         let shared = [
@@ -68,7 +67,7 @@ impl Programs {
         ];
         let mut emulator = Program::start(
             sh,
-            &built("databricks-emulator"),
+            &built(&folder, "databricks-emulator"),
             &folder,
             &[&shared, setup.workspace_flags].concat(),
             &[],
@@ -91,7 +90,7 @@ impl Programs {
         ];
         let mut server = Program::start(
             sh,
-            &built("connector-server"),
+            &built(&folder, "connector-server"),
             &folder,
             &[&flags, setup.server_flags].concat(),
             &[&variables, setup.server_variables].concat(),
@@ -120,6 +119,11 @@ impl Programs {
             );
         }
     }
+}
+
+/// Returns the path of a built program, given the directory for files of the checks.
+pub(super) fn built(folder: &Path, name: &str) -> PathBuf {
+    folder.with_file_name("debug").join(name)
 }
 
 /// Returns the directory for files of the checks, below the target directory.

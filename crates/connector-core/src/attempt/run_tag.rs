@@ -61,7 +61,8 @@ impl RunTag {
 impl fmt::Display for RunTag {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "[flyte:{}:{}", self.action_key, self.attempt)?;
-        if self.abandoned > 0 {
+        // The latest possible tag stands for all of the attempt.
+        if self.abandoned > 0 && self.abandoned < u32::MAX {
             write!(f, ".{}", self.abandoned)?;
         }
         f.write_str("]")

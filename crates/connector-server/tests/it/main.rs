@@ -37,6 +37,7 @@ mod s3_logs;
 mod secrets;
 mod shutdown;
 mod task_metrics;
+mod time_pressure;
 mod traces;
 mod transport;
 mod workspace;

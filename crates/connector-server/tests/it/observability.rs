@@ -256,7 +256,7 @@ async fn call_in_flight_at_sigterm_is_logged_and_in_the_last_scrape() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn call_log_line_has_workspace_run_phase_and_attempts_in_both_formats() {
+async fn call_log_line_has_workspace_run_phase_and_requests_in_both_formats() {
     let emulator = Emulator::builder().token("dapi-DATABRICKS_TOKEN").start().await.unwrap();
     let host = emulator.http_url();
     for flags in ["", "--log-format human"] {
@@ -288,21 +288,105 @@ async fn call_log_line_has_workspace_run_phase_and_attempts_in_both_formats() {
             assert_eq!((&span["workspace"], &span["run_id"]), (&json!(host), &json!(run_id)));
             let span = &read["span"];
             assert_eq!((&span["workspace"], &span["run_id"]), (&json!(host), &json!(run_id)));
-            assert_eq!(span["attempts"], 2, "{read}");
-            assert_eq!(read["flyte.phase"], "WaitingForResources", "{read}");
+            assert_eq!(span["requests"], 2, "{read}");
+            assert_eq!(read["flyte.phase"], "WAITING_FOR_RESOURCES", "{read}");
             assert!(read["duration_ms"].is_u64(), "{read}");
         } else {
             for word in [
                 format!("workspace=\"{host}\""),
                 format!("run_id={run_id}"),
-                "attempts=2".to_owned(),
-                "flyte.phase=".to_owned(),
+                "requests=2".to_owned(),
+                "flyte.phase=\"WAITING_FOR_RESOURCES\"".to_owned(),
                 "duration_ms=".to_owned(),
                 "rpc.method=\"GetTask\"".to_owned(),
             ] {
                 assert!(line.contains(&word), "{word} is not in {line}");
             }
         }
+    }
+}
+
+/// Returns the fields of a line in the human format, as `name=`.
+fn field_names(line: &str) -> Vec<&str> {
+    let is_name = |name: &str| {
+        !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || "._".contains(c))
+    };
+    // Messages and errors are quoted or at the end, and contain no `name=` here.
+    line.split([' ', '{'])
+        .filter_map(|word| word.split_once('='))
+        .map(|(name, _)| name)
+        .filter(|name| is_name(name))
+        .collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn log_of_a_second_attempt_has_each_field_once_and_counts_from_one() {
+    let emulator = emulator().await;
+    let host = emulator.http_url();
+    let mut process = ServerProcess::start(
+        "--log-format human --last-scrape 0",
+        &[
+            ("FLYTE_DATABRICKS_ALLOWED_HOSTS", "127.0.0.1:*"),
+            ("FLYTE_DATABRICKS_INSTANCE", &host),
+            ("FLYTE_DATABRICKS_ACCESS_TOKEN", CONNECTOR_TOKEN),
+        ],
+    );
+    let mut tasks = process.tasks().await;
+    let mut request = create_request_for("40_executor_first_attempt", &host);
+    // Without an output prefix the result of the run decides.
+    request.output_prefix = String::new();
+    let mut second = request.clone();
+    attempt_of(&mut second).retry_attempt = 1;
+    Box::pin(tasks.create_task(request)).await.unwrap();
+    let created = Box::pin(tasks.create_task(second)).await.unwrap().into_inner();
+    let get = GetTaskRequest {
+        resource_meta: created.resource_meta.clone(),
+        task_category: Some(task_category()),
+        ..GetTaskRequest::default()
+    };
+    until("the run ends", async || {
+        let response = tasks.clone().get_task(get.clone()).await.unwrap().into_inner();
+        response.resource.unwrap().phase() == Phase::Succeeded
+    })
+    .await;
+    // A restarted server does not know that the run has ended.
+    process.signal("TERM");
+    process.wait_for_line("stopped: all calls are complete");
+    let first_log = std::mem::take(&mut process.log);
+    drop(process);
+    let mut process = ServerProcess::start(
+        "--log-format human --last-scrape 0",
+        &[
+            ("FLYTE_DATABRICKS_ALLOWED_HOSTS", "127.0.0.1:*"),
+            ("FLYTE_DATABRICKS_INSTANCE", &host),
+            ("FLYTE_DATABRICKS_ACCESS_TOKEN", CONNECTOR_TOKEN),
+        ],
+    );
+    let delete = DeleteTaskRequest {
+        resource_meta: created.resource_meta,
+        task_category: Some(task_category()),
+        connection: None,
+    };
+    process.tasks().await.delete_task(delete).await.unwrap();
+    process.wait_for_line("call answered");
+    let log = first_log + &process.log;
+
+    for line in log.lines() {
+        let names = field_names(line);
+        let unique: BTreeSet<&str> = names.iter().copied().collect();
+        assert_eq!(names.len(), unique.len(), "{line}");
+    }
+    let has = |words: &[&str]| {
+        let found = log.lines().any(|line| words.iter().all(|word| line.contains(word)));
+        assert!(found, "no line with {words:?} in\n{log}");
+    };
+    has(&["call answered", "CreateTask", "flyte.attempt=1", "requests="]);
+    has(&["call answered", "CreateTask", "flyte.attempt=2"]);
+    has(&["run ended", "phase=\"SUCCEEDED\""]);
+    has(&["cancel of an orphaned run requested", "orphan=", ":1]"]);
+    has(&["cancel requested; it has no effect on a run that has ended"]);
+    for word in ["attempts=", "reason=\"\"", "reason= ", "cancel accepted", "4294967295"] {
+        assert!(!log.contains(word), "{word} in\n{log}");
     }
 }
 

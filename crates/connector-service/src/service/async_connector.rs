@@ -1,8 +1,11 @@
 //! The gRPC service that creates, gets and deletes tasks.
 
-use std::time::{Duration, SystemTime};
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
-use connector_core::{Connection, Error, LogsRequest, MetricsRequest, TaskType};
+use connector_core::{Connection, Error, ErrorKind, LogsRequest, MetricsRequest, TaskType};
 use flyteidl2::{
     connector::{
         CreateTaskRequest, CreateTaskResponse, DeleteTaskRequest, DeleteTaskResponse,
@@ -12,15 +15,26 @@ use flyteidl2::{
     core::ExecutionMetricResult,
 };
 use prost_types::Timestamp;
+use tokio::time::Instant;
 use tonic::{Request, Response, Status};
 use tracing::Instrument as _;
 
 use super::{
     call::{Call, Calls},
-    create_dedup::{self, Begun},
+    create_dedup::{self, Begun, MIN_CREATE_TIME, Waited},
+    guard,
     log_stream::{self, LogStream},
 };
 use crate::metrics::Operation;
+
+/// The error of a creation that was not started.
+fn too_little_time(left: Duration) -> Error {
+    let message = format!(
+        "nothing was started: only {} ms of the caller's time were left for it",
+        left.as_millis()
+    );
+    Error::new(ErrorKind::DeadlineExceeded, message).with_hint(guard::TIMEOUT_HINT)
+}
 
 /// `AsyncConnectorService` over a registry.
 #[derive(Debug)]
@@ -46,25 +60,39 @@ impl AsyncConnector {
         let found = call.find(task_type);
         call.observe_inputs(request.inputs.as_ref().map_or(0, prost::Message::encoded_len));
         let (connector, task_type) = found?;
+        let left =
+            Instant::from_std(call.deadline.connector).saturating_duration_since(Instant::now());
+        if left < MIN_CREATE_TIME {
+            return Err(too_little_time(left));
+        }
         let respond_by = call.deadline.response.into();
-        let waiter = match self.calls.create_dedup.begin(request, respond_by).await? {
-            Begun::Joined(waiter) => {
-                tracing::info!("joined an identical request in flight");
-                waiter
+        let mut request = Arc::new(create_dedup::with_sorted_inputs(request));
+        loop {
+            let waiter = match self.calls.create_dedup.begin(request, respond_by).await? {
+                Begun::Joined(waiter) => {
+                    tracing::info!("joined an identical request in flight");
+                    waiter
+                }
+                Begun::Started(waiter, ticket) => {
+                    let cx = ticket.context(task_type.clone(), call.deadline.connector);
+                    let work =
+                        create_dedup::run(ticket, connector.clone(), cx, call.orphan_counter());
+                    let memory = call.memory.clone();
+                    let work = async move {
+                        work.await;
+                        drop(memory);
+                    };
+                    self.calls.tracker.spawn(work.instrument(call.span.clone()));
+                    waiter
+                }
+            };
+            match waiter.wait(respond_by).await {
+                Waited::Response(outcome) => {
+                    return Ok(CreateTaskResponse { resource_meta: outcome? });
+                }
+                Waited::Again(same) => request = same,
             }
-            Begun::Started(waiter, ticket) => {
-                let cx = ticket.context(task_type, call.deadline.connector);
-                let work = create_dedup::run(ticket, connector, cx, call.orphan_counter());
-                let memory = call.memory.clone();
-                let work = async move {
-                    work.await;
-                    drop(memory);
-                };
-                self.calls.tracker.spawn(work.instrument(call.span.clone()));
-                waiter
-            }
-        };
-        Ok(CreateTaskResponse { resource_meta: waiter.wait(respond_by).await? })
+        }
     }
 }
 

@@ -48,13 +48,14 @@ impl Calls {
             // Recorded by the connector (see `connector_core::Connector`).
             workspace = field::Empty,
             run_id = field::Empty,
-            attempts = field::Empty,
+            requests = field::Empty,
         );
         traces::accept(&span, request.metadata());
         let call = Call {
             calls: self.clone(),
             operation,
             deadline: Deadline::of(
+                operation.method(),
                 request.metadata().as_ref(),
                 started.into_std(),
                 self.default_timeout,
@@ -124,7 +125,8 @@ impl Call {
     /// Records the attempt in the span.
     pub(super) fn record_attempt(&self, attempt: Option<&TaskExecutionIdentifier>) {
         let Some(attempt) = attempt else { return };
-        self.span.record("flyte.attempt", attempt.retry_attempt);
+        // Counted from 1, as in Flyte's labels and output folders.
+        self.span.record("flyte.attempt", attempt.retry_attempt.saturating_add(1));
         let Some(action) = &attempt.node_execution_id else { return };
         self.span.record("flyte.action", action.node_id.as_str());
         let Some(run) = &action.execution_id else { return };
@@ -172,7 +174,7 @@ impl Call {
         let _in_span = self.span.enter();
         let code = status::code_name(code);
         let duration_ms = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
-        let phase = self.phase.map(field::debug);
+        let phase = self.phase.map(Phase::flyte_name);
         match error {
             None => {
                 tracing::info!(rpc.code = code, flyte.phase = phase, duration_ms, "call answered");

@@ -22,11 +22,11 @@ mod waiter;
 
 pub(super) use run::run;
 pub(super) use ticket::Ticket;
-pub(super) use waiter::Waiter;
+pub(super) use waiter::{Waited, Waiter};
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
-use connector_core::Error;
+use connector_core::{Error, ErrorKind, PendingError};
 use flyteidl2::connector::CreateTaskRequest;
 use tokio::{
     sync::{Notify, watch},
@@ -36,9 +36,12 @@ use tokio::{
 pub(crate) use self::entries::CreateDedup;
 use self::{
     entries::{Entry, Key, State},
-    in_flight::{InFlight, Outcome, Response, Responses},
+    in_flight::{InFlight, Outcome, Responses},
 };
 use super::guard::deadline_exceeded;
+
+/// Shortest time in which a creation is started. With less it would most likely start a task whose response is too late.
+pub(super) const MIN_CREATE_TIME: Duration = Duration::from_millis(250);
 
 /// The result of beginning a request.
 #[derive(Debug)]
@@ -51,20 +54,20 @@ pub(super) enum Begun {
 
 impl CreateDedup {
     /// Joins an identical request of the same attempt, or starts. Waits until a different request of the same attempt has
-    /// completed. Claims an orphan of the attempt that is in its grace period.
+    /// completed, and until one has ended that failed only for lack of time. Claims an orphan of the attempt that is in its
+    /// grace period.
     ///
     /// # Errors
     ///
     /// `DeadlineExceeded` if a different request is still in flight at `respond_by`.
     pub(super) async fn begin(
         &self,
-        request: CreateTaskRequest,
+        request: Arc<CreateTaskRequest>,
         respond_by: Instant,
     ) -> Result<Begun, Error> {
         let key = self.key(&request);
-        let request = Arc::new(with_sorted_inputs(request));
         loop {
-            let mut other = match self.try_begin(&key, &request) {
+            let mut other = match self.try_begin(&key, &request, respond_by) {
                 Ok(begun) => return Ok(begun),
                 Err(in_flight) => in_flight,
             };
@@ -80,22 +83,18 @@ impl CreateDedup {
         &self,
         key: &Key,
         request: &Arc<CreateTaskRequest>,
+        respond_by: Instant,
     ) -> Result<Begun, watch::Receiver<Option<Outcome>>> {
         let mut entries = self.lock();
-        let waiter = |outcome| Waiter {
-            dedup: self.clone(),
-            key: key.clone(),
-            outcome,
-            response: Response::Disconnected,
-        };
         let (abandoned, claimed) = match entries.get_mut(key) {
             None => (0, None),
             Some(Entry { state: State::InFlight(in_flight), .. }) => {
-                if in_flight.request != *request {
+                let has_more_time = respond_by > in_flight.respond_by + MIN_CREATE_TIME;
+                if in_flight.request != *request || has_more_time && in_flight.lacked_time() {
                     return Err(in_flight.outcome.clone());
                 }
                 in_flight.responses.join();
-                return Ok(Begun::Joined(waiter(in_flight.outcome.clone())));
+                return Ok(Begun::Joined(Waiter::new(self, key, in_flight, has_more_time)));
             }
             Some(Entry { state: State::Grace(claim, orphan), abandoned, .. }) => {
                 claim.cancel();
@@ -107,10 +106,14 @@ impl CreateDedup {
         let in_flight = InFlight {
             request: Arc::clone(request),
             claimed,
-            outcome: outcome.clone(),
+            respond_by,
+            pending_error: PendingError::default(),
+            outcome,
             responses: Responses::of_one_caller(),
             changed: Arc::new(Notify::new()),
         };
+        let waiter = Waiter::new(self, key, &in_flight, false);
+        let pending_error = in_flight.pending_error.clone();
         let state = State::InFlight(in_flight);
         entries.insert(key.clone(), Entry { abandoned, state, last_used: Instant::now() });
         let ticket = Ticket {
@@ -118,14 +121,23 @@ impl CreateDedup {
             key: key.clone(),
             request: Arc::clone(request),
             publish,
+            pending_error,
             abandoned,
         };
-        Ok(Begun::Started(waiter(outcome), ticket))
+        Ok(Begun::Started(waiter, ticket))
     }
 }
 
+/// True if a creation with this error can succeed later, or with more time.
+fn is_transient(error: &Error) -> bool {
+    matches!(
+        error.kind(),
+        ErrorKind::Exhausted | ErrorKind::Unavailable | ErrorKind::DeadlineExceeded
+    )
+}
+
 /// Sorts the inputs, which arrive in the random order of a Go map (flyte-contract.md#createtask).
-fn with_sorted_inputs(mut request: CreateTaskRequest) -> CreateTaskRequest {
+pub(super) fn with_sorted_inputs(mut request: CreateTaskRequest) -> CreateTaskRequest {
     if let Some(inputs) = &mut request.inputs {
         inputs.literals.sort_by(|one, other| one.name.cmp(&other.name));
     }

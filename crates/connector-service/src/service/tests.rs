@@ -97,7 +97,8 @@ fn get(timeout: Option<Duration>) -> Request<GetTaskRequest> {
 #[tokio::test(start_paused = true)]
 async fn server_responds_before_the_deadline_if_the_connector_does_not() {
     let mut fixture = fixture();
-    for (timeout, least, most) in [(Some(10), 9, 10), (None, 59, 60)] {
+    // However long the caller waits, a GetTask takes at most 30 s.
+    for (timeout, least, most) in [(Some(10), 9, 10), (None, 29, 30), (Some(600), 29, 30)] {
         let started = Instant::now();
         let status =
             fixture.client.get_task(get(timeout.map(Duration::from_secs))).await.unwrap_err();
@@ -126,16 +127,39 @@ async fn response_at_the_connectors_deadline_reaches_the_caller() {
     fixture().client.delete_task(request).await.unwrap();
 }
 
+fn create(timeout: Duration) -> Request<CreateTaskRequest> {
+    let template = TaskTemplate { r#type: "slow".to_owned(), ..TaskTemplate::default() };
+    let create = CreateTaskRequest { template: Some(template), ..CreateTaskRequest::default() };
+    let mut request = Request::new(create);
+    request.set_timeout(timeout);
+    request
+}
+
+#[tokio::test(start_paused = true)]
+async fn create_takes_at_most_a_minute_however_long_the_caller_waits() {
+    let mut fixture = fixture();
+    let started = Instant::now();
+    let status = fixture.client.create_task(create(Duration::from_mins(10))).await.unwrap_err();
+    assert_eq!(status.code(), Code::DeadlineExceeded);
+    let took = started.elapsed();
+    assert!((Duration::from_secs(59)..Duration::from_secs(60)).contains(&took), "{took:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn create_with_too_little_time_starts_nothing() {
+    let mut fixture = fixture();
+    let status = fixture.client.create_task(create(Duration::from_millis(190))).await.unwrap_err();
+    assert_eq!(status.code(), Code::DeadlineExceeded);
+    let expected = "nothing was started: only 95 ms of the caller's time were left for it; ";
+    assert!(status.message().starts_with(expected), "{status:?}");
+    assert!(status.metadata().get("grpc-retry-pushback-ms").is_none(), "{status:?}");
+    assert!(fixture.tracker.is_empty());
+}
+
 #[tokio::test(start_paused = true)]
 async fn create_continues_after_its_deadline() {
     let mut fixture = fixture();
-    let template = TaskTemplate { r#type: "slow".to_owned(), ..TaskTemplate::default() };
-    let mut request = Request::new(CreateTaskRequest {
-        template: Some(template),
-        ..CreateTaskRequest::default()
-    });
-    request.set_timeout(Duration::from_secs(10));
-    let status = fixture.client.create_task(request).await.unwrap_err();
+    let status = fixture.client.create_task(create(Duration::from_secs(10))).await.unwrap_err();
     assert_eq!(status.code(), Code::DeadlineExceeded);
 
     fixture.tracker.close();

@@ -49,10 +49,12 @@ pub(crate) struct CallInfo {
 impl CallInfo {
     fn new<B>(request: &Request<B>, default_timeout: Duration) -> Self {
         let arrived = Instant::now();
+        let path = request.uri().path();
+        let method = path.rsplit('/').next().unwrap_or_default();
         Self {
-            route: Route::of(request.uri().path()),
+            route: Route::of(path),
             arrived,
-            respond_by: Deadline::of(request.headers(), arrived, default_timeout).response,
+            respond_by: Deadline::of(method, request.headers(), arrived, default_timeout).response,
         }
     }
 

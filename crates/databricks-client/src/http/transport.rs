@@ -66,7 +66,7 @@ pub(crate) async fn send(
 }
 
 /// Returns the message of a timeout.
-pub(super) fn no_response_within(timeout: Duration, what: &str) -> String {
+pub(crate) fn no_response_within(timeout: Duration, what: &str) -> String {
     format!("no {what} within {:.1} s", timeout.as_secs_f64())
 }
 

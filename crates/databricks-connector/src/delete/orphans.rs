@@ -52,9 +52,8 @@ async fn find_abandoned(context: &Context, cx: &CreateContext) -> Result<(), Err
     let task = DatabricksTask::parse(cx)?;
     let attempt = AttemptId::from_request(cx);
     let (client, _) = context.client_for_task(cx, &task, &attempt).await?;
-    let host = client.host();
     let Some(run_tag) = RunTag::new(&attempt) else {
-        warn!(%host, "the run of an abandoned creation cannot be found: the request names no execution");
+        warn!("the run of an abandoned creation cannot be found: the request names no execution");
         return Ok(());
     };
     let cancelled =
@@ -62,7 +61,7 @@ async fn find_abandoned(context: &Context, cx: &CreateContext) -> Result<(), Err
             error::from_client("searching for the run of an abandoned creation", error)
         })?;
     if cancelled == 0 {
-        info!(%host, %run_tag, "no run was found for an abandoned creation");
+        info!(%run_tag, "no run was found for an abandoned creation");
     }
     Ok(())
 }
@@ -120,12 +119,12 @@ async fn cancel_active(
             }
             cancelled += 1;
             record(context, host, run_id, orphan);
-            info!(%host, %run_id, %run_tag, "orphaned run cancelled");
+            info!(orphan = %run_id, %run_tag, "cancel of an orphaned run requested");
         }
         let Some(next) = page.next() else { return failed.map_or(Ok(cancelled), Err) };
         list.page_token = Some(next.to_owned());
     }
-    warn!(%host, pages = MAX_PAGES, %run_tag, "the search for orphaned runs stopped at its page limit");
+    warn!(pages = MAX_PAGES, %run_tag, "the search for orphaned runs stopped at its page limit");
     failed.map_or(Ok(cancelled), Err)
 }
 

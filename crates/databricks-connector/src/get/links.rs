@@ -71,7 +71,8 @@ fn custom_info(run_id: RunId, run: &Run) -> Map<String, Value> {
             only_task
                 .and_then(|task| task.attempt_number)
                 .or(run.attempt_number)
-                .map(|attempt| json!(attempt)),
+                // Databricks counts from 0.
+                .map(|attempt| json!(attempt.saturating_add(1))),
         ),
         ("queue_seconds", seconds(run.queue_duration, None)),
         (

@@ -76,8 +76,11 @@ impl TerminalRun<'_> {
                 if let Some(bucket) =
                     settings.telemetry.metrics.unverified_success(cx.output_prefix.as_str())
                 {
-                    warn!(host = %self.client.host(), run_id = %self.meta.run_id, bucket, error = message,
-                        "could not check a success for an error file; later ones in this bucket are only counted");
+                    warn!(
+                        bucket,
+                        error = message,
+                        "could not check a success for an error file; later ones in this bucket are only counted"
+                    );
                 }
                 Resource::new(Phase::Succeeded)
             }
@@ -155,7 +158,7 @@ impl TerminalRun<'_> {
             if self.may_retry() {
                 return retry_at_next_poll(&format!("its error cannot be read now: {error}"));
             }
-            warn!(host = %self.client.host(), run_id = %self.meta.run_id, error, "could not read the reason of a failed run");
+            warn!(error, "could not read the reason of a failed run");
         }
         let cluster = self.cluster(reason::cluster_of(&tasks)).await;
         let message = reason::of_failure(self.run, &tasks, omitted, cluster.as_ref());

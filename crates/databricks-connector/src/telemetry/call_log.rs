@@ -40,6 +40,6 @@ struct Recorder(Span);
 
 impl Drop for Recorder {
     fn drop(&mut self) {
-        let _outside = REQUESTS.try_with(|requests| self.0.record("attempts", requests.get()));
+        let _outside = REQUESTS.try_with(|requests| self.0.record("requests", requests.get()));
     }
 }

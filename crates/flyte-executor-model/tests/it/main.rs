@@ -13,6 +13,7 @@
 
 mod backend;
 mod network;
+mod outages;
 mod plugin;
 mod scripted;
 mod served;

@@ -172,6 +172,33 @@ async fn task_runs_from_create_to_collection() {
     assert_eq!((finished.attempt, finished.calls.len()), (1, 6));
 }
 
+/// (flyte-contract.md#observed-outages)
+#[tokio::test]
+async fn loss_of_one_of_two_replicas_fails_no_poll() {
+    let phases = || vec![Phase::Running];
+    let replicas = [Served::start(vec![], phases()).await, Served::start(vec![], phases()).await];
+    let addresses = [replicas[0].address, replicas[1].address];
+    let client = ready(&addresses, ServiceConfig::recommended()).await;
+    let running = tokio::spawn(async move {
+        let deadlines = Deadlines::configured(Duration::from_mins(10), &[]);
+        let timeout = Duration::from_secs(1);
+        let disruptions = Disruptions { timeout, ..FATE };
+        Executor::new(client, deadlines).run(task(0), &Empty, disruptions).await
+    });
+    let [killed, other] = replicas;
+    while !killed.seen().contains(&"get".to_owned()) {
+        killed.came().await;
+    }
+    drop(killed);
+    let polled = other.seen().len();
+    while other.seen().len() < polled + 3 {
+        other.came().await;
+    }
+    let finished = running.await.unwrap();
+    assert_eq!(finished.status, TaskStatus::Active);
+    assert!(finished.calls.iter().all(|call| call.outcome.is_ok()), "{:?}", finished.calls);
+}
+
 /// The connector is unavailable for too long while a task is RUNNING (flyte-contract.md#observed-backend).
 #[tokio::test]
 async fn outage_freezes_a_task_only_with_the_stock_config() {

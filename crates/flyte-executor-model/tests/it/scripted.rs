@@ -1,7 +1,8 @@
 //! A connector with scripted responses, and a simulated clock.
 
 use flyte_executor_model::{
-    Action, Call, CallFailure, Event, ExecutorSettings, Outputs, Task, TaskStatus,
+    Action, Call, CallFailure, ConnectBackoff, Deadlines, Event, ExecutorSettings, Outputs, Task,
+    TaskStatus,
 };
 use flyteidl2::connector::Resource;
 use flyteidl2::core::{TaskLog, task_execution::Phase as Wire};
@@ -26,6 +27,50 @@ pub fn errors(count: usize) -> Vec<Result<Resource, CallFailure>> {
     (1..=count).map(|number| Err(fault(&format!("error {number}")))).collect()
 }
 
+/// A time without a connector, as grpc-go with `waitForReady` sees it.
+#[derive(Debug, Clone, Copy)]
+pub struct Outage {
+    pub from: Duration,
+    pub until: Duration,
+    pub deadlines: Deadlines,
+}
+
+impl Outage {
+    /// Returns when the client is connected again: connects are tried with growing waits.
+    pub fn connected_at(&self) -> Duration {
+        let (mut at, mut failures) = (self.from, 0);
+        while at < self.until {
+            failures += 1;
+            at += ConnectBackoff::default().wait(failures, 0.5);
+        }
+        at
+    }
+
+    /// Returns how long a call takes that begins now, and its error.
+    fn wait(&self, call: &Call, now: Duration) -> (Duration, Option<CallFailure>) {
+        let connected_at = self.connected_at();
+        if now < self.from || now >= connected_at {
+            return (RESPONSE_TIME, None);
+        }
+        let left = connected_at - now;
+        let deadline = match call {
+            Call::Create { .. } => self.deadlines.create,
+            Call::Get { .. } => self.deadlines.get,
+            Call::Delete { .. } => self.deadlines.delete,
+        };
+        match deadline.filter(|deadline| *deadline < left) {
+            Some(deadline) => {
+                let code = "DeadlineExceeded".to_owned();
+                let message = "context deadline exceeded".to_owned();
+                (deadline, Some(CallFailure { code, message }))
+            }
+            None => (left + RESPONSE_TIME, None),
+        }
+    }
+}
+
+const RESPONSE_TIME: Duration = Duration::from_millis(1);
+
 /// A received call: its time and name.
 pub type Seen = (Duration, String);
 
@@ -40,6 +85,7 @@ pub struct Stage {
     pub gets: Vec<Result<Resource, CallFailure>>,
     pub delete_faults: Vec<CallFailure>,
     pub calls: Vec<Seen>,
+    pub outage: Option<Outage>,
     now: Duration,
     queue: BTreeMap<(Duration, u64), Event>,
     entries: u64,
@@ -51,6 +97,14 @@ impl Stage {
     }
 
     pub fn of(task: Task, gets: Vec<Result<Resource, CallFailure>>) -> Self {
+        Self::beginning_at(Duration::ZERO, task, gets)
+    }
+
+    pub fn beginning_at(
+        begin: Duration,
+        task: Task,
+        gets: Vec<Result<Resource, CallFailure>>,
+    ) -> Self {
         let mut stage = Self {
             task,
             create_faults: Vec::new(),
@@ -58,11 +112,12 @@ impl Stage {
             gets,
             delete_faults: Vec::new(),
             calls: Vec::new(),
+            outage: None,
             now: Duration::ZERO,
             queue: BTreeMap::new(),
             entries: 0,
         };
-        stage.at(Duration::ZERO, Task::BEGIN);
+        stage.at(begin, Task::BEGIN);
         stage
     }
 
@@ -84,8 +139,15 @@ impl Stage {
                 match action {
                     Action::Wake { after, timer } => self.at(self.now + after, Event::Due(timer)),
                     Action::Call(call) => {
-                        let event = self.answered(&call);
-                        self.at(self.now + Duration::from_millis(1), event);
+                        let (took, failure) = match self.outage {
+                            Some(outage) => outage.wait(&call, self.now),
+                            None => (RESPONSE_TIME, None),
+                        };
+                        let event = match failure {
+                            Some(failure) => self.failed(&call, failure),
+                            None => self.answered(&call),
+                        };
+                        self.at(self.now + took, event);
                     }
                 }
             }
@@ -98,6 +160,20 @@ impl Stage {
         self.run_until(Duration::from_hours(48));
         assert_eq!(self.task.status(), TaskStatus::Collected);
         self
+    }
+
+    fn failed(&mut self, call: &Call, failure: CallFailure) -> Event {
+        let (name, event) = match call {
+            Call::Create { .. } => {
+                ("create", Event::Created { response: Err(failure), stored: true })
+            }
+            Call::Get { attempt, .. } => {
+                ("get", Event::Got { attempt: *attempt, response: Err(failure) })
+            }
+            Call::Delete { .. } => ("delete", Event::Deleted(Err(failure))),
+        };
+        self.calls.push((self.now, format!("{name} failed")));
+        event
     }
 
     fn answered(&mut self, call: &Call) -> Event {

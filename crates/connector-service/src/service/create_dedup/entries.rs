@@ -83,6 +83,17 @@ impl CreateDedup {
         &self.0.detached
     }
 
+    /// Waits for the end of every grace period, which shutdown sets.
+    pub(super) async fn end_of_grace_periods(&self) {
+        let mut stop = self.0.stop.subscribe();
+        // The sender lives as long as this state.
+        if let Ok(at) = stop.wait_for(Option::is_some).await.map(|at| *at)
+            && let Some(at) = at
+        {
+            tokio::time::sleep_until(at).await;
+        }
+    }
+
     /// Waits for this time, or until shutdown begins.
     pub(super) async fn sleep_until_stop(&self, time: Duration) {
         let mut stop = self.0.stop.subscribe();

@@ -2,9 +2,14 @@
 
 use std::sync::Arc;
 
-use connector_core::Error;
+use connector_core::{Error, PendingError};
 use flyteidl2::connector::CreateTaskRequest;
-use tokio::sync::{Notify, watch};
+use tokio::{
+    sync::{Notify, watch},
+    time::Instant,
+};
+
+use super::is_transient;
 
 /// The outcome of a creation: the resource meta or an error.
 pub(in crate::service) type Outcome = Result<Vec<u8>, Error>;
@@ -16,10 +21,21 @@ pub(super) struct InFlight {
     pub(super) request: Arc<CreateTaskRequest>,
     /// The orphan that this request has claimed. It is an orphan again if the request fails.
     pub(super) claimed: Option<Orphan>,
+    /// The deadline of the caller that started it.
+    pub(super) respond_by: Instant,
+    /// The error for callers whose deadline passes before the outcome.
+    pub(super) pending_error: PendingError,
     pub(super) outcome: watch::Receiver<Option<Outcome>>,
     pub(super) responses: Responses,
     /// Notified when a caller leaves.
     pub(super) changed: Arc<Notify>,
+}
+
+impl InFlight {
+    /// True if it has failed with an error that more time can avoid.
+    pub(super) fn lacked_time(&self) -> bool {
+        matches!(&*self.outcome.borrow(), Some(Err(error)) if is_transient(error))
+    }
 }
 
 /// A task that no caller received.
@@ -63,6 +79,11 @@ impl Responses {
         Self { waiting: 1, has_success: false, has_error: false }
     }
 
+    /// True while a caller waits.
+    pub(super) fn is_awaited(&self) -> bool {
+        self.waiting > 0
+    }
+
     /// Adds a waiting caller.
     pub(super) fn join(&mut self) {
         self.waiting += 1;
@@ -80,7 +101,7 @@ impl Responses {
 
     /// Decides about the task. None while a caller waits. A claimed orphan is a task even if the outcome is an error.
     pub(super) fn decide(&self, outcome: &Outcome, has_claimed: bool) -> Option<OrphanDecision> {
-        if self.waiting > 0 {
+        if self.is_awaited() {
             return None;
         }
         let may_exist = match outcome {

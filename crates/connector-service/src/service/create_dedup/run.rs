@@ -2,6 +2,7 @@
 
 use std::{
     mem,
+    pin::pin,
     time::{Duration, Instant},
 };
 
@@ -11,6 +12,7 @@ use tracing::{error, info, warn};
 
 use super::{
     entries::CreateDedup,
+    is_transient,
     ticket::{OrphanedCreate, Ticket},
 };
 use crate::{metrics::OrphanOutcome, service::guard, status};
@@ -63,14 +65,24 @@ async fn create(
     ),
     count: impl FnOnce(OrphanOutcome) + Send,
 ) {
-    let outcome = guard::catch_panic(connector.create(cx)).await;
+    let dedup = ticket.dedup.clone();
+    let mut created = pin!(guard::catch_panic(connector.create(cx)));
+    let outcome = tokio::select! {
+        outcome = &mut created => outcome,
+        () = ticket.all_callers_left() => {
+            *detached = Some(dedup.detached().token());
+            tokio::select! {
+                outcome = &mut created => outcome,
+                () = dedup.end_of_grace_periods() => Err(response_not_awaited()),
+            }
+        }
+    };
     // Waiting is best effort: if the server is killed after the response, the first cancellation is already done.
     let left = retained.deadline.map(|at| at.saturating_duration_since(Instant::now()));
     let wait = left.map_or(FIRST_CANCEL_WAIT, |left| (left / 2).min(FIRST_CANCEL_WAIT));
     drop(tokio::time::timeout(wait, cancelled_earlier.cancelled()).await);
-    let tracker = ticket.dedup.detached().clone();
     let orphan = ticket.settle(outcome).await;
-    *detached = Some(tracker.token());
+    detached.get_or_insert_with(|| dedup.detached().token());
     let Some(orphan) = orphan else { return };
     warn!(
         is_started = orphan.meta.is_some(),
@@ -82,6 +94,12 @@ async fn create(
         info!("the attempt was requested again: the task is kept");
         count(OrphanOutcome::Claimed);
     }
+}
+
+/// The outcome of a creation that ends at shutdown without a response, after its callers.
+fn response_not_awaited() -> Error {
+    Error::new(ErrorKind::Unavailable, "the server stopped before the response arrived")
+        .with_may_have_started(true)
 }
 
 /// Cancels the tasks of earlier attempts, which Flyte no longer uses. Runs immediately, and again after the grace period
@@ -164,12 +182,11 @@ impl<'a> Retries<'a> {
     /// because no other component cancels the task. At shutdown one more attempt follows immediately.
     async fn wait_after(&mut self, error: &Error) -> bool {
         self.failed += 1;
-        let is_transient = matches!(
-            error.kind(),
-            ErrorKind::Exhausted | ErrorKind::Unavailable | ErrorKind::DeadlineExceeded
-        );
-        let is_exhausted =
-            if is_transient { self.since.elapsed() >= RETRY_FOR } else { self.failed >= MAX_TRIES };
+        let is_exhausted = if is_transient(error) {
+            self.since.elapsed() >= RETRY_FOR
+        } else {
+            self.failed >= MAX_TRIES
+        };
         let is_crowded = self.dedup.detached().len() > MAX_RETRYING;
         if is_exhausted || is_crowded || self.dedup.0.stop.borrow().is_some() {
             return false;

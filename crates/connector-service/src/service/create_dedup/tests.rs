@@ -1,4 +1,4 @@
-use std::{sync::Mutex, time::Duration};
+use std::sync::Mutex;
 
 use connector_core::{CreateContext, ErrorKind, TaskType};
 
@@ -8,7 +8,7 @@ use flyteidl2::{
     task::{Inputs, NamedLiteral},
 };
 
-use super::{entries::MAX_ABANDONED, ticket::OrphanedCreate, *};
+use super::{entries::MAX_ABANDONED, in_flight::Response, ticket::OrphanedCreate, *};
 
 const GRACE: Duration = Duration::from_secs(30);
 
@@ -35,16 +35,32 @@ fn in_a_second() -> Instant {
 }
 
 async fn start(dedup: &CreateDedup, request: CreateTaskRequest) -> (Waiter, Ticket) {
-    match dedup.begin(request, in_a_second()).await.unwrap() {
+    start_until(dedup, request, in_a_second()).await
+}
+
+async fn start_until(
+    dedup: &CreateDedup,
+    request: CreateTaskRequest,
+    respond_by: Instant,
+) -> (Waiter, Ticket) {
+    match dedup.begin(Arc::new(with_sorted_inputs(request)), respond_by).await.unwrap() {
         Begun::Started(waiter, ticket) => (waiter, ticket),
         Begun::Joined(_) => panic!("joined"),
+    }
+}
+
+/// Waits for the response.
+async fn response(waiter: Waiter) -> Outcome {
+    match waiter.wait(in_a_second()).await {
+        Waited::Response(outcome) => outcome,
+        Waited::Again(_) => panic!("no response"),
     }
 }
 
 /// A creation whose caller received `DeadlineExceeded`.
 async fn orphan(dedup: &CreateDedup, request: CreateTaskRequest) -> OrphanedCreate {
     let (waiter, ticket) = start(dedup, request).await;
-    let error = waiter.wait(in_a_second()).await.unwrap_err();
+    let error = response(waiter).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::DeadlineExceeded);
     ticket.settle(Ok(b"meta".to_vec())).await.unwrap()
 }
@@ -53,8 +69,7 @@ async fn orphan(dedup: &CreateDedup, request: CreateTaskRequest) -> OrphanedCrea
 async fn task_that_a_caller_received_is_kept() {
     let dedup = CreateDedup::new(GRACE);
     let (waiter, ticket) = start(&dedup, request("a", 0)).await;
-    let (response, settled) =
-        tokio::join!(waiter.wait(in_a_second()), ticket.settle(Ok(b"meta".to_vec())));
+    let (response, settled) = tokio::join!(response(waiter), ticket.settle(Ok(b"meta".to_vec())));
     assert_eq!(response.unwrap(), b"meta");
     assert!(settled.is_none());
     assert!(dedup.lock().is_empty());
@@ -111,8 +126,7 @@ async fn claimed_orphan_is_cancelled_if_the_claiming_request_fails() {
         assert!(!first.wait_for_expiry().await);
         // The claiming caller receives an error, so Flyte starts the next attempt.
         let error = Error::new(ErrorKind::Unavailable, "x").with_may_have_started(may_have_started);
-        let (response, settled) =
-            tokio::join!(waiter.wait(in_a_second()), ticket.settle(Err(error)));
+        let (response, settled) = tokio::join!(response(waiter), ticket.settle(Err(error)));
         response.unwrap_err();
         let orphan = settled.unwrap();
         assert_eq!(orphan.meta.as_deref(), Some(&b"meta"[..]), "{may_have_started}");
@@ -151,8 +165,7 @@ async fn error_that_may_have_started_a_task_leaves_an_orphan() {
         let (waiter, ticket) = start(&dedup, request("a", attempt)).await;
         let error =
             Error::new(ErrorKind::Unavailable, "lost").with_may_have_started(may_have_started);
-        let (response, settled) =
-            tokio::join!(waiter.wait(in_a_second()), ticket.settle(Err(error)));
+        let (response, settled) = tokio::join!(response(waiter), ticket.settle(Err(error)));
         assert_eq!(response.unwrap_err().kind(), ErrorKind::Unavailable);
         assert_eq!(settled.map(|orphan| orphan.meta), is_orphan.then_some(None));
     }
@@ -171,14 +184,16 @@ async fn identical_request_joins_regardless_of_input_order() {
         }
     };
     let (first, ticket) = start(&dedup, with_inputs(["x", "y"])).await;
-    let Begun::Joined(second) = dedup.begin(with_inputs(["y", "x"]), in_a_second()).await.unwrap()
+    let Begun::Joined(second) = dedup
+        .begin(Arc::new(with_sorted_inputs(with_inputs(["y", "x"]))), in_a_second())
+        .await
+        .unwrap()
     else {
         panic!("started twice")
     };
     // The first caller receives an error and the second the task, so the task is kept.
-    first.wait(in_a_second()).await.unwrap_err();
-    let (response, settled) =
-        tokio::join!(second.wait(in_a_second()), ticket.settle(Ok(b"meta".to_vec())));
+    response(first).await.unwrap_err();
+    let (response, settled) = tokio::join!(response(second), ticket.settle(Ok(b"meta".to_vec())));
     assert_eq!(response.unwrap(), b"meta");
     assert!(settled.is_none());
 }
@@ -189,17 +204,62 @@ async fn different_request_waits_and_starts_its_own_task() {
     let (waiter, ticket) = start(&dedup, request("a", 0)).await;
     let mut differs = request("a", 0);
     differs.template = Some(flyteidl2::core::TaskTemplate::default());
-    let error = dedup.begin(differs.clone(), in_a_second()).await.unwrap_err();
+    let error = dedup.begin(Arc::new(differs.clone()), in_a_second()).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::DeadlineExceeded);
 
     let waiting = {
         let (dedup, until) = (dedup.clone(), in_a_second());
-        tokio::spawn(async move { dedup.begin(differs, until).await })
+        tokio::spawn(async move { dedup.begin(Arc::new(differs), until).await })
     };
-    let (response, _) =
-        tokio::join!(waiter.wait(in_a_second()), ticket.settle(Ok(b"meta".to_vec())));
+    let (response, _) = tokio::join!(response(waiter), ticket.settle(Ok(b"meta".to_vec())));
     response.unwrap();
     assert!(matches!(waiting.await.unwrap().unwrap(), Begun::Started(..)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn joined_caller_with_more_time_begins_again_after_an_error_for_lack_of_time() {
+    for (kind, is_again) in [
+        (ErrorKind::DeadlineExceeded, true),
+        (ErrorKind::Unavailable, true),
+        (ErrorKind::Exhausted, true),
+        (ErrorKind::InvalidTask, false),
+    ] {
+        let dedup = CreateDedup::new(GRACE);
+        let same = || Arc::new(request("a", 0));
+        let (first, ticket) = start(&dedup, request("a", 0)).await;
+        let patient = in_a_second() + Duration::from_secs(9);
+        let Begun::Joined(second) = dedup.begin(same(), patient).await.unwrap() else {
+            panic!("started twice")
+        };
+        let Begun::Joined(third) = dedup.begin(same(), in_a_second()).await.unwrap() else {
+            panic!("started twice")
+        };
+        let again = async {
+            match second.wait(patient).await {
+                // The failed creation is not joined once more.
+                Waited::Again(same) => Some(dedup.begin(same, patient).await.unwrap()),
+                Waited::Response(_) => None,
+            }
+        };
+        let error = Error::new(kind, "x").with_may_have_started(true);
+        let (one, second, three, orphan) =
+            tokio::join!(response(first), again, response(third), ticket.settle(Err(error)));
+        assert_eq!([one.unwrap_err().kind(), three.unwrap_err().kind()], [kind; 2]);
+        // The orphan that may exist has the same idempotency token, and is claimed.
+        assert!(orphan.is_some());
+        assert_eq!(matches!(second, Some(Begun::Started(..))), is_again, "{kind:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn caller_whose_time_ends_learns_what_the_creation_waits_for() {
+    let dedup = CreateDedup::new(GRACE);
+    let (waiter, ticket) = start(&dedup, request("a", 0)).await;
+    let cx = ticket.context(TaskType::new("x", 0), std::time::Instant::now());
+    cx.pending_error.set(Error::new(ErrorKind::DeadlineExceeded, "no response within 0.7 s"));
+    let error = response(waiter).await.unwrap_err();
+    assert_eq!(error.to_string(), "no response within 0.7 s");
+    assert!(error.may_have_started());
 }
 
 #[tokio::test(start_paused = true)]
@@ -278,7 +338,7 @@ async fn cancel_times(attempt: u32, failures: usize, kind: ErrorKind) -> Vec<u64
     let (waiter, ticket) = start(&dedup, request("a", attempt)).await;
     let cx = ticket.context(task_type, std::time::Instant::now());
     let running = tokio::spawn(run(ticket, connector, cx, |_| {}));
-    waiter.wait(in_a_second()).await.unwrap();
+    response(waiter).await.unwrap();
     // The response waited for the first cancellation only.
     assert_eq!(began.elapsed(), Duration::ZERO);
     running.await.unwrap();

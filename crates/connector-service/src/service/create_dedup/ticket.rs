@@ -1,8 +1,8 @@
 //! The exclusive right to execute a creation, and the orphan that may result.
 
-use std::{collections::hash_map, ops::ControlFlow, sync::Arc};
+use std::{collections::hash_map, ops::ControlFlow, sync::Arc, time::Duration};
 
-use connector_core::{CreateContext, TaskType};
+use connector_core::{CreateContext, PendingError, TaskType};
 use flyteidl2::connector::CreateTaskRequest;
 use tokio::{sync::watch, time::Instant};
 use tokio_util::sync::CancellationToken;
@@ -12,6 +12,9 @@ use super::{
     in_flight::{Orphan, OrphanDecision, Outcome},
 };
 
+/// The longest time of a creation, whose callers may all have left. Longer than a call and a request to a service.
+const MAX_CREATE_TIME: Duration = Duration::from_mins(2);
+
 /// The exclusive right to execute one creation. Its holder must [`settle`](Self::settle) it.
 #[derive(Debug)]
 pub(in crate::service) struct Ticket {
@@ -19,6 +22,7 @@ pub(in crate::service) struct Ticket {
     pub(super) key: Key,
     pub(super) request: Arc<CreateTaskRequest>,
     pub(super) publish: watch::Sender<Option<Outcome>>,
+    pub(super) pending_error: PendingError,
     pub(super) abandoned: u32,
 }
 
@@ -31,9 +35,30 @@ impl Ticket {
     ) -> CreateContext {
         let mut cx = CreateContext::from(self.request.as_ref().clone())
             .with_abandoned_creates(self.abandoned)
-            .with_deadline(Some(deadline));
+            .with_deadline(Some(deadline))
+            .with_response_deadline(Some((Instant::now() + MAX_CREATE_TIME).into_std()))
+            .with_pending_error(self.pending_error.clone());
         cx.task_type = task_type;
         cx
+    }
+
+    /// Waits until no caller waits.
+    pub(super) async fn all_callers_left(&self) {
+        let changed = match self.dedup.lock().get(&self.key) {
+            Some(Entry { state: State::InFlight(in_flight), .. }) => Arc::clone(&in_flight.changed),
+            _ => return,
+        };
+        loop {
+            let notified = changed.notified();
+            let is_awaited = matches!(
+                self.dedup.lock().get(&self.key),
+                Some(Entry { state: State::InFlight(in_flight), .. }) if in_flight.responses.is_awaited()
+            );
+            if !is_awaited {
+                return;
+            }
+            notified.await;
+        }
     }
 
     /// Publishes the outcome and waits until every caller has left. Returns the orphan, if the task is one.

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import os
 import posixpath
 import shutil
@@ -37,11 +38,7 @@ class Stop(Exception):
 
 
 def main(argv: list[str]) -> None:
-    """Runs the task that the arguments describe.
-
-    Returns normally after a success: some Databricks runtimes treat even `sys.exit(0)` as a failure. A failure is the
-    text of a `SystemExit`, which Python prints as its last line and Databricks shows as the error.
-    """
+    """Runs the task that the arguments describe, and ends with its status."""
     reason = None
     try:
         variables, arguments = split(argv)
@@ -51,8 +48,37 @@ def main(argv: list[str]) -> None:
     except Stop as stop:
         reason = str(stop)
     # Outside of the `except` block, so that a notebook does not print the handled exception too.
+    end(reason)
+
+
+def end(reason: str | None) -> None:
+    """Ends the process with the status of the task, or returns to the program that executes this file.
+
+    A process of this file alone ends immediately, without exit handlers and without the interpreter's shutdown: threads
+    of libraries can abort it there, and Databricks would report a failure although the outputs are written.
+
+    Otherwise it returns normally after a success: some Databricks runtimes treat even `sys.exit(0)` as a failure. A
+    failure is the text of a `SystemExit`, which Python prints as its last line and Databricks shows as the error.
+    """
+    if not is_process_of_this_file():
+        if reason is not None:
+            sys.exit(reason)
+        return
     if reason is not None:
-        sys.exit(reason)
+        print(reason, file=sys.stderr)
+    logging.shutdown()
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(Exception):
+            stream.flush()
+    os._exit(0 if reason is None else 1)
+
+
+def is_process_of_this_file() -> bool:
+    """True if Python was started with this file as its program, and not for example by a notebook kernel."""
+    own = globals().get("__file__")
+    started_with = getattr(sys, "orig_argv", [])[1:]
+    program = next((argument for argument in started_with if not argument.startswith("-")), None)
+    return bool(own and program) and "-c" not in started_with[:2] and os.path.realpath(program) == os.path.realpath(own)
 
 
 def split(argv: list[str]) -> tuple[dict[str, str], list[str]]:

@@ -223,7 +223,7 @@ fn executors(soak: &Soak) -> Vec<Executor> {
             let (config, deadlines) = match executor_kind {
                 ExecutorKind::Stock => (ServiceConfig::stock(), Deadlines::default()),
                 ExecutorKind::Recommended => {
-                    (ServiceConfig::recommended(), Deadlines::all(Some(Duration::from_secs(20))))
+                    (ServiceConfig::recommended(), Deadlines::all(Some(Duration::from_mins(10))))
                 }
                 ExecutorKind::NoDeadline => (ServiceConfig::stock(), Deadlines::all(None)),
             };

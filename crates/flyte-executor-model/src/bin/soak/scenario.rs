@@ -56,7 +56,7 @@ impl RunOutcome {
 pub(crate) enum ExecutorKind {
     /// The stock `defaultConnector`: 10 s deadline, no retries.
     Stock,
-    /// The recommended service config: wait-for-ready, retries, 20 s deadline.
+    /// The recommended service config: wait-for-ready, retries, 600 s deadline.
     Recommended,
     /// An entry of `connectors`: no deadline, no retries.
     NoDeadline,
