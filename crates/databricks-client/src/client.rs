@@ -33,16 +33,14 @@ pub struct Client {
     limiter: Arc<RateLimiter>,
     credentials: Credentials,
     deadline: Option<Instant>,
+    /// With less time left, no request is sent.
+    min_time: Duration,
     late_response: Option<LateResponse>,
     /// Overrides the class of each request.
     request_class: Option<RequestClass>,
     /// Their secrets do not appear in errors either.
     also_redacted: Option<Credentials>,
 }
-
-/// The shortest time in which a call with a late response sends a request. With less, the caller would most likely leave
-/// before the response.
-const MIN_SEND_TIME: Duration = Duration::from_millis(100);
 
 /// How a call waits for a response after its deadline.
 #[derive(Clone)]
@@ -77,6 +75,7 @@ impl Client {
             limiter,
             credentials,
             deadline: None,
+            min_time: Duration::ZERO,
             late_response: None,
             request_class: None,
             also_redacted: None,
@@ -104,6 +103,14 @@ impl Client {
     pub fn with_timeout(mut self, timeout: Duration) -> Self {
         let deadline = Instant::now().checked_add(timeout);
         self.deadline = self.deadline.into_iter().chain(deadline).min();
+        self
+    }
+
+    /// Returns a client that sends no request with less than this time left until the deadline: the caller would most
+    /// likely leave before the response.
+    #[must_use]
+    pub fn with_min_time(mut self, min_time: Duration) -> Self {
+        self.min_time = min_time;
         self
     }
 
@@ -315,10 +322,10 @@ impl Client {
             number,
             left,
         );
+        if left < self.min_time {
+            return Err(too_late(left));
+        }
         if let Some(late) = &self.late_response {
-            if left < MIN_SEND_TIME {
-                return Err(too_late(left));
-            }
             // Without time for another attempt, this one waits on.
             if timeout >= left {
                 let late = late.until.saturating_duration_since(sent_at);

@@ -21,6 +21,9 @@ use crate::{
 /// The part of the caller's deadline that is reserved for building the response.
 const RESPONSE_MARGIN: Duration = Duration::from_millis(100);
 
+/// The shortest time in which a request of a submission is sent.
+const MIN_SUBMISSION_TIME: Duration = Duration::from_millis(100);
+
 /// The connector's settings and in-memory state.
 #[derive(Debug)]
 pub(crate) struct Context {
@@ -54,8 +57,10 @@ impl Context {
         let credentials = &self.settings.credentials;
         let (credentials, name) = credentials.for_task(&host, cx, task, attempt).await?;
         // Reads that a submission needs do not wait behind polls.
-        let client =
-            self.client(&host, credentials, cx.deadline).with_request_class(RequestClass::Write);
+        let client = self
+            .client(&host, credentials, cx.deadline)
+            .with_request_class(RequestClass::Write)
+            .with_min_time(MIN_SUBMISSION_TIME);
         Ok((client, name))
     }
 

@@ -22,7 +22,6 @@ use tracing::Instrument as _;
 use super::{
     call::{Call, Calls},
     create_dedup::{self, Begun, MIN_CREATE_TIME, Waited},
-    guard,
     log_stream::{self, LogStream},
 };
 use crate::metrics::Operation;
@@ -33,7 +32,8 @@ fn too_little_time(left: Duration) -> Error {
         "nothing was started: only {} ms of the caller's time were left for it",
         left.as_millis()
     );
-    Error::new(ErrorKind::DeadlineExceeded, message).with_hint(guard::TIMEOUT_HINT)
+    Error::new(ErrorKind::DeadlineExceeded, message)
+        .with_hint("set a longer `defaultTimeout` in the executor's plugins.connector-service")
 }
 
 /// `AsyncConnectorService` over a registry.

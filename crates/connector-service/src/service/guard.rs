@@ -26,12 +26,11 @@ pub(crate) async fn catch_panic<T>(
     })
 }
 
-/// The remedy for a deadline that is too short.
-pub(crate) const TIMEOUT_HINT: &str =
-    "set a longer `defaultTimeout` in the executor's plugins.connector-service";
-
 /// The error of a call whose deadline has passed.
 pub(crate) fn deadline_exceeded() -> Error {
     Error::new(ErrorKind::DeadlineExceeded, "the connector did not respond in time")
-        .with_hint(TIMEOUT_HINT)
+        .with_hint(
+            "a call may take the `defaultTimeout` of the executor's plugins.connector-service, and on this server at most \
+             60 s (GetTask 30 s)",
+        )
 }

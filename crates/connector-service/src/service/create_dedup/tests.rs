@@ -288,6 +288,71 @@ async fn number_of_remembered_abandoned_attempts_is_bounded() {
     assert_eq!(ticket.abandoned, 1);
 }
 
+/// A connector whose service never responds. Records the cancellations of orphans.
+#[derive(Debug, Clone, Default)]
+struct Silent {
+    cancels: Arc<Mutex<Vec<(Option<()>, Instant)>>>,
+}
+
+impl connector_core::Connector for Silent {
+    const NAME: &'static str = "Silent";
+    type ResourceMeta = ();
+
+    fn task_types(&self) -> Vec<TaskType> {
+        vec![TaskType::new("x", 0)]
+    }
+
+    async fn create(&self, cx: CreateContext) -> Result<(), Error> {
+        tokio::time::sleep_until(cx.response_deadline.unwrap().into()).await;
+        Err(Error::new(ErrorKind::DeadlineExceeded, "no response").with_may_have_started(true))
+    }
+
+    async fn get(
+        &self,
+        _cx: connector_core::CallContext,
+        (): (),
+    ) -> Result<connector_core::Resource, Error> {
+        Err(Error::internal("not called"))
+    }
+
+    async fn delete(&self, _cx: connector_core::CallContext, (): ()) -> Result<(), Error> {
+        Err(Error::internal("not called"))
+    }
+
+    async fn cancel_abandoned(&self, _cx: CreateContext, meta: Option<()>) -> Result<(), Error> {
+        self.cancels.lock().unwrap().push((meta, Instant::now()));
+        Ok(())
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn response_is_awaited_for_two_minutes_or_until_shutdown_and_then_searched() {
+    for (stops_after, cancelled_after) in [(None, 120 + 30), (Some(20), 20)] {
+        let connector = Silent::default();
+        let registry =
+            connector_core::Registry::builder().register(connector.clone()).build().unwrap();
+        let task_type = TaskType::new("x", 0);
+        let handle = registry.find(&task_type).unwrap().clone();
+        let dedup = CreateDedup::new(GRACE);
+        let began = Instant::now();
+        let (waiter, ticket) = start(&dedup, request("a", 0)).await;
+        let cx = ticket.context(task_type, in_a_second().into_std());
+        let running = tokio::spawn(run(ticket, handle, cx, |_| {}));
+        response(waiter).await.unwrap_err();
+        // Counted as detached as soon as no caller waits.
+        tokio::task::yield_now().await;
+        assert_eq!(dedup.detached().len(), 1);
+        if let Some(after) = stops_after {
+            dedup.end_grace_periods(began + Duration::from_secs(after));
+        }
+        running.await.unwrap();
+        let cancels = connector.cancels.lock().unwrap().clone();
+        let seconds: Vec<_> =
+            cancels.iter().map(|(meta, at)| (*meta, at.duration_since(began).as_secs())).collect();
+        assert_eq!(seconds, [(None, cancelled_after)]);
+    }
+}
+
 /// A connector that records cancellations of earlier attempts. The first ones fail.
 #[derive(Debug, Clone)]
 struct CancelRecorder {
