@@ -5,7 +5,8 @@ use std::{sync::atomic::Ordering, time::Duration};
 use connector_core::Registry;
 use connector_service::{Limits, ServiceConfig};
 use flyteidl2::connector::{
-    CreateTaskRequest, GetTaskRequest, async_connector_service_client::AsyncConnectorServiceClient,
+    CreateTaskRequest, GetTaskMetricsRequest, GetTaskRequest,
+    async_connector_service_client::AsyncConnectorServiceClient,
 };
 use futures_util::{StreamExt as _, stream::FuturesUnordered};
 use tokio::net::TcpStream;
@@ -34,6 +35,14 @@ fn message(act: Act) -> GetTaskRequest {
     }
 }
 
+fn held_metrics() -> GetTaskMetricsRequest {
+    GetTaskMetricsRequest {
+        resource_meta: Meta::bytes(Act::Hold),
+        task_category: Some(category()),
+        ..Default::default()
+    }
+}
+
 async fn get(server: &Running, act: Act) -> Result<(), Status> {
     server.tasks().get_task(message(act)).await.map(|_| ())
 }
@@ -57,7 +66,8 @@ async fn of_ten_thousand_concurrent_calls_the_limit_runs_and_the_rest_gets_a_ret
         for _ in 0..CALLS / CONNECTIONS {
             let mut tasks = tasks.clone();
             calls.push(tokio::spawn(async move {
-                tasks.get_task(message(Act::Hold)).await.map(|_| ())
+                // A call that may take longer than a GetTask.
+                tasks.get_task_metrics(held_metrics()).await.map(|_| ())
             }));
         }
     }

@@ -149,7 +149,7 @@ mod tests {
         }));
         assert_eq!(
             info,
-            json!({"run_id": "7", "job_id": "218406790113205", "cluster_ids": ["c"], "attempt": 1,
+            json!({"run_id": "7", "job_id": "218406790113205", "cluster_ids": ["c"], "attempt": 2,
                 "queue_seconds": 1.5, "setup_seconds": 0.25, "termination_code": "SUCCESS"})
         );
     }

@@ -66,10 +66,16 @@ async fn create(
     count: impl FnOnce(OrphanOutcome) + Send,
 ) {
     let dedup = ticket.dedup.clone();
+    let deadline = cx.deadline.unwrap_or_else(Instant::now);
     let mut created = pin!(guard::catch_panic(connector.create(cx)));
+    // It only waits for a response that no caller awaits.
+    let is_late = async {
+        tokio::time::sleep_until(deadline.into()).await;
+        ticket.all_callers_left().await;
+    };
     let outcome = tokio::select! {
         outcome = &mut created => outcome,
-        () = ticket.all_callers_left() => {
+        () = is_late => {
             *detached = Some(dedup.detached().token());
             tokio::select! {
                 outcome = &mut created => outcome,

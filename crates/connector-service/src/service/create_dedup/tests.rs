@@ -340,7 +340,7 @@ async fn response_is_awaited_for_two_minutes_or_until_shutdown_and_then_searched
         let running = tokio::spawn(run(ticket, handle, cx, |_| {}));
         response(waiter).await.unwrap_err();
         // Counted as detached as soon as no caller waits.
-        tokio::task::yield_now().await;
+        tokio::time::sleep(Duration::from_millis(2)).await;
         assert_eq!(dedup.detached().len(), 1);
         if let Some(after) = stops_after {
             dedup.end_grace_periods(began + Duration::from_secs(after));
