@@ -49,10 +49,10 @@ pub(crate) async fn run(context: &Context, cx: &CreateContext) -> Result<RunMeta
         Plan::RunNow(_) | Plan::AsWritten(_) => Some(declared_outputs::from_request(cx)?),
     };
     let (client, credential) = context.client_for_task(cx, &task, &flyte.attempt).await?;
-    let submitter = waiting_for_late_response(&client, cx);
+    let late_client = waiting_for_late_response(&client, cx);
     let submitted = match plan {
-        Plan::RunNow(job) => submitter.run_now(&job).await,
-        Plan::AsWritten(run) => submitter.submit_run(&run).await,
+        Plan::RunNow(job) => late_client.run_now(&job).await,
+        Plan::AsWritten(run) => late_client.submit_run(&run).await,
         Plan::FlyteFunction(function) => {
             let script = if function.needs_script() {
                 Some(entrypoint::upload(&client).await?)
@@ -62,7 +62,7 @@ pub(crate) async fn run(context: &Context, cx: &CreateContext) -> Result<RunMeta
             if let Some(pod_template) = function.pod_template_with_inputs() {
                 pod_template_inputs::write(context, cx, pod_template).await?;
             }
-            submitter.submit_run(&function.into_submission(script)).await
+            late_client.submit_run(&function.into_submission(script)).await
         }
     };
     let run_id = submitted.map_err(submission_error)?;
