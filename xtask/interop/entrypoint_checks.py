@@ -265,6 +265,44 @@ def check_variables(workspace: Workspace) -> None:
     succeeded("identity by variables", workspace.run(place, [arguments[0], *arguments[9:]], variables), 3)
 
 
+def check_references(workspace: Workspace) -> None:
+    """A value that looks like a reference of Databricks arrives as it was written."""
+    place = workspace.place()
+    arguments = workspace.arguments(plain_tasks.variable, workspace.archive(place), place, name="TRICKY")
+    encoded = "%7B%7Bjob.id%7D%7D 100%25 %257B ü"
+    succeeded("encoded variable", workspace.run(place, arguments, {"TRICKY": encoded}), "{{job.id}} 100% %7B ü")
+
+
+def check_missing_folder(workspace: Workspace) -> None:
+    """Without the folder of the outputs, the user's own error is still the reason."""
+    place = workspace.place()
+    arguments = workspace.arguments(plain_tasks.boom, workspace.archive(place), place)
+    shutil.rmtree(place.outputs.removeprefix("file://"))
+    result = workspace.run(place, arguments)
+    checks.equal("missing folder: the last line is the user's error", result.last_line, "ValueError: boom")
+    error = flyte_task.error(result.file("error.pb") or b"")
+    checks.holds("missing folder: error.pb has the user's error", "boom" in error.message, error.message)
+    # A file in place of the folder.
+    shutil.rmtree(place.outputs.removeprefix("file://"))
+    Path(place.outputs.removeprefix("file://")).write_bytes(b"")
+    line = workspace.run(place, arguments).last_line
+    wanted = "ValueError: boom (error.pb cannot be written: "
+    checks.holds("no folder: the last line starts with the user's error", line.startswith(wanted), line)
+
+
+def check_plugins(workspace: Workspace) -> None:
+    """Plugins that are installed need no network; others that cannot be installed are named."""
+    place = workspace.place()
+    arguments = workspace.arguments(plain_tasks.add, workspace.archive(place), place, left=1, right=2)
+    installed = ["--environment", "mine", "--plugin", "flyteplugins-databricks<=99"]
+    succeeded("installed plugin", workspace.run(place, [*installed, *arguments]), 3)
+    missing = ["--environment", "mine", "--plugin", "flyte-no-such-plugin==0"]
+    result = workspace.run(place, [*missing, *arguments])
+    checks.equal("missing plugin: exits with 1", result.code, 1)
+    wanted = "flyte-no-such-plugin==0 cannot be installed in the environment `mine`"
+    checks.holds("missing plugin: the last line names it", wanted in result.last_line, result.last_line)
+
+
 def check_surroundings(workspace: Workspace) -> None:
     """Differences between a Spark driver and a pod."""
     for claim, around in (("inside a running event loop", IN_A_LOOP), ("without a descriptor", WITHOUT_DESCRIPTOR)):
@@ -345,6 +383,9 @@ def program(arguments: list[str]) -> None:
         check_stale_error,
         check_unreadable_error,
         check_variables,
+        check_references,
+        check_missing_folder,
+        check_plugins,
         check_surroundings,
         check_abnormal_end,
         check_wrong_use,

@@ -1,6 +1,6 @@
 """Runs tasks of Flyte's SDK through the server and the emulator, which executes the entrypoint.
 
-usage: spark_task.py <server host:port> <emulator host:port> <file:///folder or s3://bucket>
+usage: spark_task.py <server host:port> <emulator host:port> <file:///folder or s3://bucket> <folder of the platform's PySpark>
 
 As in production, the SDK serializes, the server submits and reads error.pb, and a0 runs the function with Spark and
 writes the outputs. No request carries a token.
@@ -27,8 +27,8 @@ import connector_token  # noqa: E402
 import spark_jobs  # noqa: E402
 
 TERMINAL = {TaskExecution.SUCCEEDED, TaskExecution.FAILED, TaskExecution.RETRYABLE_FAILED, TaskExecution.ABORTED}
-# Maximum run time of a task, in seconds. Spark alone takes ten seconds to start.
-RUN_TIMEOUT = 120
+# Maximum run time of a task, in seconds. Spark alone takes ten seconds to start, a new environment half a minute.
+RUN_TIMEOUT = 300
 RPC_TIMEOUT = 10
 
 # Variables with which a0 accesses the store. On a real cluster, its policy or profile has them.
@@ -97,6 +97,38 @@ def on_existing_cluster(request: pb.CreateTaskRequest) -> None:
     conf["existing_cluster_id"] = "0801-120000-abcdefgh"
 
 
+def on_serverless(**conf: object) -> Change:
+    """Moves the task to serverless compute."""
+
+    def change(request: pb.CreateTaskRequest) -> None:
+        conf_of_task = request.template.custom["databricksConf"]
+        del conf_of_task["new_cluster"]
+        conf_of_task.update({"serverless": True, **conf})
+
+    return change
+
+
+def check_serverless(driver: Driver, platform: str) -> None:
+    """The emulator executes the task in a new environment that holds what the submission names, and the platform's PySpark."""
+    response, place = driver.run(spark_jobs.sum_of_squares, change=on_serverless(), n=1000)
+    checks.holds("serverless: a Spark job is SUCCEEDED", *is_phase(response, TaskExecution.SUCCEEDED))
+    content = flyte_task.read(f"{place.outputs}/outputs.pb")
+    value = None if content is None else flyte_task.output(content)
+    checks.equal("serverless: outputs.pb has the sum", value, 3 * sum(n * n for n in range(1000)))
+
+    response, place = driver.run(spark_jobs.packages, change=on_serverless())
+    content = flyte_task.read(f"{place.outputs}/outputs.pb")
+    pyspark, *own = str(None if content is None else flyte_task.output(content)).split("|")
+    checks.holds("serverless: PySpark is the platform's", pyspark.startswith(platform), f"{pyspark}: {response.message}")
+    checks.holds("serverless: the environment has Flyte", "flyte" in own, repr(own))
+    checks.equal("serverless: the environment has no PySpark", [name for name in own if "spark" in name], [])
+
+    environment = {"environment_key": "mine", "spec": {"environment_version": "2", "dependencies": []}}
+    response, _ = driver.run(spark_jobs.packages, change=on_serverless(environments=[environment]))
+    text = "flyte is not installed in the environment `mine`"
+    checks.holds("serverless: an environment without Flyte is named", text in response.message, repr(response.message))
+
+
 def check_success(driver: Driver) -> None:
     """The value is returned for each form of code and kind of cluster."""
     for claim, form, change in (
@@ -137,13 +169,17 @@ def is_phase(response: pb.Resource, wanted: int) -> tuple[bool, str]:
 
 
 def program(arguments: list[str]) -> None:
-    server, workspace, base = arguments
+    server, workspace, base, platform = arguments
     names = ("flyte", "flyteplugins-databricks", "pyspark")
     checks.note(", ".join(f"{name} {importlib.metadata.version(name)}" for name in names))
     driver = Driver(server, workspace, base)
     for check in (check_success, check_failure):
         with checks.section(check.__name__):
             check(driver)
+    # The environment does not depend on the store of the files.
+    if base.startswith("file:"):
+        with checks.section(check_serverless.__name__):
+            check_serverless(driver, platform)
 
 
 if __name__ == "__main__":

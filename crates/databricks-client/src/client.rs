@@ -344,6 +344,7 @@ impl Client {
             body: request.body.as_ref(),
             names_run: request.names_run,
             auth_headers: &auth.headers,
+            workspace_header: state.host.workspace_header(),
             user_agent: state.user_agent(&self.credentials),
             trace_headers: propagator
                 .map(|propagator| span.in_scope(|| propagator.headers()))

@@ -1,9 +1,10 @@
 //! The error of a failed call.
 //!
 //! Maps each response of Databricks to an [`ErrorKind`] and decides which errors are transient. Parsing of error bodies
-//! is in `body`. The decision to retry belongs to `http::retry`.
+//! is in `body`, the meaning of a refusal in `refusal`. The decision to retry belongs to `http::retry`.
 
 mod body;
+mod refusal;
 
 use std::{error::Error as StdError, fmt, time::Duration};
 
@@ -40,7 +41,8 @@ error_kinds! {
     Connect,
     /// No response before the timeout or the caller's deadline. Retried while there is time.
     Timeout,
-    /// 401, or a login page or a redirect to one. Not retried.
+    /// 401, another response that rejects the token (databricks-api.md#rejected-tokens), or a login page or a redirect to
+    /// one. Not retried.
     Unauthenticated,
     /// 403. Not retried.
     Forbidden,
@@ -150,6 +152,11 @@ impl Error {
         error
     }
 
+    pub(crate) fn with_body(mut self, body: ErrorBody) -> Self {
+        self.0.body = body;
+        self
+    }
+
     pub(crate) fn with_status(mut self, status: u16) -> Self {
         self.0.status = Some(status);
         self
@@ -170,18 +177,21 @@ impl Error {
         self.0.token_generation
     }
 
-    /// True if the API rejected the token itself: 401, a login page, or the 403 for a token that expires soon
-    /// (databricks-api.md#oauth).
-    pub(crate) fn is_token_rejected(&self) -> bool {
-        let is_expiry = |message: &str| {
-            let message = message.to_ascii_lowercase();
-            message.contains("token is expir") || message.contains("token expired")
-        };
-        match self.0.kind {
-            ErrorKind::Unauthenticated => !self.0.before_sending,
-            ErrorKind::Forbidden => self.api_message().is_some_and(is_expiry),
-            _ => false,
-        }
+    /// True if the API rejected the token itself (databricks-api.md#rejected-tokens), or answered with a login page.
+    pub fn is_token_rejected(&self) -> bool {
+        !self.0.before_sending
+            && (self.0.kind == ErrorKind::Unauthenticated
+                || self.0.status.is_some_and(|status| refusal::rejects_token(status, &self.0.body)))
+    }
+
+    /// True if no token was obtained, so that no request was sent to the API.
+    pub fn is_token_denied(&self) -> bool {
+        self.0.before_sending && self.0.kind == ErrorKind::Unauthenticated
+    }
+
+    /// True if the network address of this process was rejected, by the API or by a token endpoint.
+    pub fn is_address_rejected(&self) -> bool {
+        refusal::rejects_address(&self.0.body)
     }
 
     /// Marks an error that occurred before a request was sent to the API.
@@ -315,11 +325,14 @@ fn kind_of(status: u16, body: &ErrorBody, names_run: bool) -> (ErrorKind, bool) 
     if names_run && matches!(status, 400 | 404) && body.is_run_not_found() {
         return (ErrorKind::RunNotFound, false);
     }
-    if status != 401 && status != 403 && status != 429 && body.is_transient() {
+    // A 403 stays what Databricks calls it.
+    if status != 403 && refusal::rejects_token(status, body) {
+        return (ErrorKind::Unauthenticated, false);
+    }
+    if status != 403 && status != 429 && body.is_transient() {
         return (ErrorKind::Unavailable, true);
     }
     match status {
-        401 => (ErrorKind::Unauthenticated, false),
         403 => (ErrorKind::Forbidden, false),
         404 => (ErrorKind::NotFound, false),
         408 => (ErrorKind::Timeout, true),

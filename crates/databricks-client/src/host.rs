@@ -6,14 +6,17 @@ mod policy;
 
 use std::{fmt, net::IpAddr, str::FromStr};
 
+use http::{HeaderName, HeaderValue};
 use url::Url;
 
 pub use policy::{HostNotAllowed, HostPattern, HostPolicy, InvalidHostPattern};
 
 /// Suffixes of Databricks domains (databricks-api.md#host-names).
-const DATABRICKS_SUFFIXES: [&str; 6] = [
+const DATABRICKS_SUFFIXES: [&str; 8] = [
     ".cloud.databricks.com",
     ".cloud.databricks.us",
+    ".cloud.databricks.mil",
+    ".dev.databricks.com",
     ".azuredatabricks.net",
     ".databricks.azure.us",
     ".databricks.azure.cn",
@@ -22,19 +25,29 @@ const DATABRICKS_SUFFIXES: [&str; 6] = [
 
 const HTTPS_PORT: u16 = 443;
 
+/// The keys of a query that name the workspace on a host that several share (databricks-api.md#host-names).
+const WORKSPACE_KEYS: [&str; 3] = ["o", "w", "workspace_id"];
+
+/// The maximum length of a workspace id, in bytes. Numeric ids have up to 19 digits.
+const MAX_WORKSPACE_ID: usize = 64;
+
+/// The header that names the workspace on a host that several share (databricks-api.md#host-names).
+const WORKSPACE_HEADER: HeaderName = HeaderName::from_static("x-databricks-org-id");
+
 /// The maximum length of a DNS name and of a label, in bytes (RFC 1035, section 2.3.4). Bounds the memory for hosts,
 /// which tasks choose.
 const MAX_NAME: usize = 253;
 const MAX_LABEL: usize = 63;
 
-/// The normalized host of a workspace: scheme, name and port. Displayed as `host`, `host:port`, or
-/// `http://host:port` for plain HTTP on loopback.
+/// The normalized host of a workspace: scheme, name and port, and the workspace id on a host that several workspaces
+/// share. Displayed as `host`, `host:port`, or `http://host:port` for plain HTTP on loopback, without the workspace id.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Host {
     display: String,
     name: String,
     port: u16,
     is_plain: bool,
+    workspace_id: Option<String>,
 }
 
 /// Why a text is not a host. Omits the text, which may contain a password.
@@ -56,10 +69,14 @@ pub enum HostError {
     /// Plain HTTP to a host other than loopback.
     #[error("plain http is allowed for loopback only; use https")]
     PlainHttp,
+    /// The workspace id is not one.
+    #[error("the workspace id in the address is not valid; expected digits, as in `?o=1234567890`")]
+    WorkspaceId,
 }
 
 impl Host {
-    /// Parses `host`, `host:port` or a URL. Drops path, query and fragment.
+    /// Parses `host`, `host:port` or a URL. Drops path, query and fragment, except a workspace id in the query, such as
+    /// `?o=1234567890`. A name that identifies a workspace by itself, such as `dbc-…`, needs no id, so it is dropped too.
     ///
     /// # Errors
     ///
@@ -112,11 +129,57 @@ impl Host {
             (true, 80) => format!("http://{name}"),
             (true, port) => format!("http://{name}:{port}"),
         };
-        let host = Self { display, name, port, is_plain };
+        let host = Self { display, name, port, is_plain, workspace_id: None };
         if is_plain && !host.is_loopback() {
             return Err(HostError::PlainHttp);
         }
-        Ok(host)
+        let named = url.query_pairs().find(|(key, _)| WORKSPACE_KEYS.contains(&key.as_ref()));
+        match named {
+            Some((_, id)) if !host.names_one_workspace() => host.with_workspace_id(&id),
+            Some(_) | None => Ok(host),
+        }
+    }
+
+    /// Returns the host with this workspace id, or without one if it is empty or `0`.
+    ///
+    /// # Errors
+    ///
+    /// [`HostError::WorkspaceId`] if the text is not an id.
+    pub fn with_workspace_id(self, id: &str) -> Result<Self, HostError> {
+        let id = id.trim();
+        let is_id = |byte: u8| byte.is_ascii_alphanumeric() || b"-_".contains(&byte);
+        if id.len() > MAX_WORKSPACE_ID || !id.bytes().all(is_id) {
+            return Err(HostError::WorkspaceId);
+        }
+        let workspace_id = Some(id.to_owned()).filter(|id| !id.is_empty() && id != "0");
+        Ok(Self { workspace_id, ..self })
+    }
+
+    /// Returns the workspace id, if the host is shared.
+    pub fn workspace_id(&self) -> Option<&str> {
+        self.workspace_id.as_deref()
+    }
+
+    /// Returns the header that names the workspace, if the host is shared.
+    pub(crate) fn workspace_header(&self) -> Option<(HeaderName, HeaderValue)> {
+        let value = HeaderValue::from_str(self.workspace_id()?).ok()?;
+        Some((WORKSPACE_HEADER, value))
+    }
+
+    /// True if both have the same scheme, name and port, and do not name different workspaces.
+    pub fn matches(&self, other: &Self) -> bool {
+        let ids = (&self.workspace_id, &other.workspace_id);
+        self.display == other.display && (ids.0.is_none() || ids.1.is_none() || ids.0 == ids.1)
+    }
+
+    /// True if the name itself identifies a workspace (databricks-api.md#host-names).
+    fn names_one_workspace(&self) -> bool {
+        let label = self.name.split('.').next().unwrap_or_default();
+        let is_number = label.bytes().all(|byte| byte.is_ascii_digit());
+        self.has_databricks_name()
+            && (label.starts_with("dbc-")
+                || label.starts_with("adb-")
+                || (is_number && self.name.ends_with(".gcp.databricks.com")))
     }
 
     /// Returns the host as displayed and stored.
@@ -218,6 +281,43 @@ mod tests {
     }
 
     #[test]
+    fn workspace_id_of_a_shared_host_is_kept() {
+        for (text, id) in [
+            ("https://acme.databricks.com/?o=1140651659712345", Some("1140651659712345")),
+            ("acme.databricks.com/jobs/7?w=12#x", Some("12")),
+            ("https://localhost:8443/?x=1&workspace_id=12", Some("12")),
+            ("westeurope.azuredatabricks.net/?o=12", Some("12")),
+            ("acme.databricks.com/?o=", None),
+            ("acme.databricks.com/?o=0", None),
+            ("acme.databricks.com", None),
+            // The name identifies the workspace.
+            ("dbc-1.cloud.databricks.com/?o=12", None),
+            ("adb-12.3.azuredatabricks.net/?o=12", None),
+            ("12.3.gcp.databricks.com/?o=12", None),
+        ] {
+            let host = Host::parse(text).unwrap();
+            assert_eq!(host.workspace_id(), id, "{text}");
+            assert!(!host.to_string().contains('?'), "{host}");
+        }
+        for id in ["1;2", "1%0a2", "ü", &"1".repeat(65)] {
+            let text = format!("acme.databricks.com/?o={id}");
+            assert_eq!(Host::parse(&text), Err(HostError::WorkspaceId), "{id}");
+        }
+    }
+
+    #[test]
+    fn hosts_match_unless_they_name_different_workspaces() {
+        let matches = |one: &str, other: &str| {
+            Host::parse(one).unwrap().matches(&Host::parse(other).unwrap())
+        };
+        assert!(matches("h/?o=1", "h"));
+        assert!(matches("h", "h/?o=1"));
+        assert!(matches("h/?o=1", "h/?o=1"));
+        assert!(!matches("h/?o=1", "h/?o=2"));
+        assert!(!matches("h", "h:8443"));
+    }
+
+    #[test]
     fn invalid_host_is_rejected() {
         for (text, error) in [
             ("", HostError::Empty),
@@ -256,6 +356,8 @@ mod tests {
             "adb-1.2.azuredatabricks.net",
             "1.2.gcp.databricks.com",
             "x.databricks.azure.cn",
+            "dbc-1.cloud.databricks.mil",
+            "x.dev.databricks.com",
         ] {
             assert!(Host::parse(name).unwrap().is_databricks_domain(), "{name}");
         }
@@ -289,7 +391,7 @@ mod tests {
         #[test]
         fn displayed_host_parses_to_the_same_host(text in ".{0,40}") {
             if let Ok(host) = Host::parse(&text) {
-                proptest::prop_assert_eq!(Host::parse(host.as_str()), Ok(host));
+                proptest::prop_assert!(Host::parse(host.as_str()).unwrap().matches(&host));
             }
         }
     }

@@ -11,6 +11,7 @@ use databricks_client::{Client, Credentials, Host, RequestClass};
 use crate::{
     config::settings::Settings,
     credentials::error::CredentialError,
+    first_messages::FirstMessages,
     known_clusters::KnownClusters,
     run_meta::{CredentialRef, RunMeta},
     run_tracker::{CREDENTIAL_TTL, RunTracker},
@@ -30,6 +31,7 @@ pub(crate) struct Context {
     pub(crate) settings: Settings,
     pub(crate) run_tracker: RunTracker,
     pub(crate) known_clusters: KnownClusters,
+    pub(crate) first_messages: FirstMessages,
 }
 
 impl Context {
@@ -38,6 +40,7 @@ impl Context {
             run_tracker: RunTracker::new(settings.grace_periods),
             settings,
             known_clusters: KnownClusters::default(),
+            first_messages: FirstMessages::default(),
         }
     }
 
@@ -79,7 +82,7 @@ impl Context {
             }
         };
         self.permit(&host)?;
-        Ok(host)
+        Ok(self.settings.with_configured_workspace_id(host))
     }
 
     /// Returns the client for a call about a run. `last_seen` is the credential of last resort.
@@ -151,7 +154,12 @@ impl Context {
 ///
 /// `InvalidMeta` when the meta has no workspace address. Neither this connector nor the Python plugin writes such meta.
 pub(crate) fn host_of_run(meta: &RunMeta) -> Result<Host, Error> {
-    let host = Host::parse(&meta.databricks_instance).map_err(|error| {
+    let parsed = Host::parse(&meta.databricks_instance);
+    let host = match &meta.workspace_id {
+        Some(id) => parsed.and_then(|host| host.with_workspace_id(id)),
+        None => parsed,
+    }
+    .map_err(|error| {
         Error::invalid_meta("the resource meta's `databricks_instance` is not a workspace address")
             .with_source(error)
     })?;

@@ -20,7 +20,7 @@ use std::time::Instant;
 
 use connector_core::{CreateContext, Error};
 use databricks_client::{Client, Host};
-use tracing::info;
+use tracing::{info, warn};
 
 use self::{
     cluster_tags::Cloud,
@@ -48,6 +48,7 @@ pub(crate) async fn run(context: &Context, cx: &CreateContext) -> Result<RunMeta
         Plan::FlyteFunction(_) => None,
         Plan::RunNow(_) | Plan::AsWritten(_) => Some(declared_outputs::from_request(cx)?),
     };
+    let is_saved_job = matches!(plan, Plan::RunNow(_));
     let (client, credential) = context.client_for_task(cx, &task, &flyte.attempt).await?;
     let late_client = waiting_for_late_response(&client, cx);
     let submitted = match plan {
@@ -71,7 +72,12 @@ pub(crate) async fn run(context: &Context, cx: &CreateContext) -> Result<RunMeta
     context.run_tracker.remember(&key, credentials.clone(), Instant::now());
     call_log::run(run_id);
     info!(credentials = credentials.name(), "run submitted");
-    Ok(RunMeta::new(host.to_string(), run_id).with_credential(credential).with_outputs(outputs))
+    if let Some(note) = flyte.time_limits.not_enforced(is_saved_job) {
+        warn!(note, "a time limit of the task is not enforced");
+        context.first_messages.insert(key, note);
+    }
+    Ok(RunMeta::new(host, run_id).with_credential(credential).with_outputs(outputs))
+}
 }
 
 /// Returns a client that waits for the response to a submission after the caller's deadline, so that the run's id is known

@@ -31,17 +31,45 @@ pub(crate) fn kind_of(kind: Client) -> ErrorKind {
 /// Returns the remedy, where one is known.
 fn hint_of(error: &databricks_client::Error) -> Option<&'static str> {
     let kind = error.kind();
-    let text = error.to_string();
-    // The 403 response to an unknown token contains this text (databricks-api.md#further-facts).
-    if kind == Client::Unauthenticated || text.contains("Invalid access token") {
-        Some("check that the token is valid for this workspace and has not expired")
+    if error.is_address_rejected() {
+        Some(
+            "let a workspace admin add the connector's outgoing address to the IP access lists of the workspace and the account",
+        )
+    } else if error.is_token_denied() {
+        Some("check id and secret of the credential, and that its principal may use this workspace")
+    } else if error.is_token_rejected() {
+        Some(
+            "check that the token is valid for this workspace and has not expired; \
+             an address that several workspaces share needs its `?o=<workspace id>`",
+        )
+    } else if let Some(hint) = hint_of_job(error.api_message().unwrap_or_default()) {
+        Some(hint)
     } else if kind == Client::Forbidden {
         Some(
             "give the token's principal permission to run jobs and to use the compute that the task names",
         )
-    } else if kind == Client::Connect && text.contains("UnknownIssuer") {
+    } else if kind == Client::Connect && error.to_string().contains("UnknownIssuer") {
         Some(
             "if the workspace or a proxy in front of it uses a private certificate authority, the operator can name its certificate in SSL_CERT_FILE",
+        )
+    } else {
+        None
+    }
+}
+
+/// Returns the remedy for what Databricks says about a job that it refused, before or after its start: it names what the
+/// connector added to the job.
+pub(crate) fn hint_of_job(message: &str) -> Option<&'static str> {
+    let message = message.to_ascii_lowercase();
+    let has = |texts: &[&str]| texts.iter().any(|text| message.contains(text));
+    if message.contains("tag") && message.contains("flyte_") {
+        Some(
+            "the connector adds the tags `flyte_…` to new clusters: allow them in the policy, or let the operator start it with `--no-cluster-tags`",
+        )
+    } else if has(&["docker", "container service", "custom container", "container image"]) {
+        Some(
+            "check `docker_image` of `new_cluster` and its login; for a workspace, runtime, access mode or machine that takes no \
+             image, set `docker_image` to `None` and add `flyte` to `libraries`",
         )
     } else {
         None

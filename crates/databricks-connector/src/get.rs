@@ -14,7 +14,7 @@ mod terminal_rules;
 use std::time::{Duration, Instant};
 
 use connector_core::{
-    CallContext, Error, Resource,
+    CallContext, Error, Phase, Resource,
     run_tracker::{FailureResponse, PollFailure},
 };
 use databricks_client::{
@@ -91,8 +91,15 @@ async fn poll_succeeded(
             TerminalRun { context, client, meta, run }.resource(cx, outcome).await
         }
         Progress::Queued | Progress::Pending | Progress::Running => {
-            Resource::new(phase::of_progress(progress, context.settings.user_failures))
-                .with_message(reason::of_waiting(run.into()))
+            let phase = phase::of_progress(progress, context.settings.user_failures);
+            let reason = reason::of_waiting(run.into());
+            // Flyte drops the message of RUNNING (flyte-contract.md#observed-backend).
+            let message = if phase == Phase::Running {
+                reason
+            } else {
+                context.first_messages.add_note(&(host.clone(), run_id), reason)
+            };
+            Resource::new(phase).with_message(message)
         }
     };
     let is_first_end =

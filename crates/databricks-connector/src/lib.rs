@@ -27,6 +27,7 @@ mod credentials;
 mod declared_outputs;
 mod delete;
 mod error;
+mod first_messages;
 #[cfg(test)]
 #[path = "../../../fixtures/requests.rs"]
 mod fixtures;

@@ -2,7 +2,7 @@
 
 mod secret_name;
 
-use databricks_client::RunId;
+use databricks_client::{Host, RunId};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 pub(crate) use secret_name::{InvalidName, SecretName};
@@ -27,6 +27,9 @@ pub struct RunMeta {
     /// The declared outputs of a workload other than a Flyte function, which writes no files.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) outputs: Option<DeclaredOutputs>,
+    /// The workspace on a host that several share, which the Python plugin cannot name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) workspace_id: Option<String>,
 }
 
 /// A credential by name.
@@ -40,8 +43,15 @@ pub(crate) enum CredentialRef {
 }
 
 impl RunMeta {
-    pub(crate) fn new(databricks_instance: String, run_id: RunId) -> Self {
-        Self { databricks_instance, run_id, auth_token: None, credential: None, outputs: None }
+    pub(crate) fn new(host: &Host, run_id: RunId) -> Self {
+        Self {
+            databricks_instance: host.to_string(),
+            run_id,
+            auth_token: None,
+            credential: None,
+            outputs: None,
+            workspace_id: host.workspace_id().map(str::to_owned),
+        }
     }
 
     pub(crate) fn with_credential(self, credential: Option<CredentialRef>) -> Self {
@@ -79,8 +89,8 @@ mod tests {
 
     #[test]
     fn meta_equals_that_of_python_plugin() {
-        let meta =
-            RunMeta::new("dbc.cloud.databricks.com".to_owned(), "455644833".parse().unwrap());
+        let host = "dbc.cloud.databricks.com".parse().unwrap();
+        let meta = RunMeta::new(&host, "455644833".parse().unwrap());
         let written = serde_json::to_value(&meta).unwrap();
         assert_eq!(
             written,

@@ -77,6 +77,15 @@ struct Args {
     /// `TMPDIR`.
     #[arg(long, value_name = "KEY=VALUE", value_parser = parse_pair, requires = "exec_python")]
     exec_env: Vec<(String, String)>,
+
+    /// Execute a serverless task in a new virtual environment that has only the dependencies of its `environments` entry,
+    /// which pip installs.
+    #[arg(long, requires = "exec_python")]
+    exec_environments: bool,
+
+    /// Folder of packages that such an environment has too, like `PySpark` on serverless compute.
+    #[arg(long, value_name = "PATH", requires = "exec_environments")]
+    exec_platform: Option<PathBuf>,
 }
 
 fn parse_pair(text: &str) -> Result<(String, String), String> {
@@ -219,7 +228,12 @@ async fn run(args: Args) -> Result<(), Failure> {
     }
     if let Some(python) = &args.exec_python {
         let environment = args.exec_env.iter().cloned().collect();
-        builder = builder.exec(ExecConfig { environment, ..ExecConfig::new(python) });
+        builder = builder.exec(ExecConfig {
+            environment,
+            serverless_environments: args.exec_environments,
+            platform_packages: args.exec_platform.clone(),
+            ..ExecConfig::new(python)
+        });
     }
     // Before the addresses are printed, so that no signal is lost.
     let shutdown =

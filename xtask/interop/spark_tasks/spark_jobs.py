@@ -1,6 +1,8 @@
 """Databricks tasks, as a user of the connector writes them."""
 
 import os
+import sysconfig
+from importlib import metadata
 
 import flyte
 import flyte.errors
@@ -28,6 +30,15 @@ def sum_of_squares(n: int) -> int:
     """Adds up 0², 1², … (n - 1)² with Spark, and multiplies by a variable of the task."""
     spark = flyte.ctx().data["spark_session"]
     return spark.range(n).selectExpr("sum(id * id) AS total").first()["total"] * int(os.environ["FACTOR"])
+
+
+@env.task
+def packages() -> str:
+    """Returns the file of PySpark, and the packages in the environment itself."""
+    import pyspark
+
+    own = metadata.distributions(path=[sysconfig.get_path("purelib")])
+    return "|".join([pyspark.__file__, *sorted(package.metadata["Name"].lower() for package in own)])
 
 
 @env.task

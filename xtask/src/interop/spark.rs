@@ -6,8 +6,8 @@ use super::python::Python;
 use super::tally::Tally;
 use crate::tools;
 use anyhow::{Result, bail};
-use std::path::PathBuf;
-use xshell::Shell;
+use std::path::{Path, PathBuf};
+use xshell::{Shell, cmd};
 
 const SCRIPT: &str = "crates/databricks-connector/src/create/entrypoint/flyte_entrypoint.py";
 
@@ -51,10 +51,15 @@ impl Spark {
 
         println!("\n== Spark tasks: SDK, server, emulator, outputs");
         let interpreter = python.path().display().to_string();
+        let platform = platform_packages(sh, &interpreter, &folder)?.display().to_string();
         let programs = Programs::start(
             sh,
             Setup {
-                workspace_flags: &[("--exec-python", &interpreter)],
+                workspace_flags: &[
+                    ("--exec-python", &interpreter),
+                    ("--exec-environments", ""),
+                    ("--exec-platform", &platform),
+                ],
                 server_flags: &[("--entrypoint", "workspace")],
                 server_variables: &store.variables(),
             },
@@ -65,7 +70,7 @@ impl Spark {
             let checks = python.run_with(
                 sh,
                 "spark_task.py",
-                &[&programs.server, &programs.workspace, &base],
+                &[&programs.server, &programs.workspace, &base, &platform],
                 &store.variables(),
             )?;
             if checks.failed > 0 {
@@ -75,4 +80,17 @@ impl Spark {
         }
         Ok(tally)
     }
+}
+
+/// Creates a folder with `PySpark` alone, which serverless compute has without an installation.
+fn platform_packages(sh: &Shell, interpreter: &str, folder: &Path) -> Result<PathBuf> {
+    let site = "import sysconfig; print(sysconfig.get_path('purelib'))";
+    let site = PathBuf::from(cmd!(sh, "{interpreter} -c {site}").read()?);
+    let platform = folder.join("platform");
+    sh.remove_path(&platform)?;
+    sh.create_dir(&platform)?;
+    for package in ["pyspark", "py4j"] {
+        std::os::unix::fs::symlink(site.join(package), platform.join(package))?;
+    }
+    Ok(platform)
 }

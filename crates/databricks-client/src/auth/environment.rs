@@ -3,9 +3,9 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use secrecy::SecretString;
-
-use super::{AzureCloud, Credentials, Environment, SubjectToken, TokenEndpoints, profile};
+use super::{
+    AzureCloud, Credentials, Environment, SubjectToken, TokenEndpoints, clean_secret, profile,
+};
 
 /// The host and credential that the environment configures.
 #[derive(Debug, Clone)]
@@ -22,8 +22,9 @@ pub struct EnvironmentCredentials {
 pub struct EnvironmentError(String);
 
 /// The attributes of a profile, each with the variables that override it, in order of precedence.
-const ATTRIBUTES: [(&str, &[&str]); 16] = [
+const ATTRIBUTES: [(&str, &[&str]); 17] = [
     ("host", &["DATABRICKS_HOST"]),
+    ("workspace_id", &["DATABRICKS_WORKSPACE_ID"]),
     ("token", &["DATABRICKS_TOKEN"]),
     ("client_id", &["DATABRICKS_CLIENT_ID"]),
     ("client_secret", &["DATABRICKS_CLIENT_SECRET"]),
@@ -64,7 +65,10 @@ impl EnvironmentCredentials {
                 attributes.insert(attribute, value);
             }
         }
-        let host = attributes.get("host").cloned();
+        let host = attributes.get("host").map(|host| match attributes.get("workspace_id") {
+            Some(id) if !host.contains('?') => format!("{host}?workspace_id={id}"),
+            _ => host.clone(),
+        });
         let has_token_variable = variable("DATABRICKS_OIDC_TOKEN").is_some();
         let Some(auth_type) = select_auth_type(&attributes, has_token_variable)? else {
             return Ok(Self { host, credentials: None });
@@ -175,7 +179,10 @@ fn build(
             EnvironmentError(format!("{auth_type} requires {variable}"))
         })
     };
-    let secret = |attribute: &str| need(attribute).map(SecretString::from);
+    let secret = |attribute: &str| {
+        let text = need(attribute)?;
+        clean_secret(&text).ok_or_else(|| EnvironmentError(format!("{attribute} is empty")))
+    };
     // Ignored by the other types.
     let azure_environment = attributes
         .get("azure_environment")

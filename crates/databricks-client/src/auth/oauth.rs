@@ -1,6 +1,5 @@
 //! OAuth at the token endpoint of the workspace (databricks-api.md#oauth).
 
-use http::HeaderMap;
 use secrecy::ExposeSecret as _;
 use serde::Deserialize;
 
@@ -32,6 +31,7 @@ impl ClientCredentials {
         let secret = self.client_secret.read()?;
         let mut request = TokenRequest::post(context.workspace_http, url, form);
         request.headers.extend([headers::basic(&self.client_id, &secret)?]);
+        request.headers.extend(context.host.workspace_header());
         request.header_secret = Some(secret);
         request.fetch_token().await
     }
@@ -48,7 +48,9 @@ impl TokenExchange {
             ("scope", "all-apis".to_owned()),
         ];
         form.extend(self.client_id.clone().map(|client_id| ("client_id", client_id)));
-        TokenRequest::post(context.workspace_http, url, form).fetch_token().await
+        let mut request = TokenRequest::post(context.workspace_http, url, form);
+        request.headers.extend(context.host.workspace_header());
+        request.fetch_token().await
     }
 }
 
@@ -60,7 +62,8 @@ struct ServerMetadata {
 /// Discovers the token endpoint of the workspace. Rejects one on another host: a secret never leaves its workspace.
 async fn token_endpoint(context: &FetchContext<'_>) -> Result<String, Error> {
     let url = format!("{}/oidc/.well-known/oauth-authorization-server", context.host.base_url());
-    let request = TokenRequest::get(context.workspace_http, url.clone(), HeaderMap::new());
+    let headers = context.host.workspace_header().into_iter().collect();
+    let request = TokenRequest::get(context.workspace_http, url.clone(), headers);
     let body = request.fetch().await?;
     let metadata = serde_json::from_slice::<ServerMetadata>(&body).ok();
     let error = |kind, why| Error::new(kind, format!("{url} {why}")).before_sending();
@@ -77,7 +80,7 @@ async fn token_endpoint(context: &FetchContext<'_>) -> Result<String, Error> {
 /// True if the URL has the scheme, name and port of the host.
 fn is_at(url: &str, host: &Host) -> bool {
     url.strip_prefix(&host.base_url()).is_some_and(|path| path.starts_with('/'))
-        || Host::parse(url).is_ok_and(|parsed| parsed == *host)
+        || Host::parse(url).is_ok_and(|parsed| parsed.as_str() == host.as_str())
 }
 
 #[cfg(test)]

@@ -12,14 +12,15 @@ use url::form_urlencoded;
 use super::{access_token::AccessToken, secret::redact};
 use crate::{
     Error, ErrorKind,
+    error::ErrorBody,
     http::{body::read_up_to, trace},
 };
 
 /// The largest response that is read, in bytes.
 const MAX_BYTES: usize = 256 * 1024;
 
-/// The maximum length of each text that an error quotes, in characters.
-const MAX_QUOTE: usize = 300;
+/// The maximum length of the message that an error quotes, in characters.
+const MAX_QUOTE: usize = 600;
 
 /// Form fields that contain a secret.
 const SECRET_FIELDS: [&str; 3] = ["client_secret", "subject_token", "client_assertion"];
@@ -45,17 +46,6 @@ struct TokenResponse {
     access_token: Option<String>,
     #[serde(default, deserialize_with = "seconds")]
     expires_in: Option<u64>,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-struct TokenErrorResponse {
-    error: Option<String>,
-    error_description: Option<String>,
-    #[serde(rename = "errorCode")]
-    error_code: Option<String>,
-    #[serde(rename = "errorSummary")]
-    error_summary: Option<String>,
 }
 
 /// Parses seconds from a number or a string.
@@ -91,8 +81,8 @@ impl<'a> TokenRequest<'a> {
     ///
     /// # Errors
     ///
-    /// `Unauthenticated` if the endpoint denies the token, otherwise a transient kind. Errors quote only the error
-    /// fields of the response.
+    /// `Unauthenticated` if the endpoint denies the token, otherwise a transient kind. Errors quote only the error code
+    /// and message of the response.
     pub(super) async fn fetch_token(self) -> Result<AccessToken, Error> {
         let sent_at = Instant::now();
         let url = self.url.clone();
@@ -165,22 +155,21 @@ fn no_token(url: &str) -> Error {
     Error::new(ErrorKind::Unavailable, text).before_sending()
 }
 
-/// Maps an error response of a token endpoint.
+/// Maps an error response of a token endpoint, which has the forms of the API's errors
+/// (databricks-api.md#error-bodies).
 fn denied(url: &str, status: StatusCode, body: &str) -> Error {
-    let response: TokenErrorResponse = serde_json::from_str(body).unwrap_or_default();
-    let texts =
-        [response.error, response.error_description, response.error_code, response.error_summary];
+    let body = ErrorBody::parse(body.as_bytes());
     let is_transient = status.is_server_error()
         || status == StatusCode::TOO_MANY_REQUESTS
         || status == StatusCode::REQUEST_TIMEOUT;
     let kind = if is_transient { ErrorKind::Unavailable } else { ErrorKind::Unauthenticated };
     let mut message =
         format!("{} returned {} to the token request", without_query(url), status.as_u16());
-    for text in texts.into_iter().flatten() {
+    for text in [&body.code, &body.message].into_iter().flatten() {
         message.push_str(": ");
         message.extend(text.chars().take(MAX_QUOTE));
     }
-    Error::new(kind, message).before_sending()
+    Error::new(kind, message).with_body(body).before_sending()
 }
 
 #[cfg(test)]
@@ -217,6 +206,15 @@ mod tests {
         );
         assert!(older.to_string().ends_with(": E1: s"));
         assert!(!older.is_retryable());
+        let text = |body| denied("https://h/t", StatusCode::FORBIDDEN, body).to_string();
+        for (body, words) in [
+            ("Source IP address: 203.0.113.7 is blocked by Databricks IP ACL", "IP ACL"),
+            (r#"{"error_code": "403", "message": "blocked by Databricks IP ACL"}"#, "403: blocked"),
+            ("<html><pre>unknown client</pre></html>", "unknown client"),
+            (r#"{"error": "unauthorized_client"}"#, "unauthorized_client"),
+        ] {
+            assert!(text(body).contains(words), "{}", text(body));
+        }
         for status in [StatusCode::BAD_GATEWAY, StatusCode::TOO_MANY_REQUESTS] {
             let error = denied("https://h/t", status, "<html>");
             assert!(error.is_retryable() && !error.may_have_effect(), "{status}");

@@ -33,6 +33,8 @@ pub(crate) struct HttpRequest<'a> {
     /// Whether an error may mean that the run does not exist.
     pub(crate) names_run: bool,
     pub(crate) auth_headers: &'a [(HeaderName, HeaderValue)],
+    /// Names the workspace on a host that several share.
+    pub(crate) workspace_header: Option<(HeaderName, HeaderValue)>,
     pub(crate) user_agent: HeaderValue,
     /// Headers of the trace context.
     pub(crate) trace_headers: Vec<(&'static str, String)>,
@@ -77,6 +79,9 @@ async fn exchange(http: &reqwest::Client, request: HttpRequest<'_>) -> Result<Re
         .headers(request.auth_headers.iter().cloned().collect())
         .header(header::USER_AGENT, request.user_agent)
         .header(header::ACCEPT, "application/json");
+    if let Some((name, value)) = request.workspace_header {
+        builder = builder.header(name, value);
+    }
     for (name, value) in request.trace_headers {
         builder = builder.header(name, value);
     }
@@ -116,8 +121,15 @@ async fn exchange(http: &reqwest::Client, request: HttpRequest<'_>) -> Result<Re
     let (body, _) = read_up_to(&mut response, MAX_ERROR_BYTES).await.unwrap_or_default();
     let body = (request.redact)(&String::from_utf8_lossy(&body));
     let retry_after = retry_after(&headers, SystemTime::now());
-    let body = ErrorBody::parse(body.as_bytes());
+    let mut body = ErrorBody::parse(body.as_bytes());
+    body.message = body.message.or_else(|| reason_phrase(&headers, request.redact));
     Err(Error::from_response(status.as_u16(), body, retry_after, request.names_run))
+}
+
+/// Returns the message that Databricks puts into a header as well (databricks-api.md#error-bodies).
+fn reason_phrase(headers: &HeaderMap, redact: &dyn Fn(&str) -> String) -> Option<String> {
+    let phrase = headers.get("x-databricks-reason-phrase")?.to_str().ok()?;
+    ErrorBody::parse(redact(phrase).as_bytes()).message
 }
 
 fn range_header(ByteRange { offset, length }: ByteRange) -> String {

@@ -13,7 +13,10 @@ use databricks_emulator::{
 use jsonwebtoken::{Algorithm, EncodingKey, Header, jwk::Jwk};
 use secrecy::SecretString;
 use serde_json::json;
-use wiremock::{Mock, MockServer, ResponseTemplate, matchers::any};
+use wiremock::{
+    Mock, MockServer, ResponseTemplate,
+    matchers::{any, header},
+};
 
 use crate::wait::eventually;
 
@@ -349,4 +352,23 @@ async fn google_account_and_impersonated_account_are_accepted() {
         assert!(accepted);
     }
     assert_eq!(emulator.tokens_minted(), 4);
+}
+
+#[tokio::test]
+async fn every_request_names_the_workspace_of_a_shared_host() {
+    let server = MockServer::start().await;
+    let body = json!({"token_endpoint": format!("{}/token", server.uri()), "access_token": "t"});
+    Mock::given(header("x-databricks-org-id", "12"))
+        .respond_with(ResponseTemplate::new(200).set_body_json(body))
+        .mount(&server)
+        .await;
+    let pool = ClientPool::builder().build().unwrap();
+    let host = Host::parse(&format!("{}/?o=12", server.uri())).unwrap();
+    lists(&pool.client(&host, m2m())).await.unwrap();
+    let paths: Vec<_> = server.received_requests().await.unwrap();
+    let paths: Vec<&str> = paths.iter().map(|request| request.url.path()).collect();
+    assert_eq!(
+        paths,
+        ["/oidc/.well-known/oauth-authorization-server", "/token", "/api/2.2/jobs/runs/list"]
+    );
 }

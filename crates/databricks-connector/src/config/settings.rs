@@ -139,6 +139,16 @@ impl TryFrom<Config> for Settings {
 }
 
 impl Settings {
+    /// Returns the host of a task with the workspace id that the operator configured for it, if the task names none.
+    pub(crate) fn with_configured_workspace_id(&self, host: Host) -> Host {
+        if host.workspace_id().is_some() {
+            return host;
+        }
+        let own = self.credentials.own.iter().map(|own| &own.host);
+        let mut configured = self.default_host.iter().chain(own);
+        configured.find(|configured| configured.matches(&host)).cloned().unwrap_or(host)
+    }
+
     /// Returns the configured workspaces, each with the names of the connector's own credentials for it.
     pub(crate) fn own_workspaces(&self) -> BTreeMap<&Host, Vec<String>> {
         let mut own: BTreeMap<&Host, Vec<String>> = BTreeMap::new();

@@ -85,9 +85,9 @@ impl Compute {
     }
 }
 
-/// Adds the image, the Spark settings and the environment variables to the task's new cluster. The user's own values for
-/// the cluster win, except that the container's variables win as in the Python plugin
-/// (flyte-contract.md#python-requests).
+/// Adds the Spark settings and the environment variables to the task's new cluster, and the image of a Flyte function:
+/// what the user wrote instead may run where no image is accepted. The user's own values for the cluster win, except
+/// that the container's variables win as in the Python plugin (flyte-contract.md#python-requests).
 ///
 /// # Errors
 ///
@@ -96,11 +96,13 @@ pub(crate) fn complete_cluster(
     task: &mut Map<String, Value>,
     mut spark_conf: Map<String, Value>,
     flyte: &FlyteTask,
+    is_flyte_function: bool,
 ) -> Result<(), Error> {
     let Some(cluster) = task.get_mut("new_cluster").and_then(Value::as_object_mut) else {
         return Ok(());
     };
-    if let Some(image) = docker_image(cluster.remove("docker_image"), flyte) {
+    let of_function = flyte.container.image.as_deref().filter(|_| is_flyte_function);
+    if let Some(image) = docker_image(cluster.remove("docker_image"), of_function) {
         cluster.insert("docker_image".to_owned(), image);
     }
     spark_conf.extend(json::text_map(cluster.remove("spark_conf"), "new_cluster.spark_conf")?);
@@ -119,25 +121,23 @@ pub(crate) fn complete_cluster(
     Ok(())
 }
 
-/// Returns the image of a new cluster: the container's, unless the user names another. A null or `{}` means no image:
-/// many workspaces accept none, and a notebook needs none.
-fn docker_image(users_image: Option<Value>, flyte: &FlyteTask) -> Option<Value> {
-    let image = flyte.container.image.as_deref();
-    match users_image {
-        None => image.map(|image| json!({ "url": image })),
-        Some(Value::Object(mut users)) if !users.is_empty() => {
-            if let Some(image) = image
-                && !json::has(&users, "url")
-            {
+/// Returns the image of a new cluster: the user's, else the function's. `{}` counts as not given; a null means no image,
+/// for workspaces that accept none. The user's login without an image is for the function's.
+fn docker_image(users_image: Option<Value>, of_function: Option<&str>) -> Option<Value> {
+    match (users_image, of_function) {
+        (Some(Value::Null), _) => None,
+        (Some(Value::Object(mut users)), Some(image)) => {
+            if !json::has(&users, "url") {
                 users.insert("url".to_owned(), Value::String(image.to_owned()));
             }
             Some(Value::Object(users))
         }
-        Some(other) => Some(other).filter(json::is_set),
+        (Some(users), _) => Some(users).filter(json::is_set),
+        (None, image) => image.map(|image| json!({ "url": image })),
     }
 }
 
-/// Gives a serverless task its environment: the user's, else one with Flyte's runtime as its dependency
+/// Gives a serverless task its environment: the user's, else one with these dependencies
 /// (databricks-api.md#further-facts).
 ///
 /// # Errors
@@ -146,7 +146,7 @@ fn docker_image(users_image: Option<Value>, flyte: &FlyteTask) -> Option<Value> 
 pub(crate) fn add_serverless_environment(
     run: &mut Map<String, Value>,
     task: &mut Map<String, Value>,
-    runtime_requirement: &str,
+    dependencies: &[String],
 ) -> Result<(), Error> {
     let mut environments = match run.remove("environments") {
         None | Some(Value::Null) => Vec::new(),
@@ -164,7 +164,7 @@ pub(crate) fn add_serverless_environment(
             "environment_key": key,
             "spec": {
                 "environment_version": DEFAULT_ENVIRONMENT_VERSION,
-                "dependencies": [runtime_requirement],
+                "dependencies": dependencies,
             },
         }));
     }

@@ -31,16 +31,17 @@ pub(crate) enum PythonFile {
 }
 
 impl PythonTask {
-    /// Builds the task around the user's `spark_python_task`, which is empty when the connector chooses the file. Adds the
-    /// repository of the entrypoint to the run where needed.
+    /// Builds the task around the user's file, else around an entrypoint. Adds the repository of the entrypoint to the run
+    /// where needed.
     ///
     /// # Errors
     ///
-    /// `InvalidTask` when the task has no arguments for Flyte's runtime, or a field of the wrong type;
-    /// `FailedPrecondition` for a pod template that cannot be rendered.
+    /// `InvalidTask` when the task has no arguments for Flyte's runtime; `FailedPrecondition` for a pod template that
+    /// cannot be rendered.
     pub(crate) fn build(
-        mut user_task: Map<String, Value>,
+        users_file: Option<String>,
         run: &mut Map<String, Value>,
+        environment_key: Option<String>,
         compute: Compute,
         flyte: &FlyteTask,
         configured: Entrypoint,
@@ -50,21 +51,17 @@ impl PythonTask {
         // For a plain container the executor has already written the inputs.
         let pod_template =
             container.pod_template.clone().filter(|_| arguments::name_inputs(&container.args));
-        let users_file =
-            json::optional_text(user_task.remove("python_file"), "spark_python_task.python_file")?;
         let has_repository = json::has(run, "git_source");
         let file = match users_file {
             Some(file) => PythonFile::Path(file),
-            None if !has_repository && is_script_needed(compute, flyte, configured) => {
-                if !compute.carries_environment() {
-                    parameters.splice(0..0, environment_options(flyte));
-                }
+            // The repository of the user does not contain the connector's file.
+            None if has_repository || is_script_needed(compute, flyte, configured) => {
+                parameters.splice(0..0, script_options(environment_key, compute, flyte));
                 PythonFile::Uploaded
             }
             None => PythonFile::Path(ENTRYPOINT_FILE.to_owned()),
         };
-        let source = json::optional_text(user_task.remove("source"), "spark_python_task.source")?
-            .unwrap_or_else(|| file.source().to_owned());
+        let source = file.source();
         if source == "GIT" && !has_repository {
             run.insert(
                 "git_source".to_owned(),
@@ -75,9 +72,11 @@ impl PythonTask {
                 }),
             );
         }
-        user_task.insert("source".to_owned(), Value::String(source));
-        user_task.insert("parameters".to_owned(), json!(parameters));
-        Ok(Self { fields: user_task, file, pod_template })
+        let fields = Map::from_iter([
+            ("source".to_owned(), json!(source)),
+            ("parameters".to_owned(), json!(parameters)),
+        ]);
+        Ok(Self { fields, file, pod_template })
     }
 
     /// Returns the task with its `python_file`. `script` is the path of the connector's script, if it is needed.
@@ -104,9 +103,33 @@ fn is_script_needed(compute: Compute, flyte: &FlyteTask, configured: Entrypoint)
         || (!compute.carries_environment() && flyte.has_variables_beyond_arguments())
 }
 
-/// The environment variables as options of the connector's script, for compute that cannot carry them.
-fn environment_options(flyte: &FlyteTask) -> impl Iterator<Item = String> {
-    flyte.environment.iter().flat_map(|(key, value)| ["--env".to_owned(), format!("{key}={value}")])
+/// Returns the options of the connector's script: the packages that it installs on serverless compute, and the
+/// variables that the compute does not carry.
+fn script_options(
+    environment_key: Option<String>,
+    compute: Compute,
+    flyte: &FlyteTask,
+) -> Vec<String> {
+    let mut options = Vec::new();
+    if compute == Compute::Serverless {
+        options
+            .extend(environment_key.into_iter().flat_map(|key| ["--environment".to_owned(), key]));
+        for requirement in &flyte.plugin_requirements {
+            options.extend(["--plugin".to_owned(), requirement.clone()]);
+        }
+    }
+    if !compute.carries_environment() {
+        for (name, value) in &flyte.environment {
+            options.extend(["--env".to_owned(), format!("{}={}", encoded(name), encoded(value))]);
+        }
+    }
+    options
+}
+
+/// Encodes a value so that Databricks finds no reference such as `{{job.id}}` in it and replaces nothing
+/// (databricks-api.md#parameter-references). The script decodes it.
+fn encoded(text: &str) -> String {
+    text.replace('%', "%25").replace('{', "%7B").replace('}', "%7D")
 }
 
 impl PythonFile {

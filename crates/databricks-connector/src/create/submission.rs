@@ -5,12 +5,13 @@
 use connector_core::{Error, attempt::RunTag};
 use databricks_client::jobs::Submission;
 use serde_json::{Map, Value, json};
+use tracing::warn;
 
 use super::{
     cluster_tags::{self, AttemptTags, Cloud},
     compute::{self, Compute},
     flyte_function::{PythonFile, PythonTask},
-    flyte_task::FlyteTask,
+    flyte_task::{FlyteTask, TimeLimits},
     run_tag,
     workload::Workload,
 };
@@ -49,6 +50,16 @@ const TASK_KEYS: [&str; 15] = [
     "retry_on_timeout",
     "run_if",
     "task_key",
+];
+
+/// Those of them that decide what runs or where, like the task types.
+const PLACEMENT_KEYS: [&str; 6] = [
+    "compute",
+    "environment_key",
+    "environment_variables_key",
+    "existing_cluster_id",
+    "libraries",
+    "new_cluster",
 ];
 
 /// Keys of a single task that only the connector understands. They are never sent.
@@ -102,7 +113,8 @@ pub(crate) fn plan(
     let token = flyte.attempt.idempotency_token(&[user_token.as_deref().unwrap_or_default()]);
 
     if let Some(job_id) = json::take_set(&mut run, "job_id") {
-        reject_stray_task_keys(&run, &task_keys, "job_id")?;
+        let remedy = "which the saved job defines itself, or remove `job_id` to describe a new run";
+        take_stray_task_keys(&mut run, task_keys, "job_id", remedy)?;
         run.insert("job_id".to_owned(), integers::job_id(&job_id)?);
         settings.defaults.complete_job_run(&mut run);
         reject_large_parameters(&run)?;
@@ -112,7 +124,8 @@ pub(crate) fn plan(
 
     let additions = RunAdditions::new(flyte, settings);
     if json::has(&run, "tasks") {
-        reject_stray_task_keys(&run, &task_keys, "tasks")?;
+        let remedy = "or move it into the entries of `tasks`";
+        take_stray_task_keys(&mut run, task_keys, "tasks", remedy)?;
         let mut tasks = run.remove("tasks").unwrap_or_default();
         let objects = tasks.as_array_mut().into_iter().flatten().filter_map(Value::as_object_mut);
         additions.complete(&mut run, objects)?;
@@ -125,24 +138,34 @@ pub(crate) fn plan(
     let compute = Compute::choose(&mut run, &mut task_keys, workload.needs_compute())?;
     match compute {
         Compute::NewCluster => {
-            compute::complete_cluster(&mut task_keys, task.spark_conf()?, flyte)?;
+            let spark_conf = task.spark_conf()?;
+            let is_function = workload.is_flyte_function();
+            compute::complete_cluster(&mut task_keys, spark_conf, flyte, is_function)?;
         }
-        Compute::Serverless if workload.needs_environment() => {
-            let requirement = &flyte.runtime_requirement;
-            compute::add_serverless_environment(&mut run, &mut task_keys, requirement)?;
+        Compute::Serverless => {
+            if let Some(dependencies) = workload.environment_dependencies(flyte) {
+                compute::add_serverless_environment(&mut run, &mut task_keys, &dependencies)?;
+            }
         }
-        Compute::Serverless | Compute::ExistingCluster | Compute::OfWorkload => {}
+        Compute::ExistingCluster | Compute::OfWorkload => {}
     }
     if !json::has(&task_keys, "task_key") {
         task_keys.insert("task_key".to_owned(), Value::String(TASK_KEY.to_owned()));
     }
-    let Workload::FlyteFunction(user_task) = workload else {
+    let Workload::FlyteFunction(users_file) = workload else {
         additions.complete(&mut run, [&mut task_keys])?;
         run.insert("tasks".to_owned(), json!([task_keys]));
         reject_large_body(&[&run])?;
         return Ok(Plan::AsWritten(Submission::new(run).with_idempotency_token(token)));
     };
-    let python = PythonTask::build(user_task, &mut run, compute, flyte, settings.entrypoint)?;
+    let python = PythonTask::build(
+        users_file,
+        &mut run,
+        json::optional_text(task_keys.get("environment_key").cloned(), "environment_key")?,
+        compute,
+        flyte,
+        settings.entrypoint,
+    )?;
     additions.complete(&mut run, [&mut task_keys])?;
     reject_large_body(&[&run, &task_keys, &python.fields])?;
     Ok(Plan::FlyteFunction(FunctionRun { run, task: task_keys, python, token }))
@@ -173,7 +196,7 @@ struct RunAdditions<'a> {
     tags: AttemptTags,
     run_tag: Option<RunTag>,
     run_name: String,
-    timeout_seconds: Option<i64>,
+    time_limits: TimeLimits,
     defaults: &'a RunDefaults,
 }
 
@@ -187,7 +210,7 @@ impl<'a> RunAdditions<'a> {
                 .tags
                 .map(|cloud| cluster_tags::of_attempt(cloud, &flyte.attempt, &flyte.name))
                 .unwrap_or_default(),
-            timeout_seconds: flyte.timeout_seconds,
+            time_limits: flyte.time_limits,
             defaults: settings.defaults,
         }
     }
@@ -214,8 +237,10 @@ impl<'a> RunAdditions<'a> {
         if !json::has(run, "run_name") {
             run.insert("run_name".to_owned(), Value::String(self.run_name));
         }
-        if let Some(seconds) = self.timeout_seconds
-            && run.get("timeout_seconds").is_none_or(Value::is_null)
+        let users = run.get("timeout_seconds").filter(|value| !value.is_null());
+        // Databricks judges a value that is not a whole number.
+        if users.is_none_or(|value| value.as_i64().is_some())
+            && let Some(seconds) = self.time_limits.timeout_seconds(users.and_then(Value::as_i64))
         {
             run.insert("timeout_seconds".to_owned(), Value::from(seconds));
         }
@@ -245,20 +270,33 @@ fn split(conf: Map<String, Value>) -> (Map<String, Value>, Map<String, Value>) {
     })
 }
 
-/// Rejects keys of a single task beside `tasks` or `job_id`, because their meaning is ambiguous.
-fn reject_stray_task_keys(
-    run: &Map<String, Value>,
-    task: &Map<String, Value>,
+/// Rejects keys of a single task that decide what runs or where, because their meaning beside `tasks` or `job_id` is
+/// ambiguous. Others, such as the `description` of a pasted job, change no work: a description stays with the run, the
+/// rest is dropped with a warning.
+fn take_stray_task_keys(
+    run: &mut Map<String, Value>,
+    task: Map<String, Value>,
     beside: &str,
+    remedy: &str,
 ) -> Result<(), Error> {
     let connector_keys = CONNECTOR_KEYS.iter().filter_map(|key| run.get_key_value(*key));
-    match task.iter().chain(connector_keys).find(|(_, value)| json::is_set(value)) {
-        None => Ok(()),
-        Some((key, _)) => {
-            Err(Error::invalid_task(format!("`databricks_conf` has both `{beside}` and `{key}`"))
-                .with_hint(format!("move `{key}` into the tasks of `{beside}`, or remove it")))
+    let decides = |key: &str| key.ends_with("_task") || PLACEMENT_KEYS.contains(&key);
+    let deciding = task.iter().filter(|(key, _)| decides(key.as_str()));
+    if let Some((key, _)) = deciding.chain(connector_keys).find(|(_, value)| json::is_set(value)) {
+        return Err(Error::invalid_task(format!(
+            "`databricks_conf` has both `{beside}` and `{key}`"
+        ))
+        .with_hint(format!("remove `{key}`, {remedy}")));
+    }
+    run.retain(|key, _| !CONNECTOR_KEYS.contains(&key.as_str()));
+    for (key, value) in task {
+        if key == "description" {
+            run.insert(key, value);
+        } else if json::is_set(&value) {
+            warn!(key, beside, "dropped a key of a single task from `databricks_conf`");
         }
     }
+    Ok(())
 }
 
 /// Rejects lists or maps of run-now parameters that are too large.

@@ -2,7 +2,9 @@
 
 use connector_core::Error;
 use serde_json::{Map, Value};
+use tracing::warn;
 
+use super::flyte_task::FlyteTask;
 use crate::task::json;
 
 /// Task types that run on compute which the task must name (databricks-api.md#task-types). SQL, pipelines, other jobs and
@@ -16,24 +18,21 @@ const NEEDS_COMPUTE: [&str; 6] = [
     "dbt_task",
 ];
 
-/// Task types that need an environment on serverless compute (databricks-api.md#task-types).
-const NEEDS_ENVIRONMENT: [&str; 3] = ["spark_python_task", "python_wheel_task", "dbt_task"];
-
 /// What a task runs.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Workload {
-    /// The Flyte function, started by a Python file that gets the arguments of Flyte's runtime. Holds the user's
-    /// `spark_python_task`, which is empty when the connector chooses the file.
-    FlyteFunction(Map<String, Value>),
+    /// The Flyte function, started by a Python file that gets the arguments of Flyte's runtime: the user's top-level
+    /// `python_file`, else an entrypoint that the connector chooses.
+    FlyteFunction(Option<String>),
     /// A task type that the user wrote, such as `notebook_task`. It stays in the task as written.
     TaskType(String),
 }
 
 impl Workload {
-    /// Decides what runs, and takes the user's entrypoint out of the keys.
+    /// Decides what runs, and takes the user's entrypoint out of the keys: a task type that the user wrote is the user's
+    /// work; without one the Flyte function runs.
     ///
-    /// A top-level `python_file`, or a `spark_python_task` without parameters, is the user's entrypoint for the Flyte
-    /// function. A `spark_python_task` with parameters, or any other task type, is the user's own workload.
+    /// A top-level `python_file` beside a `spark_python_task` that lacks one is its file.
     ///
     /// # Errors
     ///
@@ -44,25 +43,19 @@ impl Workload {
     ) -> Result<Self, Error> {
         let python_file = json::optional_text(run.remove("python_file"), "python_file")?;
         take_v1_notebook(run, task)?;
-        let written = task.iter().find(|(key, value)| {
-            key.ends_with("_task") && *key != "spark_python_task" && json::is_set(value)
-        });
-        if let Some((task_type, _)) = written {
-            return Ok(Self::TaskType(task_type.clone()));
+        task.retain(|key, value| !key.ends_with("_task") || json::is_set(value));
+        let Some(task_type) = task.keys().find(|key| key.ends_with("_task")).cloned() else {
+            return Ok(Self::FlyteFunction(python_file));
+        };
+        if let Some(file) = python_file {
+            match task.get_mut("spark_python_task").and_then(Value::as_object_mut) {
+                Some(python) if !json::has(python, "python_file") => {
+                    python.insert("python_file".to_owned(), Value::String(file));
+                }
+                _ => warn!(task_type, "`python_file` is dropped: the task has a task type"),
+            }
         }
-        let mut python =
-            json::optional_object(task.remove("spark_python_task"), "spark_python_task")?;
-        if let Some(file) = python_file
-            && !json::has(&python, "python_file")
-        {
-            python.insert("python_file".to_owned(), Value::String(file));
-        }
-        if json::has(&python, "parameters") {
-            task.insert("spark_python_task".to_owned(), Value::Object(python));
-            return Ok(Self::TaskType("spark_python_task".to_owned()));
-        }
-        let has_file = json::has(&python, "python_file");
-        Ok(Self::FlyteFunction(if has_file { python } else { Map::new() }))
+        Ok(Self::TaskType(task_type))
     }
 
     /// True if the task must name compute.
@@ -70,9 +63,22 @@ impl Workload {
         NEEDS_COMPUTE.contains(&self.task_type())
     }
 
-    /// True if the task needs an environment on serverless compute.
-    pub(crate) fn needs_environment(&self) -> bool {
-        NEEDS_ENVIRONMENT.contains(&self.task_type())
+    /// True for the Flyte function.
+    pub(crate) fn is_flyte_function(&self) -> bool {
+        matches!(self, Self::FlyteFunction(_))
+    }
+
+    /// Returns the dependencies of the environment that the task needs on serverless compute, if the user names none
+    /// (databricks-api.md#task-types). `None` for a workload that needs no environment.
+    pub(crate) fn environment_dependencies(&self, flyte: &FlyteTask) -> Option<Vec<String>> {
+        match self {
+            Self::FlyteFunction(_) => Some(flyte.runtime_requirements.clone()),
+            Self::TaskType(task_type) => match task_type.as_str() {
+                "spark_python_task" | "python_wheel_task" => Some(Vec::new()),
+                "dbt_task" => Some(vec!["dbt-databricks".to_owned()]),
+                _ => None,
+            },
+        }
     }
 
     fn task_type(&self) -> &str {

@@ -48,7 +48,7 @@ impl OwnCredentials {
     }
 
     fn of_host<'a>(&'a self, host: &'a Host) -> impl Iterator<Item = &'a OwnCredential> {
-        self.0.iter().filter(move |own| own.host == *host)
+        self.0.iter().filter(move |own| own.host.matches(host))
     }
 
     /// Returns the credential for a task of that project and domain.

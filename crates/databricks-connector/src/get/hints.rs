@@ -2,8 +2,29 @@
 
 use databricks_client::jobs::TerminationCode;
 
-/// Returns the hint for a run or task with this termination code.
-pub(crate) fn of_code(code: &TerminationCode) -> Option<&'static str> {
+use crate::error;
+
+/// Returns the hint for a run or task with this termination code, which older workspaces omit, and this message of
+/// Databricks.
+pub(crate) fn of_termination(
+    code: Option<&TerminationCode>,
+    message: &str,
+) -> Option<&'static str> {
+    // The message of another code can quote the user's own error.
+    let may_refuse_cluster = matches!(
+        code,
+        None | Some(
+            TerminationCode::InvalidClusterRequest
+                | TerminationCode::InvalidRunConfiguration
+                | TerminationCode::ClusterError
+                | TerminationCode::FeatureDisabled
+        )
+    );
+    let named = may_refuse_cluster.then(|| error::hint_of_job(message)).flatten();
+    named.or_else(|| of_code(code?))
+}
+
+fn of_code(code: &TerminationCode) -> Option<&'static str> {
     Some(match code {
         TerminationCode::WorkspaceRunLimitExceeded
         | TerminationCode::MaxConcurrentRunsExceeded
@@ -50,14 +71,19 @@ pub(crate) fn of_code(code: &TerminationCode) -> Option<&'static str> {
             "the budget is exhausted: ask the owner of the budget policy"
         }
         TerminationCode::Canceled => {
-            "the run may have exceeded its timeout: raise `timeout_seconds`, or reduce the work"
+            "the run may have exceeded its timeout: raise `timeout=` of the task, or `timeout_seconds` in `databricks_conf`, or reduce the work"
         }
         _ => return None,
     })
 }
 
-/// Returns the hint for a cluster with this termination code, one of about 200 (databricks-api.md#clusters).
-pub(crate) fn of_cluster(code: &str) -> Option<&'static str> {
+/// Returns the hint for a cluster with this termination code, one of about 200 (databricks-api.md#clusters), and this
+/// description of it.
+pub(crate) fn of_cluster(code: &str, description: &str) -> Option<&'static str> {
+    of_cluster_code(code, error::hint_of_job(description))
+}
+
+fn of_cluster_code(code: &str, named: Option<&'static str>) -> Option<&'static str> {
     let has = |parts: &[&str]| parts.iter().any(|part| code.contains(part));
     // Specific codes first: the general patterns also match some of them.
     Some(match code {
@@ -99,6 +125,7 @@ pub(crate) fn of_cluster(code: &str) -> Option<&'static str> {
         _ if has(&["DOCKER", "IMAGE_PULL", "CONTAINER_LAUNCH"]) => {
             "the container image cannot be used: check `docker_image`, the registry's credentials and the image size"
         }
+        _ if named.is_some() => return named,
         _ if has(&["PERMISSION", "DENIED", "FORBIDDEN", "AUTHORIZATION", "KMS", "SECRET_"]) => {
             "the cloud account denied a permission that the cluster needs: see the message"
         }
@@ -110,6 +137,15 @@ pub(crate) fn of_cluster(code: &str) -> Option<&'static str> {
         }
         _ => return None,
     })
+}
+
+/// Returns the hint for an error of the user's code.
+pub(crate) fn of_users_error(text: &str) -> Option<&'static str> {
+    let lacks = |module: &str| text.contains(&format!("No module named '{module}"));
+    (lacks("flyteplugins") || lacks("flyte'")).then_some(
+        "the compute lacks packages of Flyte: add `flyteplugins-databricks` to the image or to `libraries`; on serverless compute \
+         add `flyte[connector]`, `aiohttp` and `nest-asyncio` to the environment, and the connector's script adds the plugin",
+    )
 }
 
 #[cfg(test)]
@@ -139,9 +175,28 @@ mod tests {
             ("BUDGET_POLICY_LIMIT_ENFORCEMENT_ACTIVATED", "policy"),
             ("USER_REQUEST", "a user"),
         ] {
-            let hint = of_cluster(code).unwrap_or_default();
+            let hint = of_cluster(code, "").unwrap_or_default();
             assert!(hint.contains(words), "{code}: {hint}");
         }
-        assert_eq!(of_cluster("UNKNOWN_FUTURE_CODE"), None);
+        assert_eq!(of_cluster("UNKNOWN_FUTURE_CODE", ""), None);
+    }
+
+    #[test]
+    fn what_the_connector_added_is_named_by_the_hint() {
+        let invalid = TerminationCode::InvalidClusterRequest;
+        for (message, words) in [
+            ("Databricks Container Services is not enabled", "`docker_image`"),
+            ("Custom containers is turned off for your deployment", "`docker_image`"),
+            ("Validation failed for custom_tags.flyte_attempt", "--no-cluster-tags"),
+            ("Validation failed for node_type_id", "correct `new_cluster`"),
+        ] {
+            let hint = of_termination(Some(&invalid), message).unwrap();
+            assert!(hint.contains(words), "{message}: {hint}");
+        }
+        let hint = of_cluster("INVALID_ARGUMENT", "docker image is not supported").unwrap();
+        assert!(hint.contains("docker_image"), "{hint}");
+        // The user's own error may be about anything.
+        let user_code = TerminationCode::RunExecutionError;
+        assert_eq!(of_termination(Some(&user_code), "cannot connect to docker"), None);
     }
 }

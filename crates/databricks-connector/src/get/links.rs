@@ -10,12 +10,18 @@ use serde_json::{Map, Value, json};
 /// (flyte-contract.md#python-requests).
 const RUN_PAGE: &str = "Databricks Console";
 
+/// Returns the address of a page of the workspace.
+fn page(host: &Host, fragment: &str) -> String {
+    let workspace = host.workspace_id().map(|id| format!("?o={id}")).unwrap_or_default();
+    format!("{}/{workspace}#{fragment}", host.base_url())
+}
+
 /// Returns the link to the run page: Databricks' URL, else one built from the job id and the run
 /// id. Returns `None` while the URL and the job id are unknown.
 fn run_page(host: &Host, run_id: RunId, run: &Run) -> Option<LogLink> {
     let uri = match (&run.run_page_url, run.job_id) {
         (Some(url), _) if url.starts_with("https://") || url.starts_with("http://") => url.clone(),
-        (_, Some(job_id)) => format!("{}/#job/{job_id}/run/{run_id}", host.base_url()),
+        (_, Some(job_id)) => page(host, &format!("job/{job_id}/run/{run_id}")),
         (_, None) => return None,
     };
     Some(LogLink { name: RUN_PAGE.to_owned(), uri })
@@ -36,9 +42,9 @@ fn cluster_pages(host: &Host, run: &Run) -> Vec<LogLink> {
     match (clusters.first(), clusters.len()) {
         (Some(id), 1) => [("Spark UI", "sparkUi"), ("Driver Logs", "driverLogs")]
             .into_iter()
-            .map(|(name, page)| LogLink {
+            .map(|(name, name_in_url)| LogLink {
                 name: name.to_owned(),
-                uri: format!("{}/#setting/clusters/{id}/{page}", host.base_url()),
+                uri: page(host, &format!("setting/clusters/{id}/{name_in_url}")),
             })
             .collect(),
         _ => Vec::new(),

@@ -63,20 +63,22 @@ pub(crate) fn of_failure(
         parts.push(of_state(run.into()));
     }
     let cluster = cluster.and_then(cluster_termination::describe);
-    let cluster_hint = cluster.as_ref().and_then(|(code, _)| hints::of_cluster(code));
+    let cluster_hint = cluster.as_ref().and_then(|(code, text)| hints::of_cluster(code, text));
     let tasks = failed.iter().map(|failed| ReportedState::from(failed.task));
-    let run_hint = tasks
-        .chain([ReportedState::from(run)])
-        .find_map(|reported| hints::of_code(reported.termination_code()?));
+    let run_hint = tasks.chain([ReportedState::from(run)]).find_map(|reported| {
+        hints::of_termination(reported.termination_code(), &of_state(reported))
+    });
     // The cluster's code is more specific: a lost driver has many causes.
-    let hint = cluster_hint.or(run_hint).map(|hint| format!("hint: {hint}"));
+    let users_hint = parts.iter().find_map(|part| hints::of_users_error(part));
+    let hint = users_hint.or(cluster_hint).or(run_hint).map(|hint| format!("hint: {hint}"));
     let end: Vec<String> = cluster.map(|(_, text)| text).into_iter().chain(hint).collect();
     truncate(&clean(&parts.join("\n")), &clean(&end.join("\n")))
 }
 
 /// Returns the reason from an error file.
 pub(crate) fn of_error_file(text: &str) -> String {
-    truncate(&clean(text), "")
+    let hint = hints::of_users_error(text).map(|hint| format!("hint: {hint}"));
+    truncate(&clean(text), &hint.unwrap_or_default())
 }
 
 fn of_failed_task(failed: &FailedTask<'_>, has_several_tasks: bool) -> String {
@@ -176,6 +178,13 @@ mod tests {
             of_failure(&run, &[task], 2, None),
             "task a: bad library [FAILED]\nand 2 more failed tasks"
         );
+    }
+
+    #[test]
+    fn missing_package_of_flyte_adds_a_hint() {
+        let error = "ModuleNotFoundError: No module named 'flyteplugins'";
+        assert!(of_error_file(error).contains("hint: the compute lacks packages of Flyte"));
+        assert!(!of_error_file("No module named 'flyte_of_mine'").contains("hint"));
     }
 
     #[test]

@@ -47,6 +47,31 @@ async fn repeated_request_returns_the_same_run_and_the_next_attempt_another() {
 }
 
 #[tokio::test]
+async fn nodes_with_the_same_action_name_get_different_runs() {
+    let harness = Harness::start().await;
+    for node in ["n0", "n1"] {
+        let mut cx = harness.request("40_executor_first_attempt", json!({}));
+        let id = cx.execution.task_execution_id.as_mut().unwrap();
+        id.node_execution_id.as_mut().unwrap().node_id = node.to_owned();
+        harness.connector.create(cx).await.unwrap();
+    }
+    assert_eq!(harness.emulator.runs().len(), 2);
+}
+
+#[tokio::test]
+async fn time_limit_that_nothing_enforces_is_in_the_first_message() {
+    let harness = Harness::start().await;
+    let mut cx = harness.request("40_executor_first_attempt", json!({}));
+    let queued_timeout = Some(prost_types::Duration { seconds: 300, nanos: 0 });
+    let timeouts = flyteidl2::core::TimeoutStrategy { queued_timeout, deadline: None };
+    cx.template.metadata.as_mut().unwrap().timeouts = Some(timeouts);
+    let meta = harness.connector.create(cx).await.unwrap();
+    let first = harness.get(&meta).await.message;
+    assert!(first.contains("`max_queued_time` of 300 s not enforced"), "{first}");
+    assert!(!harness.get(&meta).await.message.contains("max_queued_time"));
+}
+
+#[tokio::test]
 async fn idempotency_token_of_the_user_is_hashed() {
     let harness = Harness::start().await;
     let mut cx = harness.request("10_own_git_source", json!({}));
@@ -128,25 +153,54 @@ async fn workload_of_the_user_is_submitted_as_written() {
 }
 
 #[tokio::test]
-async fn entrypoint_of_the_user_has_the_runtime_arguments() {
+async fn top_level_python_file_gets_the_runtime_arguments() {
     let harness = Harness::start().await;
-    for (n, conf) in [
-        json!({"python_file": "mine.py"}),
-        json!({"spark_python_task": {"python_file": "mine.py"}}),
-        json!({"spark_python_task": {"python_file": "mine.py", "parameters": []}, "python_file": "ignored.py"}),
-    ]
-    .into_iter()
-    .enumerate()
-    {
-        let mut cx = harness.request("40_executor_first_attempt", conf);
-        cx.output_prefix = format!("s3://b/{n}/a0/1");
-        harness.connector.create(cx).await.unwrap();
-        let task = harness.emulator.submissions()[n]["tasks"][0]["spark_python_task"].clone();
-        assert_eq!(task["python_file"], "mine.py");
-        assert_eq!(task["source"], "GIT");
-        assert_eq!(task["parameters"][0], "a0");
-        assert_eq!(task["parameters"][1], "--run-base-dir");
+    let cx = harness.request("40_executor_first_attempt", json!({"python_file": "mine.py"}));
+    harness.connector.create(cx).await.unwrap();
+    let task = submitted(&harness)["tasks"][0]["spark_python_task"].clone();
+    assert_eq!(task["python_file"], "mine.py");
+    assert_eq!(task["source"], "GIT");
+    assert_eq!(task["parameters"][0], "a0");
+    assert_eq!(task["parameters"][1], "--run-base-dir");
+}
+
+#[tokio::test]
+async fn script_that_the_user_wrote_is_submitted_as_written_and_its_success_counts() {
+    for script in [
+        json!({"python_file": "dbfs:/jobs/append_sales.py"}),
+        json!({"python_file": "dbfs:/jobs/append_sales.py", "parameters": []}),
+        json!({"python_file": "mine.py", "source": "GIT"}),
+        json!({"python_file": "/Workspace/Users/me/a.py", "parameters": ["--day", "1"]}),
+    ] {
+        let harness = Harness::start().await;
+        let git = json!({"git_url": "https://github.com/acme/jobs", "git_provider": "gitHub", "git_branch": "main"});
+        let conf =
+            json!({"existing_cluster_id": "c", "git_source": git, "spark_python_task": script});
+        let mut cx = harness.request_with_conf("40_executor_first_attempt", &conf);
+        // A task without outputs, like most scripts.
+        if let Some(interface) = cx.template.interface.as_mut() {
+            interface.outputs = None;
+        }
+        let meta = harness.connector.create(cx).await.unwrap();
+        assert_eq!(submitted(&harness)["tasks"][0]["spark_python_task"], script);
+        let folder = tempfile::tempdir().unwrap();
+        let prefix = format!("file://{}", folder.path().display());
+        let resource = harness.end_with_prefix(&meta, &prefix).await;
+        assert_eq!(resource.phase, connector_core::Phase::Succeeded, "{}", resource.message);
     }
+}
+
+#[tokio::test]
+async fn repository_alone_is_not_searched_for_the_connectors_file() {
+    let harness = Harness::start().await;
+    let git = json!({"git_url": "https://github.com/acme/jobs", "git_provider": "gitHub", "git_tag": "v1"});
+    let cx = harness.request("40_executor_first_attempt", json!({ "git_source": git }));
+    harness.connector.create(cx).await.unwrap();
+    let body = submitted(&harness);
+    assert_eq!(body["git_source"], git);
+    let task = &body["tasks"][0]["spark_python_task"];
+    assert_eq!(task["source"], "WORKSPACE");
+    assert!(task["python_file"].as_str().unwrap().contains("flyte_entrypoint_"), "{task}");
 }
 
 #[tokio::test]

@@ -28,6 +28,7 @@ mod outputs;
 mod pod_templates;
 mod prometheus;
 mod rate_limits;
+mod refused_credentials;
 mod rejections;
 mod submissions;
 mod workspaces;

@@ -3,6 +3,7 @@
 
 use connector_core::{Connector, CreateContext, ErrorKind, value};
 use databricks_connector::{Config, Entrypoint};
+use databricks_emulator::{CannedResponse, Endpoint};
 use serde_json::{Value, json};
 
 use crate::harness::{Harness, TOKEN, create_context, stored, with_custom};
@@ -82,12 +83,181 @@ async fn new_cluster_has_the_image_of_the_task_unless_the_user_overrides_it() {
     assert_eq!(image(Some(other.clone())).await, Some(other));
     // Opt-out, for workspaces without container services.
     assert_eq!(image(Some(Value::Null)).await, None);
-    assert_eq!(image(Some(json!({}))).await, None);
+    // Exported jobs contain this when no image was given.
+    assert_eq!(image(Some(json!({}))).await, Some(of_the_task.clone()));
     let login = json!({"username": "u", "password": "p"});
     assert_eq!(
         image(Some(json!({ "basic_auth": login }))).await,
         Some(json!({"url": of_the_task["url"], "basic_auth": login}))
     );
+}
+
+#[tokio::test]
+async fn work_of_the_user_gets_no_image() {
+    for work in [
+        json!({"notebook_task": {"notebook_path": "/n"}}),
+        json!({"python_wheel_task": {"package_name": "p", "entry_point": "main"}}),
+        json!({"spark_jar_task": {"main_class_name": "com.acme.Main"}}),
+        json!({"spark_python_task": {"python_file": "dbfs:/a.py"}}),
+        json!({"quantum_task": {"qubits": 3}}),
+    ] {
+        for docker_image in [None, Some(json!({})), Some(Value::Null)] {
+            let mut conf = work.clone();
+            conf["new_cluster"] = cluster();
+            if let Some(docker_image) = docker_image {
+                conf["new_cluster"]["docker_image"] = docker_image;
+            }
+            assert_eq!(task_of(conf).await["new_cluster"].get("docker_image"), None, "{work}");
+        }
+        let mut conf = work.clone();
+        conf["new_cluster"] = cluster();
+        let own = json!({"url": "ghcr.io/acme/ml:1"});
+        conf["new_cluster"]["docker_image"] = own.clone();
+        assert_eq!(task_of(conf).await["new_cluster"]["docker_image"], own);
+    }
+}
+
+#[tokio::test]
+async fn refusal_names_what_the_connector_added() {
+    for (message, words) in [
+        (
+            "Validation failed for custom_tags.flyte_run, the value is not permitted by policy",
+            "--no-cluster-tags",
+        ),
+        ("Cluster validation error: custom_tags.flyte_attempt is forbidden", "--no-cluster-tags"),
+        ("Databricks Container Services is not enabled for this workspace", "docker_image"),
+        ("docker_image is not supported with access mode Standard", "docker_image"),
+        (
+            "Custom containers is turned off for your deployment. Please contact your workspace administrator",
+            "docker_image",
+        ),
+    ] {
+        let harness = Harness::start().await;
+        let body = json!({"error_code": "INVALID_PARAMETER_VALUE", "message": message});
+        let response = CannedResponse::json(400, body.to_string());
+        harness.emulator.answer_next(Endpoint::SubmitRun, response, 1);
+        let conf = json!({"new_cluster": cluster()});
+        let error = harness.connector.create(with_conf(&harness, &conf)).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidTask);
+        let hint = error.hint().unwrap_or_default();
+        assert!(hint.contains(words), "{message}: {hint}");
+    }
+}
+
+#[tokio::test]
+async fn fields_of_a_pasted_job_are_no_reason_to_refuse_it() {
+    let harness = Harness::start().await;
+    let notebook = json!({"notebook_path": "/n"});
+    let conf = json!({
+        "name": "x", "description": "nightly", "max_retries": 1, "retry_on_timeout": false, "min_retry_interval_millis": 1000,
+        "schedule": {"quartz_cron_expression": "0 0 * * * ?", "timezone_id": "UTC"}, "max_concurrent_runs": 1,
+        "format": "MULTI_TASK", "edit_mode": "EDITABLE", "tags": {"team": "a"}, "task_key": "stray",
+        "tasks": [{"task_key": "a", "existing_cluster_id": "c-1", "notebook_task": notebook}],
+    });
+    harness.connector.create(with_conf(&harness, &conf)).await.unwrap();
+    let body = harness.emulator.submissions().remove(0);
+    assert_eq!(body["description"], "nightly");
+    assert_eq!(body["tasks"], conf["tasks"]);
+    assert_eq!(body.get("max_retries"), None);
+
+    let harness = Harness::start().await;
+    let settings = json!({"name": "saved", "tasks": conf["tasks"]});
+    harness.emulator.save_job(7, settings.as_object().unwrap().clone());
+    let conf = json!({"job_id": 7, "description": "nightly", "max_retries": 1});
+    harness.connector.create(with_conf(&harness, &conf)).await.unwrap();
+    assert_eq!(harness.emulator.runs().len(), 1);
+}
+
+#[tokio::test]
+async fn hint_for_a_cluster_beside_a_saved_job_names_both_remedies() {
+    let harness = Harness::start().await;
+    let conf = json!({"job_id": 123, "new_cluster": cluster()});
+    let error = harness.connector.create(with_conf(&harness, &conf)).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::InvalidTask);
+    let hint = error.hint().unwrap();
+    assert!(hint.starts_with("remove `new_cluster`") && hint.contains("remove `job_id`"), "{hint}");
+}
+
+#[tokio::test]
+async fn values_of_variables_are_no_references_of_databricks() {
+    for compute in [json!({"existing_cluster_id": "c"}), json!({"serverless": true})] {
+        let harness = Harness::start().await;
+        let mut cx = with_conf(&harness, &compute);
+        let value = "{{job.id}} 100% {{ tasks.a.values.b }} {x} %7B";
+        cx.execution.environment_variables.insert("TRICKY".to_owned(), value.to_owned());
+        harness.connector.create(cx).await.unwrap();
+        let parameters =
+            harness.emulator.submissions()[0]["tasks"][0]["spark_python_task"]["parameters"]
+                .clone();
+        let sent = parameters
+            .as_array()
+            .unwrap()
+            .iter()
+            .find_map(|text| text.as_str()?.strip_prefix("TRICKY="));
+        let sent = sent.unwrap();
+        let encoded = "%7B%7Bjob.id%7D%7D 100%25 %7B%7B tasks.a.values.b %7D%7D %7Bx%7D %257B";
+        assert_eq!(sent, encoded);
+    }
+}
+
+#[tokio::test]
+async fn shortest_time_limit_of_the_request_is_submitted() {
+    let seconds = |seconds| prost_types::Duration { seconds, nanos: 0 };
+    for (conf, max_runtime, deadline, expected) in [
+        (json!({}), Some(600), Some(20), json!(20)),
+        (json!({}), None, Some(20), json!(20)),
+        (json!({}), Some(20), Some(600), json!(20)),
+        (json!({"timeout_seconds": 3600}), None, Some(20), json!(20)),
+        (json!({"timeout_seconds": 0}), None, Some(20), json!(20)),
+        (json!({"timeout_seconds": 10}), Some(600), Some(20), json!(10)),
+        (json!({}), Some(i64::MAX), None, json!(i32::MAX)),
+        (json!({}), Some(-5), Some(0), Value::Null),
+    ] {
+        let harness = Harness::start().await;
+        let mut cx = harness.request("40_executor_first_attempt", conf.clone());
+        let metadata = cx.template.metadata.as_mut().unwrap();
+        metadata.timeout = max_runtime.map(seconds);
+        let deadline = deadline.map(seconds);
+        metadata.timeouts =
+            Some(flyteidl2::core::TimeoutStrategy { deadline, ..Default::default() });
+        harness.connector.create(cx).await.unwrap();
+        let sent =
+            harness.emulator.submissions()[0].get("timeout_seconds").cloned().unwrap_or_default();
+        assert_eq!(sent, expected, "{conf} {max_runtime:?} {deadline:?}");
+    }
+}
+
+#[tokio::test]
+async fn serverless_work_gets_the_packages_that_it_needs() {
+    let environment = async |conf: Value| {
+        let harness = Harness::start().await;
+        harness.connector.create(with_conf(&harness, &conf)).await.unwrap();
+        let body = harness.emulator.submissions().remove(0);
+        let packages = body["environments"][0]["spec"]["dependencies"].clone();
+        (packages, body["tasks"][0]["spark_python_task"]["parameters"].to_string())
+    };
+    let (packages, parameters) = environment(json!({"serverless": true})).await;
+    let packages = packages.as_array().unwrap().clone();
+    assert!(packages[0].as_str().unwrap().starts_with("flyte[connector]"), "{packages:?}");
+    // They require PySpark, which must not replace the platform's.
+    assert!(
+        packages.iter().all(|package| !package.as_str().unwrap().contains("plugins")),
+        "{packages:?}"
+    );
+    assert!(parameters.contains(r#""--plugin","flyteplugins-databricks"#), "{parameters}");
+    let (packages, _) = environment(
+        json!({"serverless": true, "python_wheel_task": {"package_name": "p", "entry_point": "m"}}),
+    )
+    .await;
+    assert_eq!(packages, json!([]));
+    let (packages, parameters) = environment(
+        json!({"serverless": true, "spark_python_task": {"python_file": "/Workspace/a.py"}}),
+    )
+    .await;
+    assert_eq!((packages, parameters.as_str()), (json!([]), "null"));
+    let (packages, _) =
+        environment(json!({"serverless": true, "dbt_task": {"commands": ["dbt run"]}})).await;
+    assert_eq!(packages, json!(["dbt-databricks"]));
 }
 
 #[tokio::test]
@@ -202,7 +372,7 @@ async fn entrypoints_of_the_user() {
         ("entrypoint_in_a_repository", json!({"python_file": "jobs/entry.py", "git_source": git})),
         ("entrypoint_in_the_workspace", json!({"python_file": "/Workspace/Users/me/entry.py"})),
         (
-            "entrypoint_as_a_task_without_parameters",
+            "python_file_without_parameters",
             json!({"spark_python_task": {"python_file": "jobs/entry.py", "source": "GIT"}, "git_source": git}),
         ),
         ("notebook_in_a_repository", json!({"notebookPath": "notebooks/n", "git_source": git})),
@@ -325,9 +495,6 @@ async fn configured_entrypoint_and_disabled_tags() {
     .await;
     check_in(&harness, "workspace_entrypoint_by_configuration", &json!({"new_cluster": cluster()}))
         .await;
-    // A repository of the user is not replaced.
-    let conf = json!({"new_cluster": cluster(), "git_source": {"git_url": "https://github.com/acme/fork", "git_provider": "gitHub", "git_tag": "v1"}});
-    check_in(&harness, "repository_of_the_user", &conf).await;
 }
 
 #[tokio::test]

@@ -1,5 +1,7 @@
 //! Executes Python tasks as local processes.
 
+mod command;
+mod environment;
 mod execution;
 mod plan;
 mod process;
@@ -28,12 +30,22 @@ pub struct ExecConfig {
     /// A process inherits only `HOME`, `JAVA_HOME`, `LANG`, `PATH` and `TMPDIR` of the emulator. A cluster has none of the
     /// local variables, so a missing one must be missing here too.
     pub environment: BTreeMap<String, String>,
+    /// Whether a serverless task runs in a new virtual environment that has only the dependencies of the task's
+    /// `environments` entry, instead of the packages of `python`. They are installed with pip.
+    pub serverless_environments: bool,
+    /// A folder of packages that such an environment has too, like `PySpark` on serverless compute.
+    pub platform_packages: Option<PathBuf>,
 }
 
 impl ExecConfig {
-    /// Creates a configuration without variables.
+    /// Creates a configuration without variables, in which all tasks have the packages of `python`.
     pub fn new(python: impl Into<PathBuf>) -> Self {
-        Self { python: python.into(), environment: BTreeMap::new() }
+        Self {
+            python: python.into(),
+            environment: BTreeMap::new(),
+            serverless_environments: false,
+            platform_packages: None,
+        }
     }
 }
 
@@ -43,6 +55,8 @@ impl fmt::Debug for ExecConfig {
         f.debug_struct("ExecConfig")
             .field("python", &self.python)
             .field("environment", &self.environment.keys())
+            .field("serverless_environments", &self.serverless_environments)
+            .field("platform_packages", &self.platform_packages)
             .finish()
     }
 }

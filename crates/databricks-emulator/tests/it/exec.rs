@@ -320,3 +320,44 @@ fn debug_output_omits_values_of_variables() {
     let shown = format!("{:?}", Emulator::builder().exec(config));
     assert!(shown.contains("TOKEN") && !shown.contains("canary"), "{shown}");
 }
+
+/// Creates environments and installs packages like Python, and executes a file with the shell.
+const PYTHON: &str = r#"#!/bin/sh
+case "$1 $2" in
+"-m venv") mkdir -p "$3/bin" && cp "$0" "$3/bin/python" ;;
+"-m pip")
+    case "$*" in *no-such-package*) echo "ERROR: No matching distribution" >&2; exit 1 ;; esac
+    echo "$@" > "$0.installed" ;;
+*) ENVIRONMENT=$0 exec /bin/sh "$@" ;;
+esac
+"#;
+
+#[tokio::test]
+async fn serverless_task_runs_in_a_new_environment_with_its_dependencies() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let folder = tempfile::tempdir().unwrap();
+    let python = folder.path().join("python");
+    std::fs::write(&python, PYTHON).unwrap();
+    std::fs::set_permissions(&python, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let config = ExecConfig { serverless_environments: true, ..ExecConfig::new(&python) };
+    let script = "cat \"$ENVIRONMENT.installed\" || echo none";
+    let (_emulator, client) = with_file(Emulator::builder().exec(config), script).await;
+    let body = |dependencies: Value| {
+        json!({"run_name": "etl",
+            "environments": [{"environment_key": "mine", "spec": {"environment_version": "2", "dependencies": dependencies}}],
+            "tasks": [{"task_key": "main", "environment_key": "mine", "spark_python_task": {"python_file": FILE}}]})
+    };
+    let (_, output) = outcome(&client, &body(json!(["a==1", "b"]))).await;
+    let logs = output["logs"].as_str().unwrap();
+    assert!(logs.trim_end().ends_with(" a==1 b"), "{logs}");
+
+    let (_, output) = outcome(&client, &body(json!(["no-such-package"]))).await;
+    let error = output["error"].as_str().unwrap();
+    assert!(error.contains("cannot be installed: ERROR: No matching"), "{error}");
+
+    // Other compute has the packages of the configured Python.
+    let on_a_cluster = json!({"run_name": "etl", "tasks": [{"task_key": "main", "existing_cluster_id": "c",
+        "spark_python_task": {"python_file": FILE}}]});
+    let (_, output) = outcome(&client, &on_a_cluster).await;
+    assert!(output["logs"].as_str().unwrap().contains("none"), "{output}");
+}

@@ -3,11 +3,15 @@
 The Flyte connector for Databricks uploads this file to the workspace home of the principal that submits the run, and
 names it as the `python_file` of a `spark_python_task`. The file name contains a digest of the content: do not edit it.
 
-    flyte_entrypoint.py [--env KEY=VALUE]... a0 <arguments of Flyte's runtime>
+    flyte_entrypoint.py [--environment NAME] [--plugin REQUIREMENT]... [--env KEY=VALUE]...
+                        a0 <arguments of Flyte's runtime>
 
-It sets the environment variables, removes the `error.pb` of an earlier attempt, and calls the `a0` of the installed
-`flyte`. When the user's code fails, `a0` writes `error.pb` and exits with 0. This script reads the file, prints it and
-exits with an error, so that Databricks marks the run as failed.
+It sets the environment variables, installs missing plugins without their dependencies, removes the `error.pb` of an
+earlier attempt, and calls the `a0` of the installed `flyte`. Keys and values of variables are percent-encoded, because
+Databricks replaces references such as `{{job.id}}` in parameters.
+
+When the user's code fails, `a0` writes `error.pb` and exits with 0. This script reads the file, prints it and exits with
+an error, so that Databricks marks the run as failed.
 """
 
 from __future__ import annotations
@@ -17,12 +21,16 @@ import contextlib
 import logging
 import os
 import posixpath
+import re
 import shutil
+import subprocess
 import sys
 import tempfile
 import threading
 import traceback
+import urllib.parse
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from importlib import metadata
 from typing import TYPE_CHECKING, Any
 
@@ -37,13 +45,25 @@ class Stop(Exception):
     """Fails the run with a one-line reason."""
 
 
+@dataclass
+class Options:
+    """The options of this script."""
+
+    # The name of the serverless environment, for messages.
+    environment: str = ""
+    # Requirements of plugins that depend on PySpark, which the platform has.
+    plugins: list[str] = field(default_factory=list)
+    variables: dict[str, str] = field(default_factory=dict)
+
+
 def main(argv: list[str]) -> None:
     """Runs the task that the arguments describe, and ends with its status."""
     reason = None
     try:
-        variables, arguments = split(argv)
+        options, arguments = split(argv)
         # Flyte reads some variables at import time, so they are set first.
-        os.environ.update(variables)
+        os.environ.update(options.variables)
+        install(options)
         outside_event_loops(lambda: run(arguments))
     except Stop as stop:
         reason = str(stop)
@@ -81,20 +101,74 @@ def is_process_of_this_file() -> bool:
     return bool(own and program) and "-c" not in started_with[:2] and os.path.realpath(program) == os.path.realpath(own)
 
 
-def split(argv: list[str]) -> tuple[dict[str, str], list[str]]:
-    """Splits the command line into variables and the arguments of Flyte's runtime, without the leading `a0`."""
-    variables: dict[str, str] = {}
+def split(argv: list[str]) -> tuple[Options, list[str]]:
+    """Splits the command line into options and the arguments of Flyte's runtime, without the leading `a0`."""
+    options = Options()
     rest = list(argv)
-    while rest[:1] == ["--env"]:
-        name, equals, value = rest[1].partition("=") if len(rest) > 1 else ("", "", "")
-        if not (name and equals):
-            raise Stop("flyte_entrypoint: --env takes KEY=VALUE")
-        variables[name] = value
+    while rest[:1] in (["--environment"], ["--plugin"], ["--env"]):
+        option, value = rest[0], rest[1] if len(rest) > 1 else ""
+        if option == "--environment":
+            options.environment = value
+        elif option == "--plugin":
+            options.plugins.append(value)
+        else:
+            name, equals, value = value.partition("=")
+            if not (name and equals):
+                raise Stop("flyte_entrypoint: --env takes KEY=VALUE")
+            options.variables[urllib.parse.unquote(name)] = urllib.parse.unquote(value)
         rest = rest[2:]
     if rest[:1] != ["a0"]:
         found = f"not `{rest[0]}`" if rest else "and there is nothing"
         raise Stop(f"flyte_entrypoint: expected [--env KEY=VALUE]... and then `a0` with its arguments, {found}")
-    return variables, without_quotes(rest[1:])
+    return options, without_quotes(rest[1:])
+
+
+def install(options: Options) -> None:
+    """Installs missing plugins into a folder of this process.
+
+    They require PySpark, which on serverless compute belongs to the platform: another one would stop the session. So
+    they are installed without dependencies. The environment has their other dependencies.
+    """
+    require_flyte(options)
+    missing = [plugin for plugin in options.plugins if not is_installed(re.split("[^A-Za-z0-9._-]", plugin)[0])]
+    if not missing:
+        return
+    folder = tempfile.mkdtemp(prefix="flyte-plugins-")
+    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-input"]
+    command = [*pip, "--no-deps", "--target", folder, *missing]
+    installed = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
+    if installed.returncode:
+        print(installed.stderr, file=sys.stderr, flush=True)
+        errors = [line for line in installed.stderr.splitlines() if line.startswith("ERROR: ")]
+        error = first_line("\n".join(errors) or installed.stderr)
+        names = " and ".join(missing)
+        raise Stop(f"flyte_entrypoint: {names} cannot be installed {place_of(options)}: {error}")
+    sys.path.append(folder)
+
+
+def require_flyte(options: Options) -> None:
+    """Stops if this Python has no Flyte."""
+    if is_installed("flyte"):
+        return
+    if options.environment:
+        remedy = "add `flyte[connector]`, `aiohttp` and `nest-asyncio` to its dependencies"
+    else:
+        remedy = "add it to the cluster's image or to the task's `libraries`"
+    raise Stop(f"flyte_entrypoint: flyte is not installed {place_of(options)}: {remedy}")
+
+
+def place_of(options: Options) -> str:
+    """Returns where packages are installed."""
+    return f"in the environment `{options.environment}`" if options.environment else f"for {sys.executable}"
+
+
+def is_installed(package: str) -> bool:
+    """True if this Python has the package."""
+    try:
+        metadata.distribution(package)
+    except metadata.PackageNotFoundError:
+        return False
+    return True
 
 
 def without_quotes(arguments: list[str]) -> list[str]:
@@ -140,6 +214,7 @@ def run(arguments: list[str]) -> None:
     runtime = installed_runtime()
     context = parsed(runtime, arguments)
     outputs = context.params["outputs_path"]
+    make_folder(outputs)
     remove(posixpath.join(outputs, "error.pb"))
     let_faulthandler_be()
     with working_folder(context.params), import_paths(context.params), arguments_of_process(arguments), context:
@@ -147,8 +222,20 @@ def run(arguments: list[str]) -> None:
     # The runtime can write the file and also raise. The file contains the reason.
     stop_for_error_file(outputs, raised)
     if raised:
+        lost = unwritten_error(raised)
+        if lost is not None:
+            print(f"\nThe task failed:\n{lost.message}", file=sys.stderr, flush=True)
         traceback.print_exception(type(raised), raised, raised.__traceback__)
-        raise Stop(summary(type(raised).__name__, str(raised)))
+        reason = summary(type(raised).__name__, str(raised))
+        if lost is not None:
+            reason = f"{summary(lost.code or 'Unknown', lost.message)} (error.pb cannot be written: {reason})"
+        raise Stop(reason)
+
+
+def unwritten_error(raised: BaseException) -> Any:
+    """Returns the error of the task if the runtime raised while it wrote that to the error file, else None."""
+    frames = (frame for frame, _line in traceback.walk_tb(raised.__traceback__))
+    return next((frame.f_locals.get("err") for frame in frames if frame.f_code.co_name == "upload_error"), None)
 
 
 def invoked(runtime: click.Command, context: click.Context) -> BaseException | None:
@@ -164,13 +251,7 @@ def invoked(runtime: click.Command, context: click.Context) -> BaseException | N
 
 def installed_runtime() -> click.Command:
     """Returns the command of the console script `a0` of the installed flyte."""
-    try:
-        flyte = metadata.distribution("flyte")
-    except metadata.PackageNotFoundError:
-        raise Stop(
-            f"flyte_entrypoint: flyte is not installed for {sys.executable}: add it to the cluster's image, to the "
-            "task's `libraries`, or to the dependencies of its environment"
-        ) from None
+    flyte = metadata.distribution("flyte")
     for script in flyte.entry_points:
         if script.group == "console_scripts" and script.name == "a0":
             return script.load()
@@ -247,6 +328,13 @@ def filesystem(path: str) -> Any:
     from flyte import storage
 
     return storage.get_underlying_filesystem(path=path)
+
+
+def make_folder(path: str) -> None:
+    """Creates a local folder, so that the reason of a failure can be written to it. Object stores need none."""
+    if path.startswith(("file://", "/")):
+        with contextlib.suppress(OSError):
+            os.makedirs(path.removeprefix("file://"), exist_ok=True)
 
 
 def remove(path: str) -> None:

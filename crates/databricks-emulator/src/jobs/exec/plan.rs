@@ -13,6 +13,8 @@ pub(super) struct ExecPlan {
     pub(super) parameters: Vec<String>,
     /// The `spark_env_vars` of the task's `new_cluster`. Other compute has none.
     pub(super) environment: BTreeMap<String, String>,
+    /// The dependencies of the task's serverless environment. Other compute has none.
+    pub(super) dependencies: Option<Vec<String>>,
     /// The smaller `timeout_seconds` of the task and the run.
     pub(super) timeout: Option<Duration>,
 }
@@ -42,6 +44,7 @@ impl ExecPlan {
             file: file.to_owned(),
             parameters: parameters.filter_map(Value::as_str).map(ToOwned::to_owned).collect(),
             environment: cluster_environment(task),
+            dependencies: dependencies(task, &submission.body),
             timeout: [&task.body, submission.body.as_ref()].into_iter().filter_map(timeout).min(),
         })
     }
@@ -57,6 +60,16 @@ fn cluster_environment(task: &SubmittedTask) -> BTreeMap<String, String> {
     let cluster = task.body.get("new_cluster").and_then(|cluster| cluster.get("spark_env_vars"));
     let variables = cluster.and_then(Value::as_object).into_iter().flatten();
     variables.filter_map(|(name, value)| Some((name.clone(), value.as_str()?.to_owned()))).collect()
+}
+
+/// Returns the dependencies of the environment that the task names.
+fn dependencies(task: &SubmittedTask, run: &Map<String, Value>) -> Option<Vec<String>> {
+    let key = task.body.get("environment_key")?;
+    let environments = run.get("environments").and_then(Value::as_array).into_iter().flatten();
+    let named = environments.into_iter().find(|entry| entry.get("environment_key") == Some(key));
+    let dependencies = named.and_then(|entry| entry.get("spec")?.get("dependencies")?.as_array());
+    let texts = dependencies.into_iter().flatten().filter_map(Value::as_str);
+    Some(texts.map(ToOwned::to_owned).collect())
 }
 
 #[cfg(test)]
@@ -78,16 +91,24 @@ mod tests {
             let mut task = json!({"task_key": "main", "spark_python_task":
                 {"python_file": "/Workspace/Users/me/f.py", "parameters": ["a", "b c"]}});
             task.as_object_mut().unwrap().extend(compute.as_object().unwrap().clone());
-            json!({"tasks": [task], "environments": [{"environment_key": "e", "spec": {}}]})
+            json!({"tasks": [task], "environments": [
+                {"environment_key": "other", "spec": {"dependencies": ["x"]}},
+                {"environment_key": "e", "spec": {"dependencies": ["a==1", "b"]}},
+            ]})
         };
         let own = plan(&task(&json!({"new_cluster": {"spark_env_vars": {"K": "v"}}}))).unwrap();
         assert_eq!(own.file, "/Workspace/Users/me/f.py");
         assert_eq!(own.parameters, ["a", "b c"]);
         assert_eq!(own.environment, BTreeMap::from([("K".to_owned(), "v".to_owned())]));
-        for compute in [json!({"existing_cluster_id": "c"}), json!({"environment_key": "e"})] {
+        assert_eq!(own.dependencies, None);
+        let serverless = Some(vec!["a==1".to_owned(), "b".to_owned()]);
+        for (compute, dependencies) in [
+            (json!({"existing_cluster_id": "c"}), None),
+            (json!({"environment_key": "e"}), serverless),
+        ] {
             assert_eq!(
                 plan(&task(&compute)).unwrap(),
-                ExecPlan { environment: BTreeMap::new(), ..own.clone() }
+                ExecPlan { environment: BTreeMap::new(), dependencies, ..own.clone() }
             );
         }
     }

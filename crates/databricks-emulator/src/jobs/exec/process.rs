@@ -1,14 +1,14 @@
 //! Runs the process of a task.
 
-use super::ExecConfig;
+use super::command::command;
 use super::execution::{ExecResult, Execution};
 use super::plan::ExecPlan;
 use super::tail_buffer::TailBuffer;
+use super::{ExecConfig, environment};
 use crate::jobs::script::{OUTPUT_LIMIT, Outcome};
 use crate::storage::workspace_files::WorkspaceFiles;
 use std::io::{self, Read};
-use std::path::{self, Path, PathBuf};
-use std::process::{Command, ExitStatus, Stdio};
+use std::process::{ExitStatus, Stdio};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
@@ -19,9 +19,6 @@ const TRACE_LIMIT: usize = 64 * 1024;
 
 /// How long to wait for the pipes to close after the process has exited. A descendant in another group may hold them.
 const PIPE_TIMEOUT: Duration = Duration::from_secs(1);
-
-/// The environment variables that a process inherits.
-const INHERITED: [&str; 5] = ["HOME", "JAVA_HOME", "LANG", "PATH", "TMPDIR"];
 
 /// Runs the file and returns its result. Blocks.
 pub(super) fn run(
@@ -56,19 +53,27 @@ fn execute(
     let file = folder.path().join(name);
     std::fs::write(&file, content)?;
 
-    let inherited = INHERITED.iter().filter_map(|name| Some((name, std::env::var_os(name)?)));
-    let mut command = Command::new(program(&config.python)?);
+    let python = match &plan.dependencies {
+        Some(dependencies) if config.serverless_environments => {
+            match environment::create(execution, config, dependencies, folder.path())? {
+                Ok(python) => python,
+                Err(error) => {
+                    let reason = format!("the task's environment cannot be installed: {error}");
+                    return Ok(ExecResult::failed(reason));
+                }
+            }
+        }
+        _ => config.python.clone(),
+    };
+    let mut command = command(&python)?;
     command
         .arg(&file)
         .args(&plan.parameters)
-        .env_clear()
-        .envs(inherited)
         // Otherwise Python buffers stdout, and the logs lose the order of stdout and stderr.
         .env("PYTHONUNBUFFERED", "1")
         .envs(&config.environment)
         .envs(&plan.environment)
         .current_dir(folder.path())
-        .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped());
     let mut child = execution.spawn(&mut command)?;
@@ -135,11 +140,6 @@ impl Timer {
     }
 }
 
-/// Makes a path absolute, because the process starts in another directory. A name is looked up in `PATH`.
-fn program(python: &Path) -> io::Result<PathBuf> {
-    if python.components().count() > 1 { path::absolute(python) } else { Ok(python.to_owned()) }
-}
-
 /// Copies a pipe to the buffers in a new thread, which drops `open` at the end of the pipe.
 fn copy_output(
     mut pipe: impl Read + Send + 'static,
@@ -187,16 +187,4 @@ fn outcome(status: ExitStatus, trace: String) -> Outcome {
     let last = last.filter(|_| status.code().is_some());
     let error = last.map_or_else(|| format!("the process ended with {status}"), ToOwned::to_owned);
     Outcome::Failed { error, error_trace: trace }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn relative_path_becomes_absolute_and_name_is_kept() {
-        assert!(program(Path::new(".venv/bin/python")).unwrap().is_absolute());
-        assert_eq!(program(Path::new("python3")).unwrap(), Path::new("python3"));
-        assert_eq!(program(Path::new("/a/b")).unwrap(), Path::new("/a/b"));
-    }
 }
