@@ -78,7 +78,6 @@ pub(crate) async fn run(context: &Context, cx: &CreateContext) -> Result<RunMeta
     }
     Ok(RunMeta::new(host, run_id).with_credential(credential).with_outputs(outputs))
 }
-}
 
 /// Returns a client that waits for the response to a submission after the caller's deadline, so that the run's id is known
 /// to a repeated create and to the cancellation of an orphan.
