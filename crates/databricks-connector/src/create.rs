@@ -46,8 +46,16 @@ pub(crate) async fn run(context: &Context, cx: &CreateContext) -> Result<RunMeta
     let plan = submission::plan(&task, &flyte, settings_for(context, &task))?;
     let outputs = match plan {
         Plan::FlyteFunction(_) => None,
-        Plan::RunNow(_) | Plan::AsWritten(_) => Some(declared_outputs::from_request(cx)?),
+        Plan::RunNow(_) => Some(declared_outputs::from_request(cx)?),
+        Plan::AsWritten(ref run) => {
+            let declared = declared_outputs::from_request(cx)?;
+            let tasks = run.body().get("tasks");
+            declared_outputs::check_tasks(&declared, tasks, task.output_task.as_deref())?;
+            Some(declared)
+        }
     };
+    let output_task =
+        task.output_task.clone().filter(|_| outputs.as_ref().is_some_and(|map| !map.is_empty()));
     let (client, credential) = context.client_for_task(cx, &task, &flyte.attempt).await?;
     let submitted = match plan {
         Plan::RunNow(job) => client.run_now(&job).await,
@@ -73,7 +81,10 @@ pub(crate) async fn run(context: &Context, cx: &CreateContext) -> Result<RunMeta
     context.run_tracker.remember(&key, credentials.clone(), Instant::now());
     call_log::run(run_id);
     info!(%host, %run_id, credentials = credentials.name(), "run submitted");
-    Ok(RunMeta::new(host.to_string(), run_id).with_credential(credential).with_outputs(outputs))
+    Ok(RunMeta::new(host.to_string(), run_id)
+        .with_credential(credential)
+        .with_outputs(outputs)
+        .with_output_task(output_task))
 }
 
 /// Returns the operator's settings for a task. The cloud affects only tags, so it may come from a

@@ -27,6 +27,9 @@ pub struct RunMeta {
     /// The declared outputs of a workload other than a Flyte function, which writes no files.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) outputs: Option<DeclaredOutputs>,
+    /// The key of the task whose result is the output, if the user names one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) output_task: Option<String>,
 }
 
 /// A credential by name.
@@ -41,7 +44,14 @@ pub(crate) enum CredentialRef {
 
 impl RunMeta {
     pub(crate) fn new(databricks_instance: String, run_id: RunId) -> Self {
-        Self { databricks_instance, run_id, auth_token: None, credential: None, outputs: None }
+        Self {
+            databricks_instance,
+            run_id,
+            auth_token: None,
+            credential: None,
+            outputs: None,
+            output_task: None,
+        }
     }
 
     pub(crate) fn with_credential(self, credential: Option<CredentialRef>) -> Self {
@@ -50,6 +60,10 @@ impl RunMeta {
 
     pub(crate) fn with_outputs(self, outputs: Option<DeclaredOutputs>) -> Self {
         Self { outputs, ..self }
+    }
+
+    pub(crate) fn with_output_task(self, output_task: Option<String>) -> Self {
+        Self { output_task, ..self }
     }
 }
 

@@ -191,10 +191,7 @@ impl<'a> Json<'a> {
     }
 
     /// Calls a function with each element of an array, until it breaks. Returns `None` for any other value.
-    pub(crate) fn elements(
-        self,
-        mut element: impl FnMut(Self) -> ControlFlow<()>,
-    ) -> Option<()> {
+    pub(crate) fn elements(self, mut element: impl FnMut(Self) -> ControlFlow<()>) -> Option<()> {
         let budget = self.budget;
         self.visit('[', ElementVisitor(|text| element(Json { text, budget })))
     }

@@ -29,5 +29,6 @@ mod pod_templates;
 mod prometheus;
 mod rate_limits;
 mod rejections;
+mod run_answers;
 mod submissions;
 mod workspaces;
