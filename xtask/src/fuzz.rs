@@ -11,6 +11,9 @@ const SECONDS: u32 = 60;
 /// Maximum input size, in bytes.
 const MAX_BYTES: u32 = 16 * 1024;
 
+/// Maximum memory of a target, in MiB: an input of this size needs far less.
+const MAX_MEMORY: u32 = 512;
+
 /// Runs every target. New inputs are stored outside the source tree.
 pub(crate) fn run(sh: &Shell) -> Result<String> {
     let metadata = MetadataCommand::new().current_dir(sh.current_dir()).no_deps().exec()?;
@@ -28,9 +31,10 @@ pub(crate) fn run(sh: &Shell) -> Result<String> {
         let corpus = format!("fuzz/corpus/{target}");
         let seconds = format!("-max_total_time={SECONDS}");
         let bytes = format!("-max_len={MAX_BYTES}");
+        let memory = format!("-rss_limit_mb={MAX_MEMORY}");
         let outcome = cmd!(
             sh,
-            "{cargo_fuzz} fuzz run --sanitizer none {target} {found} {corpus} -- {seconds} {bytes} -verbosity=0"
+            "{cargo_fuzz} fuzz run --sanitizer none {target} {found} {corpus} -- {seconds} {bytes} {memory} -verbosity=0"
         )
         .env("CARGO_TARGET_DIR", &target_folder)
         .run();

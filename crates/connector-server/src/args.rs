@@ -102,6 +102,13 @@ pub struct DatabricksArgs {
     #[arg(long, global = true)]
     pub require_error_file: bool,
 
+    /// Largest outputs that Flyte downloads, its `maxDownloadMBs` [env: `FLYTE_DATABRICKS_MAX_OUTPUT_BYTES`]
+    /// [default: 2097152].
+    ///
+    /// Larger outputs of a notebook, query or job fail the task with the reason; those of a Flyte function are reported.
+    #[arg(long, value_name = "BYTES", value_parser = clap::value_parser!(u32).range(1..), global = true)]
+    pub max_output_bytes: Option<u32>,
+
     /// Fail a task (`FAILED`) once its credential or host has been rejected continuously for this long.
     #[arg(long, value_name = "SECONDS", default_value_t = 900, value_parser = seconds(), global = true)]
     pub refusal_patience: u32,

@@ -109,6 +109,7 @@ fn databricks(
         },
         cluster_tags: !args.no_cluster_tags,
         require_error_file: args.require_error_file,
+        max_output_bytes: max_output_bytes(args, environment)?,
         calls: CallLimits {
             max_concurrent: count(args.calls_at_once),
             reads_per_second: count(args.reads_per_second),
@@ -120,6 +121,25 @@ fn databricks(
             .filter(|patience| !patience.is_zero()),
         ..databricks_connector::Config::default()
     })
+}
+
+/// Returns the largest outputs that Flyte downloads, in bytes.
+fn max_output_bytes(
+    args: &DatabricksArgs,
+    environment: &Environment,
+) -> Result<usize, ConfigError> {
+    let variable = environment::MAX_OUTPUT_BYTES;
+    let bytes = match (args.max_output_bytes, environment.text(variable)?) {
+        (Some(bytes), _) => Some(bytes),
+        (None, Some(text)) => {
+            Some(text.parse().ok().filter(|bytes| *bytes > 0).ok_or_else(|| {
+                ConfigError::new(variable.name, "is not a number of bytes from 1 to 4294967295")
+            })?)
+        }
+        (None, None) => None,
+    };
+    let default = databricks_connector::Config::default().max_output_bytes;
+    Ok(bytes.map_or(default, |bytes| usize::try_from(bytes).unwrap_or(usize::MAX)))
 }
 
 /// Returns the workspaces and credentials of the file and of the standard variables.
@@ -257,6 +277,20 @@ mod tests {
         assert_eq!(warehouse("--sql-warehouse f", &environment).as_deref(), Some("f"));
         assert_eq!(warehouse("", &environment).as_deref(), Some("v"));
         assert_eq!(warehouse("", &Environment::from_iter::<[(&str, &str); 0]>([])), None);
+    }
+
+    #[test]
+    fn output_limit_is_that_of_the_flag_else_of_the_variable() {
+        let environment = Environment::from_iter([("FLYTE_DATABRICKS_MAX_OUTPUT_BYTES", "5")]);
+        let limit =
+            |line, environment| config(line, environment).unwrap().databricks.max_output_bytes;
+        assert_eq!(limit("--max-output-bytes 7", &environment), 7);
+        assert_eq!(limit("", &environment), 5);
+        assert_eq!(from_flags("").max_output_bytes, 2_097_152);
+        for invalid in ["0", "-1", "x", "2MB"] {
+            let error = from_variable("FLYTE_DATABRICKS_MAX_OUTPUT_BYTES", invalid).unwrap_err();
+            assert_eq!(error.name(), "FLYTE_DATABRICKS_MAX_OUTPUT_BYTES");
+        }
     }
 
     #[test]

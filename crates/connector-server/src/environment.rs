@@ -25,6 +25,8 @@ connector_service::variables! {
     STANDARD = "DATABRICKS_*, ARM_*",
         "one more workspace and its credential, as in Databricks' own tools, profiles included";
     SQL_WAREHOUSE = "FLYTE_DATABRICKS_SQL_WAREHOUSE", "same as --sql-warehouse; the flag wins";
+    MAX_OUTPUT_BYTES = "FLYTE_DATABRICKS_MAX_OUTPUT_BYTES",
+        "same as --max-output-bytes; the flag wins";
     ALLOWED_HOSTS = "FLYTE_DATABRICKS_ALLOWED_HOSTS",
         "host[:port] patterns allowed in addition to Databricks' domains, comma-separated; * matches one label or a port";
     SECRET_NAMESPACES = "FLYTE_DATABRICKS_SECRET_NAMESPACES",

@@ -1,7 +1,8 @@
 //! The REST APIs: request and response types, and the [`Client`](crate::Client) methods that call them.
 //!
-//! One module for each API. Requests contain the caller's JSON unchanged. Responses are parsed leniently: unknown
-//! fields are ignored, unknown enum values are kept, and any field may be absent (databricks-api.md#model-drift).
+//! One module for each API. Requests contain the caller's JSON unchanged. Responses are read leniently and within bounds
+//! (`json`): unknown fields are ignored, unknown enum values are kept, and any field may be absent or of another form
+//! (databricks-api.md#model-drift).
 //!
 //! Every call may return any [`ErrorKind`](crate::ErrorKind); methods document only their special cases.
 //!
@@ -15,7 +16,7 @@
 pub mod clusters;
 pub mod dbfs;
 pub mod jobs;
-mod json;
+pub(crate) mod json;
 mod not_found;
 mod open_enum;
 mod pages;

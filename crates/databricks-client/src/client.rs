@@ -6,17 +6,18 @@
 use std::{fmt, sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use serde::de::DeserializeOwned;
 use tokio::time::Instant;
 use tracing::{Instrument as _, debug};
 
 use crate::{
     Credentials, Error, ErrorKind, Host, RequestClass,
+    api::json::{self, Bounds, Read},
     auth::{AuthHeaders, FetchContext},
     error::FailedRequest,
     host_state::HostState,
     http::{
         admission::{AttemptInfo, MIN_CONCLUSIVE_TIMEOUT},
+        off_worker::off_worker,
         rate_limit::RateLimiter,
         request::Request,
         retry::{self, Failure, Progress},
@@ -163,26 +164,40 @@ impl Client {
         &self.credentials
     }
 
-    /// Sends a request and parses the response, which must be a JSON object.
-    pub(crate) async fn call<T: DeserializeOwned>(
+    /// Sends a request and reads the response, which must be a JSON object.
+    pub(crate) async fn call<T: Read + Send + 'static>(
         &self,
         request: &Request<'_>,
     ) -> Result<T, Error> {
+        Ok(self.call_within(request, Bounds::RESPONSE).await?.0)
+    }
+
+    /// Sends a request and reads the response within these bounds. Returns what is left of them.
+    ///
+    /// # Errors
+    ///
+    /// `Decode` for a response that is not of the API, `TooLarge` for one that exceeds the bounds.
+    pub(crate) async fn call_within<T: Read + Send + 'static>(
+        &self,
+        request: &Request<'_>,
+        bounds: Bounds,
+    ) -> Result<(T, Bounds), Error> {
         let CallResponse { response, version, attempts, elapsed } =
             self.send_with_retries(request).await?;
-        let unexpected = |why: String| {
-            Error::new(ErrorKind::Decode, format!("unexpected response: {why}"))
-                .with_status(response.status)
-                .with_request(self.failed_request(request, version), attempts, elapsed)
+        let Response { status, body } = response;
+        let failed = |error: Error| {
+            let request = self.failed_request(request, version);
+            error.with_status(status).with_request(request, attempts, elapsed)
         };
-        // serde would accept an array as an object without fields.
-        if response.body.trim_ascii_start().first() != Some(&b'{') {
-            return Err(unexpected("not a JSON object".to_owned()));
+        let read = off_worker(body.len(), move || json::read_object(body, bounds));
+        // Reading a large response takes time too.
+        match tokio::time::timeout_at(self.deadline(), read).await {
+            Ok(outcome) => outcome.and_then(|read| read).map_err(failed),
+            Err(_elapsed) => {
+                let text = "the deadline of the call has passed while its response was read";
+                Err(failed(Error::new(ErrorKind::Timeout, text)))
+            }
         }
-        // The message of serde may quote the response.
-        serde_json::from_slice(&response.body).map_err(|error| {
-            unexpected(format!("invalid at line {}, column {}", error.line(), error.column()))
-        })
     }
 
     /// Sends a request and returns the bytes of the response.
@@ -342,7 +357,7 @@ impl Client {
             query: request.query,
             range: request.range,
             body: request.body.as_ref(),
-            names_run: request.names_run,
+            subject: request.subject,
             auth_headers: &auth.headers,
             workspace_header: state.host.workspace_header(),
             user_agent: state.user_agent(&self.credentials),

@@ -10,7 +10,7 @@ use std::{error::Error as StdError, fmt, time::Duration};
 
 use http::Method;
 
-use crate::Host;
+use crate::{Host, http::request::Subject};
 
 pub(crate) use body::ErrorBody;
 
@@ -48,7 +48,7 @@ error_kinds! {
     Forbidden,
     /// The workspace reports that the run does not exist (databricks-api.md#missing-runs). Not retried.
     RunNotFound,
-    /// Any other 404. Not retried.
+    /// Any other 404, or a workspace that is not active. Not retried.
     NotFound,
     /// The workspace rejected the content of the request. Not retried.
     Invalid,
@@ -125,14 +125,14 @@ impl Error {
         }))
     }
 
-    /// Creates the error of a response with an error status. `names_run` is true if the request names a run.
+    /// Creates the error of a response with an error status.
     pub(crate) fn from_response(
         status: u16,
         body: ErrorBody,
         retry_after: Option<Duration>,
-        names_run: bool,
+        subject: Subject,
     ) -> Self {
-        let (kind, transient) = kind_of(status, &body, names_run);
+        let (kind, transient) = kind_of(status, &body, subject);
         let message = match (&body.message, &body.code) {
             (Some(message), Some(code)) => format!("{status}, {code}: {message}"),
             (Some(message), None) => format!("{status}: {message}"),
@@ -320,17 +320,21 @@ pub fn error_chain(error: &(dyn StdError + 'static)) -> String {
 
 /// Returns the kind of an error response, and whether it is transient (databricks-api.md#error-codes,
 /// databricks-api.md#retry-rules).
-fn kind_of(status: u16, body: &ErrorBody, names_run: bool) -> (ErrorKind, bool) {
-    // The same text in the response to a submission is about something that the submission refers to.
-    if names_run && matches!(status, 400 | 404) && body.is_run_not_found() {
-        return (ErrorKind::RunNotFound, false);
-    }
+fn kind_of(status: u16, body: &ErrorBody, subject: Subject) -> (ErrorKind, bool) {
     // A 403 stays what Databricks calls it.
     if status != 403 && refusal::rejects_token(status, body) {
         return (ErrorKind::Unauthenticated, false);
     }
     if status != 403 && status != 429 && body.is_transient() {
         return (ErrorKind::Unavailable, true);
+    }
+    if subject != Subject::NoRun && matches!(status, 400 | 403 | 404) && body.names_lost_workspace()
+    {
+        return (ErrorKind::NotFound, false);
+    }
+    // The same code in the response to a submission is about something that the submission refers to.
+    if matches!(status, 400 | 404) && body.is_run_not_found(subject) {
+        return (ErrorKind::RunNotFound, false);
     }
     match status {
         403 => (ErrorKind::Forbidden, false),
@@ -407,7 +411,8 @@ mod tests {
 
     #[track_caller]
     fn check(status: u16, body: &str, kind: ErrorKind, transient: bool) {
-        let error = Error::from_response(status, ErrorBody::parse(body.as_bytes()), None, true);
+        let error =
+            Error::from_response(status, ErrorBody::parse(body.as_bytes()), None, Subject::Run);
         assert_eq!((error.kind(), error.is_retryable()), (kind, transient), "{status} {body}");
     }
 
@@ -418,6 +423,8 @@ mod tests {
         check(400, r#"{"message": "Unknown worker environment"}"#, ErrorKind::Unavailable, true);
         check(400, r#"{"message": "Run 1 does not exist."}"#, ErrorKind::RunNotFound, false);
         check(404, r#"{"message": "Run 1 does not exist."}"#, ErrorKind::RunNotFound, false);
+        check(404, r#"{"message": "Workspace 7 is not active"}"#, ErrorKind::NotFound, false);
+        check(403, r#"{"message": "This workspace is not active."}"#, ErrorKind::NotFound, false);
         check(400, r#"{"error_code": "REQUEST_LIMIT_EXCEEDED"}"#, ErrorKind::RateLimited, true);
         check(400, r#"{"error_code": "TEMPORARILY_UNAVAILABLE"}"#, ErrorKind::Unavailable, true);
         check(400, r#"{"error_code": "PERMISSION_DENIED"}"#, ErrorKind::Forbidden, false);
@@ -451,18 +458,50 @@ mod tests {
 
     #[test]
     fn request_without_a_run_never_fails_as_run_not_found() {
-        let body = ErrorBody::parse(br#"{"message": "Run as user x does not exist"}"#);
-        assert_eq!(Error::from_response(400, body, None, false).kind(), ErrorKind::Invalid);
+        for (text, kind) in [
+            (r#"{"message": "Run as user x does not exist"}"#, ErrorKind::Invalid),
+            (r#"{"error_code": "RESOURCE_DOES_NOT_EXIST"}"#, ErrorKind::Invalid),
+            (r#"{"error_code": "INVALID_PARAMETER_VALUE"}"#, ErrorKind::Invalid),
+        ] {
+            let body = ErrorBody::parse(text.as_bytes());
+            assert_eq!(Error::from_response(400, body, None, Subject::NoRun).kind(), kind);
+        }
+    }
+
+    #[test]
+    fn code_and_call_decide_that_a_run_does_not_exist_in_any_wording() {
+        use {ErrorKind::*, Subject::*};
+        for (subject, status, code, kind) in [
+            (OnlyRun, 400, "INVALID_PARAMETER_VALUE", RunNotFound),
+            (Run, 400, "INVALID_PARAMETER_VALUE", Invalid),
+            (OnlyRun, 404, "RESOURCE_DOES_NOT_EXIST", RunNotFound),
+            (Run, 404, "RESOURCE_DOES_NOT_EXIST", RunNotFound),
+            (Run, 400, "NOT_FOUND", RunNotFound),
+            (OnlyRun, 404, "ENDPOINT_NOT_FOUND", NotFound),
+            (OnlyRun, 404, "FEATURE_DISABLED", NotFound),
+            (OnlyRun, 403, "PERMISSION_DENIED", Forbidden),
+            (OnlyRun, 500, "RESOURCE_DOES_NOT_EXIST", Unavailable),
+        ] {
+            let text = format!(r#"{{"error_code": "{code}", "message": "运行不存在"}}"#);
+            let error =
+                Error::from_response(status, ErrorBody::parse(text.as_bytes()), None, subject);
+            assert_eq!(error.kind(), kind, "{subject:?} {status} {code}");
+        }
+        // A transient failure has the same code at times.
+        let text =
+            r#"{"error_code": "INVALID_PARAMETER_VALUE", "message": "Unknown worker environment"}"#;
+        let error = Error::from_response(400, ErrorBody::parse(text.as_bytes()), None, OnlyRun);
+        assert_eq!(error.kind(), Unavailable);
     }
 
     #[test]
     fn retry_after_header_takes_precedence_over_the_body() {
         let body =
             || ErrorBody { retry_after: Some(Duration::from_secs(9)), ..ErrorBody::default() };
-        let wait = |header| Error::from_response(429, body(), header, false).retry_after();
+        let wait = |header| Error::from_response(429, body(), header, Subject::NoRun).retry_after();
         assert_eq!(wait(Some(Duration::from_secs(2))), Some(Duration::from_secs(2)));
         assert_eq!(wait(None), Some(Duration::from_secs(9)));
-        let limited = Error::from_response(429, body(), None, false);
+        let limited = Error::from_response(429, body(), None, Subject::NoRun);
         assert_eq!(limited.to_string(), "Databricks returned 429, and asks to wait 9 s");
     }
 
@@ -502,7 +541,7 @@ mod tests {
             path: "/api".to_owned(),
             host: "h.example".parse().unwrap(),
         };
-        let error = Error::from_response(503, body, None, true).with_request(
+        let error = Error::from_response(503, body, None, Subject::Run).with_request(
             request,
             3,
             Duration::from_millis(1500),

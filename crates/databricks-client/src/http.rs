@@ -10,6 +10,7 @@ pub(crate) mod body;
 mod circuit_breaker;
 pub(crate) mod download;
 mod observer;
+pub(crate) mod off_worker;
 pub(crate) mod rate_limit;
 pub(crate) mod request;
 pub(crate) mod retry;

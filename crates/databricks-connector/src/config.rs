@@ -55,6 +55,9 @@ pub struct Config {
     pub task_storage: Arc<dyn TaskStorage>,
     /// Whether a success whose files cannot be read is a failure.
     pub require_error_file: bool,
+    /// The largest outputs in bytes that Flyte downloads (flyte-contract.md#observed-backend): larger ones of a workload other than
+    /// a Flyte function fail the task, those of a function are reported.
+    pub max_output_bytes: usize,
     /// How long a credential or host may be rejected continuously before the task fails.
     pub refusal_patience: Duration,
     /// How long a run may be unknown to its workspace before the task fails.
@@ -116,6 +119,7 @@ impl Default for Config {
             cluster_tags: true,
             task_storage: Arc::new(ObjectStores::new()),
             require_error_file: false,
+            max_output_bytes: 2 * 1024 * 1024,
             refusal_patience: Duration::from_mins(15),
             vanished_patience: Duration::from_mins(1),
             unreachable_patience: None,

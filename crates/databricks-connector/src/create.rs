@@ -46,8 +46,16 @@ pub(crate) async fn run(context: &Context, cx: &CreateContext) -> Result<RunMeta
     let plan = submission::plan(&task, &flyte, settings_for(context, &task))?;
     let outputs = match plan {
         Plan::FlyteFunction(_) => None,
-        Plan::RunNow(_) | Plan::AsWritten(_) => Some(declared_outputs::from_request(cx)?),
+        Plan::RunNow(_) => Some(declared_outputs::from_request(cx)?),
+        Plan::AsWritten(ref run) => {
+            let declared = declared_outputs::from_request(cx)?;
+            let tasks = run.body().get("tasks");
+            declared_outputs::check_tasks(&declared, tasks, task.output_task.as_deref())?;
+            Some(declared)
+        }
     };
+    let output_task =
+        task.output_task.clone().filter(|_| outputs.as_ref().is_some_and(|map| !map.is_empty()));
     let is_saved_job = matches!(plan, Plan::RunNow(_));
     let (client, credential) = context.client_for_task(cx, &task, &flyte.attempt).await?;
     let late_client = waiting_for_late_response(&client, cx);
@@ -76,7 +84,10 @@ pub(crate) async fn run(context: &Context, cx: &CreateContext) -> Result<RunMeta
         warn!(note, "a time limit of the task is not enforced");
         context.first_messages.insert(key, note);
     }
-    Ok(RunMeta::new(host, run_id).with_credential(credential).with_outputs(outputs))
+    Ok(RunMeta::new(host, run_id)
+        .with_credential(credential)
+        .with_outputs(outputs)
+        .with_output_task(output_task))
 }
 
 /// Returns a client that waits for the response to a submission after the caller's deadline, so that the run's id is known

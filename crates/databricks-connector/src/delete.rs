@@ -89,7 +89,10 @@ async fn try_cancel(
         (outcome, _) => outcome,
     };
     match outcome {
-        Err(error) if is_rejection(&error) => rejected(context, host, run_id, error),
+        // `NotFound`: no workspace at this host, or one that is not active.
+        Err(error) if is_rejection(&error) || error.kind() == ErrorKind::NotFound => {
+            rejected(context, host, run_id, error)
+        }
         // The task has failed already. Flyte would repeat a failed delete without limit.
         Err(error) if context.run_tracker.grace_period_expired(&(host.clone(), run_id)) => {
             Ok(report_not_cancelled(context, &error))
@@ -117,7 +120,7 @@ async fn cancel(client: &Client, run_id: RunId) -> Result<CancelOutcome, Error> 
         ClientErrorKind::Invalid | ClientErrorKind::Conflict | ClientErrorKind::NotFound => {}
         _ => return Err(error::from_client("cancelling the run", failed)),
     }
-    match client.get_run(run_id).await {
+    match client.get_run_state(run_id).await {
         Ok(run) if run.has_ended() => Ok(CancelOutcome::AlreadyEnded),
         Err(error) if error.kind() == ClientErrorKind::RunNotFound => {
             Ok(CancelOutcome::AlreadyEnded)

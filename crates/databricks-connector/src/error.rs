@@ -48,6 +48,8 @@ fn hint_of(error: &databricks_client::Error) -> Option<&'static str> {
         Some(
             "give the token's principal permission to run jobs and to use the compute that the task names",
         )
+    } else if kind == Client::NotFound && error.api_code().is_none() {
+        Some("check the address of the workspace, and that the workspace is active")
     } else if kind == Client::Connect && error.to_string().contains("UnknownIssuer") {
         Some(
             "if the workspace or a proxy in front of it uses a private certificate authority, the operator can name its certificate in SSL_CERT_FILE",

@@ -5,7 +5,7 @@ use connector_core::{CreateContext, Phase, Resource};
 use databricks_client::{
     Host,
     clusters::Cluster,
-    jobs::{Run, RunOutput},
+    jobs::{Run, RunOutput, RunTask},
 };
 use flyteidl2::connector::CreateTaskRequest;
 use prost::Message as _;
@@ -20,7 +20,7 @@ use crate::{
     },
     get::{
         links,
-        reason::{self, FailedTask},
+        reason::{self, FailedRun, FailedTask},
     },
     phase::{self, UserFailures},
     run_meta::RunMeta,
@@ -76,15 +76,15 @@ pub fn run_answer(bytes: &[u8]) {
         // Any phase is valid: the call must only return.
         phase::of_progress(run.progress(), user_failures);
     }
-    let mut failed: Vec<FailedTask<'_>> = reason::failed_tasks(&run)
-        .into_iter()
-        .map(|task| FailedTask { task, output: None })
-        .collect();
-    if let Some(first) = failed.first_mut() {
+    let tasks = reason::failed_tasks(&run).into_iter().take(reason::MAX_FAILED_TASKS);
+    let failed = |task: &RunTask| FailedTask { task: task.clone(), output: None, started: None };
+    let mut tasks: Vec<FailedTask> = tasks.map(failed).collect();
+    if let Some(first) = tasks.first_mut() {
         first.output = output;
     }
+    let failed = FailedRun { tasks, omitted: 0 };
     for message in
-        [reason::of_failure(&run, &failed, 0, cluster.as_ref()), reason::of_waiting((&run).into())]
+        [reason::of_failure(&run, &failed, cluster.as_ref()), reason::of_waiting_run(&run)]
     {
         assert!(message.chars().count() <= MAX_MESSAGE, "messages are bounded");
         assert!(!message.contains('\u{1b}'), "messages contain no escape sequences");

@@ -5,6 +5,7 @@
 //! known phase, which is the response to a poll that fails: Flyte freezes a task after a few
 //! GetTask errors (flyte-contract.md#gettask-errors).
 
+mod failure_reader;
 mod hints;
 pub(crate) mod links;
 pub(crate) mod reason;
@@ -54,8 +55,22 @@ pub(crate) async fn resource(
     };
     let key = (host.clone(), run_id);
     context.run_tracker.remember(&key, client.credentials().clone(), Instant::now());
-    match client.get_run(run_id).await {
-        Ok(run) => Ok(poll_succeeded(context, &client, cx, meta, &run).await),
+    match client.get_run_state(run_id).await {
+        Ok(run) if !run.has_state() => {
+            let text = "reading the run failed: the response contains no state of the run";
+            failed(
+                PollFailure::Transient,
+                &Error::new(connector_core::ErrorKind::Unavailable, text),
+            )
+        }
+        Ok(mut run) => {
+            if run.has_ended() {
+                // Reads of outputs and errors follow.
+                let client = client.clone().with_timeout(half_of_time_left(cx));
+                client.complete_run(run_id, &mut run).await;
+            }
+            Ok(poll_succeeded(context, &client, cx, meta, &run).await)
+        }
         Err(error) => {
             let failure = failure_of(error.kind());
             let action = format!("reading the run with {}", client.credentials().name());
@@ -64,12 +79,19 @@ pub(crate) async fn resource(
     }
 }
 
+fn half_of_time_left(cx: &CallContext) -> Duration {
+    let left = cx.deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+    left.map_or(Duration::MAX, |left| left / 2)
+}
+
 fn failure_of(kind: ErrorKind) -> PollFailure {
     match kind {
         // `Config`: a token with characters that no header can carry, rejected before sending.
-        ErrorKind::Unauthenticated | ErrorKind::Forbidden | ErrorKind::Config => {
-            PollFailure::Rejected
-        }
+        // `NotFound`: no workspace at this host, or one that is not active.
+        ErrorKind::Unauthenticated
+        | ErrorKind::Forbidden
+        | ErrorKind::Config
+        | ErrorKind::NotFound => PollFailure::Rejected,
         ErrorKind::RunNotFound => PollFailure::NotFound,
         // Other rejections of a read come from a proxy between the connector and the workspace.
         _ => PollFailure::Transient,
@@ -92,7 +114,7 @@ async fn poll_succeeded(
         }
         Progress::Queued | Progress::Pending | Progress::Running => {
             let phase = phase::of_progress(progress, context.settings.user_failures);
-            let reason = reason::of_waiting(run.into());
+            let reason = reason::of_waiting_run(run);
             // Flyte drops the message of RUNNING (flyte-contract.md#observed-backend).
             let message = if phase == Phase::Running {
                 reason

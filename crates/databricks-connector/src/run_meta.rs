@@ -30,6 +30,9 @@ pub struct RunMeta {
     /// The workspace on a host that several share, which the Python plugin cannot name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) workspace_id: Option<String>,
+    /// The key of the task whose result is the output, if the user names one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) output_task: Option<String>,
 }
 
 /// A credential by name.
@@ -51,6 +54,7 @@ impl RunMeta {
             credential: None,
             outputs: None,
             workspace_id: host.workspace_id().map(str::to_owned),
+            output_task: None,
         }
     }
 
@@ -60,6 +64,10 @@ impl RunMeta {
 
     pub(crate) fn with_outputs(self, outputs: Option<DeclaredOutputs>) -> Self {
         Self { outputs, ..self }
+    }
+
+    pub(crate) fn with_output_task(self, output_task: Option<String>) -> Self {
+        Self { output_task, ..self }
     }
 }
 

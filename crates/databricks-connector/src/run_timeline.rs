@@ -2,7 +2,7 @@
 //!
 //! Pure; times are milliseconds since the epoch.
 
-use std::time::Duration;
+use std::{collections::HashMap, time::Duration};
 
 use databricks_client::jobs::{Outcome, Progress, Run, RunTask};
 
@@ -52,6 +52,7 @@ impl<'a> RunTimeline<'a> {
     /// Returns the run's clusters without duplicates, each with the start of its first attempt.
     pub(crate) fn clusters(&self) -> Vec<(&'a str, u64)> {
         let mut clusters: Vec<(&str, u64)> = Vec::new();
+        let mut positions: HashMap<&str, usize> = HashMap::new();
         for task in &self.run.tasks {
             let cluster = task.cluster_instance.as_ref();
             let id = cluster.and_then(|cluster| cluster.cluster_id.as_deref()).unwrap_or_default();
@@ -59,7 +60,8 @@ impl<'a> RunTimeline<'a> {
                 continue;
             }
             let since = time(task.start_time).unwrap_or(self.start);
-            match clusters.iter_mut().find(|(known, _)| *known == id) {
+            let position = *positions.entry(id).or_insert(clusters.len());
+            match clusters.get_mut(position) {
                 Some((_, known)) => *known = since.min(*known),
                 None => clusters.push((id, since)),
             }
@@ -71,11 +73,6 @@ impl<'a> RunTimeline<'a> {
     pub(crate) fn clusters_until(&self, until: u64) -> Vec<&'a str> {
         let clusters = self.clusters().into_iter().filter(|(_, since)| *since <= until);
         clusters.map(|(id, _)| id).collect()
-    }
-
-    pub(crate) fn attempts_of(&self, latest: &RunTask) -> impl Iterator<Item = &'a RunTask> {
-        let key = latest.task_key.clone();
-        self.run.tasks.iter().filter(move |task| task.task_key == key)
     }
 
     /// Returns when each part of an attempt began. The parts follow one another without gaps.

@@ -13,6 +13,8 @@ use serde_json::{Map, Value};
 pub(crate) struct DatabricksTask {
     /// `databricksConf`: the body of a run submission, possibly incomplete.
     pub(crate) conf: Map<String, Value>,
+    /// `output_task` in the configuration: the key of the task whose result is the output. It is never sent.
+    pub(crate) output_task: Option<String>,
     /// `databricksInstance`: the workspace, when the task names one.
     pub(crate) instance: Option<String>,
     /// `databricksTokenSecret`: the Secret in the task's namespace that holds its credential, when the task names one.
@@ -44,8 +46,10 @@ impl DatabricksTask {
                 conf.entry(key).or_insert(value);
             }
         }
+        let output_task = json::optional_text(conf.remove("output_task"), "output_task")?;
         Ok(Self {
             conf,
+            output_task,
             instance: json::optional_text(
                 custom.remove("databricksInstance"),
                 "databricksInstance",

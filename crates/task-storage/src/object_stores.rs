@@ -104,11 +104,11 @@ impl TaskStorage for ObjectStores {
         })
     }
 
-    fn exists<'a>(&'a self, url: &'a str) -> StorageFuture<'a, bool> {
+    fn size<'a>(&'a self, url: &'a str) -> StorageFuture<'a, Option<u64>> {
         Box::pin(async move {
             let (store, path) = self.open(url, None)?;
             let head = within(REQUEST_TIMEOUT, "checking", url, store.head(&path)).await?;
-            Ok(found(url, head)?.is_some())
+            Ok(found(url, head)?.map(|file| file.size))
         })
     }
 
@@ -167,8 +167,8 @@ mod tests {
         assert_eq!(stores.read(&url("error.pb"), 5).await, Ok(Some(b"12345".to_vec())));
         assert!(matches!(stores.read(&url("error.pb"), 4).await, Err(StorageError::Permanent(_))));
         assert_eq!(stores.read(&url("outputs.pb"), 5).await, Ok(None));
-        assert_eq!(stores.exists(&url("error.pb")).await, Ok(true));
-        assert_eq!(stores.exists(&url("outputs.pb")).await, Ok(false));
+        assert_eq!(stores.size(&url("error.pb")).await, Ok(Some(5)));
+        assert_eq!(stores.size(&url("outputs.pb")).await, Ok(None));
     }
 
     #[tokio::test]

@@ -28,8 +28,8 @@ pub trait TaskStorage: fmt::Debug + Send + Sync {
     /// Reads a file. Returns `None` if it does not exist, and an error if it is larger than `max_bytes`.
     fn read<'a>(&'a self, url: &'a str, max_bytes: u64) -> StorageFuture<'a, Option<Vec<u8>>>;
 
-    /// Whether a file exists.
-    fn exists<'a>(&'a self, url: &'a str) -> StorageFuture<'a, bool>;
+    /// Returns the size of a file in bytes. `None` if it does not exist.
+    fn size<'a>(&'a self, url: &'a str) -> StorageFuture<'a, Option<u64>>;
 
     /// Writes a whole file atomically, and replaces an existing one. Read-only by default: returns an error.
     fn write<'a>(&'a self, url: &'a str, _content: Vec<u8>) -> StorageFuture<'a, ()> {
@@ -59,18 +59,18 @@ pub async fn read_error(
     }
 }
 
-/// Whether Flyte's runtime wrote `outputs.pb`.
+/// Returns the size of `outputs.pb` in bytes. `None` if Flyte's runtime wrote none.
 ///
 /// # Errors
 ///
 /// Failures to check. Uses at most half of the time before `deadline`.
-pub async fn outputs_exist(
+pub async fn outputs_size(
     storage: &dyn TaskStorage,
     output_prefix: &str,
     deadline: Option<Instant>,
-) -> Result<bool, StorageError> {
+) -> Result<Option<u64>, StorageError> {
     let url = file_url(output_prefix, "outputs.pb");
-    within_half(storage.exists(&url), &url, deadline).await
+    within_half(storage.size(&url), &url, deadline).await
 }
 
 /// Returns the URL to which [`write_inputs`] writes.
@@ -175,8 +175,8 @@ mod tests {
             Box::pin(async { Ok(None) })
         }
 
-        fn exists<'a>(&'a self, _: &'a str) -> StorageFuture<'a, bool> {
-            Box::pin(async { Ok(false) })
+        fn size<'a>(&'a self, _: &'a str) -> StorageFuture<'a, Option<u64>> {
+            Box::pin(async { Ok(None) })
         }
 
         fn write<'a>(&'a self, _: &'a str, _: Vec<u8>) -> StorageFuture<'a, ()> {

@@ -4,8 +4,8 @@ use connector_core::{
     flyteidl2::{
         core::{
             Binary, Blob, Literal, LiteralCollection, LiteralMap, LiteralType, Primitive, Scalar,
-            SimpleType, Union, Variable, VariableEntry, VariableMap, Void, literal, literal_type,
-            primitive, scalar,
+            SimpleType, TypeStructure, Union, UnionType, Variable, VariableEntry, VariableMap,
+            Void, literal, literal_type, primitive, scalar,
         },
         task::Outputs,
     },
@@ -61,7 +61,7 @@ fn list(literals: Vec<Literal>) -> Literal {
 }
 
 fn types(outputs: &[(&str, ValueType)]) -> BTreeMap<String, ValueType> {
-    outputs.iter().map(|(name, declared)| ((*name).to_owned(), *declared)).collect()
+    outputs.iter().map(|(name, declared)| ((*name).to_owned(), declared.clone())).collect()
 }
 
 fn json_of(outputs: &Outputs) -> Value {
@@ -94,7 +94,7 @@ fn declared_types_are_read_from_the_interface() {
         ("count", ValueType::Integer),
         ("flag", ValueType::Boolean),
         ("object", ValueType::Struct),
-        ("time", ValueType::Other),
+        ("time", ValueType::Datetime),
         ("list", ValueType::Other),
         ("future", ValueType::Other),
         ("untyped", ValueType::Other),
@@ -121,15 +121,144 @@ fn text_becomes_a_literal_of_the_declared_type() {
         (ValueType::Integer, "7.5", None),
         (ValueType::Integer, "x", None),
         (ValueType::Integer, "\"7\"", None),
-        (ValueType::Float, "NaN", None),
+        (ValueType::Integer, "+7", Some(integer(7))),
+        (ValueType::Integer, "385.00", Some(integer(385))),
+        (ValueType::Integer, "-9223372036854775808", Some(integer(i64::MIN))),
+        (ValueType::Integer, "9223372036854775808", None),
+        (ValueType::Float, "-Infinity", Some(float(f64::NEG_INFINITY))),
+        (ValueType::Float, "inf", Some(float(f64::INFINITY))),
         (ValueType::Float, "1e999", None),
-        (ValueType::Float, ".5", None),
+        (ValueType::Float, ".5", Some(float(0.5))),
+        (ValueType::Datetime, " 2020-01-02 ", Some(time(1_577_923_200, 0))),
+        (ValueType::Datetime, "2020-01-02T03:04:05.5", Some(time(1_577_934_245, 500_000_000))),
+        (ValueType::Datetime, "2020-01-02T04:04:05+01:00", Some(time(1_577_934_245, 0))),
+        (ValueType::Datetime, "2020-01-02 03:04:05", Some(time(1_577_934_245, 0))),
+        (ValueType::Datetime, "yesterday", None),
+        (list_of(ValueType::Integer), "[1, \"2\"]", Some(list(vec![integer(1), integer(2)]))),
+        (list_of(ValueType::Integer), "[1, null]", None),
+        (list_of(ValueType::Integer), "\"[1]\"", None),
         (ValueType::Boolean, "1", None),
         (ValueType::Struct, "[]", None),
         (ValueType::Other, "x", None),
     ] {
-        assert_eq!(from_text(declared, written), expected, "{declared:?} {written}");
+        assert_eq!(from_text(&declared, written), expected, "{declared:?} {written}");
     }
+}
+
+fn list_of(inner: ValueType) -> ValueType {
+    ValueType::List(Box::new(inner))
+}
+
+fn optional(inner: ValueType) -> ValueType {
+    ValueType::Optional(Box::new(inner))
+}
+
+#[test]
+fn stored_type_is_read_back() {
+    for declared in [
+        ValueType::Datetime,
+        list_of(optional(ValueType::String)),
+        optional(ValueType::Map(Box::new(list_of(ValueType::Float)))),
+    ] {
+        let stored = serde_json::to_string(&declared).unwrap();
+        assert_eq!(serde_json::from_str::<ValueType>(&stored).unwrap(), declared, "{stored}");
+    }
+    for unknown in
+        ["list<hologram>", "list<integer", "", &format!("{}{}", "list<".repeat(50), ">".repeat(50))]
+    {
+        let stored = serde_json::to_string(unknown).unwrap();
+        assert_eq!(serde_json::from_str::<ValueType>(&stored).unwrap(), ValueType::Other);
+    }
+}
+
+#[test]
+fn optional_type_has_the_variant_of_its_value() {
+    let simple = |simple: SimpleType, tag: &str| LiteralType {
+        r#type: Some(literal_type::Type::Simple(simple.into())),
+        structure: Some(TypeStructure { tag: tag.to_owned(), ..TypeStructure::default() }),
+        ..LiteralType::default()
+    };
+    let none = simple(SimpleType::None, "none");
+    for (variants, expected) in [
+        (vec![simple(SimpleType::Integer, "int"), none.clone()], optional(ValueType::Integer)),
+        (vec![none.clone(), simple(SimpleType::String, "str")], optional(ValueType::String)),
+        // A date has another transformer than a datetime.
+        (vec![simple(SimpleType::Datetime, "date"), none.clone()], ValueType::Other),
+        (
+            vec![simple(SimpleType::Integer, "int"), simple(SimpleType::String, "str")],
+            ValueType::Other,
+        ),
+    ] {
+        let union = literal_type::Type::UnionType(UnionType { variants: variants.clone() });
+        let declared = LiteralType { r#type: Some(union), ..LiteralType::default() };
+        assert_eq!(ValueType::from(&declared), expected);
+        let ValueType::Optional(inner) = &expected else { continue };
+        for (value, variant) in
+            [(json!("7"), &variants[usize::from(variants[0] == none)]), (json!(null), &none)]
+        {
+            let literal = from_json(&expected, &value).unwrap();
+            let Some(literal::Value::Scalar(scalar)) = literal.value else { panic!("{value}") };
+            let Some(scalar::Value::Union(union)) = scalar.value else { panic!("{value}") };
+            assert_eq!(union.r#type.as_ref(), Some(variant));
+            let expected = if value.is_null() {
+                of_scalar(scalar::Value::NoneType(Void {}))
+            } else {
+                from_json(inner, &value).unwrap()
+            };
+            assert_eq!(union.value.as_deref(), Some(&expected));
+        }
+    }
+}
+
+#[test]
+fn text_of_a_type_is_accepted_alike_everywhere() {
+    let two = types(&[
+        ("a", ValueType::Integer),
+        ("b", ValueType::Float),
+        ("c", ValueType::Boolean),
+        ("d", ValueType::Datetime),
+        ("e", optional(ValueType::Integer)),
+        ("f", list_of(ValueType::Integer)),
+    ]);
+    let result =
+        r#"{"a": "9007199254740993", "b": Infinity, "c": "True", "d": "2020-01-02", "f": "[7.0]"}"#;
+    let outputs = outputs_from_text(&two, result).unwrap();
+    let literals: Vec<Literal> =
+        outputs.literals.into_iter().map(|named| named.value.unwrap()).collect();
+    assert_eq!(literals[0], integer(9_007_199_254_740_993));
+    assert_eq!(literals[1], float(f64::INFINITY));
+    assert_eq!(literals[2], boolean(true));
+    assert_eq!(literals[3], time(1_577_923_200, 0));
+    assert_eq!(to_json(&literals[4]), Some(Value::Null));
+    assert_eq!(literals[5], list(vec![integer(7)]));
+    let nan = from_text(&ValueType::Float, "NaN").unwrap();
+    assert!(format!("{nan:?}").contains("NaN"));
+}
+
+#[test]
+fn object_with_numbers_that_a_struct_cannot_hold_is_messagepack() {
+    let binary = |text: &str| match from_text(&ValueType::Struct, text).unwrap().value {
+        Some(literal::Value::Scalar(scalar)) => match scalar.value {
+            Some(scalar::Value::Binary(binary)) => Some((binary.tag, binary.value)),
+            _ => None,
+        },
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(binary(r#"{"a": [9007199254740992, 1.5, "NaN"]}"#), None);
+    let (tag, bytes) = binary(r#"{"a": 9007199254740993}"#).unwrap();
+    assert_eq!(tag, "msgpack");
+    assert!(bytes.ends_with(&9_007_199_254_740_993_i64.to_be_bytes()));
+    assert!(binary(r#"{"a": NaN}"#).is_some());
+}
+
+#[test]
+fn result_of_too_many_values_is_rejected_before_it_is_parsed() {
+    let text = format!("[{}0]", "[],".repeat(2_000_000));
+    let error =
+        outputs_from_text(&types(&[("o0", list_of(ValueType::Integer))]), &text).unwrap_err();
+    assert_eq!(error, OutputsError::TooManyValues);
+    let text = "[],".repeat(100);
+    assert!(outputs_from_text(&types(&[("o0", ValueType::String)]), &text).is_ok());
 }
 
 #[test]
@@ -260,7 +389,7 @@ proptest! {
             (ValueType::String, text(&words)),
         ] {
             let written = to_text(&literal).unwrap();
-            prop_assert_eq!(from_text(declared, &written), Some(literal));
+            prop_assert_eq!(from_text(&declared, &written), Some(literal));
         }
     }
 
@@ -279,7 +408,7 @@ proptest! {
             (ValueType::String, json!(words)),
             (ValueType::Struct, json!({"a": [small, words, flag, null]})),
         ] {
-            let literal = from_json(declared, &value).unwrap();
+            let literal = from_json(&declared, &value).unwrap();
             prop_assert_eq!(to_json(&literal), Some(value));
         }
     }

@@ -80,9 +80,9 @@ impl TaskStorage for FakeTaskStorage {
         Box::pin(async { Ok(None) })
     }
 
-    fn exists<'a>(&'a self, url: &'a str) -> StorageFuture<'a, bool> {
-        let exists = url.starts_with(&self.written);
-        Box::pin(async move { Ok(exists) })
+    fn size<'a>(&'a self, url: &'a str) -> StorageFuture<'a, Option<u64>> {
+        let size = url.starts_with(&self.written).then_some(0);
+        Box::pin(async move { Ok(size) })
     }
 }
 

@@ -32,6 +32,7 @@ mod paused_workspace;
 mod process;
 mod python_plugin;
 mod request_memory;
+mod response_memory;
 #[cfg(feature = "s3")]
 mod s3_logs;
 mod secrets;

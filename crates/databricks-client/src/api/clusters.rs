@@ -4,12 +4,12 @@ mod events;
 
 use std::collections::BTreeMap;
 
-use serde::{Deserialize, Deserializer};
-use serde_json::Value;
-
 use crate::{
     Client, Error,
-    api::{json, open_enum::open_enum},
+    api::{
+        json::{deserializable, read_objects, readable},
+        open_enum::open_enum,
+    },
     http::request::{Endpoint, Request},
 };
 
@@ -40,8 +40,7 @@ open_enum! {
 }
 
 /// A cluster.
-#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
-#[serde(default)]
+#[derive(Debug, Clone, Default, PartialEq)]
 #[expect(clippy::struct_field_names, reason = "the names are the API's")]
 pub struct Cluster {
     /// The cluster id.
@@ -55,30 +54,23 @@ pub struct Cluster {
     /// The node of the driver, once it exists.
     pub driver: Option<SparkNode>,
     /// The nodes of the workers, while they exist.
-    #[serde(deserialize_with = "json::known_or_none")]
     pub executors: Option<Vec<SparkNode>>,
     /// The target number of workers.
-    #[serde(deserialize_with = "json::optional_int64")]
     pub num_workers: Option<i64>,
     /// The id of the Spark context. A number here, too large for a double; a string in `cluster_instance` of a run.
-    #[serde(deserialize_with = "json::optional_int64")]
     pub spark_context_id: Option<i64>,
     /// The creator of the cluster. `JOB` for a cluster that exists for one run.
     pub cluster_source: Option<String>,
     /// Where logs are delivered, if configured.
-    #[serde(deserialize_with = "json::known_or_none")]
     pub cluster_log_conf: Option<ClusterLogConf>,
     /// The status of the last log delivery.
-    #[serde(deserialize_with = "json::known_or_none")]
     pub cluster_log_status: Option<LogSyncStatus>,
     /// When the cluster terminated, in milliseconds since the epoch.
-    #[serde(deserialize_with = "json::optional_int64")]
     pub terminated_time: Option<i64>,
 }
 
 /// Where the logs of a cluster are delivered. One field is set (databricks-api.md#delivered-logs).
-#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
-#[serde(default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ClusterLogConf {
     /// A folder of DBFS.
     pub dbfs: Option<LogFolder>,
@@ -89,8 +81,7 @@ pub struct ClusterLogConf {
 }
 
 /// A folder for delivered logs.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
-#[serde(default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct LogFolder {
     /// The path or URL, such as `dbfs:/logs`, `/Volumes/c/s/v/logs` or `s3://bucket/logs`.
     pub destination: String,
@@ -99,48 +90,46 @@ pub struct LogFolder {
 }
 
 /// The status of the log delivery.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
-#[serde(default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct LogSyncStatus {
     /// The last attempt, in milliseconds since the epoch.
-    #[serde(deserialize_with = "json::optional_int64")]
     pub last_attempted: Option<i64>,
     /// The error of the last attempt, if it failed.
     pub last_exception: Option<String>,
 }
 
 /// Why a cluster terminated.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
-#[serde(default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct TerminationReason {
     /// One of about two hundred codes, such as `DRIVER_OUT_OF_MEMORY`.
     pub code: Option<String>,
     /// The side that terminated the cluster.
-    #[serde(rename = "type")]
     pub kind: Option<ClusterTerminationType>,
-    /// Further values by name, such as `databricks_error_message`. Contains only strings, numbers and booleans.
-    #[serde(deserialize_with = "texts")]
+    /// Further values by name, such as `databricks_error_message`. Values other than strings, numbers and truth values are
+    /// left out.
     pub parameters: BTreeMap<String, String>,
 }
 
 /// One node of a cluster.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
-#[serde(default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct SparkNode {
     /// The node id of Databricks.
     pub node_id: Option<String>,
 }
 
-/// Deserializes values as strings. The service documents strings; other types are converted or skipped.
-fn texts<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BTreeMap<String, String>, D::Error> {
-    let values = Option::<BTreeMap<String, Value>>::deserialize(deserializer)?.unwrap_or_default();
-    let text = |(name, value)| match value {
-        Value::String(text) => Some((name, text)),
-        Value::Number(_) | Value::Bool(_) => Some((name, value.to_string())),
-        Value::Null | Value::Array(_) | Value::Object(_) => None,
-    };
-    Ok(values.into_iter().filter_map(text).collect())
+read_objects! {
+    Cluster {
+        cluster_id, state, state_message, termination_reason, driver, executors, num_workers,
+        spark_context_id, cluster_source, cluster_log_conf, cluster_log_status, terminated_time,
+    }
+    ClusterLogConf { dbfs, volumes, s3 }
+    LogFolder { destination, region }
+    LogSyncStatus { last_attempted, last_exception }
+    TerminationReason { code, kind = "type", parameters }
+    SparkNode { node_id }
 }
+readable!(Cluster, ClusterLogConf, LogFolder, LogSyncStatus, TerminationReason, SparkNode);
+deserializable!(Cluster);
 
 impl Client {
     /// Returns a cluster. Available for 60 days after its termination.

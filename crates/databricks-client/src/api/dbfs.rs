@@ -1,12 +1,11 @@
 //! The DBFS API: listings of folders and ranges of files (databricks-api.md#dbfs-read).
 
 use bytes::Bytes;
-use serde::Deserialize;
 
 use crate::{
     Client, Error,
     api::{
-        json,
+        json::{self, read_objects, readable},
         not_found::{FILE_NOT_FOUND, none_if_absent},
     },
     http::request::{Endpoint, Request},
@@ -16,32 +15,34 @@ use crate::{
 pub const MAX_READ_BYTES: usize = 1_000_000;
 
 /// A file or folder.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
-#[serde(default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct DbfsFile {
     /// The absolute path.
     pub path: String,
     /// Whether this is a folder.
     pub is_dir: bool,
     /// The size in bytes.
-    #[serde(deserialize_with = "json::optional_int64")]
     pub file_size: Option<i64>,
     /// The modification time, in milliseconds since the epoch.
-    #[serde(deserialize_with = "json::optional_int64")]
     pub modification_time: Option<i64>,
 }
 
-#[derive(Deserialize)]
+#[derive(Default)]
 struct Listing {
-    #[serde(default, deserialize_with = "json::null_as_default")]
     files: Vec<DbfsFile>,
 }
 
-#[derive(Deserialize)]
+#[derive(Default)]
 struct Content {
-    #[serde(default)]
     data: String,
 }
+
+read_objects! {
+    DbfsFile { path, is_dir, file_size, modification_time }
+    Listing { files }
+    Content { data }
+}
+readable!(DbfsFile, Listing, Content);
 
 impl Client {
     /// Lists a folder, or returns the file itself. None if the path does not exist. The path has no `dbfs:` prefix.

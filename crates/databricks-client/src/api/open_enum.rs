@@ -39,10 +39,15 @@ macro_rules! open_enum {
             }
         }
 
+        impl $crate::api::json::Read for $name {
+            fn read(json: $crate::api::json::Json<'_>) -> Option<Self> {
+                json.string(|text| Self::from(text))
+            }
+        }
+
         impl<'de> serde::Deserialize<'de> for $name {
             fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-                let text = <std::borrow::Cow<'de, str> as serde::Deserialize>::deserialize(deserializer)?;
-                Ok(Self::from(text.as_ref()))
+                $crate::api::json::deserialize(deserializer)
             }
         }
 

@@ -2,9 +2,9 @@
 
 use std::{fmt, str::FromStr};
 
-use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::json;
+use super::json::{self, Json, Read};
 
 /// The id of a run or of a task run: a positive 64-bit integer. Deserialized from a JSON number or a decimal string,
 /// serialized as a number.
@@ -54,20 +54,16 @@ impl Serialize for RunId {
     }
 }
 
-/// Deserializes a run id that may be absent or null. 0 is none: the id of a task that has not started.
-pub(super) fn optional<'de, D: Deserializer<'de>>(
-    deserializer: D,
-) -> Result<Option<RunId>, D::Error> {
-    match json::optional_int64(deserializer)? {
-        None | Some(0) => Ok(None),
-        Some(number) => RunId::try_from(number).map(Some).map_err(de::Error::custom),
+/// A positive number or decimal string. Databricks sends 0 for a task that has not started.
+impl Read for RunId {
+    fn read(json: Json<'_>) -> Option<Self> {
+        json.read::<i64>().and_then(|number| Self::try_from(number).ok())
     }
 }
 
 impl<'de> Deserialize<'de> for RunId {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        json::int64(deserializer)
-            .and_then(|number| Self::try_from(number).map_err(de::Error::custom))
+        json::deserialize(deserializer)
     }
 }
 

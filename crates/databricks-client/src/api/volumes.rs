@@ -1,12 +1,11 @@
 //! The Files API: listings of folders and ranges of files in Unity Catalog volumes (databricks-api.md#files-api).
 
 use bytes::Bytes;
-use serde::Deserialize;
 
 use crate::{
     Client, Error,
     api::{
-        json,
+        json::{read_objects, readable},
         not_found::{FILE_NOT_FOUND, none_if_absent},
     },
     http::request::{ByteRange, Endpoint, Request},
@@ -16,28 +15,29 @@ use crate::{
 const MAX_PAGES: usize = 20;
 
 /// A file or folder.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
-#[serde(default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct VolumeFile {
     /// The name in the folder.
     pub name: String,
     /// Whether this is a folder.
     pub is_directory: bool,
     /// The size in bytes.
-    #[serde(deserialize_with = "json::optional_int64")]
     pub file_size: Option<i64>,
     /// The modification time, in milliseconds since the epoch.
-    #[serde(deserialize_with = "json::optional_int64")]
     pub last_modified: Option<i64>,
 }
 
-#[derive(Deserialize)]
+#[derive(Default)]
 struct Listing {
-    #[serde(default, deserialize_with = "json::null_as_default")]
     contents: Vec<VolumeFile>,
-    #[serde(default)]
     next_page_token: Option<String>,
 }
+
+read_objects! {
+    VolumeFile { name, is_directory, file_size, last_modified }
+    Listing { contents, next_page_token }
+}
+readable!(VolumeFile, Listing);
 
 impl Client {
     /// Lists a folder below `/Volumes`, up to 20,000 names. None if the folder does not exist.

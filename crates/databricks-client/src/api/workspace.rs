@@ -2,26 +2,32 @@
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bytes::Bytes;
-use serde::Deserialize;
-use serde_json::json;
+use serde_json::json as object;
 
 use crate::{
     Client, Error,
-    api::{json, not_found::none_if_absent},
+    api::{
+        json::{self, Json, Read, read_fields, read_objects, readable},
+        not_found::none_if_absent,
+    },
     http::request::{Endpoint, Request},
 };
 
 /// The owner of the credential.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CurrentUser {
     /// The e-mail address, or the application id of a service principal. Also the name of the home folder.
-    #[serde(rename = "userName")]
     pub user_name: String,
 }
 
+/// The response with the owner.
+#[derive(Default)]
+struct CurrentUserFields {
+    user_name: Option<String>,
+}
+
 /// An object in the workspace.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
-#[serde(default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct WorkspaceObject {
     /// The type, such as `FILE`, `NOTEBOOK` or `DIRECTORY`.
     pub object_type: Option<String>,
@@ -29,10 +35,23 @@ pub struct WorkspaceObject {
     pub path: Option<String>,
 }
 
-#[derive(Deserialize)]
+#[derive(Default)]
 struct Exported {
-    #[serde(default)]
     content: String,
+}
+
+read_objects! {
+    CurrentUserFields { user_name = "userName" }
+    WorkspaceObject { object_type, path }
+    Exported { content }
+}
+readable!(WorkspaceObject, Exported);
+
+impl Read for CurrentUser {
+    fn read(json: Json<'_>) -> Option<Self> {
+        let user_name = read_fields::<CurrentUserFields>(json)?.user_name?;
+        Some(Self { user_name })
+    }
 }
 
 impl Client {
@@ -50,8 +69,10 @@ impl Client {
 
     /// Creates a folder and its parents. Succeeds if the folder exists.
     pub async fn make_workspace_directory(&self, path: &str) -> Result<(), Error> {
-        let request =
-            Request::post(Endpoint::Fixed("/api/2.0/workspace/mkdirs"), &json!({ "path": path }))?;
+        let request = Request::post(
+            Endpoint::Fixed("/api/2.0/workspace/mkdirs"),
+            &object!({ "path": path }),
+        )?;
         self.call_bytes(&request.idempotent(true)).await.map(drop)
     }
 
@@ -67,7 +88,7 @@ impl Client {
         overwrite: bool,
     ) -> Result<(), Error> {
         // `AUTO` creates a file. `SOURCE` would create a notebook, which a Python task cannot run.
-        let body = json!({ "path": path, "format": "AUTO", "content": STANDARD.encode(content), "overwrite": overwrite });
+        let body = object!({ "path": path, "format": "AUTO", "content": STANDARD.encode(content), "overwrite": overwrite });
         let request = Request::post(Endpoint::Fixed("/api/2.0/workspace/import"), &body)?;
         self.call_bytes(&request.idempotent(overwrite)).await.map(drop)
     }

@@ -2,7 +2,13 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
 use serde_json::Value;
+
+use crate::{
+    api::json::{Bounds, Document},
+    http::request::Subject,
+};
 
 /// The maximum length of a message, in characters.
 const MAX_MESSAGE: usize = 2_000;
@@ -38,7 +44,8 @@ pub(crate) struct ErrorBody {
 impl ErrorBody {
     /// Parses a body of any form. Returns the default for a body that cannot be parsed.
     pub(crate) fn parse(body: &[u8]) -> Self {
-        let text = String::from_utf8_lossy(body);
+        let document = Document::new(Bytes::copy_from_slice(body), Bounds::RESPONSE);
+        let text = document.into_text();
         let text = text.trim();
         if text.is_empty() {
             return Self::default();
@@ -102,15 +109,34 @@ impl ErrorBody {
             || self.code.as_deref() == Some("COULD_NOT_ACQUIRE_LOCK")
     }
 
-    /// True if the body reports that the run does not exist (databricks-api.md#missing-runs). Only these texts count,
-    /// since a gateway may also return 404.
-    pub(crate) fn is_run_not_found(&self) -> bool {
+    /// True if the body reports that the run does not exist: by the error code and what the request names, else by the
+    /// texts of Databricks (databricks-api.md#missing-runs). A gateway may also return 404, but with neither.
+    pub(crate) fn is_run_not_found(&self, subject: Subject) -> bool {
+        let by_code = match self.code.as_deref() {
+            Some("RESOURCE_DOES_NOT_EXIST" | "NOT_FOUND") => true,
+            Some("INVALID_PARAMETER_VALUE") => subject == Subject::OnlyRun,
+            _ => false,
+        };
+        let by_text = || {
+            self.message.as_ref().is_some_and(|message| {
+                let after = |start: &str| message.split_once(start).map(|(_, rest)| rest);
+                after("Run ").is_some_and(|rest| rest.contains(" does not exist"))
+                    || after("Run: ").is_some_and(|rest| {
+                        rest.contains(" in job: ") && rest.contains("doesn't exist")
+                    })
+            })
+        };
+        subject != Subject::NoRun && (by_code || by_text())
+    }
+
+    /// True if the body reports that the workspace was deleted or deactivated (databricks-api.md#missing-runs).
+    pub(crate) fn names_lost_workspace(&self) -> bool {
         self.message.as_ref().is_some_and(|message| {
-            let after = |start: &str| message.split_once(start).map(|(_, rest)| rest);
-            after("Run ").is_some_and(|rest| rest.contains(" does not exist"))
-                || after("Run: ").is_some_and(|rest| {
-                    rest.contains(" in job: ") && rest.contains("doesn't exist")
-                })
+            let message = message.to_ascii_lowercase();
+            message.contains("workspace")
+                && ["not active", "inactive", "been deleted", "could not be found"]
+                    .iter()
+                    .any(|lost| message.contains(lost))
         })
     }
 
@@ -230,6 +256,15 @@ mod tests {
         check(r#"{"message": {"nested": 1}}"#, None, None);
         check(r#"{"error_code": "X", "message": "cut sh"#, None, None);
         check(r#"{"errorCode": "E1", "error": "e"}"#, Some("E1"), Some("e"));
+        check(r#"{"error_code": "X", "message": "a\ud800b"}"#, Some("X"), Some("a\u{fffd}b"));
+        check("\u{feff}{\"error_code\": \"X\"}", Some("X"), None);
+    }
+
+    #[test]
+    fn stray_bytes_do_not_hide_the_code() {
+        let parsed = ErrorBody::parse(b"{\"error_code\": \"X\", \"message\": \"caf\xe9\"}");
+        assert_eq!(parsed.code.as_deref(), Some("X"));
+        assert_eq!(parsed.message.as_deref(), Some("caf\u{fffd}"));
     }
 
     #[test]
@@ -243,10 +278,10 @@ mod tests {
     }
 
     #[test]
-    fn only_the_documented_texts_mean_that_a_run_does_not_exist() {
+    fn without_a_code_only_the_documented_texts_mean_that_a_run_does_not_exist() {
         let is_not_found = |message: &str| {
             ErrorBody { message: Some(message.to_owned()), ..ErrorBody::default() }
-                .is_run_not_found()
+                .is_run_not_found(Subject::OnlyRun)
         };
         assert!(is_not_found("Run 12345 does not exist."));
         assert!(is_not_found("Run: 1 in job: 2 doesn't exist"));

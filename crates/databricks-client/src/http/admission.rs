@@ -230,12 +230,12 @@ fn throttled(class: RequestClass, rejection: Rejection) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{CircuitBreakerState, RateLimitPolicy, error::ErrorBody};
+    use crate::{CircuitBreakerState, RateLimitPolicy, error::ErrorBody, http::request::Subject};
 
     const LONG: Duration = Duration::from_secs(5);
 
     fn failed(status: u16, body: &str) -> Result<Response, Error> {
-        Err(Error::from_response(status, ErrorBody::parse(body.as_bytes()), None, true))
+        Err(Error::from_response(status, ErrorBody::parse(body.as_bytes()), None, Subject::Run))
     }
 
     #[test]

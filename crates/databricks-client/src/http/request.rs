@@ -60,8 +60,19 @@ pub(crate) struct Request<'a> {
     pub(crate) body: Option<Bytes>,
     /// Whether it may be sent again after an attempt that may have had an effect.
     pub(crate) is_idempotent: bool,
-    /// Whether the request names a run, so that an error may mean that the run does not exist.
-    pub(crate) names_run: bool,
+    /// What the request names, so that an error may mean that the run does not exist.
+    pub(crate) subject: Subject,
+}
+
+/// What a request names. Decides what an error code about a missing resource is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Subject {
+    /// No run.
+    NoRun,
+    /// A run, and what else the request needs.
+    Run,
+    /// Nothing but a run, so that every invalid parameter is the id of the run.
+    OnlyRun,
 }
 
 impl<'a> Request<'a> {
@@ -74,7 +85,7 @@ impl<'a> Request<'a> {
             range: None,
             body: None,
             is_idempotent: true,
-            names_run: false,
+            subject: Subject::NoRun,
         }
     }
 
@@ -111,7 +122,12 @@ impl<'a> Request<'a> {
 
     /// Marks a request that names a run.
     pub(crate) fn for_run(self) -> Self {
-        Self { names_run: true, ..self }
+        Self { subject: Subject::Run, ..self }
+    }
+
+    /// Marks a request that reads a run and has no other parameter.
+    pub(crate) fn reads_run(self) -> Self {
+        Self { subject: Subject::OnlyRun, ..self }
     }
 
     pub(crate) fn class(&self) -> RequestClass {

@@ -11,10 +11,12 @@ use serde::de::IgnoredAny;
 
 use super::{
     body::{read_range, read_up_to},
-    request::ByteRange,
+    off_worker::off_worker,
+    request::{ByteRange, Subject},
 };
 use crate::{
     Error, ErrorKind,
+    api::json::BYTE_ORDER_MARK,
     error::{ErrorBody, error_chain},
 };
 
@@ -30,8 +32,7 @@ pub(crate) struct HttpRequest<'a> {
     /// Requests a range of a file. The response is bytes instead of JSON.
     pub(crate) range: Option<ByteRange>,
     pub(crate) body: Option<&'a Bytes>,
-    /// Whether an error may mean that the run does not exist.
-    pub(crate) names_run: bool,
+    pub(crate) subject: Subject,
     pub(crate) auth_headers: &'a [(HeaderName, HeaderValue)],
     /// Names the workspace on a host that several share.
     pub(crate) workspace_header: Option<(HeaderName, HeaderValue)>,
@@ -107,7 +108,7 @@ async fn exchange(http: &reqwest::Client, request: HttpRequest<'_>) -> Result<Re
             html_page(status)
         } else if !is_complete {
             Error::new(ErrorKind::TooLarge, format!("the response exceeds {limit} bytes"))
-        } else if is_truncated_json(&body) {
+        } else if is_truncated_json(&body).await? {
             Error::new(ErrorKind::Connect, "the response is truncated")
         } else {
             return Ok(Response { status: status.as_u16(), body });
@@ -123,7 +124,7 @@ async fn exchange(http: &reqwest::Client, request: HttpRequest<'_>) -> Result<Re
     let retry_after = retry_after(&headers, SystemTime::now());
     let mut body = ErrorBody::parse(body.as_bytes());
     body.message = body.message.or_else(|| reason_phrase(&headers, request.redact));
-    Err(Error::from_response(status.as_u16(), body, retry_after, request.names_run))
+    Err(Error::from_response(status.as_u16(), body, retry_after, request.subject))
 }
 
 /// Returns the message that Databricks puts into a header as well (databricks-api.md#error-bodies).
@@ -183,16 +184,29 @@ fn causes(error: &(dyn StdError + 'static)) -> String {
 
 /// True for a JSON object without its end. Something between client and workspace truncated it without breaking the
 /// connection, so a retry may succeed. Other invalid JSON is not retried.
-fn is_truncated_json(body: &[u8]) -> bool {
-    body.trim_ascii_start().first() == Some(&b'{')
-        && serde_json::from_slice::<IgnoredAny>(body).is_err_and(|error| error.is_eof())
+async fn is_truncated_json(body: &Bytes) -> Result<bool, Error> {
+    if first_byte(body) != Some(b'{') {
+        return Ok(false);
+    }
+    let shared = body.clone();
+    off_worker(body.len(), move || {
+        let body = shared.strip_prefix(BYTE_ORDER_MARK).unwrap_or(&shared);
+        serde_json::from_slice::<IgnoredAny>(body).is_err_and(|error| error.is_eof())
+    })
+    .await
+}
+
+/// Returns the first byte that is neither white space nor a byte order mark.
+fn first_byte(body: &[u8]) -> Option<u8> {
+    let body = body.strip_prefix(BYTE_ORDER_MARK).unwrap_or(body);
+    body.trim_ascii_start().first().copied()
 }
 
 /// True for an HTML page in place of JSON: a login page after a redirect inside Databricks, or the page of a proxy
 /// (databricks-api.md#error-bodies). A JSON object is accepted with any content type, since it may be the only response
 /// that names a started run.
 fn is_html_page(headers: &HeaderMap, body: &[u8]) -> bool {
-    match body.trim_ascii_start().first() {
+    match first_byte(body) {
         Some(b'<') => true,
         Some(b'{') => false,
         _ => is_html_content(headers),

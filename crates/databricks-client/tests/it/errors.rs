@@ -135,7 +135,8 @@ async fn error_contains_the_request_and_the_message_of_databricks() {
         }),
     ))
     .await;
-    assert_eq!(error.kind(), ErrorKind::Invalid);
+    // The read of a run has no other parameter than the run.
+    assert_eq!(error.kind(), ErrorKind::RunNotFound);
     assert_eq!(error.status(), Some(400));
     assert_eq!(error.api_code(), Some("INVALID_PARAMETER_VALUE"));
     assert_eq!(error.api_message(), Some("no such thing"));
@@ -148,7 +149,7 @@ async fn error_contains_the_request_and_the_message_of_databricks() {
 }
 
 #[tokio::test]
-async fn run_not_found_requires_the_message_of_the_workspace() {
+async fn run_not_found_requires_a_code_or_the_message_of_the_workspace() {
     for status in [400, 404] {
         assert_eq!(error_of(answer(status, no_such_run())).await.kind(), ErrorKind::RunNotFound);
     }
@@ -234,7 +235,9 @@ async fn redirect_is_never_followed() {
 
 #[tokio::test]
 async fn unexpected_response_is_an_error_that_does_not_quote_it() {
-    for unreadable in ["", "[]", "null", "7", "{\"run_id\": \"quoted\"}", "{\"tasks\": 7}"] {
+    for unreadable in
+        ["", "[]", "null", "7", "\"quoted\"", "{\"run_id\": quoted}", "{\"tasks\"; 7}"]
+    {
         let error =
             error_of(ResponseTemplate::new(200).set_body_raw(unreadable, "application/json")).await;
         assert_eq!((error.kind(), error.status()), (ErrorKind::Decode, Some(200)), "{unreadable}");

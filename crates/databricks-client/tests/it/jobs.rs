@@ -3,8 +3,8 @@
 use databricks_client::{
     ErrorKind, RunId,
     jobs::{
-        LifeCycleState, LifecycleStateV2, ListRuns, QueueCode, ResultState, Run, Submission,
-        TerminationCode, TerminationType,
+        LifeCycleState, LifecycleStateV2, ListRuns, MissingTasks, QueueCode, ResultState, Run,
+        Submission, TerminationCode, TerminationType,
     },
 };
 use serde_json::json;
@@ -230,11 +230,66 @@ async fn number_of_pages_of_a_run_is_limited() {
             200,
             json!({"tasks": [{"task_key": "a"}], "next_page_token": "again"}),
         ))
-        .expect(1..=20)
+        .expect(1..=100)
         .mount(&server)
         .await;
     let run = client(&server).get_run(run_id(7)).await.unwrap();
-    assert_eq!(run.next_page_token.as_deref(), Some("again"));
+    assert_eq!((run.tasks.len(), run.missing_tasks), (0, Some(MissingTasks::TooMany)));
+}
+
+#[tokio::test]
+async fn failed_later_page_keeps_the_state_of_the_run() {
+    for (response, is_transient) in [
+        (ResponseTemplate::new(503), true),
+        (ResponseTemplate::new(200).set_body_string("[]"), false),
+        (answer(400, json!({"error_code": "INVALID_PARAMETER_VALUE", "message": "m"})), false),
+    ] {
+        let server = MockServer::start().await;
+        Mock::given(query_param("page_token", "p2")).respond_with(response).mount(&server).await;
+        let first = json!({"status": {"state": "TERMINATED"}, "tasks": [{"task_key": "a"}],
+            "next_page_token": "p2"});
+        Mock::given(any()).respond_with(answer(200, first)).with_priority(9).mount(&server).await;
+        let run = client(&server).get_run(run_id(7)).await.unwrap();
+        assert!(run.has_ended() && run.tasks.len() == 1);
+        match run.missing_tasks {
+            Some(MissingTasks::Unreadable { is_transient: found, .. }) => {
+                assert_eq!(found, is_transient);
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+#[tokio::test]
+async fn tasks_beyond_the_bound_are_dropped_and_the_state_is_kept() {
+    let tasks = |count: usize| vec![json!({"task_key": "a"}); count];
+    let run_with =
+        |tasks: Vec<serde_json::Value>| json!({"tasks": tasks, "status": {"state": "TERMINATED"}});
+    for (count, kept) in [(9_999, 9_999), (10_000, 0), (200_000, 0)] {
+        let server = MockServer::start().await;
+        Mock::given(any()).respond_with(answer(200, run_with(tasks(count)))).mount(&server).await;
+        let run = client(&server).get_run(run_id(7)).await.unwrap();
+        assert!(run.has_ended());
+        assert_eq!(run.tasks.len(), kept);
+        assert_eq!(run.missing_tasks, (kept == 0).then_some(MissingTasks::TooMany));
+    }
+    // The bound counts all pages.
+    let server = MockServer::start().await;
+    let mut page = run_with(tasks(600));
+    page["next_page_token"] = json!("again");
+    Mock::given(any()).respond_with(answer(200, page)).expect(1..=18).mount(&server).await;
+    let run = client(&server).get_run(run_id(7)).await.unwrap();
+    assert!(run.has_ended());
+    assert_eq!((run.tasks.len(), run.missing_tasks), (0, Some(MissingTasks::TooMany)));
+}
+
+#[tokio::test]
+async fn list_beyond_the_bound_is_too_large() {
+    let server = MockServer::start().await;
+    let body = json!({"runs": vec![json!({}); 10_001]});
+    Mock::given(any()).respond_with(answer(200, body)).mount(&server).await;
+    let error = client(&server).list_runs(&ListRuns::default()).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::TooLarge);
 }
 
 #[tokio::test]
@@ -371,5 +426,6 @@ async fn unknown_form_of_sql_output_does_not_hide_the_error() {
         .mount(&server)
         .await;
     let output = client(&server).get_run_output(run_id(7)).await.unwrap();
-    assert_eq!((output.error.as_deref(), output.sql_output), (Some("boom"), None));
+    let file = output.sql_output.and_then(|sql| sql.file_output);
+    assert_eq!((output.error.as_deref(), file), (Some("boom"), None));
 }

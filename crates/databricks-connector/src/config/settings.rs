@@ -46,6 +46,7 @@ pub(crate) struct Settings {
     pub(crate) cluster_tags: bool,
     pub(crate) task_storage: Arc<dyn TaskStorage>,
     pub(crate) require_error_file: bool,
+    pub(crate) max_output_bytes: usize,
     pub(crate) grace_periods: GracePeriods,
     pub(crate) call_timeout: Duration,
     pub(crate) logs: LogOptions,
@@ -126,6 +127,7 @@ impl TryFrom<Config> for Settings {
             cluster_tags: config.cluster_tags,
             task_storage: config.task_storage,
             require_error_file: config.require_error_file,
+            max_output_bytes: config.max_output_bytes,
             grace_periods: GracePeriods {
                 rejected: config.refusal_patience,
                 not_found: config.vanished_patience,

@@ -2,14 +2,14 @@
 
 use connector_core::literal::{self, OutputsError, ValueType};
 use flyteidl2::task::Outputs;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::{
     DeclaredOutputs,
     task_result::{Column, TaskResult},
 };
 
-/// Converts the result of a task to the declared outputs.
+/// Converts the result of a task to the declared outputs; without a result, every output must be optional.
 ///
 /// Text is the value of a single output, or a JSON object with a value per name if there are several. From a row, each
 /// output takes the column of its name, else of its index: Flyte names unnamed outputs `o0`, `o1` and so on. An output
@@ -20,19 +20,27 @@ use super::{
 /// The output that cannot be filled, and the reason.
 pub(super) fn to_outputs(
     declared: &DeclaredOutputs,
-    result: &TaskResult,
+    result: Option<&TaskResult>,
 ) -> Result<Outputs, String> {
     let outputs = match result {
-        TaskResult::Text(text) => literal::outputs_from_text(declared, text),
-        TaskResult::Row { columns, object } => {
+        None => literal::outputs_from_json(declared, &Map::new()),
+        Some(TaskResult::Text(text)) => literal::outputs_from_text(declared, text),
+        Some(TaskResult::Row { columns, object }) => {
             let literals = declared.iter().map(|(name, declared_type)| {
-                let literal = if *declared_type == ValueType::Struct {
-                    literal::from_json(*declared_type, &Value::Object(object.clone()))
+                let literal = if takes_whole_result(declared_type) {
+                    literal::from_json(declared_type, &Value::Object(object.clone()))
                 } else {
-                    let text = column_value(columns, name, declared.len()).ok_or_else(|| {
-                        format!("the SQL result has no value for the output `{name}`")
-                    })?;
-                    literal::from_text(*declared_type, text)
+                    match column_value(columns, name, declared.len()) {
+                        Some(text) => literal::from_text(declared_type, text),
+                        None if declared_type.is_optional() => {
+                            literal::from_json(declared_type, &Value::Null)
+                        }
+                        None => {
+                            return Err(format!(
+                                "the SQL result has no value for the output `{name}`"
+                            ));
+                        }
+                    }
                 };
                 let literal =
                     literal.ok_or_else(|| OutputsError::WrongType(name.clone()).to_string())?;
@@ -42,6 +50,15 @@ pub(super) fn to_outputs(
         }
     };
     outputs.map_err(|error| error.to_string())
+}
+
+/// True for a JSON object, which is not the value of a column.
+fn takes_whole_result(declared: &ValueType) -> bool {
+    match declared {
+        ValueType::Struct => true,
+        ValueType::Optional(inner) => takes_whole_result(inner),
+        _ => false,
+    }
 }
 
 /// Returns the value of the column of this name, else of the index in the name. Returns `None` for null.
@@ -62,7 +79,7 @@ mod tests {
     use super::*;
 
     fn declared(outputs: &[(&str, ValueType)]) -> DeclaredOutputs {
-        outputs.iter().map(|(name, kind)| ((*name).to_owned(), *kind)).collect()
+        outputs.iter().map(|(name, kind)| ((*name).to_owned(), kind.clone())).collect()
     }
 
     fn scalars(outputs: &Outputs) -> Vec<(String, Option<scalar::Value>)> {
@@ -82,7 +99,7 @@ mod tests {
             name: (*name).to_owned(),
             value: value.map(str::to_owned),
         };
-        let object = serde_json::Map::from_iter([("rows".to_owned(), Value::from(1))]);
+        let object = Map::from_iter([("rows".to_owned(), Value::from(1))]);
         TaskResult::Row { columns: columns.iter().map(column).collect(), object }
     }
 
@@ -90,7 +107,7 @@ mod tests {
     fn outputs_take_the_column_of_their_name_else_of_their_index() {
         let row = row(&[("sum(n)", Some("385")), ("o0", Some("by name")), ("c", None)]);
         let primitives = |wanted: &[(&str, ValueType)]| {
-            let outputs = to_outputs(&declared(wanted), &row)?;
+            let outputs = to_outputs(&declared(wanted), Some(&row))?;
             let value = |(_, value): (String, Option<scalar::Value>)| match value {
                 Some(scalar::Value::Primitive(primitive)) => primitive.value,
                 _ => None,
@@ -99,13 +116,16 @@ mod tests {
         };
         let text = |text: &str| primitive::Value::StringValue(text.to_owned());
         let (s, i) = (ValueType::String, ValueType::Integer);
-        assert_eq!(primitives(&[("total", i)]), Ok(vec![primitive::Value::Integer(385)]));
-        assert_eq!(primitives(&[("o0", s), ("sum(n)", s)]), Ok(vec![text("by name"), text("385")]));
-        assert_eq!(primitives(&[("o1", s)]), Ok(vec![text("by name")]));
+        assert_eq!(primitives(&[("total", i.clone())]), Ok(vec![primitive::Value::Integer(385)]));
+        assert_eq!(
+            primitives(&[("o0", s.clone()), ("sum(n)", s.clone())]),
+            Ok(vec![text("by name"), text("385")])
+        );
+        assert_eq!(primitives(&[("o1", s.clone())]), Ok(vec![text("by name")]));
         for (wanted, name) in
             [("c", "`c`"), ("o2", "`o2`"), ("o3", "`o3`"), ("o99999999999999999999", "`o9")]
         {
-            let wanted = [(wanted, s), ("o1", s)];
+            let wanted = [(wanted, s.clone()), ("o1", s.clone())];
             assert!(primitives(&wanted).unwrap_err().contains(name), "{wanted:?}");
         }
         assert!(primitives(&[("o1", i)]).unwrap_err().contains("the wrong type"));
@@ -114,10 +134,28 @@ mod tests {
     #[test]
     fn json_object_output_takes_the_whole_sql_result() {
         let outputs =
-            to_outputs(&declared(&[("o0", ValueType::Struct)]), &row(&[("n", Some("1"))])).unwrap();
+            to_outputs(&declared(&[("o0", ValueType::Struct)]), Some(&row(&[("n", Some("1"))])))
+                .unwrap();
         let Some(scalar::Value::Generic(object)) = scalars(&outputs).remove(0).1 else {
             panic!("not an object")
         };
         assert!(object.fields.contains_key("rows"));
+    }
+
+    #[test]
+    fn missing_values_of_optional_outputs_are_none() {
+        let optional = || ValueType::Optional(Box::new(ValueType::Integer));
+        let is_none = |outputs: &Outputs| match scalars(outputs).remove(0).1 {
+            Some(scalar::Value::Union(union)) => {
+                let value = union.value.and_then(|value| value.value);
+                matches!(value, Some(literal::Value::Scalar(scalar))
+                    if matches!(scalar.value, Some(scalar::Value::NoneType(_))))
+            }
+            other => panic!("{other:?}"),
+        };
+        let declared = declared(&[("c", optional())]);
+        assert!(is_none(&to_outputs(&declared, None).unwrap()));
+        assert!(is_none(&to_outputs(&declared, Some(&row(&[("c", None)]))).unwrap()));
+        assert!(!is_none(&to_outputs(&declared, Some(&row(&[("c", Some("7"))]))).unwrap()));
     }
 }

@@ -1,5 +1,7 @@
 //! The result of a task, by its type (databricks-api.md#runs-get-output). Pure.
 
+use std::collections::{HashMap, VecDeque};
+
 use databricks_client::{
     RunId,
     jobs::{Outcome, Run, RunOutput, RunTask, SqlOutput, SqlQueryResult},
@@ -37,18 +39,48 @@ pub(super) enum ResultSource {
     TriggeredRun(RunId),
 }
 
-/// Returns the task whose result is the run's: the last one that succeeded and that no succeeded task depends on.
-pub(super) fn last_task(run: &Run) -> Option<&RunTask> {
-    let tasks = run.latest_attempts();
+/// Returns key and run id of the tasks that can have the run's result, the most likely first: the named task, else the
+/// succeeded tasks of types that return something. Those on which no succeeded task depends come first, the last of them
+/// before the others; then those on which these depend, and so on.
+pub(super) fn candidates<'a>(run: &'a Run, named: Option<&str>) -> Vec<(&'a str, RunId)> {
     let succeeded =
-        |task: &RunTask| task.outcome() == Some(Outcome::Succeeded) && !task.was_skipped();
-    let is_last = |task: &RunTask| {
-        let depends = |other: &&RunTask| {
-            succeeded(other) && other.depends_on.iter().any(|on| on.task_key == task.task_key)
-        };
-        !tasks.iter().any(depends)
-    };
-    tasks.iter().rev().find(|task| succeeded(task) && is_last(task)).copied()
+        |task: &&RunTask| task.outcome() == Some(Outcome::Succeeded) && !task.was_skipped();
+    let tasks: Vec<&RunTask> = run.latest_attempts().into_iter().filter(succeeded).collect();
+    let candidate = |task: &'a RunTask| Some((task.task_key.as_str(), task.run_id?));
+    if let Some(named) = named
+        && let Some(task) = tasks.iter().find(|task| task.task_key == named)
+    {
+        return candidate(task).into_iter().collect();
+    }
+    // In a run that a task of the named key started, or of a single task, the name says nothing.
+    if named.is_some() && tasks.len() > 1 {
+        return Vec::new();
+    }
+    let mut dependents: HashMap<&str, usize> = HashMap::new();
+    for on in tasks.iter().flat_map(|task| &task.depends_on) {
+        *dependents.entry(on.task_key.as_str()).or_default() += 1;
+    }
+    let by_key: HashMap<&str, &RunTask> =
+        tasks.iter().map(|task| (task.task_key.as_str(), *task)).collect();
+    let is_last = |task: &&&RunTask| !dependents.contains_key(task.task_key.as_str());
+    let mut queue: VecDeque<&RunTask> = tasks.iter().rev().filter(is_last).copied().collect();
+    let mut candidates = Vec::new();
+    while let Some(task) = queue.pop_front() {
+        if !super::returns_nothing(task.task_type.as_deref().unwrap_or_default()) {
+            candidates.extend(candidate(task));
+        }
+        for on in &task.depends_on {
+            // A task follows when the last task that depends on it has been visited.
+            let Some(left) = dependents.get_mut(on.task_key.as_str()) else { continue };
+            *left = left.saturating_sub(1);
+            if *left == 0
+                && let Some(task) = by_key.get(on.task_key.as_str())
+            {
+                queue.push_back(task);
+            }
+        }
+    }
+    candidates
 }
 
 /// Returns the result in the output of a task.
@@ -224,20 +256,25 @@ mod tests {
     }
 
     #[test]
-    fn the_last_succeeded_task_has_the_result() {
+    fn the_last_succeeded_task_that_returns_something_has_the_result() {
         let ended = |key: &str, result: &str, on: Value| {
             json!({"task_key": key, "depends_on": on,
                 "state": {"life_cycle_state": "TERMINATED", "result_state": result}})
         };
         let on = |key: &str| json!([{"task_key": key}]);
-        let last = |tasks: Value| -> Option<String> {
-            let run: Run = serde_json::from_value(json!({"tasks": tasks})).unwrap();
-            last_task(&run).map(|task| task.task_key.clone())
+        let candidates_of = |tasks: Value, named: Option<&str>| -> Vec<String> {
+            let mut tasks = tasks;
+            for (n, task) in tasks.as_array_mut().unwrap().iter_mut().enumerate() {
+                task["run_id"] = json!(n + 1);
+            }
+            let run: Run = serde_json::from_value(json!({ "tasks": tasks })).unwrap();
+            candidates(&run, named).into_iter().map(|(key, _)| key.to_owned()).collect()
         };
+        let last = |tasks: Value| candidates_of(tasks, None);
         // The API does not guarantee an order.
         assert_eq!(
             last(json!([ended("b", "SUCCESS", on("a")), ended("a", "SUCCESS", json!([]))])),
-            Some("b".to_owned())
+            ["b", "a"]
         );
         // The branch that was not taken has no result.
         assert_eq!(
@@ -246,8 +283,28 @@ mod tests {
                 ended("yes", "SUCCESS", on("if")),
                 ended("no", "EXCLUDED", on("if")),
             ])),
-            Some("yes".to_owned())
+            ["yes", "if"]
         );
-        assert_eq!(last(json!([])), None);
+        // A condition and a wheel at the end return nothing.
+        let mut graph = json!([
+            ended("report", "SUCCESS", json!([])),
+            ended("if", "SUCCESS", on("report")),
+            ended("clean", "SUCCESS", on("if")),
+        ]);
+        graph[1]["condition_task"] = json!({});
+        graph[2]["python_wheel_task"] = json!({});
+        assert_eq!(last(graph.clone()), ["report"]);
+        assert_eq!(candidates_of(graph.clone(), Some("clean")), ["clean"]);
+        assert_eq!(candidates_of(graph, Some("other")), [""; 0]);
+        assert_eq!(
+            candidates_of(json!([ended("only", "SUCCESS", json!([]))]), Some("other")),
+            ["only"]
+        );
+        // A cycle, which Databricks rejects, ends.
+        assert_eq!(
+            last(json!([ended("a", "SUCCESS", on("b")), ended("b", "SUCCESS", on("a"))])),
+            [""; 0]
+        );
+        assert_eq!(last(json!([])), [""; 0]);
     }
 }

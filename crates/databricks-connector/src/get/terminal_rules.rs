@@ -25,7 +25,7 @@ pub(crate) enum Decision {
     Finish {
         phase: Phase,
         /// The reason; the run's own if absent.
-        reason: Option<String>,
+        reason: Option<ErrorReason>,
     },
     /// Return a success whose files could not be checked, for this reason.
     UnverifiedSuccess(String),
@@ -33,6 +33,20 @@ pub(crate) enum Decision {
     FailAfterOutputs(Phase),
     /// Stay RUNNING and read the files again at the next poll, because of this transient failure.
     RetryAtNextPoll(String),
+}
+
+/// Why a function failed.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) struct ErrorReason {
+    pub(crate) text: String,
+    /// The name of the exception, if it has one.
+    pub(crate) code: String,
+}
+
+impl From<String> for ErrorReason {
+    fn from(text: String) -> Self {
+        Self { text, ..Self::default() }
+    }
 }
 
 /// The operator's choices, and what the caller allows.
@@ -89,7 +103,8 @@ fn decide_by_outputs(
             reason: Some(
                 "the run succeeded, but Flyte's runtime wrote neither outputs nor an error: \
                  the function did not finish"
-                    .to_owned(),
+                    .to_owned()
+                    .into(),
             ),
         },
         Err(StorageError::Transient(message)) if options.may_retry => {
@@ -103,7 +118,7 @@ fn decide_by_outputs(
 fn unverified(error: &StorageError, options: RuleOptions) -> Decision {
     if options.require_error_file {
         let reason = format!("cannot determine whether the function failed: {error}");
-        return Decision::Finish { phase: Phase::Failed, reason: Some(reason) };
+        return Decision::Finish { phase: Phase::Failed, reason: Some(reason.into()) };
     }
     Decision::UnverifiedSuccess(error.to_string())
 }
@@ -116,14 +131,15 @@ fn phase_of(error: &ContainerError) -> Phase {
     }
 }
 
-fn reason_of(error: &ContainerError) -> String {
-    match (error.code.trim(), error.message.trim()) {
+fn reason_of(error: &ContainerError) -> ErrorReason {
+    let text = match (error.code.trim(), error.message.trim()) {
         ("", "") => "the function failed with an empty error".to_owned(),
         ("", message) => message.to_owned(),
         (code, "") => code.to_owned(),
         (code, message) if message.starts_with(code) => message.to_owned(),
         (code, message) => format!("{code}: {message}"),
-    }
+    };
+    ErrorReason { text, code: error.code.trim().to_owned() }
 }
 
 #[cfg(test)]
@@ -153,7 +169,7 @@ mod tests {
     }
 
     fn finish(phase: Phase, reason: Option<&str>) -> Decision {
-        Decision::Finish { phase, reason: reason.map(str::to_owned) }
+        Decision::Finish { phase, reason: reason.map(|text| text.to_owned().into()) }
     }
 
     fn transient<T>() -> Result<T, StorageError> {
@@ -171,7 +187,11 @@ mod tests {
                 [(Kind::Recoverable, Phase::RetryableFailed), (Kind::NonRecoverable, Phase::Failed)]
             {
                 let decision = decide(outcome, files(Ok(Some(error(kind))), Ok(true)), OPTIONS);
-                assert_eq!(decision, finish(phase, Some("ValueError: no such table")));
+                let reason = ErrorReason {
+                    text: "ValueError: no such table".to_owned(),
+                    code: "ValueError".to_owned(),
+                };
+                assert_eq!(decision, Decision::Finish { phase, reason: Some(reason) });
             }
         }
     }
@@ -188,7 +208,7 @@ mod tests {
             panic!("not retried");
         };
         assert_eq!(phase, Phase::RetryableFailed);
-        assert!(reason.unwrap().contains("neither outputs nor an error"));
+        assert!(reason.unwrap().text.contains("neither outputs nor an error"));
     }
 
     #[test]

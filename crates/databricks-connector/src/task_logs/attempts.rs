@@ -1,5 +1,7 @@
 //! The attempts of a run's tasks, in the order in which a log shows them. Pure.
 
+use std::collections::HashSet;
+
 use databricks_client::{
     RunId,
     jobs::{Outcome, Progress, Run, RunTask},
@@ -63,18 +65,17 @@ fn attempt_state(run: &Run, task: &RunTask) -> AttemptState {
 /// Returns the attempts grouped by task: tasks in order of first appearance, attempts in their own order
 /// (databricks-api.md#runs-get).
 pub(super) fn of_run(run: &Run) -> Vec<TaskAttempt<'_>> {
-    let latest = run.latest_attempts();
-    let has_several_tasks = latest.len() > 1;
+    let tasks = run.attempts();
+    let has_several_tasks = tasks.len() > 1;
     let mut attempts: Vec<TaskAttempt<'_>> = Vec::new();
-    for last in latest {
-        let mut of_task: Vec<&RunTask> =
-            run.tasks.iter().filter(|task| task.task_key == last.task_key).collect();
+    let (mut run_ids, mut clusters) = (HashSet::new(), HashSet::new());
+    for mut of_task in tasks {
+        let last = RunTask::latest(&of_task).and_then(|task| task.run_id);
         of_task.sort_by_key(|task| task.attempt_number.unwrap_or(0));
         for task in of_task {
-            let Some(run_id) = task.run_id else { continue };
-            if attempts.iter().any(|attempt| attempt.run_id == run_id) {
+            let Some(run_id) = task.run_id.filter(|run_id| run_ids.insert(*run_id)) else {
                 continue;
-            }
+            };
             let cluster =
                 task.cluster_instance.as_ref().and_then(|cluster| cluster.cluster_id.as_deref());
             let cluster = cluster.filter(|id| !id.is_empty());
@@ -87,9 +88,8 @@ pub(super) fn of_run(run: &Run) -> Vec<TaskAttempt<'_>> {
                     String::new()
                 },
                 state: attempt_state(run, task),
-                is_superseded: last.run_id != task.run_id,
-                shares_cluster: cluster.is_some()
-                    && attempts.iter().any(|attempt| attempt.cluster == cluster),
+                is_superseded: last != Some(run_id),
+                shares_cluster: cluster.is_some_and(|id| !clusters.insert(id)),
                 cluster,
             });
         }

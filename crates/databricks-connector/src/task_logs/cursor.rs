@@ -18,6 +18,9 @@ pub(super) struct Cursor {
     /// Whether the first line, which reports the submission, has been written.
     #[serde(rename = "b", default)]
     pub(super) begun: bool,
+    /// How often not all tasks of the ended run could be read.
+    #[serde(rename = "x", default, skip_serializing_if = "is_default")]
+    pub(super) incomplete: u8,
     /// The attempts that have been read in part, by run id.
     #[serde(rename = "u", default, skip_serializing_if = "BTreeMap::is_empty")]
     pub(super) attempts: BTreeMap<i64, AttemptCursor>,
@@ -32,6 +35,9 @@ pub(super) struct AttemptCursor {
     /// How far the events of its cluster have been read.
     #[serde(rename = "c", default, skip_serializing_if = "is_default")]
     pub(super) cluster_events: EventCursor,
+    /// How often in a row its output could not be read.
+    #[serde(rename = "x", default, skip_serializing_if = "is_default")]
+    pub(super) unreadable: u8,
     /// The source that is being read.
     #[serde(rename = "s", default, skip_serializing_if = "is_default")]
     pub(super) source: LogSource,

@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 use databricks_client::{
     RunId,
     clusters::ClusterEvent,
-    jobs::{Outcome, Progress, ReportedState, Run, RunTask},
+    jobs::{MissingTasks, Outcome, Progress, ReportedState, Run, RunTask},
 };
 
 use super::cursor::AttemptCursor;
@@ -86,6 +86,17 @@ pub(super) fn run_submitted(run: &Run, run_id: RunId) -> Event {
     let name = run.run_name.as_deref().filter(|name| !name.is_empty());
     let name = name.map(|name| format!(" as `{name}`")).unwrap_or_default();
     Event::new(format!("run {run_id} was submitted{name}"), timestamp(run.start_time))
+}
+
+/// Returns the line about tasks whose log is missing, if there are any.
+pub(super) fn missing_tasks(run: &Run) -> Option<Event> {
+    let text = match run.missing_tasks.as_ref()? {
+        MissingTasks::TooMany => "(the run has too many tasks to read their logs)".to_owned(),
+        MissingTasks::Unreadable { error, .. } => {
+            format!("(not all tasks of the run could be read: {error})")
+        }
+    };
+    Some(Event::new(text, timestamp(run.end_time)))
 }
 
 /// Returns the last line of a log.

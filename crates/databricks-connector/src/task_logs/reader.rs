@@ -3,7 +3,10 @@
 use std::time::SystemTime;
 
 use connector_core::{Error, LogLine};
-use databricks_client::RunId;
+use databricks_client::{
+    RunId,
+    jobs::{MissingTasks, Run},
+};
 
 use super::{
     attempts::{self, TaskAttempt},
@@ -13,7 +16,7 @@ use super::{
     events::{self, OneTimeLine},
     position::Position,
     rotation::StreamCursor,
-    run_output,
+    run_output::{self, MAX_UNREADABLE},
     session::{Interrupt, ReadSession},
 };
 
@@ -41,8 +44,14 @@ pub(super) async fn read_page(
         let cursor = cursor.attempts.get(&attempt.run_id.get());
         cursor.is_some_and(|cursor| cursor.source == LogSource::Done)
     };
-    let is_last = run.has_ended() && outcome.is_ok() && attempts.iter().all(is_done);
+    let is_last = run.has_ended()
+        && outcome.is_ok()
+        && attempts.iter().all(is_done)
+        && is_complete(run, cursor);
     if is_last {
+        if let Some(event) = events::missing_tasks(run) {
+            session.push_event("", &event);
+        }
         session.push_event("", &events::run_ended(run, run_id));
     }
     match outcome {
@@ -50,6 +59,17 @@ pub(super) async fn read_page(
         Ok(()) | Err(Interrupt::Permanent(_) | Interrupt::Transient) => {
             Ok((session.page.into_lines(), is_last))
         }
+    }
+}
+
+/// True if all tasks of the run are known, or if those that are missing cannot be read.
+fn is_complete(run: &Run, cursor: &mut Cursor) -> bool {
+    match &run.missing_tasks {
+        Some(MissingTasks::Unreadable { is_transient: true, .. }) => {
+            cursor.incomplete = cursor.incomplete.saturating_add(1);
+            cursor.incomplete > MAX_UNREADABLE
+        }
+        Some(MissingTasks::Unreadable { .. } | MissingTasks::TooMany) | None => true,
     }
 }
 

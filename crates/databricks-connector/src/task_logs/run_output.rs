@@ -18,6 +18,12 @@ const TRUNCATED: &str = "(Databricks keeps only the last 5 MB of the output; the
 
 const GAP: &str = "(part of the output is missing: more than the 5 MB that Databricks keeps was written since the last read)";
 
+/// Pages after which an output that is not JSON is left out.
+pub(super) const MAX_UNREADABLE: u8 = 2;
+
+/// Pages after which an output is left out whose read fails with an error of the service.
+const MAX_UNAVAILABLE: u8 = 20;
+
 /// Adds new output of the attempt.
 pub(super) async fn read(
     session: &mut ReadSession<'_>,
@@ -89,28 +95,53 @@ pub(super) async fn read_error(
     Ok(())
 }
 
-/// Fetches the output of one attempt. Returns `None` where there is none; one that is too large is reported once.
+/// Fetches the output of one attempt. Returns `None` where there is none; one that cannot be read is reported once.
 async fn fetch(
     session: &mut ReadSession<'_>,
     attempt: &TaskAttempt<'_>,
     cursor: &mut AttemptCursor,
 ) -> Result<Option<RunOutput>, Interrupt> {
     match session.client.get_run_output(attempt.run_id).await {
-        Ok(output) => Ok(Some(output)),
-        Err(error) if is_transient(&error) => Err(Interrupt::Transient),
+        Ok(output) => {
+            cursor.unreadable = 0;
+            Ok(Some(output))
+        }
         // A task that has not started, or whose type has no output, must not block the other tasks.
         Err(error) if matches!(error.kind(), ErrorKind::Invalid | ErrorKind::RunNotFound) => {
             Ok(None)
         }
-        Err(error) if error.kind() == ErrorKind::TooLarge => {
+        Err(error) if is_unreadable(&error, attempt, cursor) => {
             if cursor.write_once(OneTimeLine::Unreadable) {
                 let text = format!("(the output cannot be read: {error})");
                 session.page.push_system(&attempt.prefix, &text, None);
             }
             Ok(None)
         }
+        Err(error) if is_transient(&error) => Err(Interrupt::Transient),
         Err(error) => {
             Err(Interrupt::Permanent(error::from_client("reading the run's output", error)))
         }
     }
+}
+
+/// True if further reads of the output will most likely fail too: only for an attempt that has ended, and only after some
+/// pages, since a response of another form can come from a proxy, and an error from an outage.
+fn is_unreadable(
+    error: &databricks_client::Error,
+    attempt: &TaskAttempt<'_>,
+    cursor: &mut AttemptCursor,
+) -> bool {
+    if error.kind() == ErrorKind::TooLarge {
+        return true;
+    }
+    let max_pages = match error.status() {
+        Some(200..300) => MAX_UNREADABLE,
+        Some(500..) => MAX_UNAVAILABLE,
+        _ => return false,
+    };
+    if !attempt.has_ended() || !is_transient(error) {
+        return false;
+    }
+    cursor.unreadable = cursor.unreadable.saturating_add(1);
+    cursor.unreadable > max_pages
 }

@@ -37,7 +37,7 @@ impl ReadSession<'_> {
     }
 }
 
-/// Whether a failure is transient. A body that is not from the API comes from a proxy.
+/// Whether a failure is transient. A body that is not from the API comes from a proxy, or is damaged for good.
 pub(super) fn is_transient(error: &databricks_client::Error) -> bool {
     error.is_retryable() || error.kind() == ErrorKind::Decode
 }

@@ -91,11 +91,13 @@ mod tests {
         let attempt = |source| AttemptCursor {
             written: 5,
             cluster_events: EventCursor { time: -1, count: 2 },
+            unreadable: 1,
             source,
         };
         Cursor {
             next: Some(i64::MAX),
             begun: true,
+            incomplete: 0,
             attempts: [
                 (1, attempt(delivered)),
                 (2, attempt(output)),

@@ -78,13 +78,13 @@ impl RunTimeline<'_> {
 
     /// Returns the number of attempts of each task.
     pub(super) fn task_attempts(&self) -> Vec<UnsampledSeries> {
-        let series = self.run.latest_attempts().into_iter().filter_map(|latest| {
-            let mut steps: Vec<(u64, f64)> = self
-                .attempts_of(latest)
+        let series = self.run.attempts().into_iter().filter_map(|attempts| {
+            let mut steps: Vec<(u64, f64)> = attempts
+                .iter()
                 .filter_map(|task| Some((time(task.start_time)?, f64::from(attempt_number(task)))))
                 .collect();
             steps.sort_by_key(|(at, _)| *at);
-            let labels = [("task_key", latest.task_key.as_str())];
+            let labels = [("task_key", attempts.first()?.task_key.as_str())];
             (!steps.is_empty()).then(|| UnsampledSeries::new(&labels, Curve::Steps(steps)))
         });
         series.collect()
@@ -94,11 +94,12 @@ impl RunTimeline<'_> {
     pub(super) fn task_states(&self) -> Vec<UnsampledSeries> {
         let mut changes: Vec<(u64, TaskState, TaskState)> = Vec::new();
         let mut tasks = 0_i32;
-        for latest in self.run.latest_attempts() {
+        for attempts in self.run.attempts() {
+            let latest = RunTask::latest(&attempts).and_then(|task| task.run_id);
             tasks = tasks.saturating_add(1);
             let mut states: Vec<(u64, TaskState)> = Vec::new();
-            for task in self.attempts_of(latest) {
-                self.push_states(task, task.run_id == latest.run_id, &mut states);
+            for task in attempts {
+                self.push_states(task, task.run_id == latest, &mut states);
             }
             states.sort_by_key(|(at, _)| *at);
             let mut state = TaskState::Waiting;

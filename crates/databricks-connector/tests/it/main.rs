@@ -30,5 +30,6 @@ mod prometheus;
 mod rate_limits;
 mod refused_credentials;
 mod rejections;
+mod run_answers;
 mod submissions;
 mod workspaces;

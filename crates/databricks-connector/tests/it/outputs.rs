@@ -2,10 +2,13 @@
 
 use std::{fs, sync::Arc};
 
-use connector_core::{Connector, Phase, Resource};
+use connector_core::{Connector, Phase, Resource, literal};
 use databricks_connector::{Config, RunMeta, StorageError, StorageFuture, TaskStorage};
-use databricks_emulator::{Outcome, Pace, Script};
-use flyteidl2::core::{ContainerError, ErrorDocument, container_error::Kind};
+use databricks_emulator::{CannedResponse, Endpoint, Outcome, Pace, Script};
+use flyteidl2::core::{
+    ContainerError, ErrorDocument, LiteralType, SimpleType, TypeStructure, UnionType, Variable,
+    VariableEntry, VariableMap, container_error::Kind, literal_type,
+};
 use prost::Message;
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -137,7 +140,7 @@ impl TaskStorage for Slow {
         Box::pin(async { Err(StorageError::Transient("slow".to_owned())) })
     }
 
-    fn exists<'a>(&'a self, _: &'a str) -> StorageFuture<'a, bool> {
+    fn size<'a>(&'a self, _: &'a str) -> StorageFuture<'a, Option<u64>> {
         Box::pin(async { Err(StorageError::Transient("slow".to_owned())) })
     }
 }
@@ -295,4 +298,201 @@ async fn meta_of_a_flyte_function_has_no_outputs() {
     let keys: Vec<String> =
         stored(&meta).into_iter().map(|(key, _): (String, Value)| key).collect();
     assert_eq!(keys, ["databricks_instance", "run_id"]);
+}
+
+/// Returns the request of a workload that declares one output of this type.
+fn declaring(
+    harness: &Harness,
+    conf: &Value,
+    declared: literal_type::Type,
+) -> connector_core::CreateContext {
+    let mut cx = harness.request_with_conf("40_executor_first_attempt", conf);
+    let declared = LiteralType { r#type: Some(declared), ..LiteralType::default() };
+    let variable = Variable { r#type: Some(declared), ..Variable::default() };
+    let entry = VariableEntry { key: "o0".to_owned(), value: Some(variable) };
+    cx.template.interface.as_mut().unwrap().outputs = Some(VariableMap { variables: vec![entry] });
+    cx
+}
+
+fn simple(simple: SimpleType) -> literal_type::Type {
+    literal_type::Type::Simple(simple.into())
+}
+
+fn list(inner: SimpleType) -> literal_type::Type {
+    let inner = LiteralType { r#type: Some(simple(inner)), ..LiteralType::default() };
+    literal_type::Type::CollectionType(Box::new(inner))
+}
+
+fn optional(inner: SimpleType, tag: &str) -> literal_type::Type {
+    let variant = |declared: SimpleType, tag: &str| LiteralType {
+        r#type: Some(simple(declared)),
+        structure: Some(TypeStructure { tag: tag.to_owned(), ..TypeStructure::default() }),
+        ..LiteralType::default()
+    };
+    let variants = vec![variant(inner, tag), variant(SimpleType::None, "none")];
+    literal_type::Type::UnionType(UnionType { variants })
+}
+
+fn notebook_conf() -> Value {
+    json!({"run_name": "scripted", "existing_cluster_id": "c", "notebook_task": {"notebook_path": "/n"}})
+}
+
+/// Returns the end of a notebook that returns this text for an output of this type.
+async fn end_of_notebook(declared: literal_type::Type, returned: Option<&str>) -> Resource {
+    let harness = Harness::start().await;
+    let script =
+        Script { notebook_result: returned.map(str::to_owned), ..script(Outcome::Success) };
+    harness.emulator.set_script("scripted", script);
+    let cx = declaring(&harness, &notebook_conf(), declared);
+    let meta = harness.connector.create(cx).await.unwrap();
+    // The meta as Flyte stores it.
+    let meta: RunMeta = serde_json::from_value(Value::Object(stored(&meta))).unwrap();
+    harness.end_with_prefix(&meta, "").await
+}
+
+#[tokio::test]
+async fn result_of_a_notebook_fills_outputs_of_every_supported_type() {
+    for (declared, returned, json) in [
+        (simple(SimpleType::Datetime), "2026-11-28", json!("2026-11-28T00:00:00Z")),
+        (
+            simple(SimpleType::Datetime),
+            "2026-11-28T03:04:05.5+01:00\n",
+            json!("2026-11-28T02:04:05.5Z"),
+        ),
+        (list(SimpleType::Integer), "[1, 9007199254740993]", json!([1, 9_007_199_254_740_993_i64])),
+        (list(SimpleType::Datetime), r#"["2026-11-28"]"#, json!(["2026-11-28T00:00:00Z"])),
+        (optional(SimpleType::Integer, "int"), "7", json!(7)),
+        (optional(SimpleType::Integer, "int"), "None", json!(null)),
+        (simple(SimpleType::Integer), "385.00", json!(385)),
+        (simple(SimpleType::Integer), "9007199254740993", json!(9_007_199_254_740_993_i64)),
+        (simple(SimpleType::Struct), r#"{"a": 1}"#, json!({"a": 1})),
+    ] {
+        let end = end_of_notebook(declared, Some(returned)).await;
+        assert_eq!(end.phase, Phase::Succeeded, "{returned}: {}", end.message);
+        let outputs = end.outputs.unwrap();
+        let value = outputs.literals[0].value.as_ref().unwrap();
+        assert_eq!(literal::to_json(value), Some(json), "{returned}");
+    }
+    let end = end_of_notebook(optional(SimpleType::String, "str"), None).await;
+    assert_eq!(end.phase, Phase::Succeeded, "{}", end.message);
+    for text in ["NaN", "-Infinity", "inf"] {
+        let end = end_of_notebook(simple(SimpleType::Float), Some(text)).await;
+        assert_eq!(end.phase, Phase::Succeeded, "{text}: {}", end.message);
+    }
+    // An object with integers that a Struct cannot hold exactly.
+    for text in [r#"{"id": 9007199254740993}"#, r#"{"mean": NaN}"#] {
+        let end = end_of_notebook(simple(SimpleType::Struct), Some(text)).await;
+        assert!(format!("{:?}", end.outputs).contains("msgpack"), "{text}: {}", end.message);
+    }
+}
+
+#[tokio::test]
+async fn outputs_that_can_never_be_filled_are_rejected_before_the_run() {
+    let wheel = json!({"existing_cluster_id": "c",
+        "python_wheel_task": {"package_name": "p", "entry_point": "e"}});
+    let integer = || simple(SimpleType::Integer);
+    for (conf, declared) in [
+        (notebook_conf(), simple(SimpleType::Duration)),
+        (notebook_conf(), list(SimpleType::Binary)),
+        (notebook_conf(), optional(SimpleType::Datetime, "date")),
+        (wheel.clone(), integer()),
+        (json!({"pipeline_task": {"pipeline_id": "p"}}), integer()),
+        (json!({"existing_cluster_id": "c", "dbt_task": {"commands": ["dbt run"]}}), integer()),
+        (json!({"condition_task": {"op": "EQUAL_TO", "left": "1", "right": "1"}}), integer()),
+        (
+            json!({"output_task": "x", "tasks": [
+            {"task_key": "n", "existing_cluster_id": "c", "notebook_task": {"notebook_path": "/n"}}]}),
+            integer(),
+        ),
+    ] {
+        let harness = Harness::start().await;
+        let error =
+            harness.connector.create(declaring(&harness, &conf, declared)).await.unwrap_err();
+        assert_eq!(error.kind(), connector_core::ErrorKind::InvalidTask, "{conf}: {error}");
+        assert!(harness.emulator.requests().is_empty(), "{conf}");
+    }
+    // None is a value that any work returns.
+    let harness = Harness::start().await;
+    let cx = declaring(&harness, &wheel, optional(SimpleType::Integer, "int"));
+    harness.connector.create(cx).await.unwrap();
+}
+
+/// Tasks of which the last returns nothing.
+fn graph() -> Value {
+    let notebook = |key: &str| json!({"task_key": key, "existing_cluster_id": "c", "notebook_task": {"notebook_path": "/n"}});
+    let mut second = notebook("second");
+    second["depends_on"] = json!([{"task_key": "first"}]);
+    json!({"run_name": "scripted", "tasks": [notebook("first"), second, {"task_key": "if",
+        "depends_on": [{"task_key": "second"}],
+        "condition_task": {"op": "EQUAL_TO", "left": "1", "right": "1"}}]})
+}
+
+#[tokio::test]
+async fn trailing_task_that_returns_nothing_does_not_hide_the_result() {
+    for (named, expected) in [(None, 2), (Some("first"), 1), (Some("second"), 2)] {
+        let harness = Harness::start().await;
+        harness.emulator.set_script("scripted", script(Outcome::Success));
+        let mut conf = graph();
+        if let Some(named) = named {
+            conf["output_task"] = json!(named);
+        }
+        let cx = harness.request_with_conf("40_executor_first_attempt", &conf);
+        let meta = harness.connector.create(cx).await.unwrap();
+        assert_eq!(harness.emulator.submissions()[0].get("output_task"), None);
+        assert_eq!(stored(&meta).get("output_task"), named.map(|named| json!(named)).as_ref());
+        let succeeded = |key: &str, id: i64, task_type: &str, on: Value| {
+            json!({"task_key": key, "run_id": id, task_type: {}, "depends_on": on,
+                "state": {"life_cycle_state": "TERMINATED", "result_state": "SUCCESS"}})
+        };
+        let run = json!({"tasks": [
+            succeeded("first", 11, "notebook_task", json!([])),
+            succeeded("second", 12, "notebook_task", json!([{"task_key": "first"}])),
+            succeeded("if", 13, "condition_task", json!([{"task_key": "second"}])),
+        ], "state": {"life_cycle_state": "TERMINATED", "result_state": "SUCCESS"}});
+        let answer = |body: Value| CannedResponse::json(200, body.to_string());
+        harness.emulator.answer_next(Endpoint::GetRun, answer(run), 1);
+        let output = json!({"notebook_output": {"result": expected.to_string()}});
+        harness.emulator.answer_next(Endpoint::GetRunOutput, answer(output), 1);
+        let end = harness.get(&meta).await;
+        assert_eq!(integer(&end), Some(expected));
+        let read = harness.emulator.requests();
+        let read = read.iter().rfind(|request| request.path.ends_with("/get-output")).unwrap();
+        let id = if expected == 1 { "run_id=11" } else { "run_id=12" };
+        assert!(format!("{read:?}").contains(id), "{read:?}");
+    }
+}
+
+#[tokio::test]
+async fn outputs_larger_than_flyte_downloads_are_refused_with_the_limit() {
+    let text = "x".repeat(2 * 1024 * 1024);
+    let end = end_of_notebook(simple(SimpleType::String), Some(&text)).await;
+    assert_eq!(end.phase, Phase::Failed);
+    assert!(end.message.contains("downloads at most 2097152"), "{}", end.message);
+    assert!(end.message.contains("--max-output-bytes"), "{}", end.message);
+    let text = "x".repeat(2_000_000);
+    let end = end_of_notebook(simple(SimpleType::String), Some(&text)).await;
+    assert_eq!(end.phase, Phase::Succeeded);
+}
+
+#[tokio::test]
+async fn large_outputs_file_of_a_function_is_a_warning() {
+    let harness = Harness::with(|config| Config { max_output_bytes: 10, ..config }).await;
+    let run = harness.started(script(Outcome::Success)).await;
+    let prefix = Prefix::new().with_outputs();
+    fs::write(prefix.0.path().join("outputs.pb"), [0; 11]).unwrap();
+    let end = harness.end_with_prefix(&run, &prefix.url()).await;
+    assert_eq!(end.phase, Phase::Succeeded);
+    assert!(end.message.contains("outputs.pb has 11 bytes"), "{}", end.message);
+}
+
+#[tokio::test]
+async fn exception_of_a_function_has_its_last_frames_from_the_log() {
+    let harness = Harness::start().await;
+    let log = "starting\nERROR Traceback (most recent call last):\n        File \"/root/job.py\", line 3, in load\n          raise ValueError(\"no such table\")\n      ValueError: no such table\n";
+    let run = harness.started(script(Outcome::Success).with_logs(log)).await;
+    let prefix = Prefix::new().with_error(Kind::Recoverable);
+    let end = harness.end_with_prefix(&run, &prefix.url()).await;
+    assert_eq!(end.phase, Phase::RetryableFailed);
+    assert!(end.message.starts_with("ValueError: no such table\n"), "{}", end.message);
+    assert!(end.message.contains("File \"/root/job.py\", line 3, in load"), "{}", end.message);
 }

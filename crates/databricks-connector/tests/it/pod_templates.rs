@@ -145,8 +145,8 @@ impl TaskStorage for UnwritableStore {
         Box::pin(async { Ok(None) })
     }
 
-    fn exists<'a>(&'a self, _: &'a str) -> StorageFuture<'a, bool> {
-        Box::pin(async { Ok(false) })
+    fn size<'a>(&'a self, _: &'a str) -> StorageFuture<'a, Option<u64>> {
+        Box::pin(async { Ok(None) })
     }
 
     fn write<'a>(&'a self, _: &'a str, _: Vec<u8>) -> StorageFuture<'a, ()> {

@@ -149,7 +149,7 @@ impl TaskStorage for Unresponsive {
         Box::pin(std::future::pending())
     }
 
-    fn exists<'a>(&'a self, _: &'a str) -> StorageFuture<'a, bool> {
+    fn size<'a>(&'a self, _: &'a str) -> StorageFuture<'a, Option<u64>> {
         Box::pin(std::future::pending())
     }
 }

@@ -176,8 +176,14 @@ fn responses() -> Vec<Row> {
         row(
             "400 `INVALID_PARAMETER_VALUE`",
             json(400, r#"{"error_code": "INVALID_PARAMETER_VALUE", "message": "no"}"#),
-            // A rejected task output does not hide those of other tasks.
-            Outcomes { logs: ["OK, without output"; 2], ..rejected!("INVALID_ARGUMENT") },
+            Outcomes {
+                // The read of a run has no other parameter than the run.
+                get: [LAST_KNOWN, "OK INITIALIZING, later OK RETRYABLE_FAILED"],
+                metrics: ["NOT_FOUND"; 2],
+                // A rejected task output does not hide those of other tasks.
+                logs: ["OK, without output"; 2],
+                ..rejected!("INVALID_ARGUMENT")
+            },
         ),
         row(
             "400 `Unknown worker environment`",
@@ -193,7 +199,12 @@ fn responses() -> Vec<Row> {
         row(
             "404 from a gateway",
             html(404, "<html><body>not here</body></html>"),
-            rejected!("NOT_FOUND"),
+            // The workspace may be gone for good.
+            Outcomes {
+                get: [LAST_KNOWN, "OK INITIALIZING, later OK FAILED"],
+                delete: ["NOT_FOUND, active", "NOT_FOUND, active, later OK, active"],
+                ..rejected!("NOT_FOUND")
+            },
         ),
         row(
             "409",

@@ -2,13 +2,12 @@
 
 #![expect(clippy::indexing_slicing, reason = "assigning to a key of a JSON object does not panic")]
 
-use serde::Deserialize;
 use serde_json::json;
 
 use super::TerminationReason;
 use crate::{
     Client, Error, RequestClass,
-    api::json,
+    api::json::{deserializable, read_objects, readable},
     http::request::{Endpoint, Request},
 };
 
@@ -28,29 +27,22 @@ pub struct ListClusterEvents {
 }
 
 /// A cluster event.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
-#[serde(default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ClusterEvent {
     /// The time, in milliseconds since the epoch.
-    #[serde(deserialize_with = "json::optional_int64")]
     pub timestamp: Option<i64>,
     /// The type, such as `CREATING`.
-    #[serde(rename = "type")]
     pub kind: Option<String>,
     /// The details.
-    #[serde(deserialize_with = "json::null_as_default")]
     pub details: ClusterEventDetails,
 }
 
 /// The details of an event. Each type has its own fields.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
-#[serde(default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ClusterEventDetails {
     /// The current number of workers.
-    #[serde(deserialize_with = "json::optional_int64")]
     pub current_num_workers: Option<i64>,
     /// The target number of workers.
-    #[serde(deserialize_with = "json::optional_int64")]
     pub target_num_workers: Option<i64>,
     /// Why the cluster terminates or failed to start.
     pub reason: Option<TerminationReason>,
@@ -58,11 +50,18 @@ pub struct ClusterEventDetails {
     pub driver_state_message: Option<String>,
 }
 
-#[derive(Deserialize)]
+#[derive(Default)]
 struct Page {
-    #[serde(default, deserialize_with = "json::null_as_default")]
     events: Vec<ClusterEvent>,
 }
+
+read_objects! {
+    Page { events }
+    ClusterEvent { timestamp, kind = "type", details }
+    ClusterEventDetails { current_num_workers, target_num_workers, reason, driver_state_message }
+}
+readable!(Page, ClusterEvent, ClusterEventDetails);
+deserializable!(ClusterEvent);
 
 impl Client {
     /// Returns the first events of a cluster that match the filter.

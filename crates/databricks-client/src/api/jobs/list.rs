@@ -1,10 +1,8 @@
 //! `runs/list` (databricks-api.md#runs-list).
 
-use serde::Deserialize;
-
 use super::Run;
 use crate::api::{
-    json,
+    json::{deserializable, read_objects, readable},
     pages::{self, Page},
 };
 
@@ -49,11 +47,9 @@ impl ListRuns {
 }
 
 /// One page of runs, the latest first.
-#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
-#[serde(default)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct RunsPage {
     /// The runs.
-    #[serde(deserialize_with = "json::null_as_default")]
     pub runs: Vec<Run>,
     /// The token of the next page. Empty or absent on the last page.
     pub next_page_token: Option<String>,
@@ -71,3 +67,7 @@ impl Page for RunsPage {
         self.next()
     }
 }
+
+read_objects! { RunsPage { runs, next_page_token } }
+readable!(RunsPage);
+deserializable!(RunsPage);

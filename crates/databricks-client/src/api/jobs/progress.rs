@@ -11,7 +11,7 @@ use super::{
 /// The progress of a run or task. Each state of Databricks, also an unknown one, belongs to one of these.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Progress {
-    /// Queued or blocked.
+    /// Queued, blocked, or held back until compute is available or cheap.
     Queued,
     /// Its compute is being prepared.
     Pending,
@@ -40,9 +40,14 @@ impl Run {
     /// Returns the progress of the run: from `status` if its state is known, else from the legacy `state`
     /// (databricks-api.md#run-states). An unknown state is not an end.
     ///
-    /// A run that an upstream task stopped has the outcome of the failed task, if its tasks were read.
+    /// A run that an upstream task stopped has the outcome of the failed task, if its tasks were read. A running run is
+    /// still queued or pending while all its tasks are.
     pub fn progress(&self) -> Progress {
-        let own = ReportedState::from(self).progress();
+        let reported = ReportedState::from(self);
+        let own = reported.progress();
+        if reported.is_running() {
+            return self.progress_before_start().unwrap_or(own);
+        }
         if own != Progress::Ended(Outcome::UpstreamFailure) {
             return own;
         }
@@ -53,6 +58,23 @@ impl Run {
             Outcome::Succeeded | Outcome::UpstreamFailure => None,
         });
         failure.map_or(own, Progress::Ended)
+    }
+
+    /// Returns the progress of the tasks if all are known and none has started.
+    fn progress_before_start(&self) -> Option<Progress> {
+        let has_further_page = self.next_page_token.as_ref().is_some_and(|token| !token.is_empty());
+        if has_further_page || self.missing_tasks.is_some() {
+            return None;
+        }
+        let mut progress = None;
+        for task in self.latest_attempts() {
+            progress = match (task.progress(), progress) {
+                (Progress::Running | Progress::Ended(_), _) => return None,
+                (Progress::Pending, _) | (_, Some(Progress::Pending)) => Some(Progress::Pending),
+                (Progress::Queued, _) => Some(Progress::Queued),
+            };
+        }
+        progress
     }
 
     /// Returns how the run ended. `None` if it has not.
@@ -110,15 +132,13 @@ impl<'a> From<&'a RunTask> for ReportedState<'a> {
 
 impl<'a> ReportedState<'a> {
     /// Returns the progress: from `status` if its state is known, else from the legacy life cycle.
-    fn progress(self) -> Progress {
+    pub fn progress(self) -> Progress {
         match self.status.and_then(|status| status.state.as_ref()) {
-            Some(LifecycleStateV2::Queued | LifecycleStateV2::Blocked) => Progress::Queued,
-            Some(LifecycleStateV2::Pending) => Progress::Pending,
             Some(
-                LifecycleStateV2::Running
-                | LifecycleStateV2::Terminating
-                | LifecycleStateV2::Waiting,
-            ) => Progress::Running,
+                LifecycleStateV2::Queued | LifecycleStateV2::Blocked | LifecycleStateV2::Waiting,
+            ) => Progress::Queued,
+            Some(LifecycleStateV2::Pending) => Progress::Pending,
+            Some(LifecycleStateV2::Running | LifecycleStateV2::Terminating) => Progress::Running,
             Some(LifecycleStateV2::Terminated) => Progress::Ended(self.outcome()),
             Some(LifecycleStateV2::Other(_)) | None => match self.life_cycle() {
                 Some(LifeCycleState::Queued | LifeCycleState::Blocked) => Progress::Queued,
@@ -136,6 +156,16 @@ impl<'a> ReportedState<'a> {
                 )
                 | None => Progress::Running,
             },
+        }
+    }
+
+    /// True if the state is RUNNING, not merely unknown.
+    fn is_running(self) -> bool {
+        match self.status.and_then(|status| status.state.as_ref()) {
+            Some(LifecycleStateV2::Other(_)) | None => {
+                self.life_cycle() == Some(&LifeCycleState::Running)
+            }
+            Some(state) => *state == LifecycleStateV2::Running,
         }
     }
 

@@ -1,8 +1,9 @@
 //! The states of runs and tasks, in the current and in the legacy form (databricks-api.md#run-states).
 
-use serde::Deserialize;
-
-use crate::api::open_enum::open_enum;
+use crate::api::{
+    json::{deserializable, read_objects, readable},
+    open_enum::open_enum,
+};
 
 open_enum! {
     /// The legacy life cycle state (databricks-api.md#legacy-state).
@@ -103,8 +104,7 @@ open_enum! {
 }
 
 /// The legacy `state` object.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
-#[serde(default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct RunState {
     /// The life cycle state.
     pub life_cycle_state: Option<LifeCycleState>,
@@ -119,8 +119,7 @@ pub struct RunState {
 }
 
 /// The current `status` object.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
-#[serde(default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct RunStatus {
     /// The life cycle state.
     pub state: Option<LifecycleStateV2>,
@@ -131,24 +130,30 @@ pub struct RunStatus {
 }
 
 /// How a run ended.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
-#[serde(default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct TerminationDetails {
     /// The code.
     pub code: Option<TerminationCode>,
     /// The side that ended the run.
-    #[serde(rename = "type")]
     pub kind: Option<TerminationType>,
     /// The message.
     pub message: Option<String>,
 }
 
 /// Why a run is queued.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
-#[serde(default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct QueueDetails {
     /// The limit that was reached.
     pub code: Option<QueueCode>,
     /// The message.
     pub message: Option<String>,
 }
+
+read_objects! {
+    RunState { life_cycle_state, result_state, state_message, queue_reason, user_cancelled_or_timedout }
+    RunStatus { state, termination_details, queue_details }
+    TerminationDetails { code, kind = "type", message }
+    QueueDetails { code, message }
+}
+readable!(RunState, RunStatus, TerminationDetails, QueueDetails);
+deserializable!(RunState, RunStatus);

@@ -1,9 +1,12 @@
 //! `runs/submit` (databricks-api.md#runs-submit) and `run-now` (databricks-api.md#run-now).
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use serde_json::{Map, Value};
 
-use crate::RunId;
+use crate::{
+    RunId,
+    api::json::{Json, Read, read_fields, read_objects},
+};
 
 const TOKEN: &str = "idempotency_token";
 
@@ -64,7 +67,19 @@ fn non_empty(token: String) -> Option<String> {
 }
 
 /// The response.
-#[derive(Debug, Deserialize)]
-pub(super) struct Submitted {
-    pub(super) run_id: RunId,
+#[derive(Debug, Default)]
+struct SubmittedFields {
+    run_id: Option<RunId>,
+}
+
+read_objects! { SubmittedFields { run_id } }
+
+/// The run that a response names.
+#[derive(Debug)]
+pub(super) struct Submitted(pub(super) RunId);
+
+impl Read for Submitted {
+    fn read(json: Json<'_>) -> Option<Self> {
+        read_fields::<SubmittedFields>(json)?.run_id.map(Self)
+    }
 }

@@ -2,10 +2,9 @@
 
 use std::time::Duration;
 
-use futures_util::TryStreamExt as _;
 use tokio::time::Instant;
 
-use super::{ReportedState, Run, run};
+use super::{MissingTasks, ReportedState, Run};
 use crate::{Client, Error, ErrorKind, RunId};
 
 /// The time that is kept for the last read before the deadline.
@@ -74,13 +73,18 @@ impl Client {
 
     /// Reads the first page of a run, and the other pages only once the run has ended.
     async fn read_ended(&self, run_id: RunId) -> Result<Ended, Error> {
-        let mut pages = self.run_pages(run_id);
-        let first = pages.try_next().await?.unwrap_or_default();
-        if !first.has_ended() {
-            let state = ReportedState::from(&first).state().map(str::to_owned);
+        let mut run = self.get_run_state(run_id).await?;
+        if !run.has_ended() {
+            let state = ReportedState::from(&run).state().map(str::to_owned);
             return Ok(Ended::NotYet(state));
         }
-        run::join(first, pages).await.map(Box::new).map(Ended::Yes)
+        self.complete_run(run_id, &mut run).await;
+        match run.missing_tasks {
+            Some(MissingTasks::Unreadable { error, is_transient: true }) => {
+                Err(Error::new(ErrorKind::Unavailable, error))
+            }
+            _ => Ok(Ended::Yes(Box::new(run))),
+        }
     }
 }
 

@@ -3,15 +3,16 @@
 use std::{collections::BTreeMap, fmt};
 
 use secrecy::{ExposeSecret as _, SecretString};
-use serde::{Deserialize, Deserializer};
 
-use crate::{Error, ErrorKind, api::json};
+use crate::{
+    Error, ErrorKind,
+    api::json::{Json, Read, read_fields, read_objects, readable},
+};
 
 /// The maximum length of an error message, in characters.
 const MAX_MESSAGE: usize = 500;
 
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
+#[derive(Debug, Default)]
 pub(super) struct StatementResponse {
     statement_id: Option<String>,
     status: Option<Status>,
@@ -19,66 +20,54 @@ pub(super) struct StatementResponse {
     pub(super) result: Option<Chunk>,
 }
 
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
+#[derive(Debug, Default)]
 struct Status {
     state: Option<String>,
     error: Option<ServiceError>,
     sql_state: Option<String>,
 }
 
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
+#[derive(Debug, Default)]
 struct ServiceError {
     error_code: Option<String>,
     message: Option<String>,
 }
 
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
+#[derive(Debug, Default)]
 pub(super) struct Manifest {
     pub(super) schema: Option<Schema>,
     pub(super) truncated: Option<bool>,
 }
 
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
+#[derive(Debug, Default)]
 pub(super) struct Schema {
-    #[serde(deserialize_with = "json::null_as_default")]
     pub(super) columns: Vec<Column>,
 }
 
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
+#[derive(Debug, Default)]
 pub(super) struct Column {
     pub(super) name: Option<String>,
 }
 
 /// One chunk of a result, or the links to it.
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
+#[derive(Debug, Default)]
 pub(super) struct Chunk {
-    #[serde(rename = "data_array")]
     pub(super) rows: Option<Vec<Vec<Option<String>>>>,
-    #[serde(deserialize_with = "json::null_as_default")]
     pub(super) external_links: Vec<ExternalLink>,
-    #[serde(deserialize_with = "json::optional_int64")]
     pub(super) next_chunk_index: Option<i64>,
 }
 
 /// A link to a part of a result. The URL grants access, so it is a secret.
-#[derive(Deserialize)]
+#[derive(Default)]
 pub(super) struct ExternalLink {
-    #[serde(rename = "external_link")]
     pub(super) url: SecretText,
     /// The headers to send. They may contain a key.
-    #[serde(default, deserialize_with = "json::null_as_default")]
     pub(super) http_headers: BTreeMap<String, SecretText>,
-    #[serde(default, deserialize_with = "json::optional_int64")]
     pub(super) next_chunk_index: Option<i64>,
 }
 
 /// A secret in a response.
+#[derive(Default)]
 pub(super) struct SecretText(SecretString);
 
 impl SecretText {
@@ -93,9 +82,28 @@ impl From<&str> for SecretText {
     }
 }
 
-impl<'de> Deserialize<'de> for SecretText {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer).map(|text| Self(SecretString::from(text)))
+impl Read for SecretText {
+    fn read(json: Json<'_>) -> Option<Self> {
+        json.read::<String>().map(|text| Self(SecretString::from(text)))
+    }
+}
+
+read_objects! {
+    StatementResponse { statement_id, status, manifest, result }
+    Status { state, error, sql_state }
+    ServiceError { error_code, message }
+    Manifest { schema, truncated }
+    Schema { columns }
+    Column { name }
+    Chunk { rows = "data_array", external_links, next_chunk_index }
+    ExternalLink { url = "external_link", http_headers, next_chunk_index }
+}
+readable!(StatementResponse, Status, ServiceError, Manifest, Schema, Chunk, ExternalLink);
+
+/// The position of a column counts, so one of another form has no name.
+impl Read for Column {
+    fn read(json: Json<'_>) -> Option<Self> {
+        Some(read_fields(json).unwrap_or_default())
     }
 }
 
@@ -160,9 +168,10 @@ impl StatementResponse {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::api::json::{Bounds, read_object};
 
     fn read(json: &str) -> StatementResponse {
-        serde_json::from_str(json).unwrap()
+        read_object(json.to_owned().into(), Bounds::RESPONSE).unwrap().0
     }
 
     #[test]
@@ -202,8 +211,9 @@ mod tests {
 
     #[test]
     fn debug_of_a_link_shows_no_secret() {
-        let chunk: Chunk = serde_json::from_str(
-            r#"{"external_links": [{"external_link": "https://s3/?canary", "http_headers": {"x-amz-key": "canary"}, "next_chunk_index": "1"}]}"#,
+        let (chunk, _) = read_object::<Chunk>(
+            r#"{"external_links": [{"external_link": "https://s3/?canary", "http_headers": {"x-amz-key": "canary"}, "next_chunk_index": "1"}]}"#.into(),
+            Bounds::RESPONSE,
         )
         .unwrap();
         assert!(!format!("{chunk:?}").contains("canary"));

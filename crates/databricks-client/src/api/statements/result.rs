@@ -9,14 +9,15 @@ use super::{
 };
 use crate::{
     Client, Error, ErrorKind,
-    http::{download::download, request::Request},
+    api::json,
+    http::{download::download, off_worker::off_worker, request::Request},
 };
 
 /// The largest number of chunks. A result of 100 GiB has fewer.
 const MAX_CHUNKS: usize = 10_000;
 
-/// The overhead of a value, in bytes.
-const VALUE_OVERHEAD: usize = 8;
+/// The memory of a value in addition to its text, in bytes.
+const VALUE_OVERHEAD: usize = 40;
 
 /// The rows of a statement. Each value is a string, or none for NULL.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -127,12 +128,7 @@ impl<'a> ResultReader<'a> {
                 outcome => outcome?,
             };
             self.consume(bytes.len())?;
-            let values = serde_json::from_slice(&bytes).map_err(|error| {
-                // The message of serde may quote the rows.
-                let (line, column) = (error.line(), error.column());
-                let text = format!("rows are invalid JSON at line {line}, column {column}");
-                Error::new(ErrorKind::Decode, text)
-            })?;
+            let values = off_worker(bytes.len(), move || json::read_array(bytes)).await??;
             rows.add(values)?;
         }
         Ok(())

@@ -3,6 +3,7 @@ mod combinations;
 use serde_json::{Value, json};
 
 use super::*;
+use crate::jobs::TerminationDetails;
 
 fn run(value: &Value) -> Run {
     serde_json::from_value(value.clone()).unwrap()
@@ -37,7 +38,6 @@ fn active_run_has_the_progress_of_its_state_in_both_forms() {
         ("PENDING", Progress::Pending),
         ("RUNNING", Progress::Running),
         ("TERMINATING", Progress::Running),
-        ("WAITING", Progress::Running),
         ("WAITING_FOR_RETRY", Progress::Running),
         ("SOMETHING_NEW", Progress::Running),
     ] {
@@ -46,8 +46,37 @@ fn active_run_has_the_progress_of_its_state_in_both_forms() {
         // A result before the end has no meaning.
         check(&legacy(state, Some("SUCCESS")), progress);
     }
+    check(&json!({"run_id": 1, "status": {"state": "WAITING"}}), Progress::Queued);
     check(&json!({"run_id": 1}), Progress::Running);
     check(&json!({"run_id": 1, "state": {}, "status": {}}), Progress::Running);
+}
+
+#[test]
+fn running_run_is_not_running_before_one_of_its_tasks_is() {
+    let task = |key: &str, attempt: i64, state: &str| json!({"task_key": key, "attempt_number": attempt, "status": {"state": state}});
+    for (tasks, progress) in [
+        (json!([task("a", 0, "PENDING")]), Progress::Pending),
+        (json!([task("a", 0, "QUEUED")]), Progress::Queued),
+        (json!([task("a", 0, "WAITING")]), Progress::Queued),
+        (json!([task("a", 0, "BLOCKED"), task("b", 0, "PENDING")]), Progress::Pending),
+        (json!([task("a", 0, "PENDING"), task("b", 0, "RUNNING")]), Progress::Running),
+        (json!([task("a", 0, "TERMINATED"), task("b", 0, "PENDING")]), Progress::Running),
+        (json!([task("a", 0, "TERMINATED"), task("a", 1, "PENDING")]), Progress::Pending),
+        (json!([task("a", 0, "NEW")]), Progress::Running),
+        (json!([]), Progress::Running),
+    ] {
+        for run in [
+            json!({"status": {"state": "RUNNING"}, "tasks": tasks}),
+            json!({"state": {"life_cycle_state": "RUNNING"}, "tasks": tasks}),
+        ] {
+            check(&run, progress);
+        }
+        // Tasks on a later page can be running.
+        let paged = json!({"status": {"state": "RUNNING"}, "tasks": tasks, "next_page_token": "t"});
+        check(&paged, Progress::Running);
+        check(&json!({"status": {"state": "TERMINATING"}, "tasks": tasks}), Progress::Running);
+        check(&json!({"status": {"state": "QUEUED"}, "tasks": tasks}), Progress::Queued);
+    }
 }
 
 #[test]

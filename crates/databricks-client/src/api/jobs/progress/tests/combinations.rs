@@ -3,8 +3,6 @@
 //! The phase of each value alone is in docs/reference/states.md, which a test of the connector compares with the code. The
 //! tests here show that the other values of a combination do not matter, so they need no table of outcomes.
 
-use serde_json::{Value, json};
-
 use super::*;
 
 type Text = Option<&'static str>;
@@ -20,20 +18,28 @@ struct Reported {
 }
 
 impl Reported {
-    fn json(self) -> Value {
-        json!({
-            "run_id": 1,
-            "status": {
-                "state": self.state,
-                "termination_details": {"code": self.code, "type": self.kind},
-            },
-            "state": {"life_cycle_state": self.life_cycle, "result_state": self.result},
-        })
+    fn run(self) -> Run {
+        let details = TerminationDetails {
+            code: self.code.map(TerminationCode::from),
+            kind: self.kind.map(TerminationType::from),
+            message: None,
+        };
+        let status = RunStatus {
+            state: self.state.map(LifecycleStateV2::from),
+            termination_details: Some(details),
+            queue_details: None,
+        };
+        let legacy = RunState {
+            life_cycle_state: self.life_cycle.map(LifeCycleState::from),
+            result_state: self.result.map(ResultState::from),
+            ..RunState::default()
+        };
+        Run { status: Some(status), state: Some(legacy), ..Run::default() }
     }
 
     /// Returns the progress, and checks what holds for every combination.
     fn progress(self) -> Progress {
-        let run = run(&self.json());
+        let run = self.run();
         let progress = run.progress();
         assert_eq!(run.has_ended(), progress.has_ended(), "{self:?}");
         assert_eq!(run.outcome().is_some(), progress.has_ended(), "{self:?}");
@@ -49,7 +55,7 @@ impl Reported {
         } else {
             (None, self.life_cycle)
         };
-        if !run(&Self { state, life_cycle, ..none }.json()).has_ended() {
+        if !(Self { state, life_cycle, ..none }).run().has_ended() {
             return Self { state, life_cycle, ..none };
         }
         // Of an ended run, a platform failure decides with the code, else with the result.
