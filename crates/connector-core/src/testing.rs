@@ -12,7 +12,7 @@ mod executor;
 mod scenarios;
 mod trap;
 
-pub use backend::{Backend, Fault, JobEnd};
+pub use backend::{Backend, Fault, FaultyCalls, JobEnd};
 pub use trap::{Trap, Violation, Violations};
 
 use executor::Executor;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::{Connector, CreateContext};
 
-/// A fault of the service, in force for every call until it is replaced.
+/// A fault of the service, in force until it is replaced.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Fault {
@@ -25,6 +25,10 @@ pub enum Fault {
 }
 
 impl Fault {
+    /// The faults of a single call. [`Self::Unreachable`] and the others affect all calls.
+    pub(super) const OF_A_CALL: [Self; 4] =
+        [Self::ServerError, Self::MalformedAnswer, Self::LostAnswer, Self::Hang];
+
     /// The faults that may pass: none of them says anything about the job.
     pub const TRANSIENT: [Self; 7] = [
         Self::Unreachable,
@@ -35,6 +39,16 @@ impl Fault {
         Self::LostAnswer,
         Self::Hang,
     ];
+}
+
+/// The calls that a fault affects.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum FaultyCalls {
+    /// Every call.
+    All,
+    /// The call that starts a job. All others succeed. A connector that searches before it starts a job gets no further
+    /// than the search when that fails too.
+    Start,
 }
 
 /// How a job ends.
@@ -59,8 +73,8 @@ pub trait Backend: Sync {
     /// Returns a request that starts one job, with its credentials. The harness sets run, attempt, output prefix and deadline.
     fn request(&self) -> CreateContext;
 
-    /// Puts a fault in force, or heals the service.
-    fn set_fault(&self, fault: Option<Fault>);
+    /// Puts a fault in force for these calls, or heals the service.
+    fn set_fault(&self, fault: Option<Fault>, calls: FaultyCalls);
 
     /// Ends every active job.
     fn end_jobs(&self, end: JobEnd);

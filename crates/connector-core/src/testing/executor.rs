@@ -2,6 +2,9 @@
 
 use std::{
     error::Error as StdError,
+    future::poll_fn,
+    pin::Pin,
+    task::Poll,
     time::{Duration, Instant},
 };
 
@@ -10,7 +13,7 @@ use flyteidl2::core::{
 };
 use secrecy::ExposeSecret as _;
 
-use super::{Backend, Fault, JobEnd, Trap, Violation, Violations};
+use super::{Backend, Fault, FaultyCalls, JobEnd, Trap, Violation, Violations};
 use crate::{CallContext, ConnectorHandle, CreateContext, Error, Registry, Resource};
 
 /// How long a call to a service that hangs may take.
@@ -49,7 +52,7 @@ impl<'a, B: Backend> Executor<'a, B> {
     }
 
     pub(super) fn finish(self) -> Result<(), Violations> {
-        self.backend.set_fault(None);
+        self.backend.set_fault(None, FaultyCalls::All);
         if self.violations.is_empty() { Ok(()) } else { Err(Violations(self.violations)) }
     }
 
@@ -63,8 +66,12 @@ impl<'a, B: Backend> Executor<'a, B> {
     }
 
     pub(super) fn set_fault(&mut self, fault: Option<Fault>) {
+        self.set_fault_of(fault, FaultyCalls::All);
+    }
+
+    pub(super) fn set_fault_of(&mut self, fault: Option<Fault>, calls: FaultyCalls) {
         self.fault = fault;
-        self.backend.set_fault(fault);
+        self.backend.set_fault(fault, calls);
     }
 
     /// Jobs started in this scenario.
@@ -131,6 +138,24 @@ impl<'a, B: Backend> Executor<'a, B> {
             self.report(Trap::SecretInMeta, "the resource meta of a create contains a secret");
         }
         answer
+    }
+
+    /// Sends the same request to two replicas at the same time.
+    pub(super) async fn create_concurrently(
+        &mut self,
+        replicas: [&ConnectorHandle; 2],
+        cx: &CreateContext,
+    ) {
+        let deadline = self.deadline();
+        let mut cx = cx.clone();
+        cx.deadline = Some(deadline);
+        let [first, second] = replicas.map(|replica| Box::pin(replica.create(cx.clone())));
+        for answer in both(first, second).await {
+            self.inspect("create", deadline, answer.as_ref().err());
+            if let Err(error) = answer {
+                self.report(Trap::BasicCall, format!("create failed: {error}"));
+            }
+        }
     }
 
     /// As [`Self::create`] where nothing is wrong: an error is a violation.
@@ -214,6 +239,29 @@ impl<'a, B: Backend> Executor<'a, B> {
     fn has_secret(&self, text: &str) -> bool {
         self.secrets.iter().any(|secret| text.contains(secret.as_str()))
     }
+}
+
+/// Polls two futures until both are ready.
+async fn both<F: Future + Unpin>(mut first: F, mut second: F) -> [F::Output; 2] {
+    let (mut first_output, mut second_output) = (None, None);
+    poll_fn(move |cx| {
+        for (future, output) in [(&mut first, &mut first_output), (&mut second, &mut second_output)]
+        {
+            if output.is_none()
+                && let Poll::Ready(ready) = Pin::new(future).poll(cx)
+            {
+                *output = Some(ready);
+            }
+        }
+        match (first_output.take(), second_output.take()) {
+            (Some(first), Some(second)) => Poll::Ready([first, second]),
+            (first, second) => {
+                (first_output, second_output) = (first, second);
+                Poll::Pending
+            }
+        }
+    })
+    .await
 }
 
 /// Message, debug form (with hint and detail) and causes of an error.

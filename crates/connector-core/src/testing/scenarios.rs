@@ -1,12 +1,13 @@
 //! What the executor plays. Each scenario is a run without a history.
 
-use super::{Backend, Fault, JobEnd, Trap, executor::Executor};
+use super::{Backend, Fault, FaultyCalls, JobEnd, Trap, executor::Executor};
 use crate::{ConnectorHandle, CreateContext, Phase};
 
 pub(super) async fn play_all<B: Backend>(executor: &mut Executor<'_, B>) {
     success(executor).await;
     failure(executor).await;
     repeated_create(executor).await;
+    concurrent_creates(executor).await;
     later_attempt(executor).await;
     earlier_attempt_still_active(executor).await;
     abandoned_with_meta(executor).await;
@@ -15,10 +16,14 @@ pub(super) async fn play_all<B: Backend>(executor: &mut Executor<'_, B>) {
     for fault in Fault::TRANSIENT.into_iter().filter(|fault| executor.backend.supports(*fault)) {
         poll_under(executor, fault).await;
         delete_under(executor, fault).await;
-        create_under(executor, fault).await;
+        create_under(executor, fault, FaultyCalls::All).await;
+    }
+    for fault in Fault::OF_A_CALL.into_iter().filter(|fault| executor.backend.supports(*fault)) {
+        create_under(executor, fault, FaultyCalls::Start).await;
     }
     if executor.backend.supports(Fault::LostAnswer) {
-        lost_answer_then_abandoned(executor).await;
+        lost_answer_then_abandoned(executor, FaultyCalls::All).await;
+        lost_answer_then_abandoned(executor, FaultyCalls::Start).await;
     }
 }
 
@@ -101,6 +106,25 @@ async fn repeated_create<B: Backend>(executor: &mut Executor<'_, B>) {
         let observed = format!("three equal requests started {} jobs", executor.started());
         executor.report(Trap::DuplicateJob, observed);
     }
+    executor.backend.end_jobs(JobEnd::Success);
+    let Some(other) = executor.replica() else { return };
+    executor.create_ok(&other, &cx).await;
+    if executor.started() != 1 {
+        let observed = "an equal request after the end of the job started another";
+        executor.report(Trap::DuplicateJob, observed);
+    }
+}
+
+/// A service without idempotency keys cannot prevent a second start; then one of the jobs must be cancelled.
+async fn concurrent_creates<B: Backend>(executor: &mut Executor<'_, B>) {
+    executor.begin("equal requests at two replicas at the same time");
+    let (Some(replica), Some(other)) = (executor.replica(), executor.replica()) else { return };
+    let cx = executor.request(0);
+    executor.create_concurrently([&replica, &other], &cx).await;
+    let active = executor.backend.active();
+    if active != 1 {
+        executor.report(Trap::DuplicateJob, format!("{active} jobs are active"));
+    }
 }
 
 async fn later_attempt<B: Backend>(executor: &mut Executor<'_, B>) {
@@ -126,6 +150,8 @@ async fn earlier_attempt_still_active<B: Backend>(executor: &mut Executor<'_, B>
     }
     if let Err(error) = other.cancel_earlier_attempts(cx).await {
         executor.report(Trap::EarlierAttemptActive, format!("cancelling it failed: {error}"));
+    } else if executor.backend.active() == 0 {
+        executor.report(Trap::OwnJobCancelled, "the job of the second attempt is not active");
     } else if executor.backend.active() != 1 {
         let observed = format!("{} jobs of one task are active", executor.backend.active());
         executor.report(Trap::EarlierAttemptActive, observed);
@@ -135,10 +161,19 @@ async fn earlier_attempt_still_active<B: Backend>(executor: &mut Executor<'_, B>
 async fn abandoned_with_meta<B: Backend>(executor: &mut Executor<'_, B>) {
     let scenario = "a creation that the caller gave up";
     let Some((replica, cx, meta)) = start(executor, scenario.to_owned()).await else { return };
-    if let Err(error) = replica.cancel_abandoned(cx, Some(&meta)).await {
+    if let Err(error) = replica.cancel_abandoned(cx.clone(), Some(&meta)).await {
         executor.report(Trap::OrphanedJob, format!("cancelling it failed: {error}"));
-    } else if executor.backend.active() != 0 {
+        return;
+    }
+    if executor.backend.active() != 0 {
         executor.report(Trap::OrphanedJob, "the job is still active");
+        return;
+    }
+    let Some(other) = executor.replica() else { return };
+    let cx = cx.with_abandoned_creates(1);
+    if executor.create_ok(&other, &cx).await.is_some() && executor.backend.active() != 1 {
+        let observed = "the request that Flyte sent again started no job";
+        executor.report(Trap::CancelledJobReused, observed);
     }
 }
 
@@ -205,13 +240,20 @@ async fn delete_under<B: Backend>(executor: &mut Executor<'_, B>, fault: Fault) 
 }
 
 /// The create fails, or it starts the job; the request that Flyte sends again must not start another.
-async fn create_under<B: Backend>(executor: &mut Executor<'_, B>, fault: Fault) {
-    executor.begin(format!("a create under {fault:?}"));
+async fn create_under<B: Backend>(
+    executor: &mut Executor<'_, B>,
+    fault: Fault,
+    calls: FaultyCalls,
+) {
+    executor.begin(format!("a create under {fault:?} of calls: {calls:?}"));
     let Some(replica) = executor.replica() else { return };
     let cx = executor.request(0);
-    executor.set_fault(Some(fault));
+    executor.set_fault_of(Some(fault), calls);
     let answer = executor.create(&replica, &cx).await;
     executor.set_fault(None);
+    if calls == FaultyCalls::Start && fault == Fault::LostAnswer && executor.started() == 0 {
+        executor.report(Trap::BasicCall, "no job was started, although only the answer was lost");
+    }
     if let Err(error) = &answer
         && executor.started() > 0
         && !error.may_have_started()
@@ -226,11 +268,16 @@ async fn create_under<B: Backend>(executor: &mut Executor<'_, B>, fault: Fault) 
     }
 }
 
-async fn lost_answer_then_abandoned<B: Backend>(executor: &mut Executor<'_, B>) {
-    executor.begin("a creation whose answer was lost, and that the caller gave up");
+async fn lost_answer_then_abandoned<B: Backend>(
+    executor: &mut Executor<'_, B>,
+    calls: FaultyCalls,
+) {
+    executor.begin(format!(
+        "a creation whose answer was lost, and that the caller gave up, calls: {calls:?}"
+    ));
     let Some(replica) = executor.replica() else { return };
     let cx = executor.request(0);
-    executor.set_fault(Some(Fault::LostAnswer));
+    executor.set_fault_of(Some(Fault::LostAnswer), calls);
     let answer = executor.create(&replica, &cx).await;
     executor.set_fault(None);
     if let Err(error) = replica.cancel_abandoned(cx, answer.ok().as_deref()).await {

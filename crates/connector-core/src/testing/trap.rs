@@ -20,8 +20,12 @@ pub enum Trap {
     SharedAttempt,
     /// The job of an earlier attempt is still active beside that of a later one.
     EarlierAttemptActive,
+    /// The job of the current attempt was cancelled as if it were of an earlier one.
+    OwnJobCancelled,
     /// An abandoned creation left an active job.
     OrphanedJob,
+    /// A repeated request got the job that was cancelled for its abandoned predecessor.
+    CancelledJobReused,
     /// An error of `create` does not say that the job may have started.
     UnreportedEffect,
     /// A successful `delete` left the job active.
@@ -57,6 +61,9 @@ impl Trap {
             }
             Self::SharedAttempt => "every retry fails with the first failure",
             Self::EarlierAttemptActive => "two attempts work on the same outputs",
+            Self::OwnJobCancelled | Self::CancelledJobReused => {
+                "the task fails although nothing is wrong with its work"
+            }
             Self::OrphanedJob => {
                 "the job runs on and is paid for, and no task will read its result"
             }

@@ -7,13 +7,13 @@ use std::{
 
 use connector_core::{
     Connection, CreateContext,
-    testing::{Backend, Fault, JobEnd, check},
+    testing::{Backend, Fault, FaultyCalls, JobEnd, check},
     value,
 };
 use databricks_connector::{Config, DatabricksConnector};
 use databricks_emulator::{
-    Calls, CannedResponse, Emulator, Fault as CallFault, FaultPlan, FaultRule, Outcome, Pace,
-    RetryAfter, RunSummary, Script, When,
+    Calls, CannedResponse, Emulator, Endpoint, Fault as CallFault, FaultPlan, FaultRule, Outcome,
+    Pace, RetryAfter, RunSummary, Script, When,
 };
 use flyteidl2::{connector::CreateTaskRequest, core::TaskTemplate};
 use secrecy::SecretString;
@@ -69,7 +69,11 @@ impl Backend for Workspace {
         cx
     }
 
-    fn set_fault(&self, fault: Option<Fault>) {
+    fn set_fault(&self, fault: Option<Fault>, calls: FaultyCalls) {
+        let calls = match calls {
+            FaultyCalls::All => Calls::any(),
+            FaultyCalls::Start => Calls::to([Endpoint::SubmitRun]),
+        };
         let answer = |status, body: &str| CallFault::Answer(CannedResponse::json(status, body));
         let fault = fault.map(|fault| match fault {
             Fault::Unreachable => CallFault::DropBefore,
@@ -81,7 +85,7 @@ impl Backend for Workspace {
             Fault::Hang => CallFault::DelayBefore(Duration::from_hours(1)),
             other => panic!("no rule for {other:?}"),
         });
-        let rule = fault.map(|fault| FaultRule::on_calls(Calls::any(), When::Always(fault)));
+        let rule = fault.map(|fault| FaultRule::on_calls(calls.clone(), When::Always(fault)));
         self.emulator.set_faults(FaultPlan::default());
         if let Some(rule) = rule {
             self.emulator.inject(rule);

@@ -6,7 +6,7 @@ use batch_connector::BatchConnector;
 use connector_core::{
     Connection, Connector, CreateContext,
     secrecy::SecretString,
-    testing::{Backend, Fault, JobEnd, Trap, Violations, check},
+    testing::{Backend, Fault, FaultyCalls, JobEnd, Trap, Violations, check},
     value,
 };
 use flyteidl2::{connector::CreateTaskRequest, core::TaskTemplate};
@@ -44,8 +44,8 @@ impl<C: Connector, F: Fn(BatchConnector) -> C + Sync> Backend for Subject<F> {
         cx
     }
 
-    fn set_fault(&self, fault: Option<Fault>) {
-        self.service.set_fault(fault);
+    fn set_fault(&self, fault: Option<Fault>, calls: FaultyCalls) {
+        self.service.set_fault_of(fault, calls);
     }
 
     fn end_jobs(&self, end: JobEnd) {

@@ -17,7 +17,7 @@ use axum::{
     serve::Listener,
 };
 use batch_connector::job_api::{Job, JobState, NewJob};
-use connector_core::testing::{Fault, JobEnd};
+use connector_core::testing::{Fault, FaultyCalls, JobEnd};
 use tokio::{
     net::{TcpListener, TcpStream},
     sync::{Notify, watch},
@@ -40,6 +40,7 @@ struct Jobs {
     by_id: BTreeMap<String, (NewJob, Job)>,
     started: usize,
     fault: Option<Fault>,
+    only_starts_are_faulty: bool,
     /// Polls after which a job ends by itself.
     polls: Option<usize>,
     polled: BTreeMap<String, usize>,
@@ -65,9 +66,15 @@ impl Service {
         self.lock().polls = Some(polls);
     }
 
-    /// Puts a fault in force, or heals the service.
+    /// Puts a fault in force for every call, or heals the service.
     pub fn set_fault(&self, fault: Option<Fault>) {
-        self.lock().fault = fault;
+        self.set_fault_of(fault, FaultyCalls::All);
+    }
+
+    /// Puts a fault in force for these calls, or heals the service.
+    pub fn set_fault_of(&self, fault: Option<Fault>, calls: FaultyCalls) {
+        let mut jobs = self.lock();
+        (jobs.fault, jobs.only_starts_are_faulty) = (fault, calls == FaultyCalls::Start);
     }
 
     /// Lets calls wait before they take effect, or go on.
@@ -118,6 +125,7 @@ impl Service {
     /// Answers a call: `effect` takes place unless the fault prevents it.
     async fn answer<T: serde::Serialize>(
         &self,
+        is_start: bool,
         headers: &HeaderMap,
         effect: impl FnOnce(&mut Jobs) -> Option<T>,
     ) -> Response {
@@ -126,7 +134,10 @@ impl Service {
             // Ends when the sender is dropped, too.
             drop(self.hold.subscribe().wait_for(|hold| !hold).await);
         }
-        let fault = self.lock().fault;
+        let fault = {
+            let jobs = self.lock();
+            jobs.fault.filter(|_| is_start || !jobs.only_starts_are_faulty)
+        };
         let token = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
         let mut response = match fault {
             Some(Fault::ServerError) => StatusCode::SERVICE_UNAVAILABLE.into_response(),
@@ -187,7 +198,7 @@ async fn submit(
         jobs.by_id.insert(id, (new, job.clone()));
         Some(job)
     };
-    service.answer(&headers, effect).await
+    service.answer(true, &headers, effect).await
 }
 
 async fn list(
@@ -202,7 +213,7 @@ async fn list(
         });
         Some(active.map(|(_, job)| job.clone()).collect::<Vec<_>>())
     };
-    service.answer(&headers, effect).await
+    service.answer(false, &headers, effect).await
 }
 
 async fn show(
@@ -220,7 +231,7 @@ async fn show(
         }
         Some(job.clone())
     };
-    service.answer(&headers, effect).await
+    service.answer(false, &headers, effect).await
 }
 
 async fn cancel(
@@ -235,7 +246,7 @@ async fn cancel(
         }
         Some(job.clone())
     };
-    service.answer(&headers, effect).await
+    service.answer(false, &headers, effect).await
 }
 
 /// Closes each connection while the service is unreachable.
