@@ -24,7 +24,9 @@ use crate::{
 async fn limited(limits: Limits) -> (Running, Scripted) {
     let connector = Scripted::new();
     let registry = Registry::builder().register(connector.clone()).build().unwrap();
-    (start(ServiceConfig { limits, ..config() }, registry).await, connector)
+    // Held calls must outlast the test on a busy machine.
+    let config = ServiceConfig { limits, default_timeout: Duration::from_mins(10), ..config() };
+    (start(config, registry).await, connector)
 }
 
 fn message(act: Act) -> GetTaskRequest {
