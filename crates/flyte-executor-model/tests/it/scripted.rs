@@ -52,7 +52,7 @@ impl Outage {
         if now < self.from || now >= connected_at {
             return (RESPONSE_TIME, None);
         }
-        let left = connected_at - now;
+        let left = connected_at.saturating_sub(now);
         let deadline = match call {
             Call::Create { .. } => self.deadlines.create,
             Call::Get { .. } => self.deadlines.get,
