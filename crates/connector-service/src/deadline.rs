@@ -124,7 +124,7 @@ mod tests {
         {
             let expected = Deadline::after(Duration::from_secs(seconds), now);
             assert_eq!(Deadline::of(method, &headers, now, Duration::ZERO), expected, "{method}");
-            let default = Duration::from_secs(600);
+            let default = Duration::from_mins(10);
             assert_eq!(Deadline::of(method, &HeaderMap::new(), now, default), expected, "{method}");
         }
     }

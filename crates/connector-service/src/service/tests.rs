@@ -142,7 +142,7 @@ async fn create_takes_at_most_a_minute_however_long_the_caller_waits() {
     let status = fixture.client.create_task(create(Duration::from_mins(10))).await.unwrap_err();
     assert_eq!(status.code(), Code::DeadlineExceeded);
     let took = started.elapsed();
-    assert!((Duration::from_secs(59)..Duration::from_secs(60)).contains(&took), "{took:?}");
+    assert!((Duration::from_secs(59)..Duration::from_mins(1)).contains(&took), "{took:?}");
 }
 
 #[tokio::test(start_paused = true)]

@@ -288,10 +288,13 @@ async fn number_of_remembered_abandoned_attempts_is_bounded() {
     assert_eq!(ticket.abandoned, 1);
 }
 
+/// The cancellation of an orphan.
+type Cancel = (Option<()>, Instant);
+
 /// A connector whose service never responds. Records the cancellations of orphans.
 #[derive(Debug, Clone, Default)]
 struct Silent {
-    cancels: Arc<Mutex<Vec<(Option<()>, Instant)>>>,
+    cancels: Arc<Mutex<Vec<Cancel>>>,
 }
 
 impl connector_core::Connector for Silent {
