@@ -172,7 +172,7 @@ impl Client {
         Ok(self.call_within(request, Bounds::RESPONSE).await?.0)
     }
 
-    /// Sends a request and reads the response within these bounds. Returns what is left of them.
+    /// Sends a request and reads the response within these bounds. Returns the rest of them.
     ///
     /// # Errors
     ///

@@ -61,7 +61,7 @@ impl RunTag {
 impl fmt::Display for RunTag {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "[flyte:{}:{}", self.action_key, self.attempt)?;
-        // The latest possible tag stands for all of the attempt.
+        // The latest possible tag represents all of the attempt.
         if self.abandoned > 0 && self.abandoned < u32::MAX {
             write!(f, ".{}", self.abandoned)?;
         }

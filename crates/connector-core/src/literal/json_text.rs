@@ -16,7 +16,7 @@ pub(super) fn parse(text: &str) -> Option<Value> {
     serde_json::from_str(&quote_non_finite(text)).ok()
 }
 
-/// Returns the number that a string of a parsed value stands for.
+/// Returns the number in a string of a parsed value.
 pub(super) fn non_finite(text: &str) -> Option<f64> {
     let name = text.strip_prefix(MARKER)?;
     NON_FINITE.iter().find(|(known, _)| *known == name).map(|(_, number)| *number)

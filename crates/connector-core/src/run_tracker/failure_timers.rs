@@ -8,11 +8,13 @@ use crate::Phase;
 /// Why a poll failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PollFailure {
-    /// A failure of the network or the service, or a rate limit. It ends without intervention.
+    /// A failure of the network or the service, or a rate limit. It ends without intervention. After its grace period the
+    /// task is FAILED.
     Transient,
-    /// The credential or the host was rejected, until an operator or user fixes it.
+    /// The credential or the host was rejected, until an operator or user fixes it. After its grace period the task is
+    /// FAILED: its run may be active, and a retry would run beside it.
     Rejected,
-    /// The service reports that the run does not exist.
+    /// The service reports that the run does not exist. After its grace period the task is RETRYABLE_FAILED.
     NotFound,
 }
 

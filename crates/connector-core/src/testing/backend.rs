@@ -67,7 +67,7 @@ pub trait Backend: Sync {
     /// The connector under test.
     type Connector: Connector;
 
-    /// Returns a connector without memory of earlier calls. Each call stands for one more replica of the server.
+    /// Returns a connector without memory of earlier calls. Each call is one more replica of the server.
     fn connector(&self) -> Self::Connector;
 
     /// Returns a request that starts one job, with its credentials. The harness sets run, attempt, output prefix and deadline.

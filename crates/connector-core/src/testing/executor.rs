@@ -197,7 +197,7 @@ impl<'a, B: Backend> Executor<'a, B> {
         answer
     }
 
-    /// A delete that must succeed, whatever has become of the job.
+    /// A delete that must succeed in any state of the job.
     pub(super) async fn delete_ok(
         &mut self,
         replica: &ConnectorHandle,

@@ -62,18 +62,17 @@ async fn end(responses: &[(Endpoint, CannedResponse, u32)]) -> (String, u64) {
 #[tokio::test(flavor = "multi_thread")]
 async fn millions_of_elements_take_bounded_memory_and_the_state_is_kept() {
     const MIB: usize = 1024 * 1024;
-    let tasks = |bytes| elements("tasks", "{}", bytes, ENDED);
+    let tasks = elements("tasks", "{}", 4 * MIB, ENDED);
     let page = |next: &str| {
         elements("tasks", "{}", 586 * 1024, &format!("{ENDED}, \"next_page_token\": \"{next}\""))
     };
-    let dependencies = elements("tasks", r#"{"depends_on": [{},{},{},{}]}"#, 4 * MIB, ENDED);
+    let dependencies = elements("tasks", r#"{"depends_on": [{},{},{},{}]}"#, 2 * MIB, ENDED);
     let mut pages: Vec<_> =
         (0..20).map(|n| (Endpoint::GetRun, page(&format!("p{n}")), 1)).collect();
     pages.push((Endpoint::GetRun, page(""), 1_000));
     for (name, responses) in [
-        ("15 MiB of tasks", vec![(Endpoint::GetRun, tasks(15 * MIB), 1_000)]),
-        ("4 MiB of tasks", vec![(Endpoint::GetRun, tasks(4 * MIB), 1_000)]),
-        ("4 MiB of dependencies", vec![(Endpoint::GetRun, dependencies, 1_000)]),
+        ("4 MiB of tasks", vec![(Endpoint::GetRun, tasks, 1_000)]),
+        ("2 MiB of dependencies", vec![(Endpoint::GetRun, dependencies, 1_000)]),
         ("pages of 586 KiB", pages),
     ] {
         let (message, peak) = Box::pin(end(&responses)).await;
@@ -90,25 +89,25 @@ async fn millions_of_elements_in_an_output_or_a_cluster_take_bounded_memory() {
         "state": {"life_cycle_state": "TERMINATED", "result_state": "FAILED"}}],
         "state": {"life_cycle_state": "INTERNAL_ERROR", "result_state": "FAILED"}}"#;
     let run = CannedResponse::json(200, run);
-    let rows = vec![r#"{"values":[{}]}"#; 15 * MIB / 16].join(",");
+    let rows = vec![r#"{"values":[{}]}"#; 4 * MIB / 16].join(",");
     let rows = format!(
         r#"{{"error": "E", "sql_output": {{"file_output": {{"query_result": {{"rows": [{rows}]}}}}}}}}"#
     );
     for (name, responses) in [
         (
-            "15 MiB of rows",
+            "4 MiB of rows",
             vec![
                 (Endpoint::GetRun, run.clone(), 1_000),
                 (Endpoint::GetRunOutput, CannedResponse::json(200, rows), 1_000),
             ],
         ),
         (
-            "15 MiB of executors",
+            "4 MiB of executors",
             vec![
                 (Endpoint::GetRun, run, 1_000),
                 (
                     Endpoint::GetCluster,
-                    elements("executors", "{}", 15 * MIB, r#""state": "RUNNING""#),
+                    elements("executors", "{}", 4 * MIB, r#""state": "RUNNING""#),
                     1_000,
                 ),
             ],

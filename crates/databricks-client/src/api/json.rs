@@ -1,4 +1,4 @@
-//! The reader of responses: lenient, bounded, and without a tree of what is not used.
+//! The reader of responses: lenient, bounded, and without a tree of unused fields.
 //!
 //! - Lenient: a field of another form than expected is absent, and hides no other field. Text is decoded lossily.
 //! - Bounded: elements and text are counted while they are read ([`Bounds`]), because a small body can contain millions
@@ -7,13 +7,16 @@
 //!
 //! [`Document`] is a body, [`Json`] a value in it, [`Read`] a type that is read from a value.
 
-use std::{borrow::Cow, cell::Cell, collections::BTreeMap, fmt, ops::ControlFlow};
+mod visitors;
+
+use std::{borrow::Cow, cell::Cell, collections::BTreeMap, ops::ControlFlow};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bytes::Bytes;
 use serde::{Deserialize, Deserializer, de};
 use serde_json::value::RawValue;
 
+use self::visitors::{ElementVisitor, FieldVisitor, Key};
 use crate::{Error, ErrorKind};
 
 /// The byte order mark of UTF-8.
@@ -252,74 +255,6 @@ impl<'a> Json<'a> {
     }
 }
 
-/// Visits the fields of an object.
-struct FieldVisitor<F>(F);
-
-impl<'a, F: FnMut(&str, &'a str) -> ControlFlow<()>> de::Visitor<'a> for FieldVisitor<F> {
-    type Value = ();
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an object")
-    }
-
-    fn visit_map<A: de::MapAccess<'a>>(mut self, mut fields: A) -> Result<(), A::Error> {
-        while let Some(Key(key)) = fields.next_key()? {
-            let value: &'a RawValue = fields.next_value()?;
-            if self.0(&key, value.get()).is_break() {
-                return Err(de::Error::custom("stopped"));
-            }
-        }
-        Ok(())
-    }
-}
-
-/// Visits the elements of an array.
-struct ElementVisitor<F>(F);
-
-impl<'a, F: FnMut(&'a str) -> ControlFlow<()>> de::Visitor<'a> for ElementVisitor<F> {
-    type Value = ();
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an array")
-    }
-
-    fn visit_seq<A: de::SeqAccess<'a>>(mut self, mut elements: A) -> Result<(), A::Error> {
-        while let Some(value) = elements.next_element::<&'a RawValue>()? {
-            if self.0(value.get()).is_break() {
-                return Err(de::Error::custom("stopped"));
-            }
-        }
-        Ok(())
-    }
-}
-
-/// A string, borrowed unless it contains escapes.
-struct Key<'a>(Cow<'a, str>);
-
-impl<'de> Deserialize<'de> for Key<'de> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Visitor;
-
-        impl<'de> de::Visitor<'de> for Visitor {
-            type Value = Key<'de>;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a string")
-            }
-
-            fn visit_borrowed_str<E>(self, text: &'de str) -> Result<Key<'de>, E> {
-                Ok(Key(Cow::Borrowed(text)))
-            }
-
-            fn visit_str<E>(self, text: &str) -> Result<Key<'de>, E> {
-                Ok(Key(Cow::Owned(text.to_owned())))
-            }
-        }
-
-        deserializer.deserialize_str(Visitor)
-    }
-}
-
 /// A string. Numbers and truth values are read as text too.
 impl Read for String {
     fn read(json: Json<'_>) -> Option<Self> {
@@ -462,7 +397,7 @@ pub(crate) fn deserialize<'de, D: Deserializer<'de>, T: Read>(
     read.ok_or_else(|| de::Error::custom("not of the expected form"))
 }
 
-/// Reads a body that must be an object. Returns it with what is left of the bounds.
+/// Reads a body that must be an object. Returns it with the rest of the bounds.
 ///
 /// # Errors
 ///

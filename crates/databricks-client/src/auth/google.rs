@@ -66,7 +66,7 @@ impl GoogleAccount {
                 let mut request = TokenRequest::post(context.cloud_http, url, form);
                 let bearer = headers::bearer(&access.secret, "the Google access token")?;
                 request.headers.extend([bearer]);
-                request.header_secret = Some(access.secret.clone());
+                request.other_secret = Some(access.secret.clone());
                 let body = request.fetch().await?;
                 let response = serde_json::from_slice::<IdTokenResponse>(&body).ok();
                 response.and_then(|response| response.token).unwrap_or_default()

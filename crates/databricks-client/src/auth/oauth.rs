@@ -1,6 +1,6 @@
 //! OAuth at the token endpoint of the workspace (databricks-api.md#oauth).
 
-use secrecy::ExposeSecret as _;
+use secrecy::{ExposeSecret as _, SecretString};
 use serde::Deserialize;
 
 use super::{
@@ -25,14 +25,14 @@ pub(super) struct TokenExchange {
 
 impl ClientCredentials {
     pub(super) async fn fetch(&self, context: &FetchContext<'_>) -> Result<AccessToken, Error> {
-        let url = token_endpoint(context).await?;
+        let secret = self.client_secret.read()?;
+        let url = token_endpoint(context, &secret).await?;
         let form =
             vec![("grant_type", "client_credentials".to_owned()), ("scope", "all-apis".to_owned())];
-        let secret = self.client_secret.read()?;
         let mut request = TokenRequest::post(context.workspace_http, url, form);
         request.headers.extend([headers::basic(&self.client_id, &secret)?]);
         request.headers.extend(context.host.workspace_header());
-        request.header_secret = Some(secret);
+        request.other_secret = Some(secret);
         request.fetch_token().await
     }
 }
@@ -40,7 +40,7 @@ impl ClientCredentials {
 impl TokenExchange {
     pub(super) async fn fetch(&self, context: &FetchContext<'_>) -> Result<AccessToken, Error> {
         let subject_token = self.subject_token.read()?;
-        let url = token_endpoint(context).await?;
+        let url = token_endpoint(context, &subject_token).await?;
         let mut form = vec![
             ("grant_type", "urn:ietf:params:oauth:grant-type:token-exchange".to_owned()),
             ("subject_token", subject_token.expose_secret().to_owned()),
@@ -60,10 +60,16 @@ struct ServerMetadata {
 }
 
 /// Discovers the token endpoint of the workspace. Rejects one on another host: a secret never leaves its workspace.
-async fn token_endpoint(context: &FetchContext<'_>) -> Result<String, Error> {
+///
+/// The request contains no secret, but a workspace that received `secret` earlier can quote it.
+async fn token_endpoint(
+    context: &FetchContext<'_>,
+    secret: &SecretString,
+) -> Result<String, Error> {
     let url = format!("{}/oidc/.well-known/oauth-authorization-server", context.host.base_url());
     let headers = context.host.workspace_header().into_iter().collect();
-    let request = TokenRequest::get(context.workspace_http, url.clone(), headers);
+    let mut request = TokenRequest::get(context.workspace_http, url.clone(), headers);
+    request.other_secret = Some(secret.clone());
     let body = request.fetch().await?;
     let metadata = serde_json::from_slice::<ServerMetadata>(&body).ok();
     let error = |kind, why| Error::new(kind, format!("{url} {why}")).before_sending();

@@ -36,8 +36,8 @@ pub(super) struct TokenRequest<'a> {
     /// The body of a POST request. A GET request without.
     pub(super) form: Option<Vec<(&'static str, String)>>,
     pub(super) headers: HeaderMap,
-    /// A secret in the headers. Errors do not quote it.
-    pub(super) header_secret: Option<SecretString>,
+    /// A secret that is not in the form. Errors do not quote it.
+    pub(super) other_secret: Option<SecretString>,
 }
 
 /// A token response: the names of OAuth, of the Azure metadata service, and the older ones of Databricks.
@@ -66,7 +66,7 @@ fn seconds<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D:
 
 impl<'a> TokenRequest<'a> {
     pub(super) fn get(http: &'a reqwest::Client, url: String, headers: HeaderMap) -> Self {
-        Self { http, url, form: None, headers, header_secret: None }
+        Self { http, url, form: None, headers, other_secret: None }
     }
 
     pub(super) fn post(
@@ -74,7 +74,7 @@ impl<'a> TokenRequest<'a> {
         url: String,
         form: Vec<(&'static str, String)>,
     ) -> Self {
-        Self { http, url, form: Some(form), headers: HeaderMap::new(), header_secret: None }
+        Self { http, url, form: Some(form), headers: HeaderMap::new(), other_secret: None }
     }
 
     /// Sends the request and parses the token from the response.
@@ -140,7 +140,7 @@ impl<'a> TokenRequest<'a> {
         let secrets = form_secrets
             .filter(|(name, _)| SECRET_FIELDS.contains(name))
             .map(|(_, value)| value.as_str())
-            .chain(self.header_secret.as_ref().map(SecretString::expose_secret));
+            .chain(self.other_secret.as_ref().map(SecretString::expose_secret));
         Err(denied(url, status, &redact(&String::from_utf8_lossy(&body), secrets)))
     }
 }

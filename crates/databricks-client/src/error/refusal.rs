@@ -33,7 +33,7 @@ const TOKEN_TEXTS: [&str; 23] = [
     "unable to load oauth config",
 ];
 
-/// Error codes that do not say what is wrong with the request, so that the words decide.
+/// Error codes that do not name the mistake, so that the words decide.
 const GENERAL_CODES: [&str; 8] = [
     "BAD_REQUEST",
     "CUSTOMER_UNAUTHORIZED",
@@ -48,7 +48,7 @@ const GENERAL_CODES: [&str; 8] = [
 /// Parts of messages that reject the network address of the caller, in lower case.
 const ADDRESS_TEXTS: [&str; 3] = ["ip acl", "ip access list", "source ip address"];
 
-/// True if a response rejects the token itself, whatever its form. A response about the content of a request, such as
+/// True if a response rejects the token itself, in any form. A response about the content of a request, such as
 /// an unknown page token, has its own error code.
 pub(super) fn rejects_token(status: u16, body: &ErrorBody) -> bool {
     let code = body.code.as_deref().unwrap_or_default();

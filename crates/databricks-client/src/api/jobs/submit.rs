@@ -27,7 +27,7 @@ impl Submission {
         let idempotency_token = match body.remove(TOKEN) {
             Some(Value::String(token)) => non_empty(token),
             None | Some(Value::Null) => None,
-            // Databricks reports what is wrong with it.
+            // Databricks reports the mistake.
             Some(other) => {
                 body.insert(TOKEN.to_owned(), other);
                 None
