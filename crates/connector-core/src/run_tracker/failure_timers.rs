@@ -9,12 +9,12 @@ use crate::Phase;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PollFailure {
     /// A failure of the network or the service, or a rate limit. It ends without intervention. After its grace period the
-    /// task is FAILED.
+    /// task is `FAILED`.
     Transient,
     /// The credential or the host was rejected, until an operator or user fixes it. After its grace period the task is
-    /// FAILED: its run may be active, and a retry would run beside it.
+    /// `FAILED`: its run may be active, and a retry would run beside it.
     Rejected,
-    /// The service reports that the run does not exist. After its grace period the task is RETRYABLE_FAILED.
+    /// The service reports that the run does not exist. After its grace period the task is `RETRYABLE_FAILED`.
     NotFound,
 }
 

@@ -91,9 +91,9 @@ pub trait Backend: Sync {
     /// Returns the secret values that no answer, error or resource meta may contain.
     fn secrets(&self) -> Vec<String>;
 
-    /// Returns how long a call may take. The default, 10 s, is Flyte's. A connector that repeats failed requests within
-    /// the deadline is tested faster with a shorter one.
-    fn timeout(&self) -> Duration {
+    /// Returns how long a call under a fault may take. The default, 10 s, is what Flyte allows. A connector that repeats
+    /// failed requests until the deadline is tested faster with a shorter one.
+    fn timeout_under_fault(&self) -> Duration {
         Duration::from_secs(10)
     }
 

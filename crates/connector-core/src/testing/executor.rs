@@ -16,6 +16,8 @@ use secrecy::ExposeSecret as _;
 use super::{Backend, Fault, FaultyCalls, JobEnd, Trap, Violation, Violations};
 use crate::{CallContext, ConnectorHandle, CreateContext, Error, Registry, Resource};
 
+/// How long a call without a fault may take: what Flyte allows by default.
+const TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a call to a service that hangs may take.
 const SHORT_TIMEOUT: Duration = Duration::from_secs(1);
 /// How far a call may overrun its deadline.
@@ -218,9 +220,12 @@ impl<'a, B: Backend> Executor<'a, B> {
     }
 
     fn deadline(&self) -> Instant {
-        let timeout = self.backend.timeout();
-        let hangs = self.fault == Some(Fault::Hang);
-        Instant::now() + if hangs { timeout.min(SHORT_TIMEOUT) } else { timeout }
+        let timeout = match self.fault {
+            None => TIMEOUT,
+            Some(Fault::Hang) => self.backend.timeout_under_fault().min(SHORT_TIMEOUT),
+            Some(_) => self.backend.timeout_under_fault(),
+        };
+        Instant::now() + timeout
     }
 
     fn inspect(&mut self, call: &str, deadline: Instant, error: Option<&Error>) {

@@ -123,7 +123,7 @@ impl Backend for Workspace {
         vec![TOKEN.to_owned()]
     }
 
-    fn timeout(&self) -> Duration {
+    fn timeout_under_fault(&self) -> Duration {
         Duration::from_secs(1)
     }
 }
