@@ -328,13 +328,13 @@ fn kind_of(status: u16, body: &ErrorBody, subject: Subject) -> (ErrorKind, bool)
     if status != 403 && status != 429 && body.is_transient() {
         return (ErrorKind::Unavailable, true);
     }
-    if subject != Subject::NoRun && matches!(status, 400 | 403 | 404) && body.names_lost_workspace()
-    {
-        return (ErrorKind::NotFound, false);
-    }
     // The same code in the response to a submission is about something that the submission refers to.
     if matches!(status, 400 | 404) && body.is_run_not_found(subject) {
         return (ErrorKind::RunNotFound, false);
+    }
+    if subject != Subject::NoRun && matches!(status, 400 | 403 | 404) && body.names_lost_workspace()
+    {
+        return (ErrorKind::NotFound, false);
     }
     match status {
         403 => (ErrorKind::Forbidden, false),
@@ -487,6 +487,9 @@ mod tests {
                 Error::from_response(status, ErrorBody::parse(text.as_bytes()), None, subject);
             assert_eq!(error.kind(), kind, "{subject:?} {status} {code}");
         }
+        let text = r#"{"error_code": "RESOURCE_DOES_NOT_EXIST", "message": "Run 7 of workspace 12 has been deleted"}"#;
+        let error = Error::from_response(404, ErrorBody::parse(text.as_bytes()), None, OnlyRun);
+        assert_eq!(error.kind(), RunNotFound);
         // A transient failure has the same code at times.
         let text =
             r#"{"error_code": "INVALID_PARAMETER_VALUE", "message": "Unknown worker environment"}"#;

@@ -64,7 +64,9 @@ fn hint_of(error: &databricks_client::Error) -> Option<&'static str> {
 pub(crate) fn hint_of_job(message: &str) -> Option<&'static str> {
     let message = message.to_ascii_lowercase();
     let has = |texts: &[&str]| texts.iter().any(|text| message.contains(text));
-    if message.contains("tag") && message.contains("flyte_") {
+    let mut words = message.split(|c: char| !(c.is_alphanumeric() || c == '_'));
+    let is_about_tags = words.any(|word| matches!(word, "tag" | "tags" | "custom_tags"));
+    if is_about_tags && message.contains("flyte_") {
         Some(
             "the connector adds the tags `flyte_…` to new clusters: allow them in the policy, or let the operator start it with `--no-cluster-tags`",
         )

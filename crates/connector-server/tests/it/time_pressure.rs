@@ -89,7 +89,7 @@ async fn create_with_hardly_any_time_sends_nothing_and_says_so() {
     let timeout = Duration::from_millis(300);
     let status = create(&process, &workspace, timeout).await.await.unwrap().unwrap_err();
     assert_eq!(status.code(), Code::DeadlineExceeded);
-    assert!(status.message().starts_with("nothing was started: only 1"), "{status:?}");
+    assert!(status.message().starts_with("nothing was started: only "), "{status:?}");
     assert!(status.message().contains("`defaultTimeout`"), "{status:?}");
     assert_eq!(workspace.connected.available_permits(), 0);
 }

@@ -126,6 +126,13 @@ impl<'a> TokenRequest<'a> {
             let text = format!("cannot request a token from {}", without_query(url));
             Error::new(ErrorKind::Connect, text).with_source(error.without_url()).before_sending()
         };
+        // A header quotes a secret in the form in which it was sent.
+        let sent_headers: Vec<String> = self
+            .headers
+            .values()
+            .filter_map(|value| value.to_str().ok()?.split_once(' '))
+            .map(|(_scheme, value)| value.to_owned())
+            .collect();
         let request = request.headers(self.headers).header(header::ACCEPT, "application/json");
         let mut response = request.send().await.map_err(failed)?;
         let (body, is_complete) = read_up_to(&mut response, MAX_BYTES).await.map_err(failed)?;
@@ -141,7 +148,13 @@ impl<'a> TokenRequest<'a> {
             .filter(|(name, _)| SECRET_FIELDS.contains(name))
             .map(|(_, value)| value.as_str())
             .chain(self.other_secret.as_ref().map(SecretString::expose_secret));
-        Err(denied(url, status, &redact(&String::from_utf8_lossy(&body), secrets)))
+        let secrets: Vec<&str> = secrets.chain(sent_headers.iter().map(String::as_str)).collect();
+        let encoded: Vec<String> = secrets
+            .iter()
+            .map(|secret| form_urlencoded::byte_serialize(secret.as_bytes()).collect())
+            .collect();
+        let forms = secrets.into_iter().chain(encoded.iter().map(String::as_str));
+        Err(denied(url, status, &redact(&String::from_utf8_lossy(&body), forms)))
     }
 }
 

@@ -33,6 +33,9 @@ const TOKEN_TEXTS: [&str; 23] = [
     "unable to load oauth config",
 ];
 
+/// Parts of messages that reject an expired token under any error code of a 403, in lower case.
+const EXPIRED_TOKEN_TEXTS: [&str; 3] = ["token is expir", "token expired", "jwt has expired"];
+
 /// Error codes that do not name the mistake, so that the words decide.
 const GENERAL_CODES: [&str; 8] = [
     "BAD_REQUEST",
@@ -55,6 +58,7 @@ pub(super) fn rejects_token(status: u16, body: &ErrorBody) -> bool {
     match status {
         401 => true,
         400 | 403 if matches!(code, "INVALID_TOKEN" | "INVALID_ACCESS_TOKEN") => true,
+        403 if contains_any(body.message.as_deref(), &EXPIRED_TOKEN_TEXTS) => true,
         400 | 403 | 422 => {
             (code.bytes().all(|byte| byte.is_ascii_digit()) || GENERAL_CODES.contains(&code))
                 && contains_any(body.message.as_deref(), &TOKEN_TEXTS)
@@ -90,6 +94,10 @@ mod tests {
             (
                 401,
                 r#"{"error_code": 401, "message": "Credential was not sent or was of an unsupported type for this API."}"#,
+            ),
+            (
+                403,
+                r#"{"error_code": "FORBIDDEN", "message": "Token is expiring within 30 seconds. (token expired)"}"#,
             ),
             (400, "Invalid Token"),
             (400, "invalid token\n"),

@@ -1,6 +1,11 @@
 //! Validates the operator's configuration once, when the connector is created.
 
-use std::{collections::BTreeMap, path::Path, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::Path,
+    sync::Arc,
+    time::Duration,
+};
 
 use connector_core::run_tracker::GracePeriods;
 use databricks_client::{
@@ -146,9 +151,17 @@ impl Settings {
         if host.workspace_id().is_some() {
             return host;
         }
+        if let Some(default) = self.default_host.as_ref().filter(|default| default.matches(&host)) {
+            return default.clone();
+        }
         let own = self.credentials.own.iter().map(|own| &own.host);
-        let mut configured = self.default_host.iter().chain(own);
-        configured.find(|configured| configured.matches(&host)).cloned().unwrap_or(host)
+        let configured: BTreeSet<&Host> = own.filter(|own| own.matches(&host)).collect();
+        // Two workspaces of the same address: a guess could run the task in the wrong one.
+        let mut configured = configured.into_iter();
+        match (configured.next(), configured.next()) {
+            (Some(one), None) => one.clone(),
+            _ => host,
+        }
     }
 
     /// Returns the configured workspaces, each with the names of the connector's own credentials for it.

@@ -26,7 +26,9 @@ impl Cloud {
         let name = host.name();
         if name.ends_with(".gcp.databricks.com") {
             Self::Gcp
-        } else if name.ends_with(".cloud.databricks.com") || name.ends_with(".cloud.databricks.us")
+        } else if [".cloud.databricks.com", ".cloud.databricks.us", ".cloud.databricks.mil"]
+            .iter()
+            .any(|suffix| name.ends_with(suffix))
         {
             Self::Aws
         } else if [".azuredatabricks.net", ".databricks.azure.us", ".databricks.azure.cn"]

@@ -169,7 +169,7 @@ async fn ended_run_with_an_unreadable_page_ends_within_two_polls() {
             harness.emulator.answer_next(Endpoint::GetRun, first, 1);
             // Every attempt of the later page.
             harness.emulator.answer_next(Endpoint::GetRun, page.clone(), 1);
-            let cx = call_within(Duration::from_millis(500));
+            let cx = call_within(Duration::from_secs(5));
             let resource = harness.connector.get(cx, meta.clone()).await.unwrap();
             phases.push(resource.phase);
             message = resource.message;

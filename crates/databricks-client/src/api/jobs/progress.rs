@@ -67,7 +67,7 @@ impl Run {
             return None;
         }
         let mut progress = None;
-        for task in self.latest_attempts() {
+        for task in &self.tasks {
             progress = match (task.progress(), progress) {
                 (Progress::Running | Progress::Ended(_), _) => return None,
                 (Progress::Pending, _) | (_, Some(Progress::Pending)) => Some(Progress::Pending),

@@ -61,7 +61,7 @@ fn running_run_is_not_running_before_one_of_its_tasks_is() {
         (json!([task("a", 0, "BLOCKED"), task("b", 0, "PENDING")]), Progress::Pending),
         (json!([task("a", 0, "PENDING"), task("b", 0, "RUNNING")]), Progress::Running),
         (json!([task("a", 0, "TERMINATED"), task("b", 0, "PENDING")]), Progress::Running),
-        (json!([task("a", 0, "TERMINATED"), task("a", 1, "PENDING")]), Progress::Pending),
+        (json!([task("a", 0, "TERMINATED"), task("a", 1, "PENDING")]), Progress::Running),
         (json!([task("a", 0, "NEW")]), Progress::Running),
         (json!([]), Progress::Running),
     ] {
