@@ -69,6 +69,7 @@ struct TrackedRun<V> {
     failures: FailureTimers,
     reason_retries: u8,
     remembered: Option<V>,
+    first_message: Option<Box<str>>,
     last_used: Instant,
     /// Whether the run was deleted or cancelled, and is no longer polled.
     is_deleted: bool,
@@ -84,6 +85,7 @@ impl<V> TrackedRun<V> {
             failures: FailureTimers::default(),
             reason_retries: 0,
             remembered: None,
+            first_message: None,
             last_used: now,
             is_deleted: false,
             is_orphan: false,
@@ -185,6 +187,17 @@ impl<K: Eq + Hash + Clone, V: Clone> RunTracker<K, V> {
             run.remembered = None;
         }
         run.remembered.clone()
+    }
+
+    /// Stores a text for the first message about the run, because the response to CreateTask has no message. It is in
+    /// memory only: another replica does not have it.
+    pub fn set_first_message(&self, key: &K, text: impl Into<Box<str>>, now: Instant) {
+        self.update(key, now, |run| run.first_message = Some(text.into()));
+    }
+
+    /// Returns the text for the first message about the run, once.
+    pub fn take_first_message(&self, key: &K) -> Option<Box<str>> {
+        self.lock().get_mut(key)?.first_message.take()
     }
 
     /// Counts the recently polled runs by last known phase.
@@ -332,6 +345,15 @@ mod tests {
         assert!(!format!("{:?}", run.tracker).contains("mine"));
         assert_eq!(value(16), None);
         assert_eq!(value(0), None, "it is dropped, not only hidden");
+    }
+
+    #[test]
+    fn first_message_is_taken_once() {
+        let run = Fixture::new();
+        assert_eq!(run.tracker.take_first_message(&run.key), None);
+        run.tracker.set_first_message(&run.key, "note", run.after(0));
+        assert_eq!(run.tracker.take_first_message(&run.key).as_deref(), Some("note"));
+        assert_eq!(run.tracker.take_first_message(&run.key), None);
     }
 
     #[test]

@@ -11,7 +11,6 @@ use databricks_client::{Client, Credentials, Host, RequestClass};
 use crate::{
     config::settings::Settings,
     credentials::error::CredentialError,
-    first_messages::FirstMessages,
     known_clusters::KnownClusters,
     run_meta::{CredentialRef, RunMeta},
     run_tracker::{CREDENTIAL_TTL, RunTracker},
@@ -31,7 +30,6 @@ pub(crate) struct Context {
     pub(crate) settings: Settings,
     pub(crate) run_tracker: RunTracker,
     pub(crate) known_clusters: KnownClusters,
-    pub(crate) first_messages: FirstMessages,
 }
 
 impl Context {
@@ -40,7 +38,6 @@ impl Context {
             run_tracker: RunTracker::new(settings.grace_periods),
             settings,
             known_clusters: KnownClusters::default(),
-            first_messages: FirstMessages::default(),
         }
     }
 

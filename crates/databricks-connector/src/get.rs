@@ -116,10 +116,13 @@ async fn poll_succeeded(
             let phase = phase::of_progress(progress, context.settings.user_failures);
             let reason = reason::of_waiting_run(run);
             // Flyte drops the message of RUNNING (flyte-contract.md#observed-backend).
-            let message = if phase == Phase::Running {
-                reason
-            } else {
-                context.first_messages.add_note(&(host.clone(), run_id), reason)
+            let note = (phase != Phase::Running)
+                .then(|| context.run_tracker.take_first_message(&(host.clone(), run_id)))
+                .flatten();
+            let message = match note {
+                Some(note) if reason.is_empty() => note.into(),
+                Some(note) => format!("{reason}\n{note}"),
+                None => reason,
             };
             Resource::new(phase).with_message(message)
         }

@@ -27,7 +27,6 @@ mod credentials;
 mod declared_outputs;
 mod delete;
 mod error;
-mod first_messages;
 #[cfg(test)]
 #[path = "../../../fixtures/requests.rs"]
 mod fixtures;

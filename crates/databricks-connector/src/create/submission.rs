@@ -11,8 +11,9 @@ use super::{
     cluster_tags::{self, AttemptTags, Cloud},
     compute::{self, Compute},
     flyte_function::{PythonFile, PythonTask},
-    flyte_task::{FlyteTask, TimeLimits},
+    flyte_task::FlyteTask,
     run_tag,
+    time_limits::TimeLimits,
     workload::Workload,
 };
 use crate::{
