@@ -14,23 +14,17 @@ from itertools import count
 
 import checks
 import flyte_task
-import grpc
-from flyte_task import PROJECT, Place
-from flyteidl2.connector import connector_pb2 as pb
-from flyteidl2.connector import service_pb2_grpc
+from flyte_task import PROJECT, Place, Tasks
 from flyteidl2.core.execution_pb2 import TaskExecution
 
 sys.path.insert(0, str(PROJECT))
 
 import plain_tasks  # noqa: E402
 
-TERMINAL = {TaskExecution.SUCCEEDED, TaskExecution.FAILED, TaskExecution.RETRYABLE_FAILED, TaskExecution.ABORTED}
 # Tasks that run at the same time.
 AT_ONCE = 2
 # Maximum run time of a task, in seconds.
 RUN_TIMEOUT = 120
-RPC_TIMEOUT = 10
-POLL_EVERY = 0.2
 CLUSTER = {"spark_version": "15.4.x-scala2.12", "node_type_id": "m5.large", "num_workers": 1}
 
 
@@ -38,9 +32,7 @@ class Runner:
     """Runs tasks and records how each ended."""
 
     def __init__(self, server: str, workspace: str, base: str) -> None:
-        channel = grpc.insecure_channel(server)
-        grpc.channel_ready_future(channel).result(timeout=30)
-        self.tasks = service_pb2_grpc.AsyncConnectorServiceStub(channel)
+        self.tasks = Tasks(server)
         self.workspace = workspace
         self.base = f"{base.rstrip('/')}/{time.time_ns()}"
         self.code = flyte_task.archive()
@@ -57,28 +49,13 @@ class Runner:
         request.template.custom.update(
             {"databricksInstance": self.workspace, "databricksConf": {"new_cluster": CLUSTER}}
         )
-        meta = self.tasks.CreateTask(request, timeout=RPC_TIMEOUT).resource_meta
-        resource = self.last_response(meta, request)
+        resource = self.tasks.run(request, RUN_TIMEOUT)
         content = flyte_task.read(f"{place.outputs}/outputs.pb")
         value = None if content is None else flyte_task.output(content)
         if resource.phase == TaskExecution.SUCCEEDED and value == number + 1:
             return "ok"
         phase = TaskExecution.Phase.Name(resource.phase)
         return f"{phase} with {'outputs' if content else 'no outputs'}: {resource.message[-2000:]}"
-
-    def last_response(self, meta: bytes, request: pb.CreateTaskRequest) -> pb.Resource:
-        """Polls until the phase is terminal or the timeout expires."""
-        message = pb.GetTaskRequest(
-            resource_meta=meta,
-            task_category=pb.TaskCategory(name="databricks", version=0),
-            output_prefix=request.output_prefix,
-        )
-        deadline = time.monotonic() + RUN_TIMEOUT
-        while True:
-            resource = self.tasks.GetTask(message, timeout=RPC_TIMEOUT).resource
-            if resource.phase in TERMINAL or time.monotonic() > deadline:
-                return resource
-            time.sleep(POLL_EVERY)
 
 
 def program(arguments: list[str]) -> None:

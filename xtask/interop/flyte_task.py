@@ -4,18 +4,20 @@ import asyncio
 import gzip
 import io
 import tarfile
+import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import cloudpickle
+import grpc
 from flyte import storage
 from flyte._internal.runtime.convert import convert_from_native_to_inputs
 from flyte._internal.runtime.task_serde import translate_task_to_wire
 from flyte._task import TaskTemplate
 from flyte.models import CodeBundle, SerializationContext
-from flyteidl2.connector import connector_pb2
+from flyteidl2.connector import connector_pb2, service_pb2_grpc
 from flyteidl2.core import execution_pb2, identifier_pb2, tasks_pb2
 from flyteidl2.task import common_pb2
 
@@ -23,6 +25,40 @@ from flyteidl2.task import common_pb2
 PROJECT = Path(__file__).parent / "spark_tasks"
 
 VERSION = "interop"
+
+TERMINAL = {
+    execution_pb2.TaskExecution.SUCCEEDED,
+    execution_pb2.TaskExecution.FAILED,
+    execution_pb2.TaskExecution.RETRYABLE_FAILED,
+    execution_pb2.TaskExecution.ABORTED,
+}
+RPC_TIMEOUT = 10
+POLL_EVERY = 0.2
+
+
+class Tasks:
+    """A connection to the server."""
+
+    def __init__(self, server: str) -> None:
+        channel = grpc.insecure_channel(server)
+        grpc.channel_ready_future(channel).result(timeout=30)
+        self.stub = service_pb2_grpc.AsyncConnectorServiceStub(channel)
+
+    def run(self, request: connector_pb2.CreateTaskRequest, timeout: float) -> connector_pb2.Resource:
+        """Creates the task and polls it until its phase is terminal or the timeout, in seconds, expires."""
+        meta = self.stub.CreateTask(request, timeout=RPC_TIMEOUT).resource_meta
+        message = connector_pb2.GetTaskRequest(
+            resource_meta=meta,
+            task_category=connector_pb2.TaskCategory(name="databricks", version=0),
+            output_prefix=request.output_prefix,
+            connection=request.connection,
+        )
+        deadline = time.monotonic() + timeout
+        while True:
+            resource = self.stub.GetTask(message, timeout=RPC_TIMEOUT).resource
+            if resource.phase in TERMINAL or time.monotonic() > deadline:
+                return resource
+            time.sleep(POLL_EVERY)
 
 
 @dataclass

@@ -14,11 +14,9 @@ from collections.abc import Callable
 
 import checks
 import flyte_task
-import grpc
 from flyte._task import TaskTemplate
-from flyte_task import PROJECT, Place
+from flyte_task import PROJECT, Place, Tasks
 from flyteidl2.connector import connector_pb2 as pb
-from flyteidl2.connector import service_pb2_grpc
 from flyteidl2.core.execution_pb2 import TaskExecution
 
 sys.path.insert(0, str(PROJECT))
@@ -26,10 +24,8 @@ sys.path.insert(0, str(PROJECT))
 import connector_token  # noqa: E402
 import spark_jobs  # noqa: E402
 
-TERMINAL = {TaskExecution.SUCCEEDED, TaskExecution.FAILED, TaskExecution.RETRYABLE_FAILED, TaskExecution.ABORTED}
 # Maximum run time of a task, in seconds. Spark alone takes ten seconds to start, a new environment half a minute.
 RUN_TIMEOUT = 300
-RPC_TIMEOUT = 10
 
 # Variables with which a0 accesses the store. On a real cluster, its policy or profile has them.
 STORE_SETTINGS = ("FLYTE_AWS_ENDPOINT", "FLYTE_AWS_ACCESS_KEY_ID", "FLYTE_AWS_SECRET_ACCESS_KEY")
@@ -41,9 +37,7 @@ class Driver:
     """A connection to the server; each task is a new run."""
 
     def __init__(self, server: str, workspace: str, base: str) -> None:
-        channel = grpc.insecure_channel(server)
-        grpc.channel_ready_future(channel).result(timeout=30)
-        self.tasks = service_pb2_grpc.AsyncConnectorServiceStub(channel)
+        self.tasks = Tasks(server)
         self.workspace = workspace
         self.base = f"{base.rstrip('/')}/{time.time_ns()}"
         self.count = 0
@@ -71,23 +65,7 @@ class Driver:
         if change:
             change(request)
         checks.holds(f"{task.name}: the SDK wrote no `secrets`", "secrets" not in request.template.custom.fields)
-        meta = self.tasks.CreateTask(request, timeout=RPC_TIMEOUT).resource_meta
-        return self.last_response(meta, request), place
-
-    def last_response(self, meta: bytes, request: pb.CreateTaskRequest) -> pb.Resource:
-        """Polls until the phase is terminal or the timeout expires."""
-        message = pb.GetTaskRequest(
-            resource_meta=meta,
-            task_category=pb.TaskCategory(name="databricks", version=0),
-            output_prefix=request.output_prefix,
-            connection=request.connection,
-        )
-        deadline = time.monotonic() + RUN_TIMEOUT
-        while True:
-            response = self.tasks.GetTask(message, timeout=RPC_TIMEOUT).resource
-            if response.phase in TERMINAL or time.monotonic() > deadline:
-                return response
-            time.sleep(0.2)
+        return self.tasks.run(request, RUN_TIMEOUT), place
 
 
 def on_existing_cluster(request: pb.CreateTaskRequest) -> None:
