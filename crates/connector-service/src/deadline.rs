@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 use http::HeaderMap;
 
 const HEADER: &str = "grpc-timeout";
-/// Longest time of a call that Flyte's executor waits for, by method, whatever its caller allows. A call holds a worker of
-/// the executor while it waits (flyte-contract.md#gettask). Other calls are capped at a day.
+/// The upper limit of the deadline, by method: a waiting call occupies a worker of Flyte's executor
+/// (flyte-contract.md#gettask). The limit of other calls is [`MAX_TIMEOUT`].
 const MAX_TIMES: [(&str, Duration); 3] = [
     ("CreateTask", Duration::from_mins(1)),
     ("GetTask", Duration::from_secs(30)),

@@ -47,7 +47,7 @@ pub fn error_answer(bytes: &[u8]) {
 /// Bounds that an input of a few kilobytes exceeds.
 const BOUNDS: Bounds = Bounds { tasks: 50, elements: 200, text: 2_000 };
 
-/// Checks a run: what is kept is within the bounds, and its state does not depend on its tasks.
+/// Checks that a parsed run is within the bounds, and that its state does not depend on its tasks.
 pub fn run_elements(bytes: &[u8]) {
     let read = |bounds| json::read_object::<Run>(bytes.to_vec().into(), bounds).ok();
     let Some((run, left)) = read(BOUNDS) else { return };
@@ -58,7 +58,7 @@ pub fn run_elements(bytes: &[u8]) {
     let _progress = (run.progress(), whole.progress());
 }
 
-/// Checks a page of runs: what is kept is within the bounds.
+/// Checks that a parsed page of runs is within the bounds.
 pub fn list_answer(bytes: &[u8]) {
     let read = json::read_object::<RunsPage>(bytes.to_vec().into(), BOUNDS);
     let Ok((page, _)) = read else { return };

@@ -12,8 +12,10 @@ mod entrypoint;
 mod flyte_function;
 pub(crate) mod flyte_task;
 mod pod_template_inputs;
+mod requirements;
 pub(crate) mod run_tag;
 pub(crate) mod submission;
+mod time_limits;
 mod workload;
 
 use std::time::Instant;
@@ -82,7 +84,7 @@ pub(crate) async fn run(context: &Context, cx: &CreateContext) -> Result<RunMeta
     info!(credentials = credentials.name(), "run submitted");
     if let Some(note) = flyte.time_limits.not_enforced(is_saved_job) {
         warn!(note, "a time limit of the task is not enforced");
-        context.first_messages.insert(key, note);
+        context.run_tracker.set_first_message(&key, note, Instant::now());
     }
     Ok(RunMeta::new(host, run_id)
         .with_credential(credential)

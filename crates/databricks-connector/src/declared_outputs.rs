@@ -99,7 +99,7 @@ pub(crate) fn check_tasks(
     let types: Vec<&str> = candidates.filter_map(task_type).collect();
     let is_fillable = types.is_empty()
         || types.iter().any(|task_type| !returns_nothing(task_type))
-        || declared.values().all(is_optional);
+        || declared.values().all(ValueType::is_optional);
     if is_fillable {
         return Ok(());
     }
@@ -125,10 +125,6 @@ fn task_type(task: &Value) -> Option<&str> {
 /// True if runs of tasks of this type return nothing.
 fn returns_nothing(task_type: &str) -> bool {
     WITHOUT_RESULT.contains(&task_type)
-}
-
-fn is_optional(declared: &ValueType) -> bool {
-    declared.is_optional()
 }
 
 #[cfg(test)]

@@ -12,8 +12,8 @@ const INVISIBLE: [char; 4] = ['\u{feff}', '\u{200b}', '\u{200e}', '\u{2060}'];
 /// The scheme of a header that was copied together with its token, in lower case.
 const SCHEME: &str = "bearer ";
 
-/// Removes what is not part of a secret: whitespace and a byte order mark around it, a pair of quotes, and the prefix
-/// `Bearer`. None if nothing is left. Files and Kubernetes Secrets often end with a line break, which a header cannot
+/// Strips surrounding whitespace, a byte order mark, a pair of quotes, and the prefix `Bearer`. `None` if the secret is
+/// empty. Files and Kubernetes Secrets often end with a line break, which a header cannot
 /// contain.
 pub fn clean_secret(text: &str) -> Option<SecretString> {
     let mut text = text;

@@ -12,6 +12,7 @@ use databricks_client::{
     statements::{Binding, Disposition, Statement},
 };
 use databricks_emulator::{CannedResponse, Emulator, Endpoint, StatementRows, StatementScript};
+use secrecy::SecretString;
 use serde_json::json;
 use tracing::{
     Event, Metadata, Subscriber,
@@ -92,6 +93,28 @@ async fn echoed_secret_in_a_token_error_is_redacted() {
     let output = shown(&client.get_run(RunId::try_from(7).unwrap()).await.unwrap_err());
     assert!(output.contains("invalid_grant") && output.contains("[redacted]"), "{output}");
     assert!(!output.contains(TOKEN), "{output}");
+}
+
+#[tokio::test]
+async fn secret_that_a_token_error_repeats_as_it_was_sent_is_redacted() {
+    const SECRET: &str = "canary~secret/7c1e";
+    let server = MockServer::start().await;
+    let address = server.uri();
+    let repeat = move |request: &Request| {
+        if request.method == "GET" {
+            return answer(200, json!({"token_endpoint": format!("{address}/oidc/v1/token")}));
+        }
+        let sent = request.headers.get("authorization").unwrap().to_str().unwrap();
+        let encoded = "canary%7Esecret%2F7c1e";
+        ResponseTemplate::new(403).set_body_string(format!("<pre>{sent} {encoded}</pre>"))
+    };
+    Mock::given(any()).respond_with(repeat).mount(&server).await;
+    let secret = SecretString::from(SECRET);
+    let credentials = Credentials::oauth_m2m("principal", "principal", secret);
+    let pool = builder().retry(once()).build().unwrap();
+    let client = pool.client(&server.uri().parse().unwrap(), credentials);
+    let output = shown(&client.get_run(RunId::try_from(7).unwrap()).await.unwrap_err());
+    assert!(output.contains("Basic [redacted] [redacted]"), "{output}");
 }
 
 #[tokio::test]

@@ -1,6 +1,6 @@
 //! Reads the declared outputs of a run that succeeded.
 
-use connector_core::{Phase, Resource};
+use connector_core::{Phase, Resource, literal::ValueType};
 use databricks_client::{
     Client, Error,
     jobs::{MissingTasks, Run},
@@ -49,7 +49,7 @@ pub(crate) async fn success(
         return Ok(Resource::new(Phase::Succeeded));
     }
     let result = match read_result(client, run, output_task).await {
-        Err(MissingOutputs::Invalid(_)) if declared.values().all(super::is_optional) => None,
+        Err(MissingOutputs::Invalid(_)) if declared.values().all(ValueType::is_optional) => None,
         result => Some(result?),
     };
     let outputs =

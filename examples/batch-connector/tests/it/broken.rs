@@ -17,6 +17,8 @@ pub const SECRET_IN_META: u8 = 6;
 pub const SECRET_IN_ERROR: u8 = 7;
 pub const NO_REASON: u8 = 8;
 pub const DELETE_ERROR: u8 = 9;
+pub const CANCELS_OWN_ATTEMPT: u8 = 10;
+pub const REUSES_CANCELLED_JOB: u8 = 11;
 
 /// The batch connector with a mistake.
 pub struct Broken<const MISTAKE: u8>(pub BatchConnector);
@@ -47,6 +49,7 @@ impl<const MISTAKE: u8> Connector for Broken<MISTAKE> {
                 cx.execution.task_execution_id.as_mut().unwrap().retry_attempt = 0;
                 cx.output_prefix.clear();
             }
+            REUSES_CANCELLED_JOB => cx.abandoned_creates = 0,
             _ => {}
         }
         let leaked = (MISTAKE == SECRET_IN_META).then(|| token.clone());
@@ -87,9 +90,13 @@ impl<const MISTAKE: u8> Connector for Broken<MISTAKE> {
         }
     }
 
-    async fn cancel_earlier_attempts(&self, cx: CreateContext) -> Result<(), Error> {
+    async fn cancel_earlier_attempts(&self, mut cx: CreateContext) -> Result<(), Error> {
         match MISTAKE {
             NEVER_CANCELS => Ok(()),
+            CANCELS_OWN_ATTEMPT => {
+                cx.execution.task_execution_id.as_mut().unwrap().retry_attempt += 1;
+                self.0.cancel_earlier_attempts(cx).await
+            }
             _ => self.0.cancel_earlier_attempts(cx).await,
         }
     }

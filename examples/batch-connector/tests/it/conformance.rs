@@ -108,4 +108,6 @@ async fn each_broken_connector_is_found_out() {
     finds!(broken::SECRET_IN_ERROR, Trap::SecretInAnswer);
     finds!(broken::NO_REASON, Trap::NoReason);
     finds!(broken::DELETE_ERROR, Trap::DeleteError);
+    finds!(broken::CANCELS_OWN_ATTEMPT, Trap::OwnJobCancelled);
+    finds!(broken::REUSES_CANCELLED_JOB, Trap::CancelledJobReused);
 }

@@ -1,6 +1,6 @@
 //! The part of a stack trace that belongs into a message: the last frames of the user's code and the error. Pure.
 
-/// Lines of a stack trace in a message, not counting the marks of what is left out.
+/// The maximum number of lines of a stack trace in a message, without the lines that mark an omission.
 const MAX_LINES: usize = 20;
 
 /// Lines of one frame, and of the text after the last frame. A notebook shows lines around each call.
@@ -41,7 +41,7 @@ struct Block<'a> {
 }
 
 /// Returns a short trace unchanged. Of a longer one, returns whole frames from the end, the last ones of the user's code
-/// and the error after them, and marks what is left out.
+/// and the error after them, and marks each omission.
 pub(super) fn excerpt(trace: &str) -> String {
     let lines: Vec<&str> = trace.lines().collect();
     if lines.len() <= MAX_LINES {
